@@ -1,0 +1,21 @@
+"""What every run has: where it logs, saves and reports, and its seed."""
+
+default_scope = 'motivation'
+runner_type = 'DualModelRunner'
+randomness = dict(seed=0)
+env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
+
+# Added to MMEngine's own (runtime_info, timer, sampler_seed, param_scheduler); None removes one.
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=1),
+    epoch_seed=dict(type='EpochSeedHook'),
+    compute_meter=dict(type='ComputeMeterHook'),
+    checkpoint=dict(type='EpochCheckpointHook', interval=1, max_keep=2),
+    export=dict(type='ExportHook'),
+    progress=dict(type='ProgressHook'),
+    report=dict(type='ReportHook'),
+)
+log_processor = dict(by_epoch=True, window_size=1)
+visualizer = dict(
+    type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+)

@@ -1,0 +1,8 @@
+"""ResNet-20 in ResNet-56: three of nine blocks of every stage are the base model's."""
+
+model = dict(
+    type='DualModel',
+    base=dict(type='TimmClassifier', model_name='cifar_resnet20', num_classes=10),
+    motivated=dict(type='TimmClassifier', model_name='cifar_resnet56', num_classes=10),
+    weight_map=dict(type='DepthMap', placement='leading'),
+)

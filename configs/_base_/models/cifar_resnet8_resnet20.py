@@ -1,0 +1,8 @@
+"""ResNet-8 in ResNet-20: one of three blocks of every stage is the base model's."""
+
+model = dict(
+    type='DualModel',
+    base=dict(type='TimmClassifier', model_name='cifar_resnet8', num_classes=10),
+    motivated=dict(type='TimmClassifier', model_name='cifar_resnet20', num_classes=10),
+    weight_map=dict(type='DepthMap', placement='leading'),
+)

@@ -1,0 +1,2 @@
+_base_ = './resnet8_resnet20_consecutive.py'
+motivation = dict(policy=dict(_delete_=True, type='Always'))

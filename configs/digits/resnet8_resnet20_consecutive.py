@@ -1,0 +1,11 @@
+"""The quickstart: both models on handwritten digits, the motivated one woken by two drops in a row."""
+
+_base_ = [
+    '../_base_/models/cifar_resnet8_resnet20.py',
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/sgd_40e.py',
+    '../_base_/default_runtime.py',
+]
+# Grey images; mean and deviation over the training images.
+model = dict(base=dict(in_chans=1, mean=[0.3056], std=[0.3760]), motivated=dict(in_chans=1, mean=[0.3056], std=[0.3760]))
+motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))

@@ -1,0 +1,49 @@
+"""What training has cost so far."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from motivation.analysis.macs import TrainStepMacs
+from motivation.weight_maps import ModelName
+
+
+class ComputeMeter:
+    """Adds up the training compute of both models, batch by batch, from true batch sizes.
+
+    Args:
+        macs: Compute of a training step of each model.
+
+    Attributes:
+        iters: Batches each model trained on.
+        images: Images each model trained on.
+    """
+
+    def __init__(self, macs: Mapping[ModelName, TrainStepMacs]) -> None:
+        self.macs = macs
+        self.iters: dict[ModelName, int] = {'base': 0, 'motivated': 0}
+        self.images: dict[ModelName, int] = {'base': 0, 'motivated': 0}
+
+    def update(self, model: ModelName, images: int) -> None:
+        """Count one training step of ``model`` on a batch of ``images`` images."""
+        self.iters[model] += 1
+        self.images[model] += images
+
+    def train_flops(self, model: ModelName) -> int:
+        """FLOPs that training has spent on one model."""
+        return self.macs[model].train_flops(self.iters[model], self.images[model])
+
+    @property
+    def total_train_flops(self) -> int:
+        """FLOPs that training has spent on both models."""
+        return self.train_flops('base') + self.train_flops('motivated')
+
+    @property
+    def motivated_alone_train_flops(self) -> int:
+        """FLOPs that training the motivated model alone would have spent on the same batches."""
+        return self.macs['motivated'].train_flops(sum(self.iters.values()), sum(self.images.values()))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'iters': dict(self.iters), 'images': dict(self.images)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.iters, self.images = dict(state_dict['iters']), dict(state_dict['images'])

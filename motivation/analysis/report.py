@@ -1,0 +1,136 @@
+"""The results of a run as data, as a table and as a picture."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from motivation.analysis.switch_trace import SwitchTrace
+
+DEFINITION = (
+    'MACs: multiply-accumulates of convolutions, linear layers, matrix products and attention; '
+    'FLOPs = 2 x MACs; forward and backward of training, validation not counted.'
+)
+_COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
+
+
+def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What the table says: a label, and the value for base and motivated model."""
+    both = report['base'], report['motivated']
+
+    def row(label: str, *values: str) -> tuple[str, str, str]:
+        base, motivated = values
+        return label, base, motivated
+
+    metrics = [name for name in both[0]['metrics'] if name in both[1]['metrics']]
+    return [
+        row('model', *(one['model'] for one in both)),
+        row('parameters', *(f'{one["params"]:,}' for one in both)),
+        *(row(name, *(f'{one["metrics"][name]:.2f}' for one in both)) for name in metrics),
+        row('forward MMACs an image', *(f'{one["forward_macs_per_image"] / 1e6:,.3f}' for one in both)),
+        row('backward MMACs an image', *(f'{one["backward_macs_per_image"] / 1e6:,.3f}' for one in both)),
+        row('batches trained on', *(f'{one["iters"]:,}' for one in both)),
+        row('images trained on', *(f'{one["images"]:,}' for one in both)),
+        row('training FLOPs', *(f'{one["train_flops"]:.4g}' for one in both)),
+    ]
+
+
+def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What holds for the run as a whole: label and value."""
+    return [
+        ('policy', report['policy']),
+        ('seed', str(report['seed'])),
+        ('epochs', str(report['epochs'])),
+        ('motivated batches', f'{report["motivated_fraction"]:.1%} in {report["activations"]:,} spells'),
+        ('training FLOPs of both', f'{report["total_train_flops"]:.4g}'),
+        ('motivated model alone', f'{report["motivated_alone_train_flops"]:.4g} on the same batches'),
+        ('saving', f'{report["saving"]:.2f} x'),
+        ('wall time', f'{report["wall_seconds"]:,.0f} s'),
+    ]
+
+
+def build_table(report: dict[str, Any]) -> Table:
+    """The report for a terminal."""
+    table = Table('', 'base', 'motivated', title='Two models from one run', title_justify='left', caption_justify='left')
+    for column in table.columns[1:]:
+        column.justify = 'right'
+    for row in report_rows(report):
+        table.add_row(*row)
+    table.caption = '\n'.join(f'{label}: {value}' for label, value in report_facts(report))
+    return table
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    rows = ''.join(f'| {" | ".join(row)} |\n' for row in report_rows(report))
+    facts = ''.join(f'- {label}: {value}\n' for label, value in report_facts(report))
+    return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION}\n'
+
+
+def draw_report(report: dict[str, Any], trace: SwitchTrace, path: Path) -> None:
+    """Draw loss with the motivated spells, accuracy over epochs, and training FLOPs of each model."""
+    figure = Figure(figsize=(10, 10), layout='constrained')
+    loss_axes, accuracy_axes, flops_axes = figure.subplots(3, 1)
+    figure.suptitle(
+        f'{report["base"]["model"]} in {report["motivated"]["model"]}, {report["policy"]}, seed {report["seed"]}: '
+        f'{report["motivated_fraction"]:.1%} motivated batches, saving {report["saving"]:.2f} x'
+    )
+    _draw_loss(loss_axes, trace)
+    _draw_accuracy(accuracy_axes, report['history'])
+    _draw_flops(flops_axes, report)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
+    losses = np.asarray(trace.losses)
+    motivated = np.frombuffer(trace.motivated, dtype=np.uint8).astype(bool)
+    axes.plot(losses, color='0.35', linewidth=0.7, label='loss of each batch')
+    axes.fill_between(
+        np.arange(len(losses)), 0, 1, where=motivated, step='mid', transform=axes.get_xaxis_transform(),
+        color=_COLOURS['motivated'], alpha=0.35, linewidth=0, label='motivated spell',
+    )  # fmt: skip
+    axes.set(xlabel='batch', ylabel='training loss', xlim=(0, max(len(losses) - 1, 1)))
+    axes.legend(loc='upper right')
+
+
+def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
+    metric = next(iter(history[-1]['base']['metrics']), None) if history else None
+    if metric is not None:
+        for name, colour in _COLOURS.items():
+            values = [row[name]['metrics'][metric] for row in history]
+            axes.plot([row['epoch'] for row in history], values, marker='.', color=colour, label=name)
+        axes.legend(loc='lower right')
+    axes.set(xlabel='epoch', ylabel=f'validation {metric} (%)')
+    axes.grid(alpha=0.3)
+
+
+def _draw_flops(axes: Axes, report: dict[str, Any]) -> None:
+    bars = {
+        'this run': [report[name]['train_flops'] for name in _COLOURS],
+        'motivated model alone': [0, report['motivated_alone_train_flops']],
+    }
+    for place, (label, (base, motivated)) in enumerate(bars.items()):
+        axes.barh(place, base, color=_COLOURS['base'], label='base' if place == 0 else None)
+        axes.barh(place, motivated, left=base, color=_COLOURS['motivated'], label='motivated' if place == 0 else None)
+        axes.annotate(f' {base + motivated:.3g}', (base + motivated, place), va='center')
+    axes.set_yticks(range(len(bars)), list(bars))
+    axes.set(xlabel='training FLOPs', xlim=(0, 1.15 * max(sum(bar) for bar in bars.values())))
+    axes.invert_yaxis()
+    axes.legend(loc='lower right')
+
+
+def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> list[Path]:
+    """Write ``report.json``, ``report.md`` and ``report.png``.
+
+    Returns:
+        The files written.
+    """
+    paths = [work_dir / f'report.{suffix}' for suffix in ('json', 'md', 'png')]
+    paths[0].write_text(json.dumps(report, indent=1) + '\n')
+    paths[1].write_text(render_markdown(report))
+    draw_report(report, trace, paths[2])
+    return paths

@@ -1,0 +1,124 @@
+"""Reading a config and finding its mistakes before anything is built."""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from motivation import registry as registries
+from motivation.errors import ConfigError, near_matches
+
+# Which registry the `type` of a field is looked up in, by the field's path.
+_REGISTRY_OF = [
+    (r'(model|model\.base|model\.motivated)', registries.MODELS),
+    (r'model\.weight_map', registries.WEIGHT_MAPS),
+    (r'motivation\.policy', registries.POLICIES),
+    (r'(train|val|test)_cfg', registries.LOOPS),
+    (r'(train|val|test)_dataloader\.dataset', registries.DATASETS),
+    (r'(train|val|test)_dataloader\.dataset\.transforms\.\d+', registries.TRANSFORMS),
+    (r'(train|val|test)_dataloader\.sampler', registries.DATA_SAMPLERS),
+    (r'(train|val|test)_dataloader\.(collate_fn|worker_init_fn)', registries.FUNCTIONS),
+    (r'(val|test)_evaluator(\.\d+)?', registries.METRICS),
+    (r'optim_wrapper(\.base|\.motivated)?', registries.OPTIM_WRAPPERS),
+    (r'optim_wrapper(\.base|\.motivated)?\.optimizer', registries.OPTIMIZERS),
+    (r'param_scheduler(\.\d+|\.base\.\d+|\.motivated\.\d+)?', registries.PARAM_SCHEDULERS),
+    (r'default_hooks\.\w+|custom_hooks\.\d+', registries.HOOKS),
+    (r'visualizer', registries.VISUALIZERS),
+    (r'visualizer\.vis_backends\.\d+', registries.VISBACKENDS),
+]
+
+# What a training config cannot do without.
+_REQUIRED = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+
+
+def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and the options that override it.
+
+    Args:
+        path: A Python config file.
+        options: Values by dotted field name, as of ``--cfg-options``.
+
+    Raises:
+        ConfigError: The file does not exist or does not parse, or an option does not apply.
+    """
+    if not Path(path).is_file():
+        siblings = [str(sibling) for sibling in Path(path).parent.glob('*.py')]
+        raise ConfigError(f'config {path!r} does not exist; {near_matches(path, siblings)}')
+    load_plugins(Path(path).parent)
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # a config is a program and may raise anything
+        raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend that line') from error
+    try:
+        config.merge_from_dict(options or {})
+    except Exception as error:
+        raise ConfigError(f'--cfg-options {options} do not apply to {path!r}: {error}') from error
+    return config
+
+
+def load_plugins(folder: Path) -> None:
+    """Import what installed packages offer under ``motivation.plugins`` and make local modules importable.
+
+    Args:
+        folder: Where the config stands; ``custom_imports`` are looked for there and in the current
+            folder, after everything that is installed.
+    """
+    for place in (str(folder.resolve()), str(Path.cwd())):
+        if place not in sys.path:
+            sys.path.append(place)
+    for plugin in entry_points(group='motivation.plugins'):
+        plugin.load()
+
+
+def check_config(config: Config) -> None:
+    """Find what a config names that does not exist, and what it lacks.
+
+    Raises:
+        ConfigError: Names the field, its value and what would be right.
+    """
+    for field in _REQUIRED:
+        if not config.get(field):
+            raise ConfigError(f'the config has no {field!r}; add it, or take it from a file under configs/_base_')
+    if 'policy' not in config.motivation:
+        raise ConfigError("motivation has no 'policy'; write motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))")
+    if not config.train_cfg.get('by_epoch', True):
+        raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
+    for path, node in _typed_nodes(config._cfg_dict.to_dict(), ''):
+        for pattern, registry in _REGISTRY_OF:
+            if re.fullmatch(pattern, path):
+                _check_component(path, node, registry)
+
+
+def _typed_nodes(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict with a ``type`` below a node, with the dotted path to it."""
+    if isinstance(node, dict) and isinstance(node.get('type'), str):
+        yield path, node
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        yield from _typed_nodes(child, f'{path}.{key}' if path else str(key))
+
+
+def _check_component(path: str, node: dict[str, Any], registry: Registry) -> None:
+    """Check that a component is registered and takes the arguments it is given."""
+    component = registry.get(node['type'])
+    if component is None:
+        known = set(registry.module_dict) | set(registry.parent.module_dict if registry.parent else ())
+        raise ConfigError(f'{path}.type is {node["type"]!r}, which is not registered; {near_matches(node["type"], known)}')
+    parameters = inspect.signature(component).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if takes_any or registry is registries.OPTIM_WRAPPERS:  # the constructor shares that field
+        return
+    for argument in node.keys() - parameters.keys() - {'type', '_scope_'}:
+        raise ConfigError(f'{path}.{argument} is not an argument of {node["type"]}; {near_matches(argument, parameters)}')
+
+
+def _reason(error: Exception) -> str:
+    """One line about an error in a config file, without the name of MMEngine's temporary copy."""
+    message = f'{error.msg} (line {error.lineno})' if isinstance(error, SyntaxError) else ' '.join(str(error).split())
+    return f'{type(error).__name__}: {message}'

@@ -1,0 +1,119 @@
+"""From a command line to a config that is ready to build: what is run, where, and from where on."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from motivation.engine.checkpoint import find_checkpoints
+from motivation.engine.config import load_config
+from motivation.errors import ConfigError
+
+LATEST = 'latest'
+
+
+def prepare_training(
+    path: str, work_dir: str | None = None, resume: str | None = None, options: dict[str, Any] | None = None
+) -> Config:
+    """Read the config of a training run and decide on its work_dir and its beginning.
+
+    Args:
+        path: A config file.
+        work_dir: Folder of the results; ``None`` takes the config's ``work_dir``, or else
+            ``work_dirs/<config>``, or ``work_dirs/<config>-2`` and so on if that holds a run.
+        resume: Checkpoint to continue from, ``'latest'`` for the newest of the work_dir, ``None`` to
+            begin anew.
+        options: Values by dotted field name that override the config's.
+
+    Raises:
+        ConfigError: The config is missing or wrong, the work_dir holds another run or cannot be
+            written, or there is nothing to resume.
+    """
+    config = load_config(path, options)
+    named = work_dir or config.get('work_dir')
+    if resume is None:
+        folder = Path(named) if named else next(f for f in _default_folders(path) if not _holds_run(f))
+        if _holds_run(folder):
+            raise ConfigError(f"work_dir '{folder}' already holds a run; continue it with --resume, or name another --work-dir")
+    else:
+        if named:
+            folder = Path(named)
+        elif resume == LATEST:
+            folder = _newest_default_folder(path)
+        else:
+            folder = Path(resume).parent
+        config.resume = True
+        config.load_from = str(_find_checkpoint(folder, resume))
+    _require_writable(folder)
+    config.work_dir = str(folder)
+    return config
+
+
+def prepare_test(
+    path: str, checkpoint: str, models: list[str] | None = None, options: dict[str, Any] | None = None
+) -> Config:
+    """Read a config for the evaluation of a checkpoint.
+
+    Args:
+        path: The config file that the checkpoint was trained with.
+        checkpoint: The checkpoint.
+        models: ``'base'`` or ``'motivated'`` or both; ``None`` for both.
+        options: Values by dotted field name that override the config's.
+
+    Raises:
+        ConfigError: The config or the checkpoint is missing, or results cannot be written beside it.
+    """
+    config = load_config(path, options)
+    if not Path(checkpoint).is_file():
+        raise ConfigError(f'checkpoint {checkpoint!r} does not exist; give the path of an epoch_<n>.pth')
+    config.work_dir = str(Path(checkpoint).parent / 'test')
+    _require_writable(Path(config.work_dir))
+    config.load_from, config.resume = checkpoint, False
+    if models:
+        config.test_cfg.models = models
+    return config
+
+
+def _default_folders(path: str) -> Any:
+    first = Path('work_dirs') / Path(path).stem
+    yield first
+    number = 2
+    while True:
+        yield first.with_name(f'{first.name}-{number}')
+        number += 1
+
+
+def _holds_run(folder: Path) -> bool:
+    return bool(find_checkpoints(folder)) or (folder / 'report.json').exists()
+
+
+def _newest_default_folder(path: str) -> Path:
+    newest = None
+    for folder in _default_folders(path):
+        if not _holds_run(folder):
+            break
+        newest = folder
+    if newest is None:
+        raise ConfigError(f"--resume finds no run under 'work_dirs/{Path(path).stem}'; name its folder with --work-dir")
+    return newest
+
+
+def _find_checkpoint(folder: Path, resume: str) -> Path:
+    if resume != LATEST:
+        if not Path(resume).is_file():
+            raise ConfigError(f'--resume {resume!r} does not exist; give the path of an epoch_<n>.pth')
+        return Path(resume)
+    checkpoints = find_checkpoints(folder)
+    if not checkpoints:
+        raise ConfigError(f"--resume finds no epoch_<n>.pth in work_dir '{folder}'; leave --resume out to begin anew")
+    return checkpoints[-1]
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / '.writable'
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"work_dir '{folder}' cannot be written ({error.strerror}); name another with --work-dir") from error

@@ -1,0 +1,76 @@
+"""Validation and test of both models in one pass over the data."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop, Runner
+
+from motivation.models import MODEL_NAMES
+from motivation.registry import LOOPS
+from motivation.weight_maps import ModelName
+
+
+@LOOPS.register_module()
+class DualValLoop(BaseLoop):
+    """Evaluates both models with an evaluator each; metrics begin with ``base/`` or ``motivated/``.
+
+    Args:
+        runner: The runner.
+        dataloader: Data loader, or its config.
+        evaluator: Config of the metric or metrics, built once for each model.
+        models: The models evaluated.
+
+    Example:
+        >>> val_cfg = dict(type='DualValLoop')
+    """
+
+    stage = 'val'
+
+    def __init__(
+        self, runner: Runner, dataloader: Any, evaluator: Any, models: Sequence[ModelName] = MODEL_NAMES
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluators = {name: runner.build_evaluator(copy.deepcopy(evaluator)) for name in models}
+        for evaluator in self.evaluators.values():
+            evaluator.dataset_meta = self.dataloader.dataset.metainfo
+
+    @torch.no_grad()
+    def run(self) -> dict[str, float]:
+        """Evaluate the models with their current weights.
+
+        Returns:
+            Metrics by name, such as ``'base/accuracy/top1'``.
+        """
+        model, call_hook = self.runner.model, self.runner.call_hook
+        call_hook(f'before_{self.stage}')
+        call_hook(f'before_{self.stage}_epoch')
+        model.transfer()
+        model.eval()
+        for index, batch in enumerate(self.dataloader):
+            call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
+            outputs = model.val_step(batch, models=list(self.evaluators))
+            for name, evaluator in self.evaluators.items():
+                evaluator.process(data_samples=outputs[name], data_batch=batch)
+            call_hook(f'after_{self.stage}_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+        images = len(self.dataloader.dataset)
+        metrics = {
+            f'{name}/{metric}': value
+            for name, evaluator in self.evaluators.items()
+            for metric, value in evaluator.evaluate(images).items()
+        }
+        call_hook(f'after_{self.stage}_epoch', metrics=metrics)
+        call_hook(f'after_{self.stage}')
+        return metrics
+
+
+@LOOPS.register_module()
+class DualTestLoop(DualValLoop):
+    """As :class:`DualValLoop`, for :meth:`mmengine.runner.Runner.test`.
+
+    Example:
+        >>> test_cfg = dict(type='DualTestLoop', models=['base'])
+    """
+
+    stage = 'test'

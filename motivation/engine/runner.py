@@ -1,0 +1,166 @@
+"""MMEngine's runner with two models in it."""
+
+import copy
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+
+import mmengine
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop, Runner
+
+from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
+from motivation.engine.config import check_config
+from motivation.errors import ConfigError
+from motivation.models import MODEL_NAMES
+from motivation.registry import RUNNERS
+
+
+@RUNNERS.register_module()
+class DualModelRunner(Runner):
+    """Assembles a run of a :class:`~motivation.models.DualModel` from a config.
+
+    It differs from MMEngine's runner in this: it builds a MotivationHook from ``motivation`` and one
+    optimizer for each model, evaluates both models, writes plain checkpoints atomically and refuses
+    those of other models, keeps its log in the work_dir and off the terminal, and leaves the
+    traceback of a failing hook alone.
+
+    Example:
+        >>> runner = DualModelRunner.from_cfg(load_config('configs/digits/resnet8_resnet20_consecutive.py'))
+        >>> runner.train()
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'DualModelRunner':
+        """Build the runner that a config describes.
+
+        Raises:
+            ConfigError: The config names what does not exist or lacks what is needed.
+        """
+        cfg = copy.deepcopy(cfg)
+        check_config(cfg)
+        cfg.default_hooks = {**cfg.get('default_hooks', {}), 'motivation': dict(type='MotivationHook', **cfg.motivation)}
+        cfg.train_cfg.setdefault('by_epoch', True)
+        if cfg.get('optim_wrapper'):
+            cfg.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
+        for stage, loop in (('val', 'DualValLoop'), ('test', 'DualTestLoop')):
+            if cfg.get(f'{stage}_cfg') is not None:
+                cfg[f'{stage}_cfg'].setdefault('type', loop)
+        for stage in ('train', 'val', 'test'):
+            if cfg.get(f'{stage}_dataloader'):
+                cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
+                cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.seed_worker'))
+        # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
+        name = Path(cfg.filename).stem if cfg.filename else 'run'
+        cfg.experiment_name = f'{name}_{uuid.uuid4().hex[:8]}'
+        return super().from_cfg(cfg)
+
+    @property
+    def resuming(self) -> bool:
+        """Whether the run continues an earlier one, rather than beginning from given weights or none."""
+        return self._resume
+
+    def find_hook(self, hook_type: type[Hook]) -> Any:
+        """The registered hook of a type, or ``None``."""
+        return next((hook for hook in self.hooks if isinstance(hook, hook_type)), None)
+
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """As MMEngine's, but only warnings reach the terminal."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """As MMEngine's, after checking the training data against the models."""
+        return self._check_classes('train', super().build_train_loop(loop))
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """As MMEngine's, after checking the validation data against the models."""
+        return self._check_classes('val', super().build_val_loop(loop))
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """As MMEngine's, after checking the test data against the models."""
+        return self._check_classes('test', super().build_test_loop(loop))
+
+    def _check_classes(self, stage: str, loop: BaseLoop) -> BaseLoop:
+        classes = loop.dataloader.dataset.metainfo['classes']
+        for name in MODEL_NAMES:
+            expected = getattr(getattr(self.model, name), 'num_classes', len(classes))
+            if expected != len(classes):
+                raise ConfigError(
+                    f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
+                    f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
+                )
+        return loop
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks; what one raises keeps its own traceback."""
+        for hook in self._hooks:
+            if hasattr(hook, fn_name):
+                getattr(hook, fn_name)(self, **kwargs)
+
+    def save_checkpoint(  # type: ignore[override]
+        self, out_dir: str, filename: str, meta: dict[str, Any] | None = None, by_epoch: bool = True, **_: Any
+    ) -> None:
+        """Save everything a resumed run needs, as plain data, whole or not at all.
+
+        Args:
+            out_dir: Folder of the checkpoint.
+            filename: Its name.
+            meta: ``'epoch'`` and ``'iter'`` done; what is missing is taken from the run.
+            by_epoch: Whether MMEngine calls this before it counts the epoch, else before it counts
+                the iteration.
+        """
+        if self.rank != 0:
+            return
+        self.model.transfer()
+        checkpoint = {
+            'meta': {
+                'epoch': self.epoch + by_epoch,
+                'iter': self.iter + (not by_epoch),
+                'cfg': self.cfg.pretty_text,
+                'seed': self.seed,
+                'experiment_name': self.experiment_name,
+                'mmengine_version': mmengine.__version__,
+                'dataset_meta': self.train_dataloader.dataset.metainfo,
+                **(meta or {}),
+            },
+            'state_dict': self.model.state_dict(),
+            'message_hub': self.message_hub.state_dict(),
+            'optimizer': self.optim_wrapper.state_dict(),
+            'param_schedulers': {
+                name: [scheduler.state_dict() for scheduler in schedulers]
+                for name, schedulers in (self.param_schedulers or {}).items()
+            },
+        }
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        write_checkpoint(checkpoint, Path(out_dir) / filename)
+
+    def load_checkpoint(  # type: ignore[override]
+        self, filename: str, map_location: Any = 'cpu', **_: Any
+    ) -> dict[str, Any]:
+        """Load both models from a checkpoint.
+
+        Args:
+            filename: A local path.
+            map_location: As of :func:`torch.load`.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            ConfigError: The file is missing, damaged, or of other models.
+        """
+        checkpoint = read_checkpoint(Path(filename), map_location)
+        check_fits(checkpoint['state_dict'], self.model, Path(filename))
+        checkpoint['message_hub']['log_scalars'] = from_plain(checkpoint['message_hub']['log_scalars'])
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        self.model.load_state_dict(checkpoint['state_dict'])
+        self._has_loaded = True
+        self.logger.info(f'Loaded {filename}')
+        return checkpoint

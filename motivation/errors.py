@@ -1,0 +1,63 @@
+"""What the user got wrong, said in one sentence.
+
+This module imports nothing heavy, so that it can report a stack that does not import.
+"""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class ConfigError(ValueError):
+    """A mistake in what the user gave: names the field, the value and the way out.
+
+    The command-line tools print it without a traceback and exit with status 2.
+    """
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """A clause that helps after a misspelt name: its near matches, or everything there is.
+
+    Args:
+        name: What the user wrote.
+        known: Every name that would have been right.
+    """
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return 'did you mean ' + ' or '.join(repr(match) for match in close) + '?'
+    shown = ', '.join(names[:20]) or 'nothing'
+    return f'there is {shown}' + (f' and {len(names) - 20} more' if len(names) > 20 else '')
+
+
+def check_stack() -> None:
+    """Import the parts of the stack that are known to break on a half-installed machine.
+
+    Raises:
+        ConfigError: A part does not import; the sentence says which and how to mend it.
+    """
+    remedies = {
+        'torch': "'pip install torch torchvision' in a fresh virtual environment",
+        'torchvision': 'it belongs to another torch than the installed one: install both together, '
+        "'pip install --force-reinstall torch torchvision', in a fresh virtual environment",
+        'cv2': "'pip install --force-reinstall opencv-python-headless', which needs no desktop libraries",
+        'mmengine': "'pip install mmengine-lite'",
+    }
+    for module, remedy in remedies.items():
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a broken binary raises anything: ImportError, RuntimeError, OSError
+            reason = ' '.join(str(error).split())
+            raise ConfigError(f'{module} does not import ({reason}); the way out: {remedy}') from error
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn a :class:`ConfigError` into one line on stderr and exit status 2; leave all else alone."""
+    try:
+        yield
+    except ConfigError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)

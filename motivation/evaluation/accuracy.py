@@ -1,0 +1,45 @@
+"""Top-k accuracy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+
+from motivation.registry import METRICS
+
+
+@METRICS.register_module()
+class Accuracy(BaseMetric):
+    """Percentage of images whose class is among the k highest logits.
+
+    Args:
+        topk: Each k reported, as ``accuracy/top<k>``; a k above the number of classes gives 100.
+
+    Example:
+        >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
+    """
+
+    default_prefix = 'accuracy'
+
+    def __init__(self, topk: Sequence[int] = (1, 5), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.topk = tuple(topk)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, torch.Tensor]]) -> None:
+        """Take in a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: For each image ``'logits'``, (K,), and ``'target'``, a class index.
+        """
+        logits = torch.stack([sample['logits'] for sample in data_samples])
+        targets = torch.stack([sample['target'] for sample in data_samples])
+        ranked = logits.topk(min(max(self.topk), logits.shape[1]), dim=1).indices
+        hits = ranked == targets[:, None]
+        # One row an image: whether each k contains its class.
+        self.results += torch.stack([hits[:, :k].any(dim=1) for k in self.topk], dim=1).tolist()
+
+    def compute_metrics(self, results: list[list[bool]]) -> dict[str, float]:
+        """Percentages over all images, as ``top<k>``."""
+        return {f'top{k}': 100 * sum(column) / len(column) for k, column in zip(self.topk, zip(*results), strict=True)}

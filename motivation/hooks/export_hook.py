@@ -1,0 +1,29 @@
+"""Writes the two deployable models."""
+
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from motivation.models import MODEL_NAMES
+from motivation.models.export import export_model
+from motivation.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ExportHook(Hook):
+    """After training writes ``base.pth`` and ``motivated.pth`` to the work_dir.
+
+    See :func:`motivation.models.export.export_model` for what is in them.
+
+    Example:
+        >>> default_hooks = dict(export=dict(type='ExportHook'))
+    """
+
+    priority = 'VERY_LOW'
+
+    def after_train(self, runner: Runner) -> None:
+        runner.model.transfer()
+        for name in MODEL_NAMES:
+            config = runner.cfg.model[name].to_dict()
+            export_model(getattr(runner.model, name), config, Path(runner.work_dir) / f'{name}.pth')

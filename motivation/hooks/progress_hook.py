@@ -1,0 +1,160 @@
+"""What a person sees while a run trains."""
+
+import time
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from motivation.analysis.switch_trace import SwitchTrace
+from motivation.hooks.compute_meter_hook import ComputeMeterHook
+from motivation.hooks.motivation_hook import MotivationHook
+from motivation.models import MODEL_NAMES
+from motivation.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Prints a header, live progress on a terminal or plain lines elsewhere, and a line an epoch.
+
+    Args:
+        interval: Seconds between two plain lines within an epoch.
+
+    Example:
+        >>> default_hooks = dict(progress=dict(type='ProgressHook'))
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: float = 30.0) -> None:
+        self.interval = interval
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._trace = SwitchTrace()
+        self._progress: Progress | None = None
+        self._begun_iter = 0
+        self._begun = self._last_line = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.rank != 0:
+            return
+        self._trace = runner.find_hook(MotivationHook).trace
+        self.console.print('\n'.join(describe_run(runner)), markup=False)
+        self._begun = self._last_line = time.monotonic()
+        self._begun_iter = runner.iter
+        if self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn('epoch {task.fields[epoch]}/{task.fields[epochs]}'),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn('{task.fields[active]:9}  loss {task.fields[loss]}  motivated {task.fields[fraction]:.0%}'),
+                TimeRemainingColumn(),
+                TextColumn('left'),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+            self._progress.add_task(
+                'train',
+                total=runner.max_iters,
+                completed=runner.iter,
+                epoch=runner.epoch + 1,
+                epochs=runner.max_epochs,
+                active=runner.model.active,
+                loss='-',
+                fraction=self._trace.motivated_fraction,
+            )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        if runner.rank != 0:
+            return
+        if self._progress is not None:
+            self._progress.update(
+                self._progress.task_ids[0],
+                completed=runner.iter + 1,
+                epoch=runner.epoch + 1,
+                active=runner.model.active,
+                loss=f'{self._trace.losses[-1]:.4f}',
+                fraction=self._trace.motivated_fraction,
+            )
+        elif time.monotonic() - self._last_line >= self.interval:
+            self._last_line = time.monotonic()
+            self.console.print(
+                f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1}/{len(runner.train_dataloader)}  '
+                f'{runner.model.active}  loss {self._trace.losses[-1]:.4f}  '
+                f'motivated {self._trace.motivated_fraction:.0%}  {self._time_left(runner)} left'
+            )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if runner.rank != 0 or self._begun == 0 or metrics is None:
+            return
+        batches = len(runner.train_dataloader)
+        loss = sum(self._trace.losses[-batches:]) / batches
+        accuracies = '  '.join(
+            f'{name} {metrics[f"{name}/accuracy/top1"]:.2f} %'
+            for name in MODEL_NAMES
+            if f'{name}/accuracy/top1' in metrics
+        )
+        self.console.print(
+            f'epoch {runner.epoch:>{len(str(runner.max_epochs))}}/{runner.max_epochs}  loss {loss:.4f}  '
+            f'motivated batches {self._trace.motivated_fraction:.0%}  top-1: {accuracies}'
+        )
+
+    def after_train(self, runner: Runner) -> None:
+        self._stop()
+
+    def after_run(self, runner: Runner) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _time_left(self, runner: Runner) -> str:
+        done = runner.iter + 1 - self._begun_iter
+        left = (time.monotonic() - self._begun) / done * (runner.max_iters - runner.iter - 1)
+        return format_duration(left)
+
+
+def format_duration(seconds: float) -> str:
+    """Hours, minutes and seconds, such as ``'0:02:41'``."""
+    minutes, second = divmod(round(seconds), 60)
+    return f'{minutes // 60}:{minutes % 60:02}:{second:02}'
+
+
+def describe_run(runner: Runner) -> list[str]:
+    """A header of at most 15 lines: what is trained, on what, how and where."""
+    model, meter = runner.model, runner.find_hook(ComputeMeterHook).meter
+    lines = [f'motivation  {runner.cfg.filename or "config"}']
+    for name in MODEL_NAMES:
+        one, macs = getattr(model, name), meter.macs[name]
+        lines.append(
+            f'  {name:<10} {getattr(one, "model_name", type(one).__name__)}: {count_parameters(one):,} parameters, '
+            f'{macs.forward_macs_per_image / 1e6:,.2f} MMACs forward and '
+            f'{macs.backward_macs_per_image / 1e6:,.2f} backward an image'
+        )
+    extension = sum(tensor.numel() for tensor in model.weight_map.extension().values())
+    train, val = runner.train_dataloader, runner.val_dataloader
+    threads = f', {torch.get_num_threads()} threads' if runner.model.base.data_preprocessor.device.type == 'cpu' else ''
+    return [
+        *lines,
+        f'  weight map {model.weight_map!r}: {len(model.weight_map.pairs)} tensors shared, '
+        f'extension of {extension:,} parameters, statistics {model.statistics}',
+        f'  policy     {runner.find_hook(MotivationHook).policy!r}',
+        f'  data       {type(train.dataset).__name__}: {len(train.dataset):,} training and '
+        f'{len(val.dataset):,} validation images, {len(train.dataset.metainfo["classes"])} classes',
+        f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {train.batch_size}, seed {runner.seed}'
+        + (f', resumed after epoch {runner.epoch}' if runner.epoch else ''),
+        f'  device     {model.base.data_preprocessor.device}{threads}',
+        f'  work_dir   {runner.work_dir}',
+    ]
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())

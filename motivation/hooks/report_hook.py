@@ -1,0 +1,99 @@
+"""Gathers the results of a run and writes them."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.console import Console
+
+from motivation.analysis.report import build_table, write_report
+from motivation.hooks.compute_meter_hook import ComputeMeterHook
+from motivation.hooks.motivation_hook import MotivationHook
+from motivation.hooks.progress_hook import count_parameters
+from motivation.models import MODEL_NAMES
+from motivation.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Writes ``report.json``, ``report.md`` and ``report.png`` and prints the table at the end.
+
+    The files are written anew after each validation too, so that an unfinished run has them.
+
+    Attributes:
+        history: For each validation the epoch, the batches so far, and for each model its metrics
+            and the FLOPs of its training so far.
+
+    Example:
+        >>> default_hooks = dict(report=dict(type='ReportHook'))
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, Any]] = []
+        self._seconds_before = 0.0
+        self._begun: float | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        self._begun = time.monotonic()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self._begun is None or metrics is None:
+            return
+        meter = runner.find_hook(ComputeMeterHook).meter
+        row: dict[str, Any] = {'epoch': runner.epoch, 'iter': runner.iter}
+        for name in MODEL_NAMES:
+            own = {key.removeprefix(f'{name}/'): value for key, value in metrics.items() if key.startswith(f'{name}/')}
+            row[name] = {'metrics': own, 'train_flops': meter.train_flops(name)}
+        self.history.append(row)
+
+    def after_train(self, runner: Runner) -> None:
+        if runner.rank != 0:
+            return
+        report, trace = self._report(runner), runner.find_hook(MotivationHook).trace
+        work_dir = Path(runner.work_dir)
+        written = write_report(report, trace, work_dir)
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(build_table(report))
+        console.print('written: ' + ', '.join(path.name for path in written), f'in {work_dir}', markup=False)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint['report'] = {'history': self.history, 'wall_seconds': self._wall_seconds()}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if runner.resuming:
+            self.history = list(checkpoint['report']['history'])
+            self._seconds_before = checkpoint['report']['wall_seconds']
+
+    def _wall_seconds(self) -> float:
+        return self._seconds_before + (time.monotonic() - self._begun if self._begun is not None else 0.0)
+
+    def _report(self, runner: Runner) -> dict[str, Any]:
+        meter, motivation = runner.find_hook(ComputeMeterHook).meter, runner.find_hook(MotivationHook)
+        report: dict[str, Any] = {
+            'policy': repr(motivation.policy),
+            'seed': runner.seed,
+            'epochs': runner.epoch,
+            'motivated_fraction': motivation.trace.motivated_fraction,
+            'activations': len(motivation.trace.spells()),
+            'wall_seconds': round(self._wall_seconds(), 1),
+            'total_train_flops': meter.total_train_flops,
+            'motivated_alone_train_flops': meter.motivated_alone_train_flops,
+            'saving': meter.motivated_alone_train_flops / meter.total_train_flops,
+        }
+        for name in MODEL_NAMES:
+            model, macs = getattr(runner.model, name), meter.macs[name]
+            report[name] = {
+                'model': getattr(model, 'model_name', type(model).__name__),
+                'params': count_parameters(model),
+                'forward_macs_per_image': macs.forward_macs_per_image,
+                'backward_macs_per_image': macs.backward_macs_per_image,
+                'iters': meter.iters[name],
+                'images': meter.images[name],
+                'train_flops': meter.train_flops(name),
+                'metrics': self.history[-1][name]['metrics'] if self.history else {},
+            }
+        return {**report, 'history': self.history}

@@ -1,0 +1,60 @@
+"""From a batch of images as stored to the input of a network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from timm.data import Mixup
+from torch import Tensor
+
+from motivation.registry import MODELS
+
+
+@MODELS.register_module()
+class ImagePreprocessor(BaseDataPreprocessor):
+    """Moves a batch to the device, normalises it and, in training, mixes it.
+
+    Legend: N images, C channels, H x W pixels, K classes.
+
+    Args:
+        mean: Mean of each channel, on the scale 0 to 1; one value serves all channels.
+        std: Standard deviation of each channel, on the scale 0 to 1.
+        mixup: Arguments of :class:`timm.data.Mixup` (``mixup_alpha``, ``cutmix_alpha``, ``prob``,
+            ...), applied to training batches; ``None`` mixes nothing.
+        num_classes: K, which mixed targets need.
+        label_smoothing: Smoothing of mixed targets.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        mixup: dict[str, Any] | None = None,
+        num_classes: int = 1000,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(non_blocking=True)
+        self.mixup = Mixup(**mixup, num_classes=num_classes, label_smoothing=label_smoothing) if mixup else None
+        # Not persistent: they are configuration, and a weight map must not carry them.
+        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """Prepare one batch.
+
+        Args:
+            data: ``'inputs'``: (N, C, H, W), uint8 on the scale 0 to 255 or float on the scale 0 to
+                1; ``'targets'``: (N,), class indices.
+            training: Whether to mix.
+
+        Returns:
+            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``: (N,), or (N, K) if mixed.
+        """
+        data = self.cast_data(data)
+        inputs, targets = data['inputs'], data['targets']
+        scale = 1.0 if inputs.is_floating_point() else 255.0
+        inputs = (inputs - self.mean * scale) / (self.std * scale)
+        if training and self.mixup is not None:
+            inputs, targets = self.mixup(inputs, targets)
+        return {'inputs': inputs, 'targets': targets}

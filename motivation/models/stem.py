@@ -1,0 +1,37 @@
+"""Stems made for 224 px, adapted to 32 px."""
+
+from torch import nn
+
+from motivation.errors import ConfigError
+
+
+def adapt_stem(backbone: nn.Module, stem: str, model_name: str) -> None:
+    """Change the first layers of a network in place, so that a 32 px image keeps its resolution.
+
+    ResNets begin with a 3 x 3 convolution of stride 1 and no pooling; networks with a ``conv_stem``
+    (EfficientNet, MobileNet) begin with stride 1.
+
+    Args:
+        backbone: A timm model.
+        stem: ``'cifar'``.
+        model_name: For the error message.
+
+    Raises:
+        ConfigError: The stem is unknown, or the network has another kind of stem.
+    """
+    if stem != 'cifar':
+        raise ConfigError(f"stem is {stem!r}; it must be 'cifar' or None")
+    if isinstance(getattr(backbone, 'conv_stem', None), nn.Conv2d):
+        backbone.conv_stem.stride = (1, 1)
+    elif isinstance(getattr(backbone, 'conv1', None), nn.Conv2d) and hasattr(backbone, 'maxpool'):
+        old = backbone.conv1
+        if old.kernel_size != (3, 3) or old.stride != (1, 1):
+            backbone.conv1 = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=1, padding=1, bias=False)
+            nn.init.kaiming_normal_(backbone.conv1.weight, mode='fan_out', nonlinearity='relu')
+        backbone.maxpool = nn.Identity()
+    else:
+        raise ConfigError(
+            f"stem='cifar' knows ResNet and conv_stem networks, not {model_name!r}; leave stem out and give the "
+            'arguments of the network instead (ViT: img_size=32, patch_size=4; ConvNeXt: patch_size=1; '
+            'Swin: img_size=32, patch_size=2, window_size=4)'
+        )

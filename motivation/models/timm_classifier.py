@@ -1,0 +1,108 @@
+"""An image classifier around any timm backbone."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import timm
+import torch
+from mmengine.model import BaseModel
+from timm.data import resolve_data_config
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from torch import Tensor, nn
+
+from motivation.errors import ConfigError, near_matches
+from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
+from motivation.models.preprocessor import ImagePreprocessor
+from motivation.models.stem import adapt_stem
+from motivation.registry import MODELS
+
+
+@MODELS.register_module()
+class TimmClassifier(BaseModel):
+    """A timm backbone with its normalisation and loss.
+
+    Legend: N images, C channels, H x W pixels, K classes.
+
+    Args:
+        model_name: A name timm knows, such as ``'cifar_resnet20'`` or ``'efficientnet_b0'``.
+        num_classes: K.
+        stem: ``'cifar'`` adapts a stem made for 224 px to 32 px, see
+            :func:`~motivation.models.stem.adapt_stem`; ``None`` leaves it.
+        mean: Mean of each channel on the scale 0 to 1; ``None`` takes the backbone's own.
+        std: Standard deviation of each channel; ``None`` takes the backbone's own.
+        label_smoothing: Share of the target spread over all classes.
+        mixup: Arguments of :class:`timm.data.Mixup`, or ``None``.
+        **model_kwargs: Passed to :func:`timm.create_model` (``in_chans``, ``depth``,
+            ``drop_path_rate``, ``pretrained``, ...).
+
+    Raises:
+        ConfigError: timm does not know the model or refuses an argument, or the stem cannot be
+            adapted.
+    """
+
+    data_preprocessor: ImagePreprocessor
+
+    def __init__(
+        self,
+        model_name: str,
+        num_classes: int,
+        stem: Literal['cifar'] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        mixup: dict[str, Any] | None = None,
+        **model_kwargs: Any,
+    ) -> None:
+        backbone = _create_backbone(model_name, num_classes, model_kwargs)
+        if stem is not None:
+            adapt_stem(backbone, stem, model_name)
+        defaults = resolve_data_config(model=backbone)
+        super().__init__(
+            ImagePreprocessor(
+                mean=defaults['mean'] if mean is None else mean,
+                std=defaults['std'] if std is None else std,
+                mixup=mixup,
+                num_classes=num_classes,
+                label_smoothing=label_smoothing,
+            )
+        )
+        self.model_name = model_name
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.loss: nn.Module
+        if mixup:
+            self.loss = SoftTargetCrossEntropy()
+        elif label_smoothing:
+            self.loss = LabelSmoothingCrossEntropy(label_smoothing)
+        else:
+            self.loss = nn.CrossEntropyLoss()
+
+    def forward(
+        self, inputs: Tensor, targets: Tensor | None = None, mode: Literal['loss', 'predict', 'tensor'] = 'tensor'
+    ) -> Any:
+        """Run the backbone.
+
+        Args:
+            inputs: (N, C, H, W), normalised.
+            targets: (N,) class indices, or (N, K) class probabilities if mixed; for ``'loss'``.
+            mode: What to return.
+
+        Returns:
+            ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits, (N, K); ``'predict'``: for each
+            image ``{'logits': (K,), 'target': scalar}``.
+        """
+        logits = self.backbone(inputs)
+        if mode == 'tensor':
+            return logits
+        if mode == 'loss':
+            return {'loss': self.loss(logits, targets)}
+        return [{'logits': row, 'target': target} for row, target in zip(logits, targets, strict=True)]
+
+
+def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
+    if ':' not in model_name and not timm.is_model(model_name):  # a colon names a hub: 'hf-hub:owner/model'
+        raise ConfigError(f'model_name {model_name!r} is not a timm model; {near_matches(model_name, timm.list_models())}')
+    try:
+        return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
+    except TypeError as error:
+        raise ConfigError(f'{model_name} does not take the arguments {model_kwargs}: {error}') from error

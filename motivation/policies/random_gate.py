@@ -1,0 +1,50 @@
+"""The control without which no claim about a motivation condition means anything."""
+
+import random
+from typing import Any
+
+from motivation.errors import ConfigError
+from motivation.policies.switch_policy import SwitchPolicy
+from motivation.registry import POLICIES
+
+
+@POLICIES.register_module()
+class RandomGate(SwitchPolicy):
+    """Gives each batch to the motivated model with probability ``rate``, whatever the loss.
+
+    Source: control experiment A of "Motivation is Something You Need", arXiv 2602.21064.
+
+    Args:
+        rate: Probability of a motivated batch, between 0 and 1.
+        seed: Seed of the draws; ``None`` takes the run's seed.
+
+    Raises:
+        ConfigError: ``rate`` is not between 0 and 1.
+
+    Example:
+        >>> motivation = dict(policy=dict(type='RandomGate', rate=0.17))
+    """
+
+    def __init__(self, rate: float, seed: int | None = None) -> None:
+        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            raise ConfigError(f'motivation.policy.rate is {rate!r}; it must be a number between 0 and 1')
+        self.rate = rate
+        self.seed = seed
+        self._generator = random.Random(seed)
+
+    def set_seed(self, seed: int) -> None:
+        if self.seed is None:
+            self._generator.seed(seed)
+
+    def update(self, loss: float) -> bool:
+        return self._generator.random() < self.rate
+
+    def state_dict(self) -> dict[str, Any]:
+        version, words, gauss_next = self._generator.getstate()
+        return {'version': version, 'words': list(words), 'gauss_next': gauss_next}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._generator.setstate((state_dict['version'], tuple(state_dict['words']), state_dict['gauss_next']))
+
+    def __repr__(self) -> str:
+        return f'RandomGate(rate={self.rate})'

@@ -1,0 +1,33 @@
+"""Evaluate either or both models of a checkpoint on the test images."""
+
+import argparse
+
+from motivation.errors import check_stack, clear_errors
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='an epoch_<n>.pth')
+    parser.add_argument('--models', nargs='+', choices=('base', 'motivated'), help='which to evaluate; both by default')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override fields')
+    return parser.parse_args()
+
+
+def main() -> None:
+    check_stack()
+    args = parse_args()
+
+    from motivation.engine.launch import prepare_test
+    from motivation.registry import RUNNERS
+
+    config = prepare_test(args.config, args.checkpoint, args.models, args.cfg_options)
+    for name, value in RUNNERS.build(config).test().items():
+        print(f'{name}: {value:.2f}')
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()

@@ -1,0 +1,46 @@
+"""Train base and motivated model together as a config says."""
+
+import argparse
+
+from motivation.errors import check_stack, clear_errors
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='folder for all results; by default work_dirs/<config>, or <config>-2 and so on if taken'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='latest',
+        metavar='PATH',
+        help='continue from a checkpoint; without PATH from the newest of the work_dir',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override fields of the config, such as motivation.policy.drops=3',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    check_stack()
+    args = parse_args()
+
+    from motivation.engine.launch import prepare_training
+    from motivation.registry import RUNNERS
+
+    config = prepare_training(args.config, args.work_dir, args.resume, args.cfg_options)
+    RUNNERS.build(config).train()
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
