@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -86,14 +85,13 @@ def draw_report(report: dict[str, Any], trace: SwitchTrace, path: Path) -> None:
 
 
 def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
-    losses = np.asarray(trace.losses)
-    motivated = np.frombuffer(trace.motivated, dtype=np.uint8).astype(bool)
-    axes.plot(losses, color='0.35', linewidth=0.7, label='loss of each batch')
-    axes.fill_between(
-        np.arange(len(losses)), 0, 1, where=motivated, step='mid', transform=axes.get_xaxis_transform(),
-        color=_COLOURS['motivated'], alpha=0.35, linewidth=0, label='motivated spell',
+    spells = [(first - 0.5, end - first) for first, end in trace.spells()]
+    axes.broken_barh(
+        spells, (0, 1), transform=axes.get_xaxis_transform(),
+        color=_COLOURS['motivated'], alpha=0.4, linewidth=0, label='motivated spell',
     )  # fmt: skip
-    axes.set(xlabel='batch', ylabel='training loss', xlim=(0, max(len(losses) - 1, 1)))
+    axes.plot(trace.losses, color='0.3', linewidth=0.7, label='loss of each batch')
+    axes.set(xlabel='batch', ylabel='training loss', xlim=(0, max(len(trace) - 1, 1)))
     axes.legend(loc='upper right')
 
 
@@ -120,7 +118,7 @@ def _draw_flops(axes: Axes, report: dict[str, Any]) -> None:
     axes.set_yticks(range(len(bars)), list(bars))
     axes.set(xlabel='training FLOPs', xlim=(0, 1.15 * max(sum(bar) for bar in bars.values())))
     axes.invert_yaxis()
-    axes.legend(loc='lower right')
+    axes.legend(loc='center right')
 
 
 def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import copy
 import logging
 import uuid
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 
 from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
 from motivation.engine.config import check_config
@@ -57,6 +59,13 @@ class DualModelRunner(Runner):
         name = Path(cfg.filename).stem if cfg.filename else 'run'
         cfg.experiment_name = f'{name}_{uuid.uuid4().hex[:8]}'
         return super().from_cfg(cfg)
+
+    def train(self) -> nn.Module:
+        """Train, then return the model."""
+        with warnings.catch_warnings():
+            # Both schedules advance at every step, though only the active model's optimizer has stepped.
+            warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
+            return super().train()
 
     @property
     def resuming(self) -> bool:
