@@ -16,6 +16,4 @@ default_hooks = dict(
     report=dict(type='ReportHook'),
 )
 log_processor = dict(by_epoch=True, window_size=1)
-visualizer = dict(
-    type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-)
+visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

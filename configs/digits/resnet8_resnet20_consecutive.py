@@ -7,5 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 # Grey images; mean and deviation over the training images.
-model = dict(base=dict(in_chans=1, mean=[0.3056], std=[0.3760]), motivated=dict(in_chans=1, mean=[0.3056], std=[0.3760]))
+model = dict(
+    base=dict(in_chans=1, mean=[0.3056], std=[0.3760]), motivated=dict(in_chans=1, mean=[0.3056], std=[0.3760])
+)
 motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))

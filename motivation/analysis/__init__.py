@@ -1,0 +1,1 @@
+"""Counting compute, and the results of runs."""

@@ -157,6 +157,7 @@ def count_train_step(model: BaseModel, data: dict[str, Tensor]) -> tuple[int, in
     Returns:
         Forward MACs and backward MACs of the whole batch.
     """
+    state: dict[str, Tensor]
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         state = {name: fake.from_tensor(tensor) for name, tensor in model.named_parameters()}
         state |= {name: fake.from_tensor(tensor) for name, tensor in model.named_buffers()}

@@ -54,7 +54,9 @@ def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def build_table(report: dict[str, Any]) -> Table:
     """The report for a terminal."""
-    table = Table('', 'base', 'motivated', title='Two models from one run', title_justify='left', caption_justify='left')
+    table = Table(
+        '', 'base', 'motivated', title='Two models from one run', title_justify='left', caption_justify='left'
+    )
     for column in table.columns[1:]:
         column.justify = 'right'
     for row in report_rows(report):
@@ -111,14 +113,14 @@ def _draw_flops(axes: Axes, report: dict[str, Any]) -> None:
         'this run': [report[name]['train_flops'] for name in _COLOURS],
         'motivated model alone': [0, report['motivated_alone_train_flops']],
     }
-    for place, (label, (base, motivated)) in enumerate(bars.items()):
+    for place, (base, motivated) in enumerate(bars.values()):
         axes.barh(place, base, color=_COLOURS['base'], label='base' if place == 0 else None)
         axes.barh(place, motivated, left=base, color=_COLOURS['motivated'], label='motivated' if place == 0 else None)
         axes.annotate(f' {base + motivated:.3g}', (base + motivated, place), va='center')
     axes.set_yticks(range(len(bars)), list(bars))
     axes.set(xlabel='training FLOPs', xlim=(0, 1.15 * max(sum(bar) for bar in bars.values())))
     axes.invert_yaxis()
-    axes.legend(loc='center right')
+    axes.legend(loc='lower center', bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
 
 
 def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> list[Path]:

@@ -113,7 +113,9 @@ def _cache(source: _Converted, cache_mib: int) -> TensorImages | None:
 
 def _classes(opened: Any, source: Iterable[tuple[Any, int]]) -> list[str]:
     """Names of the classes, from wherever the format keeps them; numbers where it keeps none."""
-    class_to_idx = getattr(opened, 'class_to_idx', None) or getattr(getattr(opened, 'reader', None), 'class_to_idx', None)
+    class_to_idx = getattr(opened, 'class_to_idx', None) or getattr(
+        getattr(opened, 'reader', None), 'class_to_idx', None
+    )
     if class_to_idx:
         return sorted(class_to_idx, key=class_to_idx.get)
     names = getattr(opened, 'classes', None)

@@ -86,7 +86,9 @@ def check_config(config: Config) -> None:
         if not config.get(field):
             raise ConfigError(f'the config has no {field!r}; add it, or take it from a file under configs/_base_')
     if 'policy' not in config.motivation:
-        raise ConfigError("motivation has no 'policy'; write motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))")
+        raise ConfigError(
+            "motivation has no 'policy'; write motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))"
+        )
     if not config.train_cfg.get('by_epoch', True):
         raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
     for path, node in _typed_nodes(config._cfg_dict.to_dict(), ''):
@@ -109,13 +111,17 @@ def _check_component(path: str, node: dict[str, Any], registry: Registry) -> Non
     component = registry.get(node['type'])
     if component is None:
         known = set(registry.module_dict) | set(registry.parent.module_dict if registry.parent else ())
-        raise ConfigError(f'{path}.type is {node["type"]!r}, which is not registered; {near_matches(node["type"], known)}')
+        raise ConfigError(
+            f'{path}.type is {node["type"]!r}, which is not registered; {near_matches(node["type"], known)}'
+        )
     parameters = inspect.signature(component).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     if takes_any or registry is registries.OPTIM_WRAPPERS:  # the constructor shares that field
         return
     for argument in node.keys() - parameters.keys() - {'type', '_scope_'}:
-        raise ConfigError(f'{path}.{argument} is not an argument of {node["type"]}; {near_matches(argument, parameters)}')
+        raise ConfigError(
+            f'{path}.{argument} is not an argument of {node["type"]}; {near_matches(argument, parameters)}'
+        )
 
 
 def _reason(error: Exception) -> str:

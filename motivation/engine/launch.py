@@ -34,7 +34,9 @@ def prepare_training(
     if resume is None:
         folder = Path(named) if named else next(f for f in _default_folders(path) if not _holds_run(f))
         if _holds_run(folder):
-            raise ConfigError(f"work_dir '{folder}' already holds a run; continue it with --resume, or name another --work-dir")
+            raise ConfigError(
+                f"work_dir '{folder}' already holds a run; continue it with --resume, or name another --work-dir"
+            )
     else:
         if named:
             folder = Path(named)
@@ -116,4 +118,6 @@ def _require_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(f"work_dir '{folder}' cannot be written ({error.strerror}); name another with --work-dir") from error
+        raise ConfigError(
+            f"work_dir '{folder}' cannot be written ({error.strerror}); name another with --work-dir"
+        ) from error

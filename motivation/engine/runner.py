@@ -44,7 +44,10 @@ class DualModelRunner(Runner):
         """
         cfg = copy.deepcopy(cfg)
         check_config(cfg)
-        cfg.default_hooks = {**cfg.get('default_hooks', {}), 'motivation': dict(type='MotivationHook', **cfg.motivation)}
+        cfg.default_hooks = {
+            **cfg.get('default_hooks', {}),
+            'motivation': dict(type='MotivationHook', **cfg.motivation),
+        }
         cfg.train_cfg.setdefault('by_epoch', True)
         if cfg.get('optim_wrapper'):
             cfg.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
@@ -113,7 +116,7 @@ class DualModelRunner(Runner):
             if hasattr(hook, fn_name):
                 getattr(hook, fn_name)(self, **kwargs)
 
-    def save_checkpoint(  # type: ignore[override]
+    def save_checkpoint(
         self, out_dir: str, filename: str, meta: dict[str, Any] | None = None, by_epoch: bool = True, **_: Any
     ) -> None:
         """Save everything a resumed run needs, as plain data, whole or not at all.
@@ -150,9 +153,7 @@ class DualModelRunner(Runner):
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         write_checkpoint(checkpoint, Path(out_dir) / filename)
 
-    def load_checkpoint(  # type: ignore[override]
-        self, filename: str, map_location: Any = 'cpu', **_: Any
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, filename: str, map_location: Any = 'cpu', **_: Any) -> dict[str, Any]:
         """Load both models from a checkpoint.
 
         Args:

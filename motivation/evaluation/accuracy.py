@@ -42,4 +42,7 @@ class Accuracy(BaseMetric):
 
     def compute_metrics(self, results: list[list[bool]]) -> dict[str, float]:
         """Percentages over all images, as ``top<k>``."""
-        return {f'top{k}': 100 * sum(column) / len(column) for k, column in zip(self.topk, zip(*results), strict=True)}
+        return {
+            f'top{k}': 100 * sum(column) / len(column)
+            for k, column in zip(self.topk, zip(*results, strict=True), strict=True)
+        }

@@ -34,7 +34,9 @@ class ComputeMeterHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         sample = default_collate([runner.train_dataloader.dataset[0]])
-        self.meter = ComputeMeter({name: measure_train_step(getattr(runner.model, name), sample) for name in MODEL_NAMES})
+        self.meter = ComputeMeter(
+            {name: measure_train_step(getattr(runner.model, name), sample) for name in MODEL_NAMES}
+        )
         if self._resumed is not None:
             self.meter.load_state_dict(self._resumed)
 

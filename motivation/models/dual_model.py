@@ -81,7 +81,7 @@ class DualModel(BaseModel):
         """
         self.weight_map.transfer(self._active, statistics=self.statistics == 'shared')
 
-    def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Any]:  # type: ignore[override]
+    def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Any]:
         """Train the active model on one batch with its own optimizer wrapper.
 
         Args:
@@ -95,7 +95,7 @@ class DualModel(BaseModel):
         log_vars = getattr(self, self._active).train_step(data, optim_wrapper[self._active])
         return {**log_vars, 'motivated': float(self._active == 'motivated')}
 
-    def val_step(self, data: Any, models: Sequence[ModelName] = MODEL_NAMES) -> dict[ModelName, Any]:  # type: ignore[override]
+    def val_step(self, data: Any, models: Sequence[ModelName] = MODEL_NAMES) -> dict[ModelName, Any]:
         """Predictions for one batch; call :meth:`transfer` before the first.
 
         Args:
@@ -107,7 +107,7 @@ class DualModel(BaseModel):
         """
         return {name: getattr(self, name).val_step(data) for name in models}
 
-    test_step = val_step  # type: ignore[assignment]
+    test_step = val_step
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the active model's ``forward``."""

@@ -1,11 +1,13 @@
 """Stems made for 224 px, adapted to 32 px."""
 
+from typing import Any
+
 from torch import nn
 
 from motivation.errors import ConfigError
 
 
-def adapt_stem(backbone: nn.Module, stem: str, model_name: str) -> None:
+def adapt_stem(backbone: Any, stem: str, model_name: str) -> None:
     """Change the first layers of a network in place, so that a 32 px image keeps its resolution.
 
     ResNets begin with a 3 x 3 convolution of stride 1 and no pooling; networks with a ``conv_stem``

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import timm
-import torch
 from mmengine.model import BaseModel
 from timm.data import resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -96,12 +95,15 @@ class TimmClassifier(BaseModel):
             return logits
         if mode == 'loss':
             return {'loss': self.loss(logits, targets)}
+        assert targets is not None, "mode='predict' needs targets"
         return [{'logits': row, 'target': target} for row, target in zip(logits, targets, strict=True)]
 
 
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
     if ':' not in model_name and not timm.is_model(model_name):  # a colon names a hub: 'hf-hub:owner/model'
-        raise ConfigError(f'model_name {model_name!r} is not a timm model; {near_matches(model_name, timm.list_models())}')
+        raise ConfigError(
+            f'model_name {model_name!r} is not a timm model; {near_matches(model_name, timm.list_models())}'
+        )
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
     except TypeError as error:

@@ -94,9 +94,7 @@ def _paired_tensors(base: nn.Module, motivated: nn.Module, prefix: str) -> list[
     return list(base_tensors)
 
 
-def _paired_children(
-    base: nn.Module, motivated: nn.Module, placement: Placement, prefix: str
-) -> dict[str, str]:
+def _paired_children(base: nn.Module, motivated: nn.Module, placement: Placement, prefix: str) -> dict[str, str]:
     """Child of the base module to child of the motivated module, by name; parts without tensors left out."""
     base_names, motivated_names = (
         [name for name, child in module.named_children() if child.state_dict()] for module in (base, motivated)

@@ -88,7 +88,7 @@ class WeightMap:
                     f'weight_map pairs {pair.base!r} of the base model, {shapes[0]}, with {pair.motivated!r} '
                     f'of the motivated model, {shapes[1]}; paired tensors must have equal shapes'
                 )
-        for model, tensors in (('base', base), ('motivated', motivated)):
+        for model in ('base', 'motivated'):
             name, count = Counter(getattr(pair, model) for pair in self.pairs).most_common(1)[0]
             if count > 1:
                 raise ConfigError(

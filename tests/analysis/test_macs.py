@@ -1,0 +1,142 @@
+"""Counts against values of an independent source and against counts made by hand."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from motivation.analysis.macs import count_forward, count_train_step, measure_train_step
+from motivation.models import TimmClassifier
+
+
+def sample(*size):
+    return {'inputs': torch.zeros(1, *size, dtype=torch.uint8), 'targets': torch.tensor([0])}
+
+
+# MACs an image in training mode with cross-entropy, counted with torch 2.15 by a dispatcher with
+# corrected convolution formula and confirmed by explicit matrix products.
+REFERENCE = {
+    'resnet18': (224, 1814073344, 3510132736),
+    'resnet34': (224, 3663761408, 7209508864),
+    'efficientnet_b0': (224, 385814752, 760791488),
+    'efficientnet_b1': (240, 686802832, 1361164064),
+    'vit_tiny_patch16_224': (224, 1253683200, 2567880960),
+    'convnext_atto': (224, 547332480, 1088643840),
+    'mixer_s32_224': (224, 1002426368, 1927782400),
+    'swin_tiny_patch4_window7_224': (224, 4490566656, 8966682624),
+}
+
+
+@pytest.mark.parametrize('name', REFERENCE)
+def test_meets_the_reference(name):
+    side, forward, backward = REFERENCE[name]
+    macs = measure_train_step(TimmClassifier(name, num_classes=1000), sample(3, side, side))
+    assert macs == (forward, backward, 0)
+
+
+def test_cifar_resnet20_by_hand():
+    """From the widths: every 3 x 3 and 1 x 1 convolution and the classifier; the stem's input needs no gradient."""
+    stem = 32 * 32 * 3 * 16 * 9
+    stage1 = 6 * 32 * 32 * 16 * 16 * 9
+    stage2 = 16 * 16 * (16 * 32 * 9 + 5 * 32 * 32 * 9 + 16 * 32)
+    stage3 = 8 * 8 * (32 * 64 * 9 + 5 * 64 * 64 * 9 + 32 * 64)
+    forward = stem + stage1 + stage2 + stage3 + 64 * 10
+    macs = measure_train_step(TimmClassifier('cifar_resnet20', num_classes=10), sample(3, 32, 32))
+    assert macs == (forward, 2 * forward - stem, 0)
+
+
+class Products(nn.Module):
+    """What fvcore as shipped misses or counts wrongly."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.conv = nn.Conv2d(3, 4, 3, padding='same')
+        self.weight = nn.Parameter(torch.randn(5, 6))
+        self.vector = nn.Parameter(torch.randn(6))
+
+    def forward(self, x):
+        images = len(x)
+        if self.kind == 'same':
+            return self.conv(x)
+        wide = x.flatten(1)[:, :12].reshape(images, 2, 6)
+        if self.kind == 'broadcast':
+            return self.weight @ wide.transpose(1, 2)  # (5, 6) @ (N, 6, 2)
+        if self.kind == 'vector':
+            return wide @ self.vector
+        if self.kind == 'baddbmm':
+            return torch.baddbmm(torch.zeros(1), wide, wide.transpose(1, 2))
+        if self.kind == 'attention':
+            return F.scaled_dot_product_attention(wide, wide, wide)
+        return torch.addbmm(torch.zeros(2, 2), wide, wide.transpose(1, 2))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'macs'),
+    [
+        ('same', 2 * 8 * 8 * 4 * 3 * 9),
+        ('broadcast', 2 * 5 * 6 * 2),
+        ('vector', 2 * 2 * 6),
+        ('baddbmm', 2 * 2 * 6 * 2),
+        ('addbmm', 2 * 2 * 6 * 2),
+        ('attention', 2 * 2 * 2 * (6 + 6)),
+    ],
+)
+def test_forward_counts_what_fvcore_lacks(kind, macs):
+    assert count_forward(Products(kind), torch.randn(2, 3, 8, 8)) == macs
+
+
+def test_forward_leaves_norms_and_pooling_out():
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.AdaptiveAvgPool2d(1), nn.Upsample(scale_factor=2))
+    assert count_forward(network, torch.randn(2, 3, 8, 8)) == 0
+
+
+class Grouped(TimmClassifier):
+    """One convolution and a mean: everything can be counted by hand."""
+
+    def __init__(self, conv):
+        super().__init__('test_resnet', num_classes=4)
+        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 1), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ('conv', 'macs'),
+    [
+        (nn.Conv2d(8, 8, 3, padding=1, groups=8), 6 * 6 * 8 * 9),  # depthwise
+        (nn.Conv2d(8, 16, 3, padding=1, groups=4), 6 * 6 * 16 * 2 * 9),
+        (nn.Conv2d(8, 8, 3, padding=2, dilation=2, stride=2), 3 * 3 * 8 * 8 * 9),
+        (nn.ConvTranspose2d(8, 4, 2, stride=2), 6 * 6 * 8 * 4 * 4),  # every input position once
+    ],
+)
+def test_backward_of_convolutions_is_twice_their_forward(conv, macs):
+    model = Grouped(conv)
+    first = 6 * 6 * 3 * 8  # its input needs no gradient
+    data = {'inputs': torch.randn(2, 3, 6, 6), 'targets': torch.tensor([0, 1])}
+    assert count_train_step(model, data) == (2 * (first + macs), 2 * (first + 2 * macs))
+
+
+def test_frozen_layers_cost_no_weight_gradient():
+    model = Grouped(nn.Conv2d(8, 8, 3, padding=1))
+    model.backbone[1].requires_grad_(False)
+    data = {'inputs': torch.randn(2, 3, 6, 6), 'targets': torch.tensor([0, 1])}
+    first, second = 6 * 6 * 3 * 8, 6 * 6 * 8 * 8 * 9
+    assert count_train_step(model, data) == (2 * (first + second), 2 * (first + second))
+
+
+def test_counting_leaves_no_trace():
+    model = TimmClassifier('test_efficientnet', num_classes=10, drop_path_rate=0.5, mixup=dict(mixup_alpha=1.0))
+    model.eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    measure_train_step(model, sample(3, 32, 32))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert (np.random.get_state()[1] == states[2]).all()
+    assert not model.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

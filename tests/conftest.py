@@ -1,0 +1,61 @@
+"""Small real runs that many tests share."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # tiny networks: threads cost more than they bring
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from motivation.engine.config import load_config
+from motivation.engine.runner import DualModelRunner
+from motivation.models import DualModel
+
+ROOT = Path(__file__).parent.parent
+DIGITS = str(ROOT / 'configs/digits/resnet8_resnet20_consecutive.py')
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def digits_config(work_dir: Path, epochs: int = 2, **options) -> Config:
+    """The quickstart on a quarter of the images, for a few epochs."""
+    config = load_config(DIGITS, {'train_cfg.max_epochs': epochs, 'train_dataloader.num_batch_per_epoch': 6, **options})
+    config.work_dir = str(work_dir)
+    return config
+
+
+def train(config: Config) -> DualModelRunner:
+    runner = DualModelRunner.from_cfg(config)
+    runner.train()
+    return runner
+
+
+def classifier(model_name: str, **kwargs) -> dict:
+    return dict(type='TimmClassifier', model_name=model_name, num_classes=10, **kwargs)
+
+
+def small_dual_model(statistics: str = 'private', placement: str = 'leading', seed: int = 0) -> DualModel:
+    torch.manual_seed(seed)
+    return DualModel(
+        base=classifier('cifar_resnet8'),
+        motivated=classifier('cifar_resnet20'),
+        weight_map=dict(type='DepthMap', placement=placement),
+        statistics=statistics,
+    )
+
+
+def small_batch(seed: int = 0, images: int = 4) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        'inputs': torch.randint(0, 256, (images, 3, 16, 16), dtype=torch.uint8, generator=generator),
+        'targets': torch.randint(0, 10, (images,), generator=generator),
+    }
+
+
+def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}

@@ -1,0 +1,42 @@
+import pytest
+
+from motivation.engine import DualOptimWrapperConstructor
+from motivation.errors import ConfigError
+from tests.conftest import small_dual_model
+
+SGD = dict(type='SGD', lr=0.1, momentum=0.9)
+
+
+def test_each_model_has_an_optimizer_of_its_own():
+    model = small_dual_model()
+    wrappers = DualOptimWrapperConstructor(dict(optimizer=SGD))(model)
+    for name in ('base', 'motivated'):
+        owned = {id(p) for group in wrappers[name].optimizer.param_groups for p in group['params']}
+        assert owned == {id(parameter) for parameter in getattr(model, name).parameters()}
+        assert wrappers[name].get_lr() == {'lr': [0.1]}
+
+
+def test_fields_of_one_model_override_the_shared_ones():
+    config = dict(optimizer=SGD, clip_grad=dict(max_norm=1.0), motivated=dict(optimizer=dict(lr=0.05)))
+    wrappers = DualOptimWrapperConstructor(config)(small_dual_model())
+    assert wrappers['base'].get_lr() == {'lr': [0.1]}
+    assert wrappers['motivated'].get_lr() == {'lr': [0.05]}
+    assert wrappers['motivated'].optimizer.param_groups[0]['momentum'] == 0.9
+    assert wrappers['base'].clip_grad_kwargs == wrappers['motivated'].clip_grad_kwargs == {'max_norm': 1.0}
+
+
+def test_parameter_wise_options_hold_for_both():
+    constructor = DualOptimWrapperConstructor(
+        dict(optimizer=dict(**SGD, weight_decay=0.1)), paramwise_cfg=dict(norm_decay_mult=0.0)
+    )
+    model = small_dual_model()
+    wrappers = constructor(model)
+    for name in ('base', 'motivated'):
+        decay = {id(g['params'][0]): g['weight_decay'] for g in wrappers[name].optimizer.param_groups}
+        backbone = getattr(model, name).backbone
+        assert decay[id(backbone.bn1.weight)] == 0.0 and decay[id(backbone.conv1.weight)] == 0.1
+
+
+def test_refuses_accumulation_across_switches():
+    with pytest.raises(ConfigError, match=r'optim_wrapper\.accumulative_counts is 4; it must be 1'):
+        DualOptimWrapperConstructor(dict(optimizer=SGD, accumulative_counts=4))

@@ -1,0 +1,90 @@
+import pytest
+import torch
+from torch import nn
+
+from motivation.errors import ConfigError
+from motivation.weight_maps import WeightMap
+
+
+def network(*widths):
+    return nn.Sequential(*(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+
+
+GOOD = [('0.weight', '1.weight'), ('0.bias', '1.bias')]
+
+
+def test_transfer_copies_along_the_pairs_and_nothing_else():
+    base, motivated = network(3, 3), network(3, 3, 3)
+    before = {name: tensor.clone() for name, tensor in motivated.state_dict().items()}
+    WeightMap(base, motivated, GOOD).transfer('base')
+    assert torch.equal(motivated[1].weight, base[0].weight)
+    assert torch.equal(motivated[1].bias, base[0].bias)
+    assert torch.equal(motivated[0].weight, before['0.weight'])
+    assert torch.equal(motivated[0].bias, before['0.bias'])
+
+
+def test_transfer_goes_both_ways():
+    base, motivated = network(3, 3), network(3, 3, 3)
+    expected = motivated[1].weight.clone()
+    WeightMap(base, motivated, GOOD).transfer('motivated')
+    assert torch.equal(base[0].weight, expected)
+    assert torch.equal(motivated[1].weight, expected)
+
+
+def test_statistics_travel_only_when_asked():
+    base, motivated = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    base(torch.randn(4, 2, 3, 3))
+    names = [(name, name) for name in base.state_dict()]
+    weight_map = WeightMap(base, motivated, names)
+    with torch.no_grad():
+        base.weight.fill_(7)
+    weight_map.transfer('base')
+    assert motivated.weight.tolist() == [7, 7]
+    assert motivated.running_mean.tolist() == [0, 0] and motivated.num_batches_tracked == 0
+    weight_map.transfer('base', statistics=True)
+    assert torch.equal(motivated.running_mean, base.running_mean)
+    assert torch.equal(motivated.running_var, base.running_var)
+    assert motivated.num_batches_tracked == 1
+
+
+def test_other_buffers_travel_with_the_weights():
+    base, motivated = nn.Module(), nn.Module()
+    base.register_buffer('table', torch.ones(2))
+    motivated.register_buffer('table', torch.zeros(2))
+    WeightMap(base, motivated, [('table', 'table')]).transfer('base')
+    assert motivated.table.tolist() == [1, 1]
+
+
+def test_survives_a_move_that_replaces_buffers():
+    base, motivated = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    weight_map = WeightMap(base, motivated, [(name, name) for name in base.state_dict()])
+    base.double()
+    motivated.double()
+    base.running_mean.fill_(3)
+    weight_map.transfer('base', statistics=True)
+    assert motivated.running_mean.tolist() == [3, 3]
+
+
+def test_extension_is_what_is_nobodys_image():
+    weight_map = WeightMap(network(3, 3), network(3, 3, 3), GOOD)
+    assert sorted(weight_map.extension()) == ['0.bias', '0.weight']
+
+
+@pytest.mark.parametrize(
+    ('pairs', 'message'),
+    [
+        (GOOD[:1], r"gives '0\.bias' of the base model no image \(1 of 2 tensors have none\)"),
+        ([*GOOD, ('0.bias', '0.bias')], r"names '0\.bias' of the base model 2 times"),
+        ([('0.weight', '1.weight'), ('0.bias', '1.wait')], r"names '1\.wait', which the motivated model lacks"),
+        ([('0.weight', '1.weight'), ('0.bias', '1.weight')], r'paired tensors must have equal shapes'),
+    ],
+)
+def test_refuses_what_is_no_map(pairs, message):
+    with pytest.raises(ConfigError, match=message):
+        WeightMap(network(3, 3), network(3, 3, 3), pairs)
+
+
+def test_refuses_an_image_that_serves_two():
+    pairs = [('0.weight', '0.weight'), ('0.bias', '0.bias'), ('1.weight', '0.weight'), ('1.bias', '1.bias')]
+    with pytest.raises(ConfigError, match=r"names '0\.weight' of the motivated model 2 times"):
+        WeightMap(network(3, 3, 3), network(3, 3, 3), pairs)
