@@ -8,6 +8,6 @@ _base_ = [
 ]
 # Grey images; mean and deviation over the training images.
 model = dict(
-    base=dict(in_chans=1, mean=[0.3056], std=[0.3760]), motivated=dict(in_chans=1, mean=[0.3056], std=[0.3760])
+    base=dict(in_chans=1, mean=[0.3054], std=[0.3760]), motivated=dict(in_chans=1, mean=[0.3054], std=[0.3760])
 )
 motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))

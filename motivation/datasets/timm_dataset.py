@@ -1,7 +1,6 @@
 """Everything that timm.data.create_dataset opens by name."""
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,9 @@ class TimmDataset(ImageDataset):
         **kwargs: Any,
     ) -> None:
         opened = _open(root, name, split, image_mode, kwargs)
-        source = _Converted(opened, image_mode)
-        super().__init__(_cache(source, cache_mib) or source, _classes(opened, source), transforms)
+        converted = _Converted(opened, image_mode)
+        source = _cache(converted, cache_mib) or converted
+        super().__init__(source, _classes(opened, source), transforms)
 
 
 class _Converted(Sequence[tuple[Any, int]]):
@@ -92,33 +92,21 @@ def _cache(source: _Converted, cache_mib: int) -> TensorImages | None:
     if len(source) * first.numel() > cache_mib * 2**20:
         return None
     images = torch.empty((len(source), *first.shape), dtype=torch.uint8)
-
-    def decode(index: int) -> int | None:
-        image, target = source[index]
+    targets = torch.empty(len(source), dtype=torch.int64)
+    for index, (image, target) in enumerate(source):
         pixels = v2.functional.pil_to_tensor(image)
         if pixels.shape != first.shape:
             return None
-        images[index] = pixels
-        return target
-
-    targets = torch.empty(len(source), dtype=torch.int64)
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for index, target in enumerate(pool.map(decode, range(len(source)))):
-            if target is None:
-                pool.shutdown(cancel_futures=True)
-                return None
-            targets[index] = target
+        images[index], targets[index] = pixels, target
     return TensorImages(images, targets)
 
 
-def _classes(opened: Any, source: Iterable[tuple[Any, int]]) -> list[str]:
+def _classes(opened: Any, source: Sequence[tuple[Any, int]]) -> list[str]:
     """Names of the classes, from wherever the format keeps them; numbers where it keeps none."""
-    class_to_idx = getattr(opened, 'class_to_idx', None) or getattr(
-        getattr(opened, 'reader', None), 'class_to_idx', None
-    )
-    if class_to_idx:
-        return sorted(class_to_idx, key=class_to_idx.get)
-    names = getattr(opened, 'classes', None)
-    if names:
-        return list(names)
-    return [str(index) for index in range(max(target for _, target in source) + 1)]
+    for owner in (opened, getattr(opened, 'reader', None)):
+        for attribute in ('class_to_idx', 'class_name_to_idx'):
+            index_of = getattr(owner, attribute, None)
+            if index_of:
+                return sorted(index_of, key=index_of.__getitem__)
+    targets = source.targets if isinstance(source, TensorImages) else [target for _, target in source]
+    return [str(index) for index in range(max(targets) + 1)]

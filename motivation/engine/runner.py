@@ -76,8 +76,18 @@ class DualModelRunner(Runner):
         return self._resume
 
     def find_hook(self, hook_type: type[Hook]) -> Any:
-        """The registered hook of a type, or ``None``."""
-        return next((hook for hook in self.hooks if isinstance(hook, hook_type)), None)
+        """The registered hook of a type.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for hook in self.hooks:
+            if isinstance(hook, hook_type):
+                return hook
+        raise ConfigError(
+            f'default_hooks has no {hook_type.__name__}, which another hook needs; add it, '
+            'or remove that hook too by setting it to None'
+        )
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """As MMEngine's, but only warnings reach the terminal."""

@@ -139,7 +139,8 @@ def describe_run(runner: Runner) -> list[str]:
             f'{macs.backward_macs_per_image / 1e6:,.2f} backward an image'
         )
     extension = sum(tensor.numel() for tensor in model.weight_map.extension().values())
-    train, val = runner.train_dataloader, runner.val_dataloader
+    train = runner.train_dataloader
+    validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
     threads = f', {torch.get_num_threads()} threads' if runner.model.base.data_preprocessor.device.type == 'cpu' else ''
     return [
         *lines,
@@ -147,7 +148,7 @@ def describe_run(runner: Runner) -> list[str]:
         f'extension of {extension:,} parameters, statistics {model.statistics}',
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(train.dataset).__name__}: {len(train.dataset):,} training and '
-        f'{len(val.dataset):,} validation images, {len(train.dataset.metainfo["classes"])} classes',
+        f'{validation} validation images, {len(train.dataset.metainfo["classes"])} classes',
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {train.batch_size}, seed {runner.seed}'
         + (f', resumed after epoch {runner.epoch}' if runner.epoch else ''),
         f'  device     {model.base.data_preprocessor.device}{threads}',

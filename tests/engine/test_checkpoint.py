@@ -7,7 +7,14 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from motivation.engine import checkpoint as module
-from motivation.engine.checkpoint import check_fits, find_checkpoints, from_plain, read_checkpoint, to_plain, write_checkpoint
+from motivation.engine.checkpoint import (
+    check_fits,
+    find_checkpoints,
+    from_plain,
+    read_checkpoint,
+    to_plain,
+    write_checkpoint,
+)
 from motivation.errors import ConfigError
 
 
@@ -15,7 +22,13 @@ def test_plain_data_loads_without_an_allow_list(tmp_path):
     history = HistoryBuffer()
     history.update(1.5)
     history.update(np.float64(0.5), 3)
-    content = {'state_dict': {}, 'history': history, 'scalar': np.float32(2), 'array': np.arange(3), 'pair': (1, np.int64(2))}
+    content = {
+        'state_dict': {},
+        'history': history,
+        'scalar': np.float32(2),
+        'array': np.arange(3),
+        'pair': (1, np.int64(2)),
+    }
     write_checkpoint(content, tmp_path / 'epoch_1.pth')
     assert torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / 'epoch_1.pth') == []
     read = read_checkpoint(tmp_path / 'epoch_1.pth')

@@ -19,7 +19,7 @@ from motivation.registry import HOOKS
 from tests.conftest import DIGITS, ROOT, digits_config, train
 
 
-class Interrupted(Exception):
+class RunInterruptedError(Exception):
     pass
 
 
@@ -30,7 +30,7 @@ class InterruptAt(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.iteration:
-            raise Interrupted
+            raise RunInterruptedError
 
 
 def comparable(runner):
@@ -53,7 +53,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
     whole = train(digits_config(tmp_path / 'whole', epochs=3, **options))
     broken = digits_config(tmp_path / 'broken', epochs=3, **options)
     broken.custom_hooks = [dict(type='InterruptAt', iteration=9)]  # within the second epoch
-    with pytest.raises(Interrupted):
+    with pytest.raises(RunInterruptedError):
         train(broken)
     resumed_config = digits_config(tmp_path / 'broken', epochs=3, **options)
     resumed_config.resume = True
@@ -144,7 +144,10 @@ def test_baselines_train_one_model(tmp_path, policy, motivated):
 
 
 def test_same_seed_same_run_and_another_seed_another(tmp_path):
-    runs = [train(digits_config(tmp_path / str(i), epochs=1, **{'randomness.seed': seed})) for i, seed in enumerate((0, 0, 1))]
+    runs = [
+        train(digits_config(tmp_path / str(i), epochs=1, **{'randomness.seed': seed}))
+        for i, seed in enumerate((0, 0, 1))
+    ]
     losses = [list(run.find_hook(MotivationHook).trace.losses) for run in runs]
     assert losses[0] == losses[1] != losses[2]
 
@@ -191,7 +194,9 @@ def test_checkpoint_of_other_models_is_refused(tmp_path):
     train(digits_config(tmp_path / 'first', epochs=1))
     config = digits_config(tmp_path / 'second', epochs=1, **{'model.motivated.model_name': 'cifar_resnet32'})
     config.load_from = str(tmp_path / 'first/epoch_1.pth')
-    with pytest.raises(ConfigError, match=r"epoch_1\.pth' is of other models: it lacks 'motivated\.backbone\.layer1\.3"):
+    with pytest.raises(
+        ConfigError, match=r"epoch_1\.pth' is of other models: it lacks 'motivated\.backbone\.layer1\.3"
+    ):
         train(config)
 
 
@@ -211,11 +216,13 @@ def test_type_error_in_a_hook_keeps_its_own_traceback(tmp_path):
 def test_data_with_another_number_of_classes_is_refused(tmp_path, stage):
     options = {'model.base.num_classes': 7, 'model.motivated.num_classes': 7}
     config = digits_config(tmp_path / 'run', **options)
-    with pytest.raises(ConfigError, match=r'model\.base\.num_classes is 7, but train_dataloader\.dataset has 10 classes'):
+    with pytest.raises(
+        ConfigError, match=r'model\.base\.num_classes is 7, but train_dataloader\.dataset has 10 classes'
+    ):
         train(config)
 
 
-PLUGIN = '''
+PLUGIN = """
 from torch import nn
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -263,7 +270,7 @@ class Notebook(Hook):
     def after_train(self, runner):
         with open('notebook.txt', 'w') as file:
             file.write(f'{runner.iter} batches')
-'''
+"""
 
 PLUGIN_CONFIG = f"""
 _base_ = {DIGITS!r}
@@ -296,8 +303,12 @@ def test_plugin_in_a_folder_brings_policy_map_model_and_hook(tmp_path):
 def test_installed_package_registers_through_its_entry_point(tmp_path, monkeypatch):
     package = tmp_path / 'site'
     (package / 'their_plugin-1.0.dist-info').mkdir(parents=True)
-    (package / 'their_plugin-1.0.dist-info/METADATA').write_text('Metadata-Version: 2.1\nName: their-plugin\nVersion: 1.0\n')
-    (package / 'their_plugin-1.0.dist-info/entry_points.txt').write_text('[motivation.plugins]\ntheirs = their_plugin\n')
+    (package / 'their_plugin-1.0.dist-info/METADATA').write_text(
+        'Metadata-Version: 2.1\nName: their-plugin\nVersion: 1.0\n'
+    )
+    (package / 'their_plugin-1.0.dist-info/entry_points.txt').write_text(
+        '[motivation.plugins]\ntheirs = their_plugin\n'
+    )
     (package / 'their_plugin.py').write_text(
         'from motivation.policies import Always\nfrom motivation.registry import POLICIES\n'
         'POLICIES.register_module(name="TheirPolicy", module=type("TheirPolicy", (Always,), {}), force=True)\n'

@@ -34,7 +34,9 @@ def test_keeps_32_16_and_8_pixels():
     model = timm.create_model('cifar_resnet20', num_classes=10)
     shapes = {}
     for name in ('layer1', 'layer2', 'layer3'):
-        getattr(model, name).register_forward_hook(lambda _, __, out, name=name: shapes.update({name: tuple(out.shape)}))
+        getattr(model, name).register_forward_hook(
+            lambda _, __, out, name=name: shapes.update({name: tuple(out.shape)})
+        )
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
     assert shapes == {'layer1': (1, 16, 32, 32), 'layer2': (1, 32, 16, 16), 'layer3': (1, 64, 8, 8)}
 

@@ -186,5 +186,5 @@ def test_each_model_equals_its_standalone_training():
 
 
 def test_refuses_unknown_statistics():
-    with pytest.raises(ConfigError, match="model.statistics is 'none'; it must be 'private' or 'shared'"):
+    with pytest.raises(ConfigError, match=r"model\.statistics is 'none'; it must be 'private' or 'shared'"):
         small_dual_model('none')

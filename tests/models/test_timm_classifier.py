@@ -22,7 +22,9 @@ def loss_of(model, data):
 def test_loss_is_the_cross_entropy_of_the_normalised_images(name):
     model = TimmClassifier(name, num_classes=3, mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4]).eval()
     data = batch()
-    images = (data['inputs'] / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    images = (data['inputs'] / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(
+        3, 1, 1
+    )
     expected = F.cross_entropy(model.backbone(images), data['targets'])
     torch.testing.assert_close(loss_of(model, data), expected)
 
@@ -79,7 +81,10 @@ def test_cifar_stem_leaves_a_cifar_network_alone():
     ('arguments', 'message'),
     [
         (dict(model_name='cifar_resne20'), r"'cifar_resne20' is not a timm model; did you mean 'cifar_resnet20'"),
-        (dict(model_name='test_vit', stem='cifar'), r"stem='cifar' knows ResNet and conv_stem networks, not 'test_vit'"),
+        (
+            dict(model_name='test_vit', stem='cifar'),
+            r"stem='cifar' knows ResNet and conv_stem networks, not 'test_vit'",
+        ),
         (dict(model_name='resnet18', stem='tiny'), r"stem is 'tiny'; it must be 'cifar' or None"),
         (dict(model_name='test_resnet', dpeth=3), r"test_resnet does not take the arguments \{'dpeth': 3\}"),
     ],

@@ -87,7 +87,11 @@ def test_vit_blocks_are_one_stage():
     [
         ('resnet34', 'resnet18', r"its stage 'layer1' has 3 blocks and the motivated model's has 2; name the deeper"),
         ('resnet18', 'resnet50', r"'layer1\.0\.bn3\.weight' of the motivated model has no counterpart"),
-        ('vit_tiny_patch16_224', 'vit_small_patch16_224', r"'cls_token' is \(1, 1, 192\) in the base and \(1, 1, 384\)"),
+        (
+            'vit_tiny_patch16_224',
+            'vit_small_patch16_224',
+            r"'cls_token' is \(1, 1, 192\) in the base and \(1, 1, 384\)",
+        ),
         ('cifar_resnet20', 'resnet18', r"'layer4\.0\.conv1\.weight' of the motivated model has no counterpart"),
     ],
 )
@@ -97,5 +101,5 @@ def test_refuses_and_names_what_does_not_fit(base, motivated, message):
 
 
 def test_refuses_an_unknown_placement():
-    with pytest.raises(ConfigError, match="weight_map.placement is 'middle'; it must be 'leading' or 'spread'"):
+    with pytest.raises(ConfigError, match=r"weight_map\.placement is 'middle'; it must be 'leading' or 'spread'"):
         DepthMap(build('cifar_resnet8'), build('cifar_resnet20'), placement='middle')

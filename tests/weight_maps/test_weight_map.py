@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from motivation.weight_maps import WeightMap
 
 
 def network(*widths):
-    return nn.Sequential(*(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths)))
 
 
 GOOD = [('0.weight', '1.weight'), ('0.bias', '1.bias')]

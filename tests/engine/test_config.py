@@ -1,0 +1,101 @@
+import pytest
+
+from motivation.engine.config import check_config, load_config
+from motivation.errors import ConfigError
+from tests.conftest import DIGITS
+
+
+def refused(message, **options):
+    with pytest.raises(ConfigError, match=message):
+        check_config(load_config(DIGITS, options))
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        (
+            'motivation.policy.type',
+            'ConsecutivDrop',
+            r"motivation\.policy\.type is 'ConsecutivDrop'.*mean 'ConsecutiveDrop'\?",
+        ),
+        ('model.weight_map.type', 'DeepMap', r"model\.weight_map\.type is 'DeepMap'.*'DepthMap'"),
+        ('model.base.type', 'TimClassifier', r"model\.base\.type is 'TimClassifier'.*'TimmClassifier'"),
+        ('train_dataloader.dataset.type', 'Digits', r"train_dataloader\.dataset\.type is 'Digits'.*'DigitsDataset'"),
+        (
+            'train_dataloader.dataset.transforms.0.type',
+            'RandomCop',
+            r"transforms\.0\.type is 'RandomCop'.*'RandomCrop'",
+        ),
+        ('val_evaluator.type', 'Acuracy', r"val_evaluator\.type is 'Acuracy'.*'Accuracy'"),
+        ('optim_wrapper.optimizer.type', 'SDG', r"optim_wrapper\.optimizer\.type is 'SDG'"),
+        (
+            'param_scheduler.0.type',
+            'CosineAnealingLR',
+            r"param_scheduler\.0\.type is 'CosineAnealingLR'.*CosineAnnealingLR",
+        ),
+        (
+            'default_hooks.progress.type',
+            'ProgresHook',
+            r"default_hooks\.progress\.type is 'ProgresHook'.*'ProgressHook'",
+        ),
+    ],
+)
+def test_unknown_names_come_with_near_matches(field, value, message):
+    refused(message, **{field: value})
+
+
+def test_misspelt_argument_of_a_component_comes_with_its_near_match():
+    refused(
+        r"motivation\.policy\.drop is not an argument of ConsecutiveDrop; did you mean 'drops'\?",
+        **{'motivation.policy.drop': 3},
+    )
+    refused(r'model\.statistic is not an argument of DualModel', **{'model.statistic': 'shared'})
+
+
+@pytest.mark.parametrize('field', ['model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper'])
+def test_missing_part_is_named(field):
+    config = load_config(DIGITS)
+    config.pop(field)
+    with pytest.raises(ConfigError, match=f"the config has no '{field}'"):
+        check_config(config)
+
+
+def test_missing_policy_is_named():
+    config = load_config(DIGITS)
+    config.motivation = dict(gate=config.motivation.policy)
+    with pytest.raises(ConfigError, match="motivation has no 'policy'; write motivation = dict"):
+        check_config(config)
+
+
+def test_iteration_loops_are_refused():
+    refused(r'train_cfg\.by_epoch is False', **{'train_cfg.by_epoch': False})
+
+
+def test_missing_file_is_named_with_near_matches(tmp_path):
+    (tmp_path / 'good.py').write_text('a = 1')
+    with pytest.raises(ConfigError, match=r"config 'god\.py' does not exist; did you mean 'good\.py'\?"):
+        load_config('god.py')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a = (1', r"config 'bad\.py' does not parse: SyntaxError: .* \(line 1\)"),
+        ('a = 1\nb = c', r"does not parse: NameError: name 'c' is not defined"),
+        ("_base_ = 'nowhere.py'", r'does not parse: .*nowhere\.py'),
+        ("custom_imports = dict(imports=['no_such_module_at_all'])", r'does not parse: .*no_such_module_at_all'),
+    ],
+)
+def test_file_that_does_not_parse_says_why_in_one_line(tmp_path, text, message):
+    (tmp_path / 'bad.py').write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config('bad.py')
+    assert '\n' not in str(caught.value) and '/tmp/tmp' not in str(caught.value)
+
+
+def test_plugin_beside_the_config_is_found(tmp_path):
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    (folder / 'plugin_beside_config.py').write_text('VALUE = 1')
+    (folder / 'config.py').write_text("custom_imports = dict(imports=['plugin_beside_config'])")
+    load_config('mine/config.py')

@@ -1,0 +1,74 @@
+"""The command-line tools as a user calls them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DIGITS, ROOT
+
+SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
+
+
+def call(tool, *arguments, env=None):
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+
+
+def test_train_resume_and_test():
+    first = call('train.py', DIGITS, '--work-dir', 'run', '--cfg-options', *SHORT)
+    assert (first.returncode, first.stderr) == (0, '')
+    report = json.loads(Path('run/report.json').read_text())
+
+    Path('run/epoch_2.pth').unlink()
+    resumed = call('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
+    assert (resumed.returncode, resumed.stderr) == (0, '')
+    assert 'resumed after epoch 1' in resumed.stdout
+    again = json.loads(Path('run/report.json').read_text())
+    for result in (report, again):
+        assert result.pop('wall_seconds') > 0
+    assert again == report
+
+    tested = call('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated')
+    assert (tested.returncode, tested.stderr) == (0, '')
+    printed = dict(re.findall(r'^(\S+): ([\d.]+)$', tested.stdout, flags=re.M))
+    expected = {f'motivated/{name}': f'{value:.2f}' for name, value in report['motivated']['metrics'].items()}
+    assert printed == expected
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere.py'], "error: config 'nowhere.py' does not exist"),
+        ([DIGITS, '--cfg-options', 'motivation.policy.type=Nevr'], "error: motivation.policy.type is 'Nevr'"),
+        ([DIGITS, '--cfg-options', 'model.base.model_name=cifar_resnet110'], 'error: the base model does not fit'),
+    ],
+)
+def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
+    done = call('train.py', *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
+    assert done.stdout == ''
+
+
+@pytest.mark.parametrize(
+    ('module', 'content', 'message'),
+    [
+        (
+            'torchvision',
+            "raise RuntimeError('operator torchvision::nms does not exist')",
+            'another torch than the installed',
+        ),
+        ('cv2', "raise ImportError('libGL.so.1: cannot open shared object file')", 'opencv-python-headless'),
+    ],
+)
+def test_broken_stack_is_one_sentence(tmp_path, module, content, message):
+    (tmp_path / f'{module}.py').write_text(content)
+    done = call('train.py', DIGITS, env={'PYTHONPATH': str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'error: {module} does not import') and message in done.stderr
+    assert done.stderr.count('\n') == 1
