@@ -7,7 +7,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from motivation.analysis.switch_trace import SwitchTrace
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
@@ -46,48 +46,37 @@ class ProgressHook(Hook):
         self._begun_iter = runner.iter
         if self.console.is_terminal:
             self._progress = Progress(
-                TextColumn('epoch {task.fields[epoch]}/{task.fields[epochs]}'),
                 BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn('{task.fields[active]:9}  loss {task.fields[loss]}  motivated {task.fields[fraction]:.0%}'),
+                TextColumn('{task.fields[state]}'),
                 TimeRemainingColumn(),
                 TextColumn('left'),
                 console=self.console,
                 transient=True,
             )
             self._progress.start()
-            self._progress.add_task(
-                'train',
-                total=runner.max_iters,
-                completed=runner.iter,
-                epoch=runner.epoch + 1,
-                epochs=runner.max_epochs,
-                active=runner.model.active,
-                loss='-',
-                fraction=self._trace.motivated_fraction,
-            )
+            self._progress.add_task('train', total=runner.max_iters, completed=runner.iter, state='')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         if runner.rank != 0:
             return
+        now = time.monotonic()
+        due = 0.1 if self._progress is not None else self.interval
+        if now - self._last_line < due and runner.iter + 1 < runner.max_iters:
+            return
+        self._last_line = now
+        batches = len(runner.train_dataloader)
+        made_by = 'motivated' if self._trace.motivated[-1] else 'base'
+        state = (
+            f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}  '
+            f'active {made_by:<9}  loss {self._trace.losses[-1]:.4f}  '
+            f'motivated batches {self._trace.motivated_fraction:.0%} '
+        )
         if self._progress is not None:
-            self._progress.update(
-                self._progress.task_ids[0],
-                completed=runner.iter + 1,
-                epoch=runner.epoch + 1,
-                active=runner.model.active,
-                loss=f'{self._trace.losses[-1]:.4f}',
-                fraction=self._trace.motivated_fraction,
-            )
-        elif time.monotonic() - self._last_line >= self.interval:
-            self._last_line = time.monotonic()
-            self.console.print(
-                f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1}/{len(runner.train_dataloader)}  '
-                f'{runner.model.active}  loss {self._trace.losses[-1]:.4f}  '
-                f'motivated {self._trace.motivated_fraction:.0%}  {self._time_left(runner)} left'
-            )
+            self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state=state)
+        else:
+            self.console.print(f'{state} {self._time_left(runner)} left')
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if runner.rank != 0 or self._begun == 0 or metrics is None:

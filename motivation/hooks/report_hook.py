@@ -20,8 +20,6 @@ from motivation.registry import HOOKS
 class ReportHook(Hook):
     """Writes ``report.json``, ``report.md`` and ``report.png`` and prints the table at the end.
 
-    The files are written anew after each validation too, so that an unfinished run has them.
-
     Attributes:
         history: For each validation the epoch, the batches so far, and for each model its metrics
             and the FLOPs of its training so far.
