@@ -22,7 +22,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--iters', type=int, default=100, help='iterations measured')
     parser.add_argument('--warmup', type=int, default=10, help='iterations before them')
-    parser.add_argument('--augment', action='store_true', help="with the config's crop and flip, which the bare loop lacks")
+    parser.add_argument(
+        '--augment', action='store_true', help="with the config's crop and flip, which the bare loop lacks"
+    )
     return parser.parse_args()
 
 
@@ -76,7 +78,9 @@ def main() -> None:
 
         def before_train_epoch(self, runner: Any) -> None:
             self.model = self.model.to(runner.model.base.data_preprocessor.device)
-            self.images, self.targets = (x.to(runner.model.base.data_preprocessor.device) for x in (self.images, self.targets))
+            self.images, self.targets = (
+                x.to(runner.model.base.data_preprocessor.device) for x in (self.images, self.targets)
+            )
             self.begun = time.perf_counter()
 
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

@@ -6,13 +6,13 @@ from motivation.errors import check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
+    from motivation.engine.launch import Options
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='an epoch_<n>.pth')
     parser.add_argument('--models', nargs='+', choices=('base', 'motivated'), help='which to evaluate; both by default')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override fields')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='override fields')
     return parser.parse_args()
 
 

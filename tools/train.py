@@ -6,7 +6,7 @@ from motivation.errors import check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
+    from motivation.engine.launch import Options
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         metavar='KEY=VALUE',
         help='override fields of the config, such as motivation.policy.drops=3',
     )

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
+from torch import nn
 
 from motivation.analysis.switch_trace import SwitchTrace
 
@@ -15,6 +16,16 @@ DEFINITION = (
     'FLOPs = 2 x MACs; forward and backward of training, validation not counted.'
 )
 _COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
+
+
+def model_label(model: nn.Module) -> str:
+    """What a person calls the model: the backbone's name, or else its class."""
+    return getattr(model, 'model_name', type(model).__name__)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:

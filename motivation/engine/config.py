@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
+from mmengine.runner import Runner
 
 from motivation import registry as registries
 from motivation.errors import ConfigError, near_matches
@@ -33,6 +34,9 @@ _REGISTRY_OF = [
     (r'visualizer\.vis_backends\.\d+', registries.VISBACKENDS),
 ]
 
+# Components that get all their arguments from the config.
+_SELF_CONTAINED = (registries.MODELS, registries.POLICIES, registries.DATASETS, registries.TRANSFORMS)
+
 # What a training config cannot do without.
 _REQUIRED = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -42,7 +46,8 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
 
     Args:
         path: A Python config file.
-        options: Values by dotted field name, as of ``--cfg-options``.
+        options: Values by dotted field name, as of ``--cfg-options``. A ``type`` other than the
+            file's begins the component anew: it has only the fields that other options give it.
 
     Raises:
         ConfigError: The file does not exist or does not parse, or an option does not apply.
@@ -55,11 +60,42 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program and may raise anything
         raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend that line') from error
+    known = {*config, *inspect.signature(Runner).parameters}
+    options = options or {}
+    for option in options:
+        if option.split('.')[0] not in known:
+            raise ConfigError(
+                f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, _fields(config))}'
+            )
+        if option.endswith('.type'):
+            _begin_anew(config, option.split('.')[:-1], options[option])
     try:
-        config.merge_from_dict(options or {})
+        config.merge_from_dict(options)
     except Exception as error:
         raise ConfigError(f'--cfg-options {options} do not apply to {path!r}: {error}') from error
     return config
+
+
+def _begin_anew(config: Config, path: list[str], component: Any) -> None:
+    """Drop the fields of the component at a path, if it is another than the one given."""
+    node = config._cfg_dict
+    for key in path:
+        try:
+            node = node[int(key)] if isinstance(node, list) else node[key]
+        except (KeyError, IndexError, ValueError):
+            return
+    if isinstance(node, dict) and node.get('type') != component:
+        node.clear()
+
+
+def _fields(config: Config) -> Iterator[str]:
+    """The dotted names of all fields of a config."""
+    pending = [(str(key), value) for key, value in config.items()]
+    while pending:
+        path, value = pending.pop()
+        yield path
+        if isinstance(value, dict):
+            pending += [(f'{path}.{key}', child) for key, child in value.items()]
 
 
 def load_plugins(folder: Path) -> None:
@@ -115,6 +151,11 @@ def _check_component(path: str, node: dict[str, Any], registry: Registry) -> Non
             f'{path}.type is {node["type"]!r}, which is not registered; {near_matches(node["type"], known)}'
         )
     parameters = inspect.signature(component).parameters
+    if registry in _SELF_CONTAINED:
+        for name, parameter in parameters.items():
+            named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            if named and parameter.default is parameter.empty and name not in node:
+                raise ConfigError(f'{path}.{name} is missing; {node["type"]} needs it')
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     if takes_any or registry is registries.OPTIM_WRAPPERS:  # the constructor shares that field
         return

@@ -3,13 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from motivation.engine.checkpoint import find_checkpoints
 from motivation.engine.config import load_config
 from motivation.errors import ConfigError
 
 LATEST = 'latest'
+
+
+class Options(DictAction):
+    """``KEY=VALUE ...`` of a command line, as a dict."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Parse the values of one occurrence.
+
+        Raises:
+            ConfigError: They are not of that form.
+        """
+        try:
+            super().__call__(*args, **kwargs)
+        except Exception as error:  # MMEngine raises whatever its parser stumbles on
+            raise ConfigError('--cfg-options takes KEY=VALUE ..., such as motivation.policy.drops=3') from error
 
 
 def prepare_training(
@@ -21,13 +36,13 @@ def prepare_training(
         path: A config file.
         work_dir: Folder of the results; ``None`` takes the config's ``work_dir``, or else
             ``work_dirs/<config>``, or ``work_dirs/<config>-2`` and so on if that holds a run.
-        resume: Checkpoint to continue from, ``'latest'`` for the newest of the work_dir, ``None`` to
+        resume: Checkpoint to continue from (its folder is the work_dir, unless one is named), ``'latest'`` for the newest of the work_dir, ``None`` to
             begin anew.
         options: Values by dotted field name that override the config's.
 
     Raises:
-        ConfigError: The config is missing or wrong, the work_dir holds another run or cannot be
-            written, or there is nothing to resume.
+        ConfigError: The config is missing or wrong, the work_dir holds what would be overwritten or
+            cannot be written, or there is nothing to resume.
     """
     config = load_config(path, options)
     named = work_dir or config.get('work_dir')
@@ -46,6 +61,7 @@ def prepare_training(
             folder = Path(resume).parent
         config.resume = True
         config.load_from = str(_find_checkpoint(folder, resume))
+        _require_newest(folder, Path(config.load_from))
     _require_writable(folder)
     config.work_dir = str(folder)
     return config
@@ -109,6 +125,16 @@ def _find_checkpoint(folder: Path, resume: str) -> Path:
     if not checkpoints:
         raise ConfigError(f"--resume finds no epoch_<n>.pth in work_dir '{folder}'; leave --resume out to begin anew")
     return checkpoints[-1]
+
+
+def _require_newest(folder: Path, checkpoint: Path) -> None:
+    """Refuse to write over what a run has made after the checkpoint it is resumed from."""
+    held = find_checkpoints(folder)
+    if held and held[-1].resolve() != checkpoint.resolve():
+        raise ConfigError(
+            f"work_dir '{folder}' holds '{held[-1].name}' beside the checkpoint to resume, '{checkpoint}'; "
+            'name a new --work-dir to branch off from there, or resume from the newest'
+        )
 
 
 def _require_writable(folder: Path) -> None:

@@ -118,6 +118,14 @@ class DualModelRunner(Runner):
                     f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
                     f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
                 )
+        if isinstance(self._train_loop, BaseLoop):
+            trained = self.train_dataloader.dataset.metainfo['classes']
+            for index, (ours, theirs) in enumerate(zip(trained, classes, strict=True)):
+                if ours != theirs:
+                    raise ConfigError(
+                        f'class {index} is {ours!r} in train_dataloader.dataset and {theirs!r} in '
+                        f'{stage}_dataloader.dataset; both need the same class folders'
+                    )
         return loop
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

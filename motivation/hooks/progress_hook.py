@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from motivation.analysis.report import count_parameters, model_label
 from motivation.analysis.switch_trace import SwitchTrace
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
@@ -123,14 +124,18 @@ def describe_run(runner: Runner) -> list[str]:
     for name in MODEL_NAMES:
         one, macs = getattr(model, name), meter.macs[name]
         lines.append(
-            f'  {name:<10} {getattr(one, "model_name", type(one).__name__)}: {count_parameters(one):,} parameters, '
+            f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters, '
             f'{macs.forward_macs_per_image / 1e6:,.2f} MMACs forward and '
             f'{macs.backward_macs_per_image / 1e6:,.2f} backward an image'
         )
     extension = sum(tensor.numel() for tensor in model.weight_map.extension().values())
     train = runner.train_dataloader
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
-    threads = f', {torch.get_num_threads()} threads' if runner.model.base.data_preprocessor.device.type == 'cpu' else ''
+    threads = (
+        f', torch threads: {torch.get_num_threads()}'
+        if runner.model.base.data_preprocessor.device.type == 'cpu'
+        else ''
+    )
     return [
         *lines,
         f'  weight map {model.weight_map!r}: {len(model.weight_map.pairs)} tensors shared, '
@@ -143,8 +148,3 @@ def describe_run(runner: Runner) -> list[str]:
         f'  device     {model.base.data_preprocessor.device}{threads}',
         f'  work_dir   {runner.work_dir}',
     ]
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in module.parameters())

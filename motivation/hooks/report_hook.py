@@ -8,10 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 
-from motivation.analysis.report import build_table, write_report
+from motivation.analysis.report import build_table, count_parameters, model_label, write_report
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
-from motivation.hooks.progress_hook import count_parameters
 from motivation.models import MODEL_NAMES
 from motivation.registry import HOOKS
 
@@ -85,7 +84,7 @@ class ReportHook(Hook):
         for name in MODEL_NAMES:
             model, macs = getattr(runner.model, name), meter.macs[name]
             report[name] = {
-                'model': getattr(model, 'model_name', type(model).__name__),
+                'model': model_label(model),
                 'params': count_parameters(model),
                 'forward_macs_per_image': macs.forward_macs_per_image,
                 'backward_macs_per_image': macs.backward_macs_per_image,

@@ -74,7 +74,8 @@ class WeightMap:
         }
 
     def _tensors(self, model: ModelName) -> dict[str, Tensor]:
-        return self._modules[model].state_dict(keep_vars=True)
+        state = self._modules[model].state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
     def _validate(self) -> None:
         base, motivated = self._tensors('base'), self._tensors('motivated')

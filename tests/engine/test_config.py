@@ -52,6 +52,36 @@ def test_misspelt_argument_of_a_component_comes_with_its_near_match():
     refused(r'model\.statistic is not an argument of DualModel', **{'model.statistic': 'shared'})
 
 
+def test_option_swaps_a_component_for_another():
+    swapped = load_config(DIGITS, {'motivation.policy.rate': 0.17, 'motivation.policy.type': 'RandomGate'})
+    assert swapped.motivation.policy == dict(type='RandomGate', rate=0.17)
+    check_config(swapped)
+    same = load_config(DIGITS, {'motivation.policy.type': 'ConsecutiveDrop'})
+    assert same.motivation.policy == dict(type='ConsecutiveDrop', drops=2)
+    scheduler = load_config(DIGITS, {'param_scheduler.0.type': 'MultiStepLR', 'param_scheduler.0.milestones': [1]})
+    assert scheduler.param_scheduler == [dict(type='MultiStepLR', milestones=[1])]
+
+
+def test_option_that_is_no_field_comes_with_its_near_match():
+    with pytest.raises(
+        ConfigError, match=r"motivaton\.policy\.drops is not a field .*mean 'motivation\.policy\.drops'"
+    ):
+        load_config(DIGITS, {'motivaton.policy.drops': 3})
+    assert load_config(DIGITS, {'load_from': 'a.pth'}).load_from == 'a.pth'
+
+
+@pytest.mark.parametrize('field', ['model.base.model_name', 'model.weight_map', 'train_dataloader.dataset.split'])
+def test_missing_argument_is_named(field):
+    config = load_config(DIGITS)
+    parent, _, name = field.rpartition('.')
+    node = config
+    for key in parent.split('.'):
+        node = node[key]
+    node.pop(name)
+    with pytest.raises(ConfigError, match=f'^{field} is missing; '):
+        check_config(config)
+
+
 @pytest.mark.parametrize('field', ['model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper'])
 def test_missing_part_is_named(field):
     config = load_config(DIGITS)

@@ -45,8 +45,16 @@ def test_resume_without_a_work_dir_takes_the_newest_default_one():
 
 def test_resume_from_a_path_goes_on_beside_it():
     hold_run('moved', epochs=(1, 2))
-    config = prepare_training(DIGITS, resume='moved/epoch_1.pth')
-    assert (config.load_from, config.work_dir) == ('moved/epoch_1.pth', 'moved')
+    config = prepare_training(DIGITS, resume='moved/epoch_2.pth')
+    assert (config.load_from, config.work_dir) == ('moved/epoch_2.pth', 'moved')
+
+
+def test_resume_from_an_older_checkpoint_does_not_write_over_the_newer_ones():
+    hold_run('mine', epochs=(1, 2))
+    with pytest.raises(ConfigError, match=r"work_dir 'mine' holds 'epoch_2\.pth' beside the checkpoint to resume"):
+        prepare_training(DIGITS, resume='mine/epoch_1.pth')
+    config = prepare_training(DIGITS, 'branch', resume='mine/epoch_1.pth')
+    assert (config.load_from, config.work_dir) == ('mine/epoch_1.pth', 'branch')
 
 
 @pytest.mark.parametrize(

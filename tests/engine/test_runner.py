@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from PIL import Image
 
 from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.engine.launch import prepare_training
@@ -212,13 +213,29 @@ def test_type_error_in_a_hook_keeps_its_own_traceback(tmp_path):
     assert caught.traceback[-1].name == 'before_train' and caught.traceback[-1].path.name == 'test_runner.py'
 
 
-@pytest.mark.parametrize('stage', ['train', 'val'])
-def test_data_with_another_number_of_classes_is_refused(tmp_path, stage):
+def test_data_with_another_number_of_classes_is_refused(tmp_path):
     options = {'model.base.num_classes': 7, 'model.motivated.num_classes': 7}
     config = digits_config(tmp_path / 'run', **options)
-    with pytest.raises(
-        ConfigError, match=r'model\.base\.num_classes is 7, but train_dataloader\.dataset has 10 classes'
-    ):
+    message = r'model\.base\.num_classes is 7, but train_dataloader\.dataset has 10 classes'
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ('0123', r'num_classes is 10, but val_dataloader\.dataset has 4 classes \(0, 1, 2, 3\)'),
+        ('01234567x9', r"class 8 is '8' in train_dataloader\.dataset and '9' in val_dataloader\.dataset"),
+    ],
+)
+def test_validation_data_of_other_classes_is_refused(tmp_path, classes, message):
+    for name in classes:
+        folder = tmp_path / 'images/val' / name
+        folder.mkdir(parents=True)
+        Image.new('L', (8, 8)).save(folder / 'one.png')
+    config = digits_config(tmp_path / 'run')
+    config.val_dataloader.dataset = dict(type='TimmDataset', root='images', split='val', image_mode='L')
+    with pytest.raises(ConfigError, match=message):
         train(config)
 
 

@@ -22,7 +22,10 @@ def test_prints_a_short_header_a_line_an_epoch_and_the_table(tmp_path, capsys):
     assert '56 tensors shared, extension of 194,432 parameters, statistics private' in text
     assert '384 training and 360 validation images, 10 classes' in text
     lines = printed.out.splitlines()
-    assert len([line for line in lines if re.match(r'epoch \d/2  batch \d/6  active (base |motivated)\s+loss \d', line)]) == 12
+    assert (
+        len([line for line in lines if re.match(r'epoch \d/2  batch \d/6  active (base |motivated)\s+loss \d', line)])
+        == 12
+    )
     epochs = [
         line for line in lines if re.match(r'epoch \d/2  loss \d\.\d{4}  motivated batches \d+%  top-1: base ', line)
     ]

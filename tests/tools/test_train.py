@@ -43,6 +43,7 @@ def test_train_resume_and_test():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        ([DIGITS, '--cfg-options', 'motivation.policy.drops'], 'error: --cfg-options takes KEY=VALUE'),
         (['nowhere.py'], "error: config 'nowhere.py' does not exist"),
         ([DIGITS, '--cfg-options', 'motivation.policy.type=Nevr'], "error: motivation.policy.type is 'Nevr'"),
         ([DIGITS, '--cfg-options', 'model.base.model_name=cifar_resnet110'], 'error: the base model does not fit'),
