@@ -5,8 +5,8 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from motivation.engine.export import export_model
 from motivation.models import MODEL_NAMES
-from motivation.models.export import export_model
 from motivation.registry import HOOKS
 
 
@@ -14,7 +14,7 @@ from motivation.registry import HOOKS
 class ExportHook(Hook):
     """After training writes ``base.pth`` and ``motivated.pth`` to the work_dir.
 
-    See :func:`motivation.models.export.export_model` for what is in them.
+    See :func:`motivation.engine.export.export_model` for what is in them.
 
     Example:
         >>> default_hooks = dict(export=dict(type='ExportHook'))

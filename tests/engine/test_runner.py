@@ -11,11 +11,11 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
+from motivation.engine.export import load_exported
 from motivation.engine.launch import prepare_training
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
-from motivation.models.export import load_exported
 from motivation.registry import HOOKS
 from tests.conftest import DIGITS, ROOT, digits_config, train
 

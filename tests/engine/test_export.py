@@ -2,9 +2,9 @@ import pytest
 import timm
 import torch
 
+from motivation.engine.export import export_model, load_exported
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
-from motivation.models.export import export_model, load_exported
 
 
 @pytest.fixture
