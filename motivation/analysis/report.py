@@ -101,7 +101,7 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     spells = [(first - 0.5, end - first) for first, end in trace.spells()]
     axes.broken_barh(
         spells, (0, 1), transform=axes.get_xaxis_transform(),
-        color=_COLOURS['motivated'], alpha=0.4, linewidth=0, label='motivated spell',
+        color=_COLOURS['motivated'], alpha=0.6, linewidth=0, snap=False, label='motivated spell',
     )  # fmt: skip
     axes.plot(trace.losses, color='0.3', linewidth=0.7, label='loss of each batch')
     axes.set(xlabel='batch', ylabel='training loss', xlim=(0, max(len(trace) - 1, 1)))
@@ -115,6 +115,7 @@ def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
             values = [row[name]['metrics'][metric] for row in history]
             axes.plot([row['epoch'] for row in history], values, marker='.', color=colour, label=name)
         axes.legend(loc='lower right')
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel='epoch', ylabel=f'validation {metric} (%)')
     axes.grid(alpha=0.3)
 

@@ -60,8 +60,13 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program and may raise anything
         raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend that line') from error
+    _apply_options(config, path, options or {})
+    return config
+
+
+def _apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
+    """Override fields of a config in place."""
     known = {*config, *inspect.signature(Runner).parameters}
-    options = options or {}
     for option in options:
         if option.split('.')[0] not in known:
             raise ConfigError(
@@ -73,7 +78,6 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
         config.merge_from_dict(options)
     except Exception as error:
         raise ConfigError(f'--cfg-options {options} do not apply to {path!r}: {error}') from error
-    return config
 
 
 def _begin_anew(config: Config, path: list[str], component: Any) -> None:
