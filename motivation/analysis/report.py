@@ -115,7 +115,7 @@ def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
             values = [row[name]['metrics'][metric] for row in history]
             axes.plot([row['epoch'] for row in history], values, marker='.', color=colour, label=name)
         axes.legend(loc='lower right')
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis='x', integer=True)
     axes.set(xlabel='epoch', ylabel=f'validation {metric} (%)')
     axes.grid(alpha=0.3)
 

@@ -12,6 +12,11 @@ from motivation.registry import LOOPS
 from motivation.weight_maps import ModelName
 
 
+def class_names(dataset: Any) -> list[str] | None:
+    """Names of the classes of a dataset that says so in its ``metainfo``, else ``None``."""
+    return (getattr(dataset, 'metainfo', None) or {}).get('classes')
+
+
 @LOOPS.register_module()
 class DualValLoop(BaseLoop):
     """Evaluates both models with an evaluator each; metrics begin with ``base/`` or ``motivated/``.
@@ -34,7 +39,7 @@ class DualValLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self.evaluators = {name: runner.build_evaluator(copy.deepcopy(evaluator)) for name in models}
         for evaluator in self.evaluators.values():
-            evaluator.dataset_meta = self.dataloader.dataset.metainfo
+            evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     @torch.no_grad()
     def run(self) -> dict[str, float]:

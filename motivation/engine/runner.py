@@ -16,6 +16,7 @@ from torch import nn
 
 from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
 from motivation.engine.config import check_config
+from motivation.engine.loops import class_names
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.registry import RUNNERS
@@ -68,7 +69,10 @@ class DualModelRunner(Runner):
         with warnings.catch_warnings():
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
-            return super().train()
+            try:
+                return super().train()
+            finally:
+                self.call_hook('on_exit')  # also after an error or Ctrl-C
 
     @property
     def resuming(self) -> bool:
@@ -110,7 +114,9 @@ class DualModelRunner(Runner):
         return self._check_classes('test', super().build_test_loop(loop))
 
     def _check_classes(self, stage: str, loop: BaseLoop) -> BaseLoop:
-        classes = loop.dataloader.dataset.metainfo['classes']
+        classes = class_names(loop.dataloader.dataset)
+        if classes is None:
+            return loop
         for name in MODEL_NAMES:
             expected = getattr(getattr(self.model, name), 'num_classes', len(classes))
             if expected != len(classes):
@@ -119,8 +125,8 @@ class DualModelRunner(Runner):
                     f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
                 )
         if isinstance(self._train_loop, BaseLoop):
-            trained = self.train_dataloader.dataset.metainfo['classes']
-            for index, (ours, theirs) in enumerate(zip(trained, classes, strict=True)):
+            trained = class_names(self.train_dataloader.dataset) or classes
+            for index, (ours, theirs) in enumerate(zip(trained, classes, strict=False)):
                 if ours != theirs:
                     raise ConfigError(
                         f'class {index} is {ours!r} in train_dataloader.dataset and {theirs!r} in '
@@ -157,7 +163,7 @@ class DualModelRunner(Runner):
                 'seed': self.seed,
                 'experiment_name': self.experiment_name,
                 'mmengine_version': mmengine.__version__,
-                'dataset_meta': self.train_dataloader.dataset.metainfo,
+                'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
                 **(meta or {}),
             },
             'state_dict': self.model.state_dict(),

@@ -11,10 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from motivation.analysis.report import count_parameters, model_label
 from motivation.analysis.switch_trace import SwitchTrace
+from motivation.engine.loops import class_names
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.models import MODEL_NAMES
 from motivation.registry import HOOKS
+
+# Seconds between two updates of the live line.
+LIVE_INTERVAL = 0.1
 
 
 @HOOKS.register_module()
@@ -63,7 +67,7 @@ class ProgressHook(Hook):
         if runner.rank != 0:
             return
         now = time.monotonic()
-        due = 0.1 if self._progress is not None else self.interval
+        due = LIVE_INTERVAL if self._progress is not None else self.interval
         if now - self._last_line < due and runner.iter + 1 < runner.max_iters:
             return
         self._last_line = now
@@ -97,7 +101,8 @@ class ProgressHook(Hook):
     def after_train(self, runner: Runner) -> None:
         self._stop()
 
-    def after_run(self, runner: Runner) -> None:
+    def on_exit(self, runner: Runner) -> None:
+        """Give the terminal back, however training ended."""
         self._stop()
 
     def _stop(self) -> None:
@@ -130,6 +135,7 @@ def describe_run(runner: Runner) -> list[str]:
         )
     extension = sum(tensor.numel() for tensor in model.weight_map.extension().values())
     train = runner.train_dataloader
+    classes = class_names(train.dataset)
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
     threads = (
         f', torch threads: {torch.get_num_threads()}'
@@ -142,7 +148,7 @@ def describe_run(runner: Runner) -> list[str]:
         f'extension of {extension:,} parameters, statistics {model.statistics}',
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(train.dataset).__name__}: {len(train.dataset):,} training and '
-        f'{validation} validation images, {len(train.dataset.metainfo["classes"])} classes',
+        f'{validation} validation images' + (f', {len(classes)} classes' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {train.batch_size}, seed {runner.seed}'
         + (f', resumed after epoch {runner.epoch}' if runner.epoch else ''),
         f'  device     {model.base.data_preprocessor.device}{threads}',

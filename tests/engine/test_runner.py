@@ -16,7 +16,7 @@ from motivation.engine.launch import prepare_training
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
-from motivation.registry import HOOKS
+from motivation.registry import DATASETS, HOOKS
 from tests.conftest import DIGITS, ROOT, digits_config, train
 
 
@@ -221,6 +221,21 @@ def test_data_with_another_number_of_classes_is_refused(tmp_path):
         train(config)
 
 
+def test_dataset_that_names_no_classes_trains(tmp_path):
+    @DATASETS.register_module(force=True)
+    class Nameless(torch.utils.data.Dataset):
+        def __len__(self):
+            return 128
+
+        def __getitem__(self, index):
+            return {'inputs': torch.full((1, 8, 8), index, dtype=torch.uint8), 'targets': index % 10}
+
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.train_dataloader.pop('num_batch_per_epoch')
+    config.train_dataloader.dataset = config.val_dataloader.dataset = dict(type='Nameless')
+    assert len(train(config).find_hook(MotivationHook).trace) == 2
+
+
 @pytest.mark.parametrize(
     ('classes', 'message'),
     [
@@ -244,7 +259,7 @@ from torch import nn
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from motivation.policies import SwitchPolicy
-from motivation.registry import HOOKS, MODELS, POLICIES, WEIGHT_MAPS
+from motivation.registry import DATASETS, HOOKS, MODELS, POLICIES, WEIGHT_MAPS
 from motivation.weight_maps import WeightMap
 
 @POLICIES.register_module()

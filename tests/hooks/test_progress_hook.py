@@ -1,8 +1,13 @@
+import io
 import re
 
 import pytest
+from mmengine.hooks import Hook
+from rich.console import Console
 
-from motivation.hooks.progress_hook import describe_run, format_duration
+from motivation.engine.runner import DualModelRunner
+from motivation.hooks import MotivationHook
+from motivation.hooks.progress_hook import ProgressHook, describe_run, format_duration
 from tests.conftest import digits_config, train
 
 
@@ -33,10 +38,45 @@ def test_prints_a_short_header_a_line_an_epoch_and_the_table(tmp_path, capsys):
     assert 'saving: ' in printed.out and 'accuracy/top1' in printed.out
 
 
+def test_terminal_is_given_back_after_an_error(tmp_path):
+    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run'))
+    hook = runner.find_hook(ProgressHook)
+    hook.console = Console(file=io.StringIO(), force_terminal=True, width=120)
+
+    class Faulty(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            raise KeyboardInterrupt
+
+    runner.register_hook(Faulty(), priority='LOWEST')
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    printed = hook.console.file.getvalue()
+    assert '\x1b[?25l' in printed and printed.rindex('\x1b[?25h') > printed.rindex('\x1b[?25l')  # cursor hidden, shown
+
+
+def test_live_line_tells_epoch_batch_model_and_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr('motivation.hooks.progress_hook.LIVE_INTERVAL', 0)
+    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', epochs=1))
+    hook = runner.find_hook(ProgressHook)
+    hook.console = Console(file=io.StringIO(), force_terminal=True, width=120, force_interactive=True)
+    states = []
+
+    class Look(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            states.append(hook._progress.tasks[0].fields['state'])
+
+    runner.register_hook(Look(), priority='LOWEST')
+    runner.train()
+    trace = runner.find_hook(MotivationHook).trace
+    for index, state in enumerate(states):
+        made_by = 'motivated' if trace.motivated[index] else 'base'
+        assert state.split()[:7] == ['epoch', '1/1', 'batch', f'{index + 1}/6', 'active', made_by, 'loss']
+        assert state.split()[7] == f'{trace.losses[index]:.4f}'
+    assert len(states) == 6
+
+
 def test_validation_alone_prints_no_training_line(tmp_path, capsys):
     config = digits_config(tmp_path / 'run')
-    from motivation.engine.runner import DualModelRunner
-
     metrics = DualModelRunner.from_cfg(config).val()
     assert set(metrics) == {f'{m}/accuracy/top{k}' for m in ('base', 'motivated') for k in (1, 5)}
     assert capsys.readouterr().out == ''
