@@ -1,0 +1,23 @@
+import pytest
+
+from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
+from motivation.errors import ConfigError
+from motivation.hooks import EpochCheckpointHook
+from tests.conftest import digits_config, train
+
+
+def test_saves_at_the_interval_and_at_the_end_with_that_epochs_validation(tmp_path):
+    options = {'default_hooks.checkpoint.interval': 2, 'default_hooks.checkpoint.max_keep': 5}
+    train(digits_config(tmp_path / 'run', epochs=5, **options))
+    saved = find_checkpoints(tmp_path / 'run')
+    assert [path.name for path in saved] == ['epoch_2.pth', 'epoch_4.pth', 'epoch_5.pth']
+    for path, epoch in zip(saved, (2, 4, 5), strict=True):
+        checkpoint = read_checkpoint(path)
+        assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (epoch, 6 * epoch)
+        assert [row['epoch'] for row in checkpoint['report']['history']] == list(range(1, epoch + 1))
+
+
+@pytest.mark.parametrize('field', ['interval', 'max_keep'])
+def test_refuses_to_keep_or_save_nothing(field):
+    with pytest.raises(ConfigError, match=rf'default_hooks\.checkpoint\.{field} is 0; it must be at least 1'):
+        EpochCheckpointHook(**{field: 0})

@@ -1,0 +1,28 @@
+import pytest
+
+from motivation.errors import ConfigError, clear_errors, near_matches
+
+
+@pytest.mark.parametrize(
+    ('name', 'known', 'clause'),
+    [
+        ('Nevr', ['Never', 'Always'], "did you mean 'Never'?"),
+        ('xyz', ['b', 'a'], 'there is a, b'),
+        ('xyz', [], 'there is nothing'),
+        ('q', [f'n{i:02}' for i in range(23)], 'there is ' + ', '.join(f'n{i:02}' for i in range(20)) + ' and 3 more'),
+    ],
+)
+def test_near_matches_or_else_what_there_is(name, known, clause):
+    assert near_matches(name, known) == clause
+
+
+def test_users_mistake_is_one_line_and_status_2(capsys):
+    with pytest.raises(SystemExit) as caught, clear_errors():
+        raise ConfigError('field is 1; it must be 2')
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == 'error: field is 1; it must be 2\n'
+
+
+def test_programming_error_keeps_its_traceback():
+    with pytest.raises(ValueError, match='a bug'), clear_errors():
+        raise ValueError('a bug')
