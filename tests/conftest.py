@@ -1,6 +1,7 @@
 """Small real runs that many tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # tiny networks: threads cost more than they bring
@@ -20,6 +21,7 @@ DIGITS = str(ROOT / 'configs/digits/resnet8_resnet20_consecutive.py')
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [*sys.path])  # reading a config adds its folder
 
 
 def digits_config(work_dir: Path, epochs: int = 2, **options) -> Config:

@@ -1,8 +1,10 @@
 """Reading a config and finding its mistakes before anything is built."""
 
+import importlib
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -57,11 +59,33 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
         raise ConfigError(f'config {path!r} does not exist; {near_matches(path, siblings)}')
     load_plugins(Path(path).parent)
     try:
-        config = Config.fromfile(path)
+        config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program and may raise anything
         raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend that line') from error
+    _import_custom_modules(config)
     _apply_options(config, path, options or {})
     return config
+
+
+def _import_custom_modules(config: Config) -> None:
+    """Import what a config names under ``custom_imports``.
+
+    MMEngine's own function hides why an import failed behind a list of every folder Python looks in.
+    """
+    custom = config.get('custom_imports') or {}
+    names = custom.get('imports') or []
+    for name in [names] if isinstance(names, str) else names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a plugin is a program too
+            if isinstance(error, ImportError) and custom.get('allow_failed_imports', False):
+                continue
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = '' if place.filename.startswith('<') else f' ({Path(place.filename).name}, line {place.lineno})'
+            raise ConfigError(
+                f'custom_imports.imports names {name!r}, which does not import: {_reason(error)}{where}; mend it, '
+                'or put it beside the config, in the current folder or among the installed packages'
+            ) from error
 
 
 def _apply_options(config: Config, path: str, options: dict[str, Any]) -> None:

@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from motivation.engine.config import check_config, load_config
@@ -113,14 +116,34 @@ def test_missing_file_is_named_with_near_matches(tmp_path):
         ('a = (1', r"config 'bad\.py' does not parse: SyntaxError: .* \(line 1\)"),
         ('a = 1\nb = c', r"does not parse: NameError: name 'c' is not defined"),
         ("_base_ = 'nowhere.py'", r'does not parse: .*nowhere\.py'),
-        ("custom_imports = dict(imports=['no_such_module_at_all'])", r'does not parse: .*no_such_module_at_all'),
     ],
 )
 def test_file_that_does_not_parse_says_why_in_one_line(tmp_path, text, message):
     (tmp_path / 'bad.py').write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:
         load_config('bad.py')
-    assert '\n' not in str(caught.value) and '/tmp/tmp' not in str(caught.value)
+    mmengine_copy = str(Path(tempfile.gettempdir()) / 'tmp')
+    assert '\n' not in str(caught.value) and mmengine_copy not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        (None, r"ModuleNotFoundError: No module named 'faulty_plugin'"),
+        (
+            'import no_such_package',
+            r"ModuleNotFoundError: No module named 'no_such_package' \(faulty_plugin\.py, line 1\)",
+        ),
+        ('a = 1\na + b', r"NameError: name 'b' is not defined \(faulty_plugin\.py, line 2\)"),
+    ],
+)
+def test_plugin_that_does_not_import_says_why_in_one_line(tmp_path, text, reason):
+    if text is not None:
+        (tmp_path / 'faulty_plugin.py').write_text(text)
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['faulty_plugin'])")
+    with pytest.raises(ConfigError, match=f"^custom_imports.imports names 'faulty_plugin', .*: {reason}; ") as caught:
+        load_config('config.py')
+    assert '\n' not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
 def test_plugin_beside_the_config_is_found(tmp_path):
