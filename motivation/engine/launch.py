@@ -36,8 +36,8 @@ def prepare_training(
         path: A config file.
         work_dir: Folder of the results; ``None`` takes the config's ``work_dir``, or else
             ``work_dirs/<config>``, or ``work_dirs/<config>-2`` and so on if that holds a run.
-        resume: Checkpoint to continue from (its folder is the work_dir, unless one is named), ``'latest'`` for the newest of the work_dir, ``None`` to
-            begin anew.
+        resume: Checkpoint to continue from (its folder is the work_dir, unless one is named),
+            ``'latest'`` for the newest of the work_dir, ``None`` to begin anew.
         options: Values by dotted field name that override the config's.
 
     Raises:
