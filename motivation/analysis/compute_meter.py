@@ -16,21 +16,33 @@ class ComputeMeter:
     Attributes:
         iters: Batches each model trained on.
         images: Images each model trained on.
+        distillation_iters: Batches on which the base model took a second step, towards the motivated
+            model's outputs.
+        distillation_images: Images of those batches.
     """
 
     def __init__(self, macs: Mapping[ModelName, TrainStepMacs]) -> None:
         self.macs = macs
         self.iters: dict[ModelName, int] = {'base': 0, 'motivated': 0}
         self.images: dict[ModelName, int] = {'base': 0, 'motivated': 0}
+        self.distillation_iters = self.distillation_images = 0
 
     def update(self, model: ModelName, images: int) -> None:
         """Count one training step of ``model`` on a batch of ``images`` images."""
         self.iters[model] += 1
         self.images[model] += images
 
+    def update_distillation(self, images: int) -> None:
+        """Count a further step of the base model on a batch that the motivated model trained on."""
+        self.distillation_iters += 1
+        self.distillation_images += images
+
     def train_flops(self, model: ModelName) -> int:
         """FLOPs that training has spent on one model."""
-        return self.macs[model].train_flops(self.iters[model], self.images[model])
+        iters, images = self.iters[model], self.images[model]
+        if model == 'base':
+            iters, images = iters + self.distillation_iters, images + self.distillation_images
+        return self.macs[model].train_flops(iters, images)
 
     @property
     def total_train_flops(self) -> int:
@@ -43,7 +55,12 @@ class ComputeMeter:
         return self.macs['motivated'].train_flops(sum(self.iters.values()), sum(self.images.values()))
 
     def state_dict(self) -> dict[str, Any]:
-        return {'iters': dict(self.iters), 'images': dict(self.images)}
+        return {
+            'iters': dict(self.iters),
+            'images': dict(self.images),
+            'distillation': [self.distillation_iters, self.distillation_images],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.iters, self.images = dict(state_dict['iters']), dict(state_dict['images'])
+        self.distillation_iters, self.distillation_images = state_dict['distillation']

@@ -6,18 +6,17 @@ MACs are the multiply-accumulates of convolutions, linear layers, matrix product
 
 import copy
 import math
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from motivation.random_state import preserved_random_state
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -90,7 +89,7 @@ def count_forward(network: nn.Module, inputs: Tensor) -> int:
         MACs of all N images together.
     """
     traced = copy.deepcopy(network).cpu()
-    with _preserved_random_state():
+    with preserved_random_state():
         analysis = FlopCountAnalysis(traced, inputs.cpu()).set_op_handle(**_HANDLES)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
         return int(analysis.total())
@@ -201,7 +200,7 @@ def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStep
     was_training = model.training
     model.train()
     counts = []
-    with _preserved_random_state():
+    with preserved_random_state():
         for images in (2, 4):
             batch = {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}
             data = model.data_preprocessor(batch, True)
@@ -210,12 +209,3 @@ def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStep
     (forward_2, backward_2), (forward_4, backward_4) = counts
     forward, backward = (forward_4 - forward_2) // 2, (backward_4 - backward_2) // 2
     return TrainStepMacs(forward, backward, forward_2 + backward_2 - 2 * (forward + backward))
-
-
-@contextmanager
-def _preserved_random_state() -> Iterator[None]:
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        yield
-    random.setstate(python_state)
-    np.random.set_state(numpy_state)

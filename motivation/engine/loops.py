@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.runner import BaseLoop, Runner
 
+from motivation.engine.recalibration import recalibrated
 from motivation.models import MODEL_NAMES
 from motivation.registry import LOOPS
 from motivation.weight_maps import ModelName
@@ -53,12 +54,13 @@ class DualValLoop(BaseLoop):
         call_hook(f'before_{self.stage}_epoch')
         model.transfer()
         model.eval()
-        for index, batch in enumerate(self.dataloader):
-            call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
-            outputs = model.val_step(batch, models=list(self.evaluators))
-            for name, evaluator in self.evaluators.items():
-                evaluator.process(data_samples=outputs[name], data_batch=batch)
-            call_hook(f'after_{self.stage}_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+        with recalibrated(self.runner):
+            for index, batch in enumerate(self.dataloader):
+                call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
+                outputs = model.val_step(batch, models=list(self.evaluators))
+                for name, evaluator in self.evaluators.items():
+                    evaluator.process(data_samples=outputs[name], data_batch=batch)
+                call_hook(f'after_{self.stage}_iter', batch_idx=index, data_batch=batch, outputs=outputs)
         images = len(self.dataloader.dataset)
         metrics = {
             f'{name}/{metric}': value

@@ -44,7 +44,10 @@ class ComputeMeterHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         assert outputs is not None
-        self.meter.update('motivated' if outputs['motivated'] else 'base', len(data_batch['inputs']))
+        images = len(data_batch['inputs'])
+        self.meter.update('motivated' if outputs['motivated'] else 'base', images)
+        if 'distillation_loss' in outputs:
+            self.meter.update_distillation(images)
         runner.message_hub.update_scalar('train/train_flops', self.meter.total_train_flops)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

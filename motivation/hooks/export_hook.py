@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.engine.export import export_model
+from motivation.engine.recalibration import recalibrated
 from motivation.models import MODEL_NAMES
 from motivation.registry import HOOKS
 
@@ -24,6 +25,7 @@ class ExportHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         runner.model.transfer()
-        for name in MODEL_NAMES:
-            config = runner.cfg.model[name].to_dict()
-            export_model(getattr(runner.model, name), config, Path(runner.work_dir) / f'{name}.pth')
+        with recalibrated(runner):
+            for name in MODEL_NAMES:
+                config = runner.cfg.model[name].to_dict()
+                export_model(getattr(runner.model, name), config, Path(runner.work_dir) / f'{name}.pth')

@@ -54,9 +54,9 @@ class MotivationHook(Hook):
             loss = mean.item()
         self.trace.append(loss, bool(outputs['motivated']))
         if self.policy.update(loss):
-            runner.model.activate()
+            runner.model.activate(runner.optim_wrapper)
         else:
-            runner.model.deactivate()
+            runner.model.deactivate(runner.optim_wrapper)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint['motivation'] = {'policy': self.policy.state_dict(), 'trace': self.trace.state_dict()}

@@ -133,7 +133,6 @@ def describe_run(runner: Runner) -> list[str]:
             f'{macs.forward_macs_per_image / 1e6:,.2f} MMACs forward and '
             f'{macs.backward_macs_per_image / 1e6:,.2f} backward an image'
         )
-    extension = sum(tensor.numel() for tensor in model.weight_map.extension().values())
     train = runner.train_dataloader
     classes = class_names(train.dataset)
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
@@ -145,7 +144,8 @@ def describe_run(runner: Runner) -> list[str]:
     return [
         *lines,
         f'  weight map {model.weight_map!r}: {len(model.weight_map.pairs)} tensors shared, '
-        f'extension of {extension:,} parameters, statistics {model.statistics}',
+        f'extension of {model.weight_map.extension_size:,} parameters, statistics {model.statistics}',
+        *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(train.dataset).__name__}: {len(train.dataset):,} training and '
         f'{validation} validation images' + (f', {len(classes)} classes' if classes else ''),

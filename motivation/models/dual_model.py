@@ -9,8 +9,9 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 
 from motivation.errors import ConfigError
+from motivation.models.distillation import Distillation
 from motivation.registry import MODELS, WEIGHT_MAPS
-from motivation.weight_maps import ModelName, WeightMap
+from motivation.weight_maps import ModelName, OptimizerStateTransfer, WeightMap, find_input_size, zero_extension
 
 MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
@@ -26,6 +27,8 @@ class DualModel(BaseModel):
             loss = active.train_step(batch)    # the other does not run, step or decay
             activate() or deactivate(), as the policy says: transfer, then the other is active
 
+    Each default is what measured best; see ``docs/choices.md``.
+
     Args:
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
             :class:`TimmClassifier`.
@@ -33,9 +36,21 @@ class DualModel(BaseModel):
         weight_map: Config of the map; it is built with the two modules as ``base`` and ``motivated``.
         statistics: Running statistics of normalisation layers: ``'private'`` to each model, or
             ``'shared'`` through the map (the paper's letter; each model then spoils the other's).
+        recalibrate: Training images on which the statistics are re-estimated before each evaluation
+            and export, for which alone they hold; 0 for none.
+        optimizer_state: Momentum and moments of mapped parameters: ``'separate'`` in each optimizer,
+            or ``'transfer'`` through the map at each switch.
+        extension: How it begins: ``'default'`` (the network's own initialisation), or ``'zero'``, so
+            that the motivated model begins as the base model's function; until it is first woken, the
+            base's statistics are then its own too.
+        distillation: ``dict(weight=0.5, temperature=1.0)``: after each motivated step the base model
+            takes one of its own on the same batch, on ``(1 - weight)`` of its loss and ``weight`` of
+            the KL divergence to the motivated model's outputs at that temperature, times its square
+            (Hinton et al., arXiv 1503.02531). Both models need ``loss(logits, targets)``. ``None`` for
+            none, the paper.
 
     Raises:
-        ConfigError: ``statistics`` is neither, or the base model does not fit.
+        ConfigError: A field has none of these values, or the base model does not fit.
     """
 
     def __init__(
@@ -44,34 +59,65 @@ class DualModel(BaseModel):
         motivated: dict[str, Any],
         weight_map: dict[str, Any],
         statistics: Literal['private', 'shared'] = 'private',
+        recalibrate: int = 0,
+        optimizer_state: Literal['separate', 'transfer'] = 'separate',
+        extension: Literal['default', 'zero'] = 'default',
+        distillation: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if statistics not in ('private', 'shared'):
-            raise ConfigError(f"model.statistics is {statistics!r}; it must be 'private' or 'shared'")
+        _check_choice('statistics', statistics, 'private', 'shared')
+        _check_choice('optimizer_state', optimizer_state, 'separate', 'transfer')
+        _check_choice('extension', extension, 'default', 'zero')
+        if not isinstance(recalibrate, int) or recalibrate < 0:
+            raise ConfigError(f'model.recalibrate is {recalibrate!r}; it must be a number of images, or 0')
         self.base: BaseModel = MODELS.build(base)
         self.motivated: BaseModel = MODELS.build(motivated)
         self.weight_map: WeightMap = WEIGHT_MAPS.build(
             weight_map, default_args={'base': self.base, 'motivated': self.motivated}
         )
         self.statistics = statistics
+        self.recalibrate = recalibrate
+        self.extension = extension
+        self.distillation = None if distillation is None else Distillation(self.base, self.motivated, **distillation)
+        self._optimizer_state = OptimizerStateTransfer(self.weight_map) if optimizer_state == 'transfer' else None
         self._active: ModelName = 'base'
+        self._was_woken = False
+        # Why the motivated model does not begin as the base model's function though asked to.
+        self.extension_caveats: list[str] = []
+        if extension == 'zero':
+            size = find_input_size(self.base, weight_map.get('input_size'))
+            self.extension_caveats = zero_extension(self.weight_map, size)
 
     @property
     def active(self) -> ModelName:
         """The model being trained: ``'base'`` or ``'motivated'``."""
         return self._active
 
-    def activate(self) -> None:
-        """Begin a motivated spell: transfer base -> motivated; nothing if it is active already."""
-        if self._active == 'base':
-            self.transfer()
-            self._active = 'motivated'
+    def activate(self, optim_wrapper: OptimWrapperDict | None = None) -> None:
+        """Begin a motivated spell: transfer base -> motivated; nothing if it is active already.
 
-    def deactivate(self) -> None:
-        """End a motivated spell: transfer motivated -> base; nothing if the base is active already."""
+        Args:
+            optim_wrapper: Both optimizer wrappers, whose state travels too if it is to.
+        """
+        if self._active == 'base':
+            self._switch('motivated', optim_wrapper)
+            self._was_woken = True
+
+    def deactivate(self, optim_wrapper: OptimWrapperDict | None = None) -> None:
+        """End a motivated spell: transfer motivated -> base; nothing if the base is active already.
+
+        Args:
+            optim_wrapper: As of :meth:`activate`.
+        """
         if self._active == 'motivated':
-            self.transfer()
-            self._active = 'base'
+            self._switch('base', optim_wrapper)
+
+    def _switch(self, to: ModelName, optim_wrapper: OptimWrapperDict | None) -> None:
+        self.transfer()
+        if self._optimizer_state is not None and optim_wrapper is not None:
+            optimizers = {name: optim_wrapper[name].optimizer for name in MODEL_NAMES}
+            self._optimizer_state.transfer(self._active, optimizers)
+        self._active = to
 
     def transfer(self) -> None:
         """Make both models current: copy the mapped tensors of the active model into the other.
@@ -79,7 +125,8 @@ class DualModel(BaseModel):
         The next switch would overwrite the same tensors, so training goes on as if this had not
         happened; validation, export and checkpoints call it first.
         """
-        self.weight_map.transfer(self._active, statistics=self.statistics == 'shared')
+        inherits = self.extension == 'zero' and not self._was_woken
+        self.weight_map.transfer(self._active, statistics=self.statistics == 'shared' or inherits)
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Any]:
         """Train the active model on one batch with its own optimizer wrapper.
@@ -90,10 +137,17 @@ class DualModel(BaseModel):
 
         Returns:
             What the active model logs, ``'loss'`` among it, and ``'motivated'``: 1.0 if the
-            motivated model made the step, 0.0 if the base model did.
+            motivated model made the step, 0.0 if the base model did. With distillation, after a
+            motivated step, also ``'distillation_loss'``, that of the base's own step.
         """
-        log_vars = getattr(self, self._active).train_step(data, optim_wrapper[self._active])
+        if self._active == 'motivated' and self.distillation is not None:
+            log_vars = self.distillation.train_step(data, optim_wrapper, self._exchange)
+        else:
+            log_vars = getattr(self, self._active).train_step(data, optim_wrapper[self._active])
         return {**log_vars, 'motivated': float(self._active == 'motivated')}
+
+    def _exchange(self, source: ModelName) -> None:
+        self.weight_map.transfer(source, statistics=self.statistics == 'shared')
 
     def val_step(self, data: Any, models: Sequence[ModelName] = MODEL_NAMES) -> dict[ModelName, Any]:
         """Predictions for one batch; call :meth:`transfer` before the first.
@@ -114,9 +168,15 @@ class DualModel(BaseModel):
         return getattr(self, self._active)(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
-        """Which model is active, as part of the state dict; a tensor, so that it loads as plain data."""
-        return torch.tensor(self._active == 'motivated')
+        """Which model is active, and whether the motivated one ever was; a tensor loads as plain data."""
+        return torch.tensor([self._active == 'motivated', self._was_woken])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore which model is active."""
-        self._active = 'motivated' if bool(state) else 'base'
+        """Restore what :meth:`get_extra_state` returned."""
+        motivated, self._was_woken = state.tolist()
+        self._active = 'motivated' if motivated else 'base'
+
+
+def _check_choice(field: str, value: str, *choices: str) -> None:
+    if value not in choices:
+        raise ConfigError(f'model.{field} is {value!r}; it must be {" or ".join(map(repr, choices))}')

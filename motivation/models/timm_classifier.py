@@ -34,6 +34,9 @@ class TimmClassifier(BaseModel):
         **model_kwargs: Passed to :func:`timm.create_model` (``in_chans``, ``depth``,
             ``drop_path_rate``, ``pretrained``, ...).
 
+    Attributes:
+        input_size: (C, H, W) that the backbone is made for; convolutional networks take others too.
+
     Raises:
         ConfigError: timm does not know the model or refuses an argument, or the stem cannot be
             adapted.
@@ -65,6 +68,8 @@ class TimmClassifier(BaseModel):
                 label_smoothing=label_smoothing,
             )
         )
+        patches = getattr(getattr(backbone, 'patch_embed', None), 'img_size', None)
+        self.input_size = (model_kwargs.get('in_chans', 3), *(patches or defaults['input_size'][-2:]))
         self.model_name = model_name
         self.num_classes = num_classes
         self.backbone = backbone

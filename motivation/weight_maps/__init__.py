@@ -1,6 +1,24 @@
 """Which tensors of the motivated model are the base model."""
 
+from motivation.weight_maps.auto_map import AutoMap, find_input_size
+from motivation.weight_maps.copy_plan import ModelName
 from motivation.weight_maps.depth_map import DepthMap
-from motivation.weight_maps.weight_map import ModelName, TensorPair, WeightMap
+from motivation.weight_maps.explicit_map import ExplicitMap
+from motivation.weight_maps.optimizer_state import OptimizerStateTransfer
+from motivation.weight_maps.verify import Verdict, verify
+from motivation.weight_maps.weight_map import TensorPair, WeightMap
+from motivation.weight_maps.zero_extension import zero_extension
 
-__all__ = ['DepthMap', 'ModelName', 'TensorPair', 'WeightMap']
+__all__ = [
+    'AutoMap',
+    'DepthMap',
+    'ExplicitMap',
+    'ModelName',
+    'OptimizerStateTransfer',
+    'TensorPair',
+    'Verdict',
+    'WeightMap',
+    'find_input_size',
+    'verify',
+    'zero_extension',
+]

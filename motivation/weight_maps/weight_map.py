@@ -1,25 +1,37 @@
 """The correspondence of tensors, and copying along it."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from motivation.errors import ConfigError
-
-ModelName = Literal['base', 'motivated']
+from motivation.weight_maps.copy_plan import CopyPlan, ModelName
+from motivation.weight_maps.index import Index, format_positions, mesh
 
 # What normalisation layers accumulate: torch's own names, which every such layer in timm uses too.
 _STATISTICS = {'running_mean', 'running_var', 'num_batches_tracked'}
 
 
-class TensorPair(NamedTuple):
-    """A tensor of the base model and its image in the motivated model, by state-dict name."""
+@dataclass(frozen=True)
+class TensorPair:
+    """A tensor of the base model and its image in the motivated model, by state-dict name.
+
+    Attributes:
+        base: Name of the base tensor.
+        motivated: Name of the motivated tensor.
+        index: For each dimension of the motivated tensor the positions of the image, ``None`` for the
+            whole dimension; an empty tuple for the whole tensor.
+    """
 
     base: str
     motivated: str
+    index: Index = ()
 
     @property
     def is_statistic(self) -> bool:
@@ -30,23 +42,35 @@ class TensorPair(NamedTuple):
 class WeightMap:
     """Names the image of every base tensor in the motivated model and copies along that correspondence.
 
-    The tensors are the parameters and persistent buffers of both modules. Parameters of the
+    The tensors are the parameters and persistent buffers of both modules. Entries of parameters of the
     motivated model that are nobody's image are its extension.
 
     Args:
         base: The base model.
         motivated: The motivated model, which contains the base model.
-        pairs: Base tensor and motivated tensor, by state-dict name.
+        pairs: Base tensor and motivated tensor, by state-dict name, and, where the motivated tensor is
+            larger, the index of the image within it.
+
+    Attributes:
+        pairs: The correspondence.
 
     Raises:
         ConfigError: A base tensor has no image or several, a motivated tensor is the image of two,
-            a name does not exist, or shapes differ.
+            a name does not exist, shapes do not agree, or only one of two paired tensors is frozen or
+            tied to another.
     """
 
-    def __init__(self, base: nn.Module, motivated: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, base: nn.Module, motivated: nn.Module, pairs: Iterable[TensorPair | Sequence[Any]]) -> None:
         self._modules: dict[ModelName, nn.Module] = {'base': base, 'motivated': motivated}
-        self.pairs = tuple(TensorPair(*pair) for pair in pairs)
+        self.pairs = tuple(pair if isinstance(pair, TensorPair) else TensorPair(*pair) for pair in pairs)
+        self._plans: dict[bool, CopyPlan] = {}
         self._validate()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_plans': {}}  # views would copy as tensors of their own
+
+    # ------------------------------------------------------------------------------------------------
+    # Copying.
 
     def transfer(self, source: ModelName, statistics: bool = False) -> None:
         """Copy every mapped tensor of one model into the other.
@@ -55,39 +79,89 @@ class WeightMap:
             source: The model copied from.
             statistics: Whether running statistics of normalisation layers travel too.
         """
-        target: ModelName = 'motivated' if source == 'base' else 'base'
-        read, written = self._tensors(source), self._tensors(target)
-        pairs = [pair for pair in self.pairs if statistics or not pair.is_statistic]
-        with torch.no_grad():
-            torch._foreach_copy_(
-                [written[getattr(pair, target)] for pair in pairs],
-                [read[getattr(pair, source)] for pair in pairs],
-            )
+        base, motivated = self._modules['base'], self._modules['motivated']
+        pairs = [
+            (_lookup(base, pair.base), _lookup(motivated, pair.motivated), pair.index)
+            for pair in self.pairs
+            if statistics or not pair.is_statistic
+        ]
+        plan = self._plans.get(statistics)
+        if plan is None or not plan.fits(pairs):
+            plan = self._plans[statistics] = CopyPlan(pairs)
+        plan.copy(source)
 
-    def extension(self) -> dict[str, nn.Parameter]:
-        """Parameters of the motivated model outside the image of the base model, by name."""
-        images = {pair.motivated for pair in self.pairs}
+    # ------------------------------------------------------------------------------------------------
+    # Looking at it.
+
+    def model(self, model: ModelName) -> nn.Module:
+        """One of the two models."""
+        return self._modules[model]
+
+    def tensors(self, model: ModelName) -> dict[str, Tensor]:
+        """Parameters and persistent buffers of one of the models, by state-dict name."""
+        state = self._modules[model].state_dict(keep_vars=True)
         return {
-            name: tensor
-            for name, tensor in self._tensors('motivated').items()
-            if name not in images and isinstance(tensor, nn.Parameter)
+            name: value
+            for name, value in state.items()
+            if isinstance(value, Tensor) and not name.endswith('_extra_state')
         }
 
-    def _tensors(self, model: ModelName) -> dict[str, Tensor]:
-        state = self._modules[model].state_dict(keep_vars=True)
-        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    def extension(self) -> dict[str, Tensor]:
+        """Where the motivated model's parameters are nobody's image.
+
+        Returns:
+            For each parameter with such entries a mask of its shape, True where they are.
+        """
+        tensors = self.tensors('motivated')
+        masks = {
+            name: torch.ones(tensor.shape, dtype=torch.bool)
+            for name, tensor in tensors.items()
+            if isinstance(tensor, nn.Parameter)
+        }
+        for pair in self.pairs:
+            if pair.motivated in masks:
+                masks[pair.motivated][mesh(pair.index, masks[pair.motivated].shape)] = False
+        return {name: mask for name, mask in masks.items() if mask.any()}
+
+    @property
+    def extension_size(self) -> int:
+        """Number of entries of the motivated model's parameters that are nobody's image."""
+        return sum(int(mask.sum()) for mask in self.extension().values())
+
+    @property
+    def coverage(self) -> float:
+        """Share of the entries of the motivated model's parameters that are the base model's."""
+        size = sum(t.numel() for t in self.tensors('motivated').values() if isinstance(t, nn.Parameter))
+        return 1 - self.extension_size / size
+
+    # ------------------------------------------------------------------------------------------------
+    # Writing it down.
+
+    def save(self, path: str | Path) -> None:
+        """Write the map as JSON, to be read, edited and named in a config; see ``ExplicitMap``."""
+        pairs = [
+            {'base': pair.base, 'motivated': pair.motivated}
+            | ({} if not pair.index else {'index': [format_positions(positions) for positions in pair.index]})
+            for pair in self.pairs
+        ]
+        lines = ',\n'.join(f'  {json.dumps(pair)}' for pair in pairs)
+        Path(path).write_text(f'{{"pairs": [\n{lines}\n]}}\n')
+
+    # ------------------------------------------------------------------------------------------------
+    # Checking it.
 
     def _validate(self) -> None:
-        base, motivated = self._tensors('base'), self._tensors('motivated')
+        base, motivated = self.tensors('base'), self.tensors('motivated')
         for pair in self.pairs:
             for model, tensors in (('base', base), ('motivated', motivated)):
                 if getattr(pair, model) not in tensors:
                     raise ConfigError(f'weight_map names {getattr(pair, model)!r}, which the {model} model lacks')
-            shapes = tuple(base[pair.base].shape), tuple(motivated[pair.motivated].shape)
-            if shapes[0] != shapes[1]:
+            _check_shapes(pair, base[pair.base], motivated[pair.motivated])
+            frozen = [not tensor.requires_grad for tensor in (base[pair.base], motivated[pair.motivated])]
+            if isinstance(base[pair.base], nn.Parameter) and frozen[0] != frozen[1]:
                 raise ConfigError(
-                    f'weight_map pairs {pair.base!r} of the base model, {shapes[0]}, with {pair.motivated!r} '
-                    f'of the motivated model, {shapes[1]}; paired tensors must have equal shapes'
+                    f'{pair.base!r} is frozen in the {"base" if frozen[0] else "motivated"} model and its counterpart '
+                    f'{pair.motivated!r} is not; training one would change the other, so freeze both or neither'
                 )
         for model in ('base', 'motivated'):
             name, count = Counter(getattr(pair, model) for pair in self.pairs).most_common(1)[0]
@@ -101,4 +175,55 @@ class WeightMap:
             raise ConfigError(
                 f'weight_map gives {min(unmapped)!r} of the base model no image '
                 f'({len(unmapped)} of {len(base)} tensors have none); every base tensor needs one'
+            )
+        self._validate_ties(base, motivated)
+
+    def _validate_ties(self, base: dict[str, Tensor], motivated: dict[str, Tensor]) -> None:
+        """Tensors that are one tensor in a model must be one in the other, at the same index."""
+        first: dict[tuple[str, int], TensorPair] = {}
+        for pair in self.pairs:
+            for model, tensor in (('base', base[pair.base]), ('motivated', motivated[pair.motivated])):
+                twin = first.setdefault((model, id(tensor)), pair)
+                same = base[twin.base] is base[pair.base] and motivated[twin.motivated] is motivated[pair.motivated]
+                if not same or twin.index != pair.index:
+                    raise ConfigError(
+                        f'{getattr(twin, model)!r} and {getattr(pair, model)!r} are one tied tensor in the {model} model '
+                        'but not in the other; tie both or neither'
+                    )
+
+
+def _lookup(module: nn.Module, name: str) -> Tensor:
+    """A parameter or buffer, by state-dict name, as it is now."""
+    path, _, own = name.rpartition('.')
+    owner = module.get_submodule(path)
+    tensor = owner._parameters.get(own)
+    return owner._buffers[own] if tensor is None else tensor  # type: ignore[return-value]
+
+
+def _check_shapes(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
+    if not pair.index:
+        if base.shape != motivated.shape:
+            raise ConfigError(
+                f'weight_map pairs {pair.base!r} of the base model, {tuple(base.shape)}, with {pair.motivated!r} of the '
+                f'motivated model, {tuple(motivated.shape)}, whole; paired tensors must have equal shapes, '
+                'or an index that says where the base tensor is'
+            )
+        return
+    image = tuple(
+        size if positions is None else len(positions)
+        for positions, size in zip(pair.index, motivated.shape, strict=False)
+    )
+    if len(pair.index) != motivated.ndim or image != tuple(base.shape):
+        raise ConfigError(
+            f'weight_map pairs {pair.base!r} of the base model, {tuple(base.shape)}, with the entries '
+            f'[{" ; ".join(map(format_positions, pair.index))}] of {pair.motivated!r} of the motivated model, '
+            f'{tuple(motivated.shape)}, which are {image}; the index must give the shape of the base tensor'
+        )
+    for positions, size in zip(pair.index, motivated.shape, strict=True):
+        if positions is not None and (
+            len(set(positions)) < len(positions) or not 0 <= min(positions) <= max(positions) < size
+        ):
+            raise ConfigError(
+                f'weight_map takes the entries {format_positions(positions)} of {pair.motivated!r}, of which there '
+                f'are {size}; each must exist and be taken once'
             )

@@ -10,7 +10,7 @@ from tests.conftest import small_dual_model
 def run(losses, **policy):
     """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
     hook = MotivationHook(policy)
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, resuming=True)
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, resuming=True, optim_wrapper=None)
     hook.before_run(runner)
     hook.before_train(runner)
     active = []
@@ -53,7 +53,7 @@ def test_trace_records_loss_and_model_of_each_batch():
 
 def test_switch_transfers_the_weights():
     hook = MotivationHook(dict(type='Always'))
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0)
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, optim_wrapper=None)
     with torch.no_grad():
         runner.model.base.backbone.fc.bias.fill_(3)
     hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})

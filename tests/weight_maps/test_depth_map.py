@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 import motivation.models  # noqa: F401, registers cifar_resnet*
 from motivation.errors import ConfigError
-from motivation.weight_maps.depth_map import DepthMap, place_blocks
+from motivation.weight_maps import DepthMap
+from motivation.weight_maps.blocks import place_blocks
 
 
 def build(name, **kwargs):

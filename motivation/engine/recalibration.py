@@ -1,0 +1,89 @@
+"""Normalisation statistics estimated anew for what a model is now."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader, Subset, default_collate
+
+from motivation.models import MODEL_NAMES
+from motivation.random_state import preserved_random_state
+from motivation.registry import DATASETS
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
+    from fvcore.nn import update_bn_stats
+
+
+@contextmanager
+def recalibrated(runner: Runner) -> Iterator[None]:
+    """Give both models statistics re-estimated on ``model.recalibrate`` training images, for the while.
+
+    fvcore's ``precise_bn`` does it: the average of the batches' own statistics under the weights as they
+    are, rather than a running one under weights that have moved on (Wu and Johnson, "Rethinking 'Batch'
+    in BatchNorm", arXiv 2105.07576). The images are the same every time. Training's own statistics and
+    random state are back afterwards. Nothing happens where ``model.recalibrate`` is 0.
+
+    Args:
+        runner: Has the models and the training data.
+    """
+    images = runner.model.recalibrate
+    if not images:
+        yield
+        return
+    saved = {module: _clone(module) for module in runner.model.modules() if isinstance(module, _BatchNorm)}
+    with preserved_random_state():
+        torch.manual_seed(runner.seed)
+        loader = _loader(runner, images)
+        for name in MODEL_NAMES:
+            _estimate(getattr(runner.model, name), loader)
+    try:
+        yield
+    finally:
+        for module, buffers in saved.items():
+            for buffer, value in buffers.items():
+                getattr(module, buffer).copy_(value)
+
+
+def _clone(module: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
+
+
+def _loader(runner: Runner, images: int) -> DataLoader:
+    built = runner.train_dataloader if not isinstance(runner._train_dataloader, dict) else None
+    dataset = built.dataset if built is not None else DATASETS.build(runner._train_dataloader['dataset'])
+    chosen = torch.randperm(len(dataset))[:images].tolist()
+    batch_size = built.batch_size if built is not None else runner._train_dataloader['batch_size']
+    return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=default_collate)
+
+
+@torch.no_grad()
+def _estimate(model: BaseModel, loader: DataLoader) -> None:
+    """Re-estimate the statistics of one model, in place."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()
+    if any(module.training for module in model.modules()):
+        update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
+    for module, mode in training.items():
+        module.training = mode
+
+
+class _FromBatch(nn.Module):
+    """A model that takes a batch as the data loader returns it."""
+
+    def __init__(self, model: BaseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Run the model on the batch's images, not mixed."""
+        return self.model(self.model.data_preprocessor(batch, False)['inputs'])

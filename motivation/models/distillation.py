@@ -1,0 +1,87 @@
+"""The base model learns from the motivated model on the same batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor
+from torch.nn import functional as F
+
+from motivation.errors import ConfigError
+from motivation.weight_maps import ModelName
+
+
+class Distillation:
+    """A motivated step, and after it a step of the base model towards the motivated model's outputs.
+
+    Source: Hinton et al., arXiv 1503.02531, section 2; in place as in Yu and Huang, "Universally
+    Slimmable Networks", arXiv 1903.05134.
+
+    Args:
+        base: The base model, with ``loss(logits, targets)``.
+        motivated: The motivated model, likewise.
+        weight: Weight of the KL divergence, above 0 and at most 1; the base's own loss has the rest.
+        temperature: Divides both logits; the KL divergence is multiplied by its square.
+
+    Raises:
+        ConfigError: A value is out of range, a model has no ``loss``, or the two models normalise
+            their images differently.
+    """
+
+    def __init__(self, base: BaseModel, motivated: BaseModel, weight: float = 0.5, temperature: float = 1.0) -> None:
+        if not 0 < weight <= 1:
+            raise ConfigError(f'model.distillation.weight is {weight!r}; it must be above 0 and at most 1')
+        if not temperature > 0:
+            raise ConfigError(f'model.distillation.temperature is {temperature!r}; it must be above 0')
+        for name, model in (('base', base), ('motivated', motivated)):
+            if not callable(getattr(model, 'loss', None)):
+                raise ConfigError(
+                    f'model.distillation needs loss(logits, targets) of both models, which model.{name} of class '
+                    f'{type(model).__name__} lacks; add it, or leave distillation out'
+                )
+        ours, theirs = base.data_preprocessor, motivated.data_preprocessor
+        for name in ('mean', 'std'):
+            if not torch.equal(getattr(ours, name, torch.zeros(1)), getattr(theirs, name, torch.zeros(1))):
+                raise ConfigError(
+                    f'model.distillation gives both models the same images, but model.base.{name} and '
+                    f'model.motivated.{name} differ; make them agree'
+                )
+        self.base = base
+        self.motivated = motivated
+        self.weight = weight
+        self.temperature = temperature
+
+    def train_step(
+        self, data: Any, optim_wrapper: OptimWrapperDict, exchange: Callable[[ModelName], None]
+    ) -> dict[str, Tensor]:
+        """Step the motivated model, then the base model.
+
+        Args:
+            data: A batch.
+            optim_wrapper: Both optimizer wrappers.
+            exchange: Transfers the weights of the named model into the other.
+
+        Returns:
+            ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
+        """
+        with optim_wrapper['motivated'].optim_context(self.motivated):
+            prepared = self.motivated.data_preprocessor(data, True)
+            logits = self.motivated(prepared['inputs'])
+            loss = self.motivated.loss(logits, prepared['targets'])
+        optim_wrapper['motivated'].update_params(loss)
+        exchange('motivated')
+        with optim_wrapper['base'].optim_context(self.base):
+            own = self.base(prepared['inputs'])
+            base_loss = (1 - self.weight) * self.base.loss(own, prepared['targets'])
+            base_loss = base_loss + self.weight * soft_target_divergence(own, logits.detach(), self.temperature)
+        optim_wrapper['base'].update_params(base_loss)
+        exchange('base')
+        return {'loss': loss.detach(), 'distillation_loss': base_loss.detach()}
+
+
+def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over images; logits (N, K)."""
+    log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
+    return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)

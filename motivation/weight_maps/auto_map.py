@@ -1,0 +1,260 @@
+"""Finds the map of any two networks of one family, or refuses."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NoReturn
+
+from torch import nn
+
+from motivation.errors import ConfigError
+from motivation.registry import WEIGHT_MAPS
+from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
+from motivation.weight_maps.index import Index
+from motivation.weight_maps.spaces import Space
+from motivation.weight_maps.trace import Trace, trace
+from motivation.weight_maps.weight_map import TensorPair, WeightMap
+
+Channels = Literal['leading', 'seeded']
+
+
+@WEIGHT_MAPS.register_module()
+class AutoMap(WeightMap):
+    """Reads two networks that differ in depth, in width or in both, and finds how one contains the other.
+
+    1. Modules correspond by name and, in a stage that has more blocks, by ``placement``.
+    2. Both networks are run once on fake images. A residual sum, a matrix product, a norm tie
+       dimensions of tensors together into *channel spaces*; reshapes split them (a fused ``qkv`` is
+       3 x heads x head width).
+    3. Corresponding modules must do the same operations with the same settings.
+    4. For each channel space that is wider in the motivated model one choice of channels is made, which
+       every layer that writes or reads the space then uses.
+
+    What differs in any other way is refused: positions, classes, head widths, other operations.
+
+    Args:
+        base: The base model, called with one batch of images.
+        motivated: The motivated model.
+        placement: Where the base blocks of a stage sit, see
+            :func:`~motivation.weight_maps.blocks.place_blocks`.
+        channels: Which channels of a wider space are the base model's: the ``'leading'`` ones, or a
+            fixed random choice, ``'seeded'``.
+        seed: Seed of that choice.
+        input_size: Size of the images, (C, H, W); ``None`` takes the base model's ``input_size``, or
+            that of its timm ``pretrained_cfg``.
+
+    Attributes:
+        grown_statistics: Modules of the base model that take statistics over channels of which the
+            motivated model has more (a LayerNorm). There it cannot compute exactly what the base does.
+
+    Raises:
+        ConfigError: The base model does not fit; the message names the first tensor that does not and
+            says why.
+
+    Example:
+        >>> weight_map = dict(type='AutoMap')
+        >>> weight_map = dict(type='AutoMap', placement='spread', channels='seeded', seed=1)
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        motivated: nn.Module,
+        placement: Placement = 'leading',
+        channels: Channels = 'leading',
+        seed: int = 0,
+        input_size: Sequence[int] | None = None,
+    ) -> None:
+        check_placement(placement)
+        if channels not in ('leading', 'seeded'):
+            raise ConfigError(f"weight_map.channels is {channels!r}; it must be 'leading' or 'seeded'")
+        self.placement = placement
+        self.channels = channels
+        self.seed = seed
+        modules = list(pair_modules(base, motivated, placement))
+        size = find_input_size(base, input_size)
+        traces = trace(base, size), trace(motivated, size)
+        _compare_operations(*traces, base, motivated, modules)
+        matching = _Matching(*traces)
+        names = list(_tensor_names(base, modules))
+        for pair in names:
+            matching.match(*pair)
+        matching.choose(channels, seed)
+        self.grown_statistics = sorted({name for name, space in traces[0].reduced if matching.grows(space)})
+        super().__init__(base, motivated, [TensorPair(*pair, matching.index(*pair)) for pair in names])
+
+    def __repr__(self) -> str:
+        seed = f', seed={self.seed}' if self.channels == 'seeded' else ''
+        return f'AutoMap(placement={self.placement!r}, channels={self.channels!r}{seed})'
+
+
+def find_input_size(model: nn.Module, given: Sequence[int] | None = None) -> tuple[int, int, int]:
+    """Size of the images a model takes: what is given, its ``input_size``, or timm's ``pretrained_cfg``.
+
+    Raises:
+        ConfigError: None of these is there.
+    """
+    size = (
+        given or getattr(model, 'input_size', None) or (getattr(model, 'pretrained_cfg', None) or {}).get('input_size')
+    )
+    if size is None or len(size) != 3:
+        raise ConfigError(
+            f'the size of the images that {type(model).__name__} takes is not known; '
+            'give weight_map.input_size, such as (3, 32, 32)'
+        )
+    channels, height, width = size
+    return channels, height, width
+
+
+def _tensor_names(base: nn.Module, modules: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for base_name, motivated_name in modules:
+        for own in own_tensors(base.get_submodule(base_name)):
+            yield f'{base_name}.{own}'.lstrip('.'), f'{motivated_name}.{own}'.lstrip('.')
+
+
+def _compare_operations(
+    base: Trace, motivated: Trace, base_model: nn.Module, motivated_model: nn.Module, modules: Sequence[tuple[str, str]]
+) -> None:
+    """Refuse corresponding modules that do different things, whatever their tensors are called."""
+    ours, theirs = _operations(base, base_model), _operations(motivated, motivated_model)
+    for base_name, motivated_name in modules:
+        one, other = ours[base_name], theirs[motivated_name]
+        if one == other:
+            continue
+        length = min(len(one), len(other))
+        place = next((i for i in range(length) if one[i] != other[i]), length)
+        left, right = (operations[place] if place < len(operations) else 'nothing' for operations in (one, other))
+        raise ConfigError(
+            f'the base model does not fit: step {place + 1} of {base_name or "the network"!r} is {left} in the base '
+            f'model, and of its counterpart {motivated_name or "the network"!r} {right} in the motivated model; '
+            'only depth and the number of channels may differ'
+        )
+
+
+def _operations(run: Trace, model: nn.Module) -> dict[str, list[str]]:
+    """What each module with tensors does; children without tensors (activations, pooling) are its own."""
+    holders = {name for name, module in model.named_modules() if module.state_dict()}
+    result = defaultdict(list)
+    for name, operation in run.operations:
+        while name and name not in holders:
+            name = name.rpartition('.')[0]
+        result[name].append(operation)
+    return result
+
+
+class _Matching:
+    """Brings the channel spaces of two networks together and chooses the channels of each."""
+
+    def __init__(self, base: Trace, motivated: Trace) -> None:
+        self.base = base
+        self.motivated = motivated
+        # Leaves of both networks that correspond, directly or through others, form one group.
+        self._group: dict[Space, list[Space]] = {}
+        self._owner: dict[Space, Literal['base', 'motivated']] = {}
+        self._chosen: dict[Space, Sequence[int]] = {}
+
+    def match(self, base_name: str, motivated_name: str) -> None:
+        """Match the dimensions of a tensor and of its image."""
+        ours, theirs = self.base.spaces[base_name], self.motivated.spaces[motivated_name]
+        if len(ours) != len(theirs):
+            shapes = (tuple(space.size for space in spaces) for spaces in (ours, theirs))
+            self._refuse(base_name, 'it is {} in the base and {} in the motivated model'.format(*shapes))
+        for dim, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            self._match_spaces(one, other, base_name, dim)
+
+    def _match_spaces(self, one: Space, other: Space, name: str, dim: int) -> None:
+        one, other = one.find(), other.find()
+        if one.kind != other.kind or len(one.parts) != len(other.parts):
+            if one.size != other.size:
+                self._refuse(
+                    name,
+                    f'dimension {dim} is {one.size} channels in the base and {other.size} in the motivated model, '
+                    'which they arrange in different ways',
+                )
+            for space in (one, other):
+                space.fix('other arrangement')
+            for owner, space in (('base', one), ('motivated', other)):
+                for leaf in space.leaves():
+                    self._join(leaf, leaf, owner)
+            return
+        for part, image in zip(one.parts, other.parts, strict=True):
+            self._match_spaces(part, image, name, dim)
+        if one.kind is not None:
+            return
+        if one.size > other.size:
+            self._refuse(
+                name,
+                f'dimension {dim} is {one.size} in the base and only {other.size} in the motivated model; '
+                'name the wider network as model.motivated',
+            )
+        reason = one.fixed or other.fixed
+        if reason and one.size != other.size:
+            self._refuse(
+                name,
+                f'dimension {dim} is {one.size} in the base and {other.size} in the motivated model, and must be the '
+                f'same in both ({reason})',
+            )
+        self._join(one, one, 'base')
+        self._join(other, other, 'motivated')
+        self._join(one, other, 'motivated')
+        sizes = {self._owner[leaf]: {leaf.size} for leaf in self._group[one]}
+        for leaf in self._group[one]:
+            sizes[self._owner[leaf]].add(leaf.size)
+        if any(len(each) > 1 for each in sizes.values()):
+            self._refuse(
+                name,
+                f'dimension {dim} would have to be the same channels as others of another number '
+                f'({", ".join(f"{model}: {sorted(each)}" for model, each in sizes.items())})',
+            )
+
+    def _join(self, one: Space, other: Space, owner: Any) -> None:
+        self._owner.setdefault(other, owner)
+        ours, theirs = self._group.setdefault(one, [one]), self._group.setdefault(other, [other])
+        if ours is not theirs:
+            ours += theirs
+            for leaf in theirs:
+                self._group[leaf] = ours
+
+    def choose(self, channels: Channels, seed: int) -> None:
+        """Choose the channels of every group."""
+        generator = random.Random(seed)
+        for group in {id(group): group for group in self._group.values()}.values():
+            width = min(leaf.size for leaf in group)
+            wider = max(leaf.size for leaf in group)
+            seeded = channels == 'seeded' and width < wider
+            chosen = sorted(generator.sample(range(wider), width)) if seeded else range(width)
+            for leaf in group:
+                self._chosen[leaf] = chosen
+
+    def grows(self, space: Space) -> bool:
+        """Whether the motivated model has more of a space of the base model."""
+        return any(leaf.size > part.size for part in space.leaves() for leaf in self._group.get(part, ()))
+
+    def index(self, base_name: str, motivated_name: str) -> Index:
+        """Where the base tensor is in its image."""
+        ours, theirs = self.base.spaces[base_name], self.motivated.spaces[motivated_name]
+        index = tuple(
+            None if one.size == other.size and list(positions) == list(range(other.size)) else tuple(positions)
+            for one, other, positions in zip(ours, theirs, map(self._positions, theirs), strict=True)
+        )
+        return () if all(positions is None for positions in index) else index
+
+    def _positions(self, space: Space) -> list[int]:
+        """Positions of the base model's channels in a space of the motivated model."""
+        space = space.find()
+        if space.kind is None:
+            return list(self._chosen.get(space, range(space.size)))
+        if space.kind == 'sum':
+            result, start = [], 0
+            for part in space.parts:
+                result += [start + position for position in self._positions(part)]
+                start += part.size
+            return result
+        result = [0]
+        for part in space.parts:
+            inner = self._positions(part)
+            result = [outer * part.size + position for outer in result for position in inner]
+        return result
+
+    def _refuse(self, name: str, reason: str) -> NoReturn:
+        raise ConfigError(f'the base model does not fit: of {name!r}, {reason}')

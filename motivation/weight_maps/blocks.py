@@ -1,0 +1,112 @@
+"""Which module of the motivated model is the image of which base module, by name and place."""
+
+from collections.abc import Iterator
+from typing import Literal, NoReturn
+
+from torch import Tensor, nn
+
+from motivation.errors import ConfigError
+from motivation.weight_maps.copy_plan import ModelName
+
+Placement = Literal['leading', 'spread']
+
+
+def check_placement(placement: str) -> None:
+    """Refuse what is no placement.
+
+    Raises:
+        ConfigError: It is neither ``'leading'`` nor ``'spread'``.
+    """
+    if placement not in ('leading', 'spread'):
+        raise ConfigError(f"weight_map.placement is {placement!r}; it must be 'leading' or 'spread'")
+
+
+def place_blocks(base_blocks: int, motivated_blocks: int, placement: Placement) -> list[int]:
+    """Which block of a motivated stage is the image of each base block.
+
+    Args:
+        base_blocks: Blocks of the stage in the base model.
+        motivated_blocks: Blocks of the stage in the motivated model, at least as many.
+        placement: ``'leading'`` puts block j in block j; ``'spread'`` puts it in block
+            floor(j * motivated / base), so that added blocks follow the base blocks evenly. Either
+            way the first block, the one that strides, is the image of the first.
+
+    Returns:
+        One index for each base block, increasing.
+    """
+    if placement == 'leading':
+        return list(range(base_blocks))
+    return [block * motivated_blocks // base_blocks for block in range(base_blocks)]
+
+
+def pair_modules(base: nn.Module, motivated: nn.Module, placement: Placement) -> Iterator[tuple[str, str]]:
+    """Names of corresponding modules of two networks, the networks themselves (``''``) first.
+
+    Children correspond by name; where a stage has more children in the motivated model, by
+    :func:`place_blocks`, so that no block leaves its stage. A stage is a ``nn.Sequential`` or
+    ``nn.ModuleList``, or a module whose children are numbered (``b1``, ``b2``, ...). Modules without
+    parameters and buffers are left out.
+
+    Raises:
+        ConfigError: A module or tensor of one network has no counterpart in the other.
+    """
+    yield from _pair(base, motivated, placement, '', '')
+
+
+def _pair(
+    base: nn.Module, motivated: nn.Module, placement: Placement, base_name: str, motivated_name: str
+) -> Iterator[tuple[str, str]]:
+    own, theirs = own_tensors(base), own_tensors(motivated)
+    prefix = f'{base_name}.' if base_name else ''
+    for name in sorted(own.keys() ^ theirs.keys()):
+        _refuse(prefix + name, 'base' if name in own else 'motivated', base, motivated)
+    if own and type(base) is not type(motivated):
+        _refuse(prefix + next(iter(own)), 'base', base, motivated)
+    yield base_name, motivated_name
+    for child, image in _pair_children(base, motivated, placement, prefix):
+        yield from _pair(
+            base.get_submodule(child),
+            motivated.get_submodule(image),
+            placement,
+            prefix + child,
+            f'{motivated_name}.{image}' if motivated_name else image,
+        )
+
+
+def _pair_children(base: nn.Module, motivated: nn.Module, placement: Placement, prefix: str) -> list[tuple[str, str]]:
+    """Children of the base module and their images among those of the motivated module."""
+    base_names, motivated_names = (
+        [name for name, child in module.named_children() if child.state_dict()] for module in (base, motivated)
+    )
+    if not _is_stage(base, [*base_names, *motivated_names]) or len(base_names) == len(motivated_names):
+        for name in sorted(set(base_names) ^ set(motivated_names)):
+            owner: ModelName = 'base' if name in base_names else 'motivated'
+            child = (base if owner == 'base' else motivated).get_submodule(name)
+            _refuse(f'{prefix}{name}.{next(iter(child.state_dict()))}', owner, base, motivated)
+        return [(name, name) for name in base_names]
+    if len(base_names) > len(motivated_names):
+        raise ConfigError(
+            f'the base model does not fit: its stage {prefix[:-1]!r} has {len(base_names)} blocks and the motivated '
+            f"model's has {len(motivated_names)}; name the deeper network as model.motivated"
+        )
+    images = place_blocks(len(base_names), len(motivated_names), placement)
+    return [(name, motivated_names[image]) for name, image in zip(base_names, images, strict=True)]
+
+
+def _is_stage(module: nn.Module, children: list[str]) -> bool:
+    numbered = len({child.rstrip('0123456789') for child in children}) == 1
+    return isinstance(module, (nn.Sequential, nn.ModuleList)) or (numbered and children[0][-1].isdigit())
+
+
+def own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers that a module holds itself, not in a child."""
+    return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if '.' not in name}
+
+
+def _refuse(tensor: str, owner: ModelName, base: nn.Module, motivated: nn.Module) -> NoReturn:
+    other = 'motivated' if owner == 'base' else 'base'
+    raise ConfigError(
+        f'the base model does not fit: {tensor!r} of the {owner} model has no counterpart in the {other} model '
+        f'({type(base).__name__} in the base, {type(motivated).__name__} in the motivated model); '
+        'a base model fits into a larger network of the same blocks, such as cifar_resnet8 into cifar_resnet20'
+    )

@@ -1,0 +1,110 @@
+"""Copying between tensors and their images, resolved once into views, so that it allocates nothing."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from motivation.weight_maps.index import Index, as_progressions
+
+ModelName = Literal['base', 'motivated']
+Pairs = list[tuple[Tensor, Tensor, Index]]
+
+
+class CopyPlan:
+    """Copies base tensors into their images, or back.
+
+    Args:
+        pairs: Base tensor, motivated tensor, and the index of the image within it.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._memory = _memory(pairs)
+        self._base: list[Tensor] = []
+        self._motivated: list[Tensor] = []
+        self._rows: list[FlatIndex] = []
+        for base, motivated, index in pairs:
+            whole = all(positions is None for positions in index)
+            views = (base, motivated) if whole else aligned_views(base, motivated, index)
+            if views is None:
+                self._rows.append(flat_index(base, motivated, index))
+            else:
+                self._base.append(views[0])
+                self._motivated.append(views[1])
+
+    def fits(self, pairs: Pairs) -> bool:
+        """Whether the tensors are still where they were when the plan was made."""
+        return self._memory == _memory(pairs)
+
+    @torch.no_grad()
+    def copy(self, source: ModelName) -> None:
+        """Copy the tensors of one model into those of the other."""
+        if source == 'base':
+            torch._foreach_copy_(self._motivated, self._base)
+            for pair in self._rows:
+                pair.motivated.index_copy_(0, pair.rows, pair.base)
+        else:
+            torch._foreach_copy_(self._base, self._motivated)
+            for pair in self._rows:
+                torch.index_select(pair.motivated, 0, pair.rows, out=pair.base)
+
+
+def _memory(pairs: Iterable[tuple[Tensor, Tensor, Index]]) -> list[int]:
+    return [tensor.data_ptr() for base, motivated, _ in pairs for tensor in (base, motivated)]
+
+
+def aligned_views(base: Tensor, motivated: Tensor, index: Index) -> tuple[Tensor, Tensor] | None:
+    """Views of both tensors, of one shape, in which each base entry stands where its image does.
+
+    Returns:
+        The views, which own no memory, or ``None`` if the index is no regular pattern.
+    """
+    sizes, strides, offset = [], [], motivated.storage_offset()
+    for positions, size, stride in zip(index, motivated.shape, motivated.stride(), strict=True):
+        levels = [(size, 1)] if positions is None else as_progressions(positions)
+        if levels is None:
+            return None
+        offset += stride * (positions[0] if positions else 0)
+        sizes += [count for count, _ in levels]
+        strides += [step * stride for _, step in levels]
+    return base.view(sizes), motivated.as_strided(sizes, strides, offset)
+
+
+class FlatIndex(NamedTuple):
+    """A tensor pair as rows in the order of memory: row ``rows[i]`` of the motivated is row i of the base."""
+
+    base: Tensor
+    motivated: Tensor
+    rows: Tensor
+
+
+def flat_index(base: Tensor, motivated: Tensor, index: Index) -> FlatIndex:
+    """Both tensors as rows of memory, for an index that is no regular pattern.
+
+    The tensors must be dense, in any order of dimensions. A row holds as many neighbouring entries as
+    neighbours stay together.
+    """
+    places = torch.zeros((), dtype=torch.int64)
+    for dim, (positions, size) in enumerate(zip(index, motivated.shape, strict=True)):
+        along = torch.arange(size) if positions is None else torch.tensor(positions)
+        places = places + (along * motivated.stride(dim)).view(-1, *[1] * (motivated.ndim - dim - 1))
+    order = sorted(range(base.ndim), key=base.stride, reverse=True)
+    places = places.permute(order).reshape(-1)
+    width = _row_width(places, base, motivated)
+    rows = [tensor.as_strided((tensor.numel() // width, width), (width, 1)) for tensor in (base, motivated)]
+    return FlatIndex(rows[0], rows[1], (places[::width] // width).to(motivated.device))
+
+
+def _row_width(places: Tensor, base: Tensor, motivated: Tensor) -> int:
+    """The widest row, among products of trailing dimensions in memory, that the index keeps whole."""
+    best = width = 1
+    for dim in sorted(range(base.ndim), key=base.stride):
+        width *= base.shape[dim]
+        if motivated.numel() % width:
+            break
+        rows = places.view(-1, width)
+        if not bool((rows[:, 0] % width == 0).all() and (rows == rows[:, :1] + torch.arange(width)).all()):
+            break
+        best = width
+    return best

@@ -1,0 +1,78 @@
+"""A map written down by hand, or by another map."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from motivation.errors import ConfigError
+from motivation.registry import WEIGHT_MAPS
+from motivation.weight_maps.index import parse_positions
+from motivation.weight_maps.weight_map import TensorPair, WeightMap
+
+
+@WEIGHT_MAPS.register_module()
+class ExplicitMap(WeightMap):
+    """The correspondence as the user writes it, for networks that no other map knows.
+
+    Each entry names a base tensor and a motivated tensor and, where the latter is larger, for each of
+    its dimensions the entries that are the base tensor's, in order: ranges with an exclusive end such
+    as ``'0:64,128:192'``, or ``':'`` for the whole dimension.
+
+    Args:
+        base: The base model.
+        motivated: The motivated model.
+        pairs: ``dict(base=name, motivated=name, index=[...])`` for each base tensor.
+        file: A JSON file with the same under ``"pairs"``, as :meth:`WeightMap.save` and
+            ``tools/weight_map.py --json`` write it.
+
+    Raises:
+        ConfigError: Both or neither of ``pairs`` and ``file`` are given, an entry is not of that form,
+            or the map is not valid.
+
+    Example:
+        >>> weight_map = dict(type='ExplicitMap', file='my_map.json')
+        >>> weight_map = dict(type='ExplicitMap', pairs=[
+        ...     dict(base='fc.weight', motivated='fc.weight', index=[':', '0:64']), ...])
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        motivated: nn.Module,
+        pairs: Sequence[dict[str, Any]] | None = None,
+        file: str | None = None,
+    ) -> None:
+        if (pairs is None) == (file is None):
+            raise ConfigError('weight_map of type ExplicitMap needs either pairs or file; give one of the two')
+        self.file = file
+        super().__init__(base, motivated, map(_parse, _read(file) if pairs is None else pairs))
+
+    def __repr__(self) -> str:
+        return f'ExplicitMap({f"file={self.file!r}" if self.file else "pairs=..."})'
+
+
+def _read(file: str | None) -> Sequence[dict[str, Any]]:
+    path = Path(file or '')
+    if not path.is_file():
+        raise ConfigError(f"weight_map.file '{path}' does not exist; write one with tools/weight_map.py --json")
+    try:
+        return json.loads(path.read_text())['pairs']
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"weight_map.file '{path}' is not a weight map ({type(error).__name__}: {error}); "
+            'write one with tools/weight_map.py --json'
+        ) from error
+
+
+def _parse(entry: dict[str, Any]) -> TensorPair:
+    try:
+        index = tuple(parse_positions(text) for text in entry.get('index', ()))
+        return TensorPair(entry['base'], entry['motivated'], index)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"weight_map.pairs has the entry {entry!r}; it must be like dict(base='fc.weight', "
+            "motivated='fc.weight', index=[':', '0:64'])"
+        ) from error

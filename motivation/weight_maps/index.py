@@ -1,0 +1,75 @@
+"""Which entries of each dimension of a motivated tensor are the base model's.
+
+An index holds, for each dimension of a motivated tensor, the positions of the base tensor's entries in
+order, or ``None`` where the whole dimension is the base tensor's; an empty index is the whole tensor.
+Written down it is ranges, such as ``'0:192,384:576'``.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+Index = tuple[tuple[int, ...] | None, ...]
+
+
+def format_positions(positions: Sequence[int] | None) -> str:
+    """Ranges with an exclusive end, such as ``'0:64,128:192'``; ``':'`` for the whole dimension."""
+    if positions is None:
+        return ':'
+    ranges: list[list[int]] = []
+    for position in positions:
+        if ranges and position == ranges[-1][1]:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([position, position + 1])
+    return ','.join(f'{start}:{end}' for start, end in ranges)
+
+
+def parse_positions(text: str) -> tuple[int, ...] | None:
+    """What :func:`format_positions` wrote.
+
+    Raises:
+        ValueError: The text is not of that form.
+    """
+    if text == ':':
+        return None
+    positions: list[int] = []
+    for part in text.split(','):
+        start, _, end = part.partition(':')
+        positions += range(int(start), int(end))
+    return tuple(positions)
+
+
+@lru_cache(maxsize=4096)
+def as_progressions(positions: tuple[int, ...]) -> list[tuple[int, int]] | None:
+    """Counts and steps of nested arithmetic progressions, outermost first, that spell out positions.
+
+    Three times the first 64 of 128 are ``[(3, 128), (64, 1)]``. ``None`` if there is no such form.
+    """
+    levels: list[tuple[int, int]] = []
+    while len(positions) > 1:
+        step = positions[1] - positions[0]
+        count = 1
+        while count < len(positions) and positions[count] - positions[count - 1] == step:
+            count += 1
+        if len(positions) % count or any(
+            positions[start + place] - positions[start] != place * step
+            for start in range(0, len(positions), count)
+            for place in range(count)
+        ):
+            return None
+        levels.insert(0, (count, step))
+        positions = positions[::count]
+    return levels or [(1, 1)]
+
+
+def mesh(index: Index, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """An index in the form in which a tensor of a shape takes it: ``tensor[mesh(index, tensor.shape)]``."""
+    return tuple(
+        torch.arange(size).view(-1, *[1] * (len(shape) - dim - 1))
+        if not index or index[dim] is None
+        else torch.tensor(index[dim]).view(-1, *[1] * (len(shape) - dim - 1))
+        for dim, size in enumerate(shape)
+    )

@@ -1,0 +1,70 @@
+"""Optimizer state that travels with the weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from motivation.errors import ConfigError
+from motivation.weight_maps.copy_plan import CopyPlan, ModelName
+from motivation.weight_maps.weight_map import WeightMap
+
+
+class OptimizerStateTransfer:
+    """Copies momentum, moments and step counts of mapped parameters from one optimizer to the other.
+
+    What has the shape of its parameter is sliced by the same index as the parameter; what is a single
+    number (a step count) is copied. A parameter whose optimizer has not stepped yet brings nothing. The
+    state of the extension stays as it is, zero before its first step.
+
+    Args:
+        weight_map: The map of the two models.
+    """
+
+    def __init__(self, weight_map: WeightMap) -> None:
+        self.weight_map = weight_map
+        self._plan: CopyPlan | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_plan': None}
+
+    def transfer(self, source: ModelName, optimizers: Mapping[ModelName, Optimizer]) -> None:
+        """Copy the state of one model's optimizer into the other's.
+
+        Args:
+            source: The model whose optimizer is copied from.
+            optimizers: Both optimizers, of one class.
+
+        Raises:
+            ConfigError: The optimizer keeps state of other shapes than its parameters'.
+        """
+        target: ModelName = 'motivated' if source == 'base' else 'base'
+        tensors = {'base': self.weight_map.tensors('base'), 'motivated': self.weight_map.tensors('motivated')}
+        copied = []
+        for pair in self.weight_map.pairs:
+            parameters = {'base': tensors['base'][pair.base], 'motivated': tensors['motivated'][pair.motivated]}
+            state = optimizers[source].state.get(parameters[source])
+            if not state:
+                continue
+            written = optimizers[target].state[parameters[target]]
+            for name, value in state.items():
+                if not isinstance(value, Tensor):
+                    written[name] = value
+                elif value.shape == parameters[source].shape:
+                    if not isinstance(written.get(name), Tensor):
+                        written[name] = torch.zeros_like(parameters[target], dtype=value.dtype)
+                    both = {source: value, target: written[name]}
+                    copied.append((both['base'], both['motivated'], pair.index))
+                elif value.ndim == 0:
+                    written[name] = value.clone()
+                else:
+                    raise ConfigError(
+                        f"model.optimizer_state is 'transfer', but {type(optimizers[source]).__name__} keeps {name!r} of "
+                        f'shape {tuple(value.shape)} for a parameter of {tuple(parameters[source].shape)}; '
+                        "set it to 'separate'"
+                    )
+        if self._plan is None or not self._plan.fits(copied):
+            self._plan = CopyPlan(copied)
+        self._plan.copy(source)

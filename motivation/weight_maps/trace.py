@@ -1,0 +1,182 @@
+"""Runs a network once, on fake tensors, and keeps what ties its tensors together."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from motivation.errors import ConfigError
+from motivation.weight_maps.operators import Call, Spaces, apply, flat, positions
+from motivation.weight_maps.spaces import Space
+
+# Two images: a size of one broadcasts, which would tie nothing together.
+_IMAGES = 2
+
+# Operators whose other arguments are sizes, which may differ between a network and a larger one.
+_SIZES = {
+    'view', '_unsafe_view', 'reshape', 'expand', 'slice', 'split', 'split_with_sizes', 'as_strided_', 'empty',
+    'native_group_norm', 'native_layer_norm', 'repeat', 'device',
+}  # fmt: skip
+
+
+@dataclass(eq=False)
+class Step:
+    """One operator call: where it stands in the network and what it was computed from.
+
+    Attributes:
+        name: The operator's name.
+        module: Dotted name of the module that called it.
+        inputs: The steps that made its tensor arguments, in order.
+        parameters: Names of the parameters and buffers among its arguments, or behind them if no
+            activation has a part in those.
+        is_constant: Whether it depends on parameters and buffers only.
+    """
+
+    name: str
+    module: str
+    inputs: 'tuple[Step, ...]'
+    parameters: frozenset[str]
+    is_constant: bool
+
+
+class Trace:
+    """What one run of a network shows.
+
+    Attributes:
+        spaces: Spaces of every parameter and buffer, by state-dict name.
+        steps: Operator calls in order.
+        operations: In order, the module that called an operator, and the operator with the settings
+            that both models must share (strides, scales, ...).
+        reduced: Spaces over which statistics are taken, with the module that takes them.
+    """
+
+    def __init__(self) -> None:
+        self.spaces: dict[str, Spaces] = {}
+        self.steps: list[Step] = []
+        self.operations: list[tuple[str, str]] = []
+        self.reduced: list[tuple[str, Space]] = []
+
+
+def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
+    """Run a model once and see which channels are the same.
+
+    Nothing is computed and nothing of the model changes.
+
+    Args:
+        model: Called with one batch of images, (N, C, H, W).
+        input_size: (C, H, W).
+
+    Raises:
+        ConfigError: The model does not take such images.
+    """
+    result = Trace()
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
+            state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+            fakes: dict[str, Tensor] = {name: fake.from_tensor(tensor.detach()) for name, tensor in state.items()}
+            images = torch.empty(_IMAGES, *input_size, dtype=next(model.parameters()).dtype)
+            with _entered_modules(model) as stack, _Recorder(result, fakes, images, stack):
+                torch.func.functional_call(model, fakes, (images,))
+    except Exception as error:  # a network raises anything for images it does not take
+        reason = ' '.join(str(error).split())[:300]
+        raise ConfigError(
+            f'{type(model).__name__} does not run on images of {tuple(input_size)}: {reason}; '
+            'give weight_map.input_size, (channels, height, width), as the network needs it'
+        ) from error
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    return result
+
+
+class _Recorder(TorchDispatchMode):
+    """Follows the spaces of every tensor through the operators that are dispatched."""
+
+    def __init__(self, result: Trace, state: dict[str, Tensor], images: Tensor, stack: list[str]) -> None:
+        super().__init__()
+        self.result = result
+        self.stack = stack
+        # By the tensor's identity; the tensors are kept, so that no other can take it over.
+        self.spaces: dict[int, Spaces] = {}
+        self.made_by: dict[int, Step] = {}
+        self.kept: list[Tensor] = []
+        for name, tensor in state.items():
+            self.result.spaces[name] = tuple(Space(size) for size in tensor.shape)
+            self._keep(tensor, self.result.spaces[name], Step('state', '', (), frozenset([name]), True))
+        self._keep(images, positions(images.shape), Step('images', '', (), frozenset(), False))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        outputs = func(*args, **kwargs)
+        tensors = [output for output in flat([outputs]) if isinstance(output, Tensor)]
+        if not tensors:
+            return outputs
+        name, module = func.overloadpacket.__name__, self.stack[-1]
+        call = Call(args, kwargs, self._spaces_of, tensors)
+        spaces = apply(func, call)
+        self.result.reduced += [(module, space) for space in call.reduced]
+        step = self._step(name, module, args, kwargs)
+        if not step.is_constant:
+            self.result.steps.append(step)
+            self.result.operations.append((module, _describe(name, args, kwargs)))
+        for tensor, own in zip(tensors, spaces, strict=True):
+            assert [space.size for space in own] == list(tensor.shape), (name, own)
+            self._keep(tensor, own, step)
+        return outputs
+
+    def _keep(self, tensor: Tensor, spaces: Spaces, step: Step) -> None:
+        self.spaces[id(tensor)], self.made_by[id(tensor)] = spaces, step
+        self.kept.append(tensor)
+
+    def _spaces_of(self, tensor: Tensor) -> Spaces:
+        if id(tensor) not in self.spaces:  # a constant of the network that is no buffer
+            self._keep(tensor, positions(tensor.shape), Step('constant', '', (), frozenset(), True))
+        return self.spaces[id(tensor)]
+
+    def _step(self, name: str, module: str, args: Any, kwargs: dict[str, Any]) -> Step:
+        tensors = [arg for arg in flat([*args, *kwargs.values()]) if isinstance(arg, Tensor)]
+        for tensor in tensors:
+            self._spaces_of(tensor)
+        inputs = tuple(self.made_by[id(tensor)] for tensor in tensors)
+        constants = [step for step in inputs if step.is_constant]
+        parameters = frozenset().union(*(step.parameters for step in constants))
+        return Step(name, module, inputs, parameters, len(constants) == len(inputs))
+
+
+def _describe(name: str, args: Any, kwargs: dict[str, Any]) -> str:
+    """The operator and those of its settings that do not follow from the number of channels."""
+    if name in _SIZES:
+        return name
+    settings = [repr(arg) for arg in args if not any(isinstance(item, Tensor) for item in flat([arg]))]
+    if name == 'convolution':
+        settings.pop()  # the groups of a depthwise convolution are its channels
+    settings += [f'{key}={value!r}' for key, value in kwargs.items() if not isinstance(value, Tensor)]
+    return f'{name}({", ".join(settings)})'
+
+
+@contextmanager
+def _entered_modules(model: nn.Module) -> Iterator[list[str]]:
+    """A stack of the names of the modules being run, innermost last."""
+    names = {module: name for name, module in model.named_modules()}
+    stack = ['']
+
+    def enter(module: nn.Module, args: Any) -> None:
+        stack.append(names.get(module, stack[-1]))
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        stack.pop()
+
+    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
+    try:
+        yield stack
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,128 @@
+"""An extension that begins by contributing nothing, and learns all the same."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from motivation.random_state import preserved_random_state
+from motivation.weight_maps.index import mesh
+from motivation.weight_maps.trace import Step, Trace, trace
+from motivation.weight_maps.weight_map import WeightMap
+
+# The dimension along which a layer's weight reads its input; the others are written.
+_READS = {nn.Linear: 1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1, nn.ConvTranspose1d: 0, nn.ConvTranspose2d: 0}
+
+# Of the largest logit, in float32.
+_TOLERANCE = 1e-4
+
+
+@torch.no_grad()
+def zero_extension(weight_map: WeightMap, input_size: Sequence[int]) -> list[str]:
+    """Make the motivated model begin as the base model's function; the base model is left as it is.
+
+    Width: the base's channels stop reading added channels, which keep their initialisation, so that
+    they learn from the first step on (zeros on both sides would never move). Depth: the last scale or
+    projection of every residual branch of an added block becomes zero, so that the block passes on
+    its input (Goyal et al., arXiv 1706.02677, section 5.1).
+
+    Args:
+        weight_map: The map of the two models.
+        input_size: Size of the images, (C, H, W).
+
+    Returns:
+        Why the motivated model still computes something else, a sentence each; empty if it computes
+        the same.
+    """
+    _stop_reading(weight_map)
+    reasons = _silence_blocks(weight_map, trace(weight_map.model('motivated'), input_size))
+    weight_map.transfer('base', statistics=True)
+    difference = _compare(weight_map, input_size)
+    if difference <= _TOLERANCE:
+        return []
+    grown = getattr(weight_map, 'grown_statistics', [])
+    if grown:
+        reasons.append(f'{len(grown)} norms take their statistics over more channels ({grown[0]!r} first)')
+    return reasons or [f'its outputs differ by {difference:.1e} of the largest']
+
+
+def _stop_reading(weight_map: WeightMap) -> None:
+    tensors = weight_map.tensors('motivated')
+    motivated = weight_map.model('motivated')
+    for pair in weight_map.pairs:
+        path, _, own = pair.motivated.rpartition('.')
+        layer = motivated.get_submodule(path)
+        reads = next((dim for kind, dim in _READS.items() if isinstance(layer, kind)), None)
+        if own != 'weight' or reads is None or not pair.index or pair.index[reads] is None:
+            continue
+        tensor = tensors[pair.motivated]
+        kept = tensor[mesh(pair.index, tensor.shape)].clone()
+        written = tuple(None if dim == reads else positions for dim, positions in enumerate(pair.index))
+        tensor[mesh(written, tensor.shape)] = 0
+        tensor[mesh(pair.index, tensor.shape)] = kept
+
+
+def _silence_blocks(weight_map: WeightMap, run: Trace) -> list[str]:
+    tensors = weight_map.tensors('motivated')
+    reasons = []
+    for block in added_blocks(weight_map):
+        silenced: set[str] = set()
+        sums: set[int] = set()
+        for step in run.steps:
+            if step.name.rstrip('_') != 'add' or not _within(step.module, block):
+                continue
+            operands = [operand for operand in step.inputs if not operand.is_constant]
+            branches = [_last_scale(operand, block, sums) for operand in operands]
+            if len(operands) == 2 and sum(branch is None for branch in branches) == 1:
+                silenced |= next(branch for branch in branches if branch is not None)
+                sums.add(id(step))
+        if not silenced:
+            reasons.append(f'the added block {block!r} has no residual branch to begin at zero')
+        for name in silenced:
+            if isinstance(tensors.get(name), nn.Parameter):
+                tensors[name].zero_()
+    return reasons
+
+
+def added_blocks(weight_map: WeightMap) -> Iterator[str]:
+    """Modules of the motivated model without any image, in a module that has some."""
+    images = {pair.motivated for pair in weight_map.pairs}
+    holders: set[str] = set()
+    for name in images:
+        parts = name.split('.')[:-1]
+        holders |= {'.'.join(parts[:length]) for length in range(len(parts) + 1)}
+    for name, module in weight_map.model('motivated').named_modules():
+        if name not in holders and name.rpartition('.')[0] in holders and module.state_dict():
+            yield name
+
+
+def _within(module: str, block: str) -> bool:
+    return module == block or module.startswith(f'{block}.')
+
+
+def _last_scale(step: Step, block: str, sums: set[int]) -> set[str] | None:
+    """Parameters that make a branch zero if they are, or ``None`` for the path around the branches."""
+    shifts: set[str] = set()
+    while _within(step.module, block) and id(step) not in sums:
+        if step.parameters and step.name.rstrip('_') != 'add':
+            return shifts | step.parameters
+        shifts |= step.parameters
+        step = next(made for made in step.inputs if not made.is_constant)
+    return None
+
+
+def _compare(weight_map: WeightMap, input_size: Sequence[int]) -> float:
+    models: list[nn.Module] = [weight_map.model('base'), weight_map.model('motivated')]
+    modes = [{module: module.training for module in model.modules()} for model in models]
+    parameter = next(models[0].parameters())
+    with preserved_random_state():
+        images = torch.randn(2, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
+        base, motivated = (model.eval()(images) for model in models)
+    for training in modes:
+        for module, mode in training.items():
+            module.training = mode
+    return float(_relative(base, motivated))
+
+
+def _relative(base: Tensor, motivated: Tensor) -> Tensor:
+    return (base - motivated).abs().max() / base.abs().max()
