@@ -71,13 +71,21 @@ class _Converted(Sequence[tuple[Any, int]]):
 
 def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
     advice = 'mend the dataset.root of the data loader, or see the README of the config for how to get the data'
+    if not isinstance(root, str):
+        raise ConfigError(f'dataset.root is {root!r}; it must be a path')
     is_folder = '/' not in name
+    if is_folder and name not in ('', 'folder'):
+        raise ConfigError(f"dataset.name is {name!r}; it must be '' for image folders, or like 'torch/cifar10'")
     if is_folder and not Path(root).exists():
         raise ConfigError(f'dataset.root {root!r} does not exist; {advice}')
     if is_folder and Path(root).is_dir() and split and not (Path(root) / split).is_dir():
         raise ConfigError(f'dataset.split is {split!r}, but {root!r} has no such subfolder; {advice}')
     try:
         opened = create_dataset(name, root=root, split=split, input_img_mode=image_mode, **kwargs)
+    except ImportError as error:
+        raise ConfigError(
+            f'dataset.name {name!r} needs a package that is missing: {error}; install it with pip'
+        ) from error
     except Exception as error:  # every format raises its own
         reason = ' '.join(str(error).split())
         raise ConfigError(f'dataset {name or "folder"!r} at root {root!r} does not open: {reason}; {advice}') from error

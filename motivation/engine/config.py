@@ -61,7 +61,9 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     try:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program and may raise anything
-        raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend that line') from error
+        raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend it') from error
+    config.setdefault('runner_type', 'DualModelRunner')
+    config.setdefault('default_scope', registries.SCOPE)
     _import_custom_modules(config)
     _apply_options(config, path, options or {})
     return config
@@ -153,9 +155,23 @@ def check_config(config: Config) -> None:
         raise ConfigError(
             "motivation has no 'policy'; write motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))"
         )
+    if not isinstance(config.motivation.policy, dict) or 'type' not in config.motivation.policy:
+        raise ConfigError(
+            f'motivation.policy is {config.motivation.policy!r}; write policy=dict(type=...), or on the command line '
+            'motivation.policy.type=...'
+        )
+    for field in ('train_cfg.max_epochs', 'train_cfg.val_interval', 'train_dataloader.batch_size'):
+        part, name = field.split('.')
+        value = config[part].get(name, 1)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f'{field} is {value!r}; it must be a whole number of at least 1')
     if not config.train_cfg.get('by_epoch', True):
         raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
-    for path, node in _typed_nodes(config._cfg_dict.to_dict(), ''):
+    plain = config._cfg_dict.to_dict()
+    for name, loop in (('train_cfg', 'EpochBasedTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
+        if isinstance(plain.get(name), dict):
+            plain[name] = {'type': loop, **{key: value for key, value in plain[name].items() if key != 'by_epoch'}}
+    for path, node in _typed_nodes(plain, ''):
         for pattern, registry in _REGISTRY_OF:
             if re.fullmatch(pattern, path):
                 _check_component(path, node, registry)

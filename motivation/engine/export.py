@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.model import BaseModel
 
 from motivation.engine.checkpoint import check_fits, read_checkpoint, write_checkpoint
+from motivation.errors import ConfigError
 from motivation.registry import MODELS
 
 
@@ -13,8 +14,9 @@ def export_model(model: BaseModel, config: dict[str, Any], path: Path) -> None:
     """Write one model with what is needed to build it again.
 
     The file is plain data: ``'config'``, the model's config; ``'state_dict'``, the weights of its
-    backbone under timm's own names, so that ``timm.create_model(model_name, num_classes=...,
-    checkpoint_path=path)`` loads them too; ``'mean'`` and ``'std'`` of its input.
+    backbone under timm's own names, so that where no ``stem`` was adapted ``timm.create_model(model_name,
+    num_classes=..., checkpoint_path=path)``, with the config's other arguments, loads them too;
+    ``'mean'`` and ``'std'`` of its input.
 
     Args:
         model: A model with a ``backbone`` and a data preprocessor with ``mean`` and ``std``, such as
@@ -39,6 +41,8 @@ def load_exported(path: str | Path) -> BaseModel:
         ConfigError: The file is missing, damaged, or no exported model.
     """
     exported = read_checkpoint(Path(path))
+    if 'config' not in exported:
+        raise ConfigError(f"'{path}' is not an exported model; give the base.pth or motivated.pth of a run")
     config = dict(exported['config'])
     config.pop('pretrained', None)  # its weights are about to be replaced
     model = MODELS.build(config)

@@ -44,6 +44,8 @@ def prepare_training(
         ConfigError: The config is missing or wrong, the work_dir holds what would be overwritten or
             cannot be written, or there is nothing to resume.
     """
+    if work_dir == '':
+        raise ConfigError("--work-dir is ''; name a folder, or leave it out")
     config = load_config(path, options)
     named = work_dir or config.get('work_dir')
     if resume is None:

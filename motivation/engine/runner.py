@@ -4,6 +4,7 @@ import copy
 import logging
 import uuid
 import warnings
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from torch import nn
 from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
 from motivation.engine.config import check_config
 from motivation.engine.loops import class_names
+from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.registry import RUNNERS
+
+_MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
 @RUNNERS.register_module()
@@ -45,8 +49,10 @@ class DualModelRunner(Runner):
         """
         cfg = copy.deepcopy(cfg)
         check_config(cfg)
+        hooks = cfg.get('default_hooks', {})
         cfg.default_hooks = {
-            **cfg.get('default_hooks', {}),
+            # MMEngine removes its own hooks where they are None, and fails on others.
+            **{name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINE_HOOKS},
             'motivation': dict(type='MotivationHook', **cfg.motivation),
         }
         cfg.train_cfg.setdefault('by_epoch', True)
@@ -57,7 +63,7 @@ class DualModelRunner(Runner):
                 cfg[f'{stage}_cfg'].setdefault('type', loop)
         for stage in ('train', 'val', 'test'):
             if cfg.get(f'{stage}_dataloader'):
-                cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
+                cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='motivation.collate_images'))
                 cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.seed_worker'))
         # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
         name = Path(cfg.filename).stem if cfg.filename else 'run'
@@ -117,6 +123,8 @@ class DualModelRunner(Runner):
         classes = class_names(loop.dataloader.dataset)
         if classes is None:
             return loop
+        if isinstance(self._train_loop, BaseLoop):
+            _compare_classes(class_names(self.train_dataloader.dataset) or classes, classes, stage)
         for name in MODEL_NAMES:
             expected = getattr(getattr(self.model, name), 'num_classes', len(classes))
             if expected != len(classes):
@@ -124,14 +132,6 @@ class DualModelRunner(Runner):
                     f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
                     f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
                 )
-        if isinstance(self._train_loop, BaseLoop):
-            trained = class_names(self.train_dataloader.dataset) or classes
-            for index, (ours, theirs) in enumerate(zip(trained, classes, strict=False)):
-                if ours != theirs:
-                    raise ConfigError(
-                        f'class {index} is {ours!r} in train_dataloader.dataset and {theirs!r} in '
-                        f'{stage}_dataloader.dataset; both need the same class folders'
-                    )
         return loop
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -160,6 +160,7 @@ class DualModelRunner(Runner):
                 'epoch': self.epoch + by_epoch,
                 'iter': self.iter + (not by_epoch),
                 'cfg': self.cfg.pretty_text,
+                'run': describe_run_config(self.cfg),
                 'seed': self.seed,
                 'experiment_name': self.experiment_name,
                 'mmengine_version': mmengine.__version__,
@@ -167,7 +168,7 @@ class DualModelRunner(Runner):
                 **(meta or {}),
             },
             'state_dict': self.model.state_dict(),
-            'message_hub': self.message_hub.state_dict(),
+            'message_hub': _without_stage(self.message_hub.state_dict()),
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': {
                 name: [scheduler.state_dict() for scheduler in schedulers]
@@ -192,9 +193,29 @@ class DualModelRunner(Runner):
         """
         checkpoint = read_checkpoint(Path(filename), map_location)
         check_fits(checkpoint['state_dict'], self.model, Path(filename))
+        if self.resuming:
+            check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))
         checkpoint['message_hub']['log_scalars'] = from_plain(checkpoint['message_hub']['log_scalars'])
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self.model.load_state_dict(checkpoint['state_dict'])
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
+
+
+def _without_stage(message_hub: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what MMEngine sets anew, and warns of where it finds it in a checkpoint."""
+    for part in ('runtime_info', 'resumed_keys'):
+        message_hub[part].pop('loop_stage', None)
+    return message_hub
+
+
+def _compare_classes(trained: list[str], classes: list[str], stage: str) -> None:
+    """Refuse evaluation data whose class numbers mean something else than in training."""
+    for index, (ours, theirs) in enumerate(zip_longest(trained, classes)):
+        if ours != theirs:
+            names = ('absent' if name is None else repr(name) for name in (ours, theirs))
+            raise ConfigError(
+                f'class {index} is {next(names)} in train_dataloader.dataset and {next(names)} in '
+                f'{stage}_dataloader.dataset; both need the same class folders'
+            )

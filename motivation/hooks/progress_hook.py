@@ -51,7 +51,7 @@ class ProgressHook(Hook):
         self._begun_iter = runner.iter
         if self.console.is_terminal:
             self._progress = Progress(
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=12),
                 TextColumn('{task.fields[state]}'),
                 TimeRemainingColumn(),
                 TextColumn('left'),
@@ -74,14 +74,14 @@ class ProgressHook(Hook):
         batches = len(runner.train_dataloader)
         made_by = 'motivated' if self._trace.motivated[-1] else 'base'
         state = (
-            f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}  '
+            f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}',
             f'active {made_by:<9}  loss {self._trace.losses[-1]:.4f}  '
-            f'motivated batches {self._trace.motivated_fraction:.0%} '
+            f'motivated batches {self._trace.motivated_fraction:.0%}',
         )
-        if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state=state)
+        if self._progress is not None:  # on two lines, which fit 80 columns
+            self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state='\n'.join(state))
         else:
-            self.console.print(f'{state} {self._time_left(runner)} left')
+            self.console.print('  '.join([*state, f'{self._time_left(runner)} left']))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if runner.rank != 0 or self._begun == 0 or metrics is None:

@@ -33,7 +33,8 @@ class DualModel(BaseModel):
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
             :class:`TimmClassifier`.
         motivated: Config of the motivated model.
-        weight_map: Config of the map; it is built with the two modules as ``base`` and ``motivated``.
+        weight_map: Config of the map, by default an :class:`~motivation.weight_maps.AutoMap`; it is
+            built with the two modules as ``base`` and ``motivated``.
         statistics: Running statistics of normalisation layers: ``'private'`` to each model, or
             ``'shared'`` through the map (the paper's letter; each model then spoils the other's).
         recalibrate: Training images on which the statistics are re-estimated before each evaluation
@@ -57,7 +58,7 @@ class DualModel(BaseModel):
         self,
         base: dict[str, Any],
         motivated: dict[str, Any],
-        weight_map: dict[str, Any],
+        weight_map: dict[str, Any] | None = None,
         statistics: Literal['private', 'shared'] = 'private',
         recalibrate: int = 0,
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
@@ -72,8 +73,9 @@ class DualModel(BaseModel):
             raise ConfigError(f'model.recalibrate is {recalibrate!r}; it must be a number of images, or 0')
         self.base: BaseModel = MODELS.build(base)
         self.motivated: BaseModel = MODELS.build(motivated)
+        map_config = {'type': 'AutoMap', **(weight_map or {})}
         self.weight_map: WeightMap = WEIGHT_MAPS.build(
-            weight_map, default_args={'base': self.base, 'motivated': self.motivated}
+            map_config, default_args={'base': self.base, 'motivated': self.motivated}
         )
         self.statistics = statistics
         self.recalibrate = recalibrate
@@ -85,7 +87,7 @@ class DualModel(BaseModel):
         # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
         if extension == 'zero':
-            size = find_input_size(self.base, weight_map.get('input_size'))
+            size = find_input_size(self.base, map_config.get('input_size'))
             self.extension_caveats = zero_extension(self.weight_map, size)
 
     @property

@@ -14,6 +14,7 @@ from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
+from motivation.weight_maps import find_input_size
 
 
 @MODELS.register_module()
@@ -68,8 +69,7 @@ class TimmClassifier(BaseModel):
                 label_smoothing=label_smoothing,
             )
         )
-        patches = getattr(getattr(backbone, 'patch_embed', None), 'img_size', None)
-        self.input_size = (model_kwargs.get('in_chans', 3), *(patches or defaults['input_size'][-2:]))
+        self.input_size = (model_kwargs.get('in_chans', 3), *find_input_size(backbone)[1:])
         self.model_name = model_name
         self.num_classes = num_classes
         self.backbone = backbone
@@ -111,5 +111,8 @@ def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, 
         )
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
-    except TypeError as error:
-        raise ConfigError(f'{model_name} does not take the arguments {model_kwargs}: {error}') from error
+    except Exception as error:  # every family raises its own
+        reason = ' '.join(str(error).split())[:300]
+        raise ConfigError(
+            f'timm does not build {model_name!r} with the arguments {model_kwargs}: {reason}; mend or leave out the argument'
+        ) from error

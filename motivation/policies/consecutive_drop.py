@@ -43,6 +43,3 @@ class ConsecutiveDrop(SwitchPolicy):
 
     def state_dict(self) -> dict[str, Any]:
         return {'streak': self.streak, 'previous': self.previous}
-
-    def __repr__(self) -> str:
-        return f'ConsecutiveDrop(drops={self.drops})'

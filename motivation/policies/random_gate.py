@@ -45,6 +45,3 @@ class RandomGate(SwitchPolicy):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._generator.setstate((state_dict['version'], tuple(state_dict['words']), state_dict['gauss_next']))
-
-    def __repr__(self) -> str:
-        return f'RandomGate(rate={self.rate})'

@@ -1,5 +1,6 @@
 """The interface of every switch policy."""
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -36,4 +37,5 @@ class SwitchPolicy(ABC):
             setattr(self, name, value)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f'{type(self).__name__}({", ".join(f"{name}={getattr(self, name)!r}" for name in names)})'

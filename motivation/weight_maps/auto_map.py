@@ -12,7 +12,7 @@ from motivation.registry import WEIGHT_MAPS
 from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
 from motivation.weight_maps.index import Index
 from motivation.weight_maps.spaces import Space
-from motivation.weight_maps.trace import Trace, trace
+from motivation.weight_maps.trace import Trace, find_input_size, trace
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
 Channels = Literal['leading', 'seeded']
@@ -88,24 +88,6 @@ class AutoMap(WeightMap):
         return f'AutoMap(placement={self.placement!r}, channels={self.channels!r}{seed})'
 
 
-def find_input_size(model: nn.Module, given: Sequence[int] | None = None) -> tuple[int, int, int]:
-    """Size of the images a model takes: what is given, its ``input_size``, or timm's ``pretrained_cfg``.
-
-    Raises:
-        ConfigError: None of these is there.
-    """
-    size = (
-        given or getattr(model, 'input_size', None) or (getattr(model, 'pretrained_cfg', None) or {}).get('input_size')
-    )
-    if size is None or len(size) != 3:
-        raise ConfigError(
-            f'the size of the images that {type(model).__name__} takes is not known; '
-            'give weight_map.input_size, such as (3, 32, 32)'
-        )
-    channels, height, width = size
-    return channels, height, width
-
-
 def _tensor_names(base: nn.Module, modules: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for base_name, motivated_name in modules:
         for own in own_tensors(base.get_submodule(base_name)):
@@ -164,16 +146,16 @@ class _Matching:
 
     def _match_spaces(self, one: Space, other: Space, name: str, dim: int) -> None:
         one, other = one.find(), other.find()
+        sizes = f'dimension {dim} is {one.size} in the base and {other.size} in the motivated model'
+        fixed = one.is_fixed or other.is_fixed
+        if one.size != other.size and fixed:
+            reason = next(leaf.fixed for space in (one, other) for leaf in space.leaves() if leaf.fixed)
+            self._refuse(name, f'{sizes}, and must be the same in both ({reason})')
         if one.kind != other.kind or len(one.parts) != len(other.parts):
             if one.size != other.size:
-                self._refuse(
-                    name,
-                    f'dimension {dim} is {one.size} channels in the base and {other.size} in the motivated model, '
-                    'which they arrange in different ways',
-                )
-            for space in (one, other):
-                space.fix('other arrangement')
+                self._refuse(name, f'{sizes}, channels which they arrange in different ways')
             for owner, space in (('base', one), ('motivated', other)):
+                space.fix('other arrangement')
                 for leaf in space.leaves():
                     self._join(leaf, leaf, owner)
             return
@@ -187,24 +169,17 @@ class _Matching:
                 f'dimension {dim} is {one.size} in the base and only {other.size} in the motivated model; '
                 'name the wider network as model.motivated',
             )
-        reason = one.fixed or other.fixed
-        if reason and one.size != other.size:
-            self._refuse(
-                name,
-                f'dimension {dim} is {one.size} in the base and {other.size} in the motivated model, and must be the '
-                f'same in both ({reason})',
-            )
         self._join(one, one, 'base')
         self._join(other, other, 'motivated')
         self._join(one, other, 'motivated')
-        sizes = {self._owner[leaf]: {leaf.size} for leaf in self._group[one]}
+        widths: dict[str, set[int]] = {'base': set(), 'motivated': set()}
         for leaf in self._group[one]:
-            sizes[self._owner[leaf]].add(leaf.size)
-        if any(len(each) > 1 for each in sizes.values()):
+            widths[self._owner[leaf]].add(leaf.size)
+        if any(len(each) > 1 for each in widths.values()):
             self._refuse(
                 name,
                 f'dimension {dim} would have to be the same channels as others of another number '
-                f'({", ".join(f"{model}: {sorted(each)}" for model, each in sizes.items())})',
+                f'({", ".join(f"{model}: {sorted(each)}" for model, each in widths.items())})',
             )
 
     def _join(self, one: Space, other: Space, owner: Any) -> None:

@@ -41,11 +41,13 @@ class CopyPlan:
     def copy(self, source: ModelName) -> None:
         """Copy the tensors of one model into those of the other."""
         if source == 'base':
-            torch._foreach_copy_(self._motivated, self._base)
+            if self._base:
+                torch._foreach_copy_(self._motivated, self._base)
             for pair in self._rows:
                 pair.motivated.index_copy_(0, pair.rows, pair.base)
         else:
-            torch._foreach_copy_(self._base, self._motivated)
+            if self._base:
+                torch._foreach_copy_(self._base, self._motivated)
             for pair in self._rows:
                 torch.index_select(pair.motivated, 0, pair.rows, out=pair.base)
 

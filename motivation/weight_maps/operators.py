@@ -319,7 +319,7 @@ def _squeeze(call: Call) -> list[Spaces]:
 @_rule('select', 'unbind')
 def _select(call: Call) -> list[Spaces]:
     inputs, dim = list(call.of(0)), call.arg(1, 'dim', 0)
-    inputs.pop(dim).fix('part')
+    inputs.pop(dim).fix('picked one by one')
     return [tuple(inputs)] * len(call.outputs)
 
 

@@ -83,8 +83,9 @@ def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
             state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
             fakes: dict[str, Tensor] = {name: fake.from_tensor(tensor.detach()) for name, tensor in state.items()}
             images = torch.empty(_IMAGES, *input_size, dtype=next(model.parameters()).dtype)
-            with _entered_modules(model) as stack, _Recorder(result, fakes, images, stack):
-                torch.func.functional_call(model, fakes, (images,))
+            with _entered_modules(model) as stack, _Recorder(result, fakes, images, stack) as recorder:
+                output = torch.func.functional_call(model, fakes, (images,))
+            recorder.fix_outputs(output)
     except Exception as error:  # a network raises anything for images it does not take
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
@@ -95,6 +96,29 @@ def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
         for module, mode in training.items():
             module.training = mode
     return result
+
+
+def find_input_size(model: nn.Module, given: Sequence[int] | None = None) -> tuple[int, int, int]:
+    """Size of the images a model takes, (C, H, W).
+
+    It is what is given, or the model's ``input_size``, or for a timm model what its ``pretrained_cfg``
+    and its patch embedding say.
+
+    Raises:
+        ConfigError: None of these is there.
+    """
+    config = getattr(model, 'pretrained_cfg', None) or {}
+    size = given or getattr(model, 'input_size', None) or config.get('input_size')
+    if size is None or len(size) != 3:
+        raise ConfigError(
+            f'the size of the images that {type(model).__name__} takes is not known; '
+            'give weight_map.input_size, such as (3, 32, 32)'
+        )
+    channels, height, width = size
+    patches = getattr(getattr(model, 'patch_embed', None), 'img_size', None)
+    if patches and not given:
+        height, width = patches
+    return channels, height, width
 
 
 class _Recorder(TorchDispatchMode):
@@ -131,6 +155,12 @@ class _Recorder(TorchDispatchMode):
             assert [space.size for space in own] == list(tensor.shape), (name, own)
             self._keep(tensor, own, step)
         return outputs
+
+    def fix_outputs(self, output: Any) -> None:
+        """Demand of both models the same outputs, each of them."""
+        for tensor in flat(list(output.values()) if isinstance(output, dict) else [output]):
+            for space in self._spaces_of(tensor):
+                space.fix('output')
 
     def _keep(self, tensor: Tensor, spaces: Spaces, step: Step) -> None:
         self.spaces[id(tensor)], self.made_by[id(tensor)] = spaces, step

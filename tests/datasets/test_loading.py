@@ -1,9 +1,11 @@
 import random
 
 import numpy as np
+import pytest
 import torch
 
-from motivation.datasets import seed_worker
+from motivation.datasets import collate_images, seed_worker
+from motivation.errors import ConfigError
 
 
 def test_python_and_numpy_follow_torchs_seed():
@@ -14,3 +16,11 @@ def test_python_and_numpy_follow_torchs_seed():
 
     assert draws(2**40 + 1) == draws(2**40 + 1)
     assert all(a != b for a, b in zip(draws(1), draws(2), strict=True))
+
+
+def test_images_of_different_sizes_ask_for_a_resize():
+    samples = [{'inputs': torch.zeros(3, side, 4, dtype=torch.uint8), 'targets': side} for side in (4, 6)]
+    with pytest.raises(ConfigError, match=r"different sizes, \(3, 4, 4\) and \(3, 6, 4\); .*type='Resize'"):
+        collate_images(samples)
+    batch = collate_images(samples[:1] * 2)
+    assert batch['inputs'].shape == (2, 3, 4, 4) and batch['targets'].tolist() == [4, 4]

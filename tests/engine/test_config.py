@@ -5,6 +5,7 @@ import pytest
 
 from motivation.engine.config import check_config, load_config
 from motivation.errors import ConfigError
+from motivation.registry import RUNNERS
 from tests.conftest import DIGITS
 
 
@@ -73,7 +74,7 @@ def test_option_that_is_no_field_comes_with_its_near_match():
     assert load_config(DIGITS, {'load_from': 'a.pth'}).load_from == 'a.pth'
 
 
-@pytest.mark.parametrize('field', ['model.base.model_name', 'model.weight_map', 'train_dataloader.dataset.split'])
+@pytest.mark.parametrize('field', ['model.base.model_name', 'model.motivated', 'train_dataloader.dataset.split'])
 def test_missing_argument_is_named(field):
     config = load_config(DIGITS)
     parent, _, name = field.rpartition('.')
@@ -98,6 +99,31 @@ def test_missing_policy_is_named():
     config.motivation = dict(gate=config.motivation.policy)
     with pytest.raises(ConfigError, match="motivation has no 'policy'; write motivation = dict"):
         check_config(config)
+
+
+def test_policy_that_is_no_component_says_how_it_is_written():
+    config = load_config(DIGITS, {'motivation.policy': 'Never'})
+    with pytest.raises(ConfigError, match=r"motivation\.policy is 'Never'; write policy=dict\(type=\.\.\.\)"):
+        check_config(config)
+
+
+@pytest.mark.parametrize('field', ['train_cfg.max_epochs', 'train_cfg.val_interval', 'train_dataloader.batch_size'])
+@pytest.mark.parametrize('value', [0, -1, 'x', 1.5])
+def test_counts_must_be_whole_numbers_of_at_least_one(field, value):
+    refused(rf'{field} is {value!r}; it must be a whole number of at least 1', **{field: value})
+
+
+def test_misspelt_field_of_a_loop_comes_with_its_near_match():
+    refused(
+        r"train_cfg\.max_epoch is not an argument of EpochBasedTrainLoop; did you mean 'max_epochs'",
+        **{'train_cfg.max_epoch': 3},
+    )
+
+
+def test_empty_config_says_what_it_lacks(tmp_path):
+    (tmp_path / 'empty.py').write_text('')
+    with pytest.raises(ConfigError, match="the config has no 'model'"):
+        RUNNERS.build(load_config('empty.py'))
 
 
 def test_iteration_loops_are_refused():

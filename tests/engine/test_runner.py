@@ -15,7 +15,7 @@ from motivation.engine.export import load_exported
 from motivation.engine.launch import prepare_training
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
-from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.hooks import ComputeMeterHook, MotivationHook, ReportHook
 from motivation.registry import DATASETS, HOOKS
 from tests.conftest import DIGITS, ROOT, digits_config, train
 
@@ -213,6 +213,31 @@ def test_type_error_in_a_hook_keeps_its_own_traceback(tmp_path):
     assert caught.traceback[-1].name == 'before_train' and caught.traceback[-1].path.name == 'test_runner.py'
 
 
+def test_default_hook_is_removed_by_none(tmp_path):
+    config = digits_config(tmp_path / 'run', epochs=1, **{'default_hooks.report': None})
+    assert not any(isinstance(hook, ReportHook) for hook in train(config).hooks)
+    config = digits_config(tmp_path / 'other', epochs=1, **{'default_hooks.compute_meter': None})
+    with pytest.raises(ConfigError, match=r'default_hooks has no ComputeMeterHook, which another hook needs'):
+        train(config)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg.max_epochs': 3}, r"train_cfg\.max_epochs is 3, and was 2 in '.*epoch_1\.pth'"),
+        ({'motivation.policy.drops': 3}, r'motivation\.policy\.drops is 3, and was 2'),
+        ({'optim_wrapper.optimizer.nesterov': True}, r"optim_wrapper\.optimizer\.nesterov is True, and was 'absent'"),
+        ({'randomness.seed': 4}, r'randomness\.seed is 4, and was 0'),
+    ],
+)
+def test_resuming_under_another_config_says_what_differs(tmp_path, options, message):
+    train(digits_config(tmp_path / 'run'))
+    config = digits_config(tmp_path / 'run', **options)
+    config.resume, config.load_from = True, str(tmp_path / 'run/epoch_1.pth')
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+
+
 def test_data_with_another_number_of_classes_is_refused(tmp_path):
     options = {'model.base.num_classes': 7, 'model.motivated.num_classes': 7}
     config = digits_config(tmp_path / 'run', **options)
@@ -239,7 +264,10 @@ def test_dataset_that_names_no_classes_trains(tmp_path):
 @pytest.mark.parametrize(
     ('classes', 'message'),
     [
-        ('0123', r'num_classes is 10, but val_dataloader\.dataset has 4 classes \(0, 1, 2, 3\)'),
+        (
+            '0123',
+            r"class 4 is '4' in train_dataloader\.dataset and absent in val_dataloader\.dataset; both need the same",
+        ),
         ('01234567x9', r"class 8 is '8' in train_dataloader\.dataset and '9' in val_dataloader\.dataset"),
     ],
 )

@@ -86,7 +86,10 @@ def test_cifar_stem_leaves_a_cifar_network_alone():
             r"stem='cifar' knows ResNet and conv_stem networks, not 'test_vit'",
         ),
         (dict(model_name='resnet18', stem='tiny'), r"stem is 'tiny'; it must be 'cifar' or None"),
-        (dict(model_name='test_resnet', dpeth=3), r"test_resnet does not take the arguments \{'dpeth': 3\}"),
+        (
+            dict(model_name='test_resnet', dpeth=3),
+            r"timm does not build 'test_resnet' with the arguments \{'dpeth': 3\}: .*'dpeth'",
+        ),
     ],
 )
 def test_refuses_with_the_way_out(arguments, message):

@@ -4,5 +4,5 @@ model = dict(
     type='DualModel',
     base=dict(type='TimmClassifier', model_name='cifar_resnet20', num_classes=10),
     motivated=dict(type='TimmClassifier', model_name='cifar_resnet56', num_classes=10),
-    weight_map=dict(type='DepthMap', placement='leading'),
+    weight_map=dict(type='AutoMap', placement='leading'),
 )

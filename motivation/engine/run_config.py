@@ -1,0 +1,50 @@
+"""What makes two configs the same run, so that one can go on where the other stopped."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from motivation.errors import ConfigError
+
+# What the training of both models depends on.
+_PARTS = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'randomness')
+
+# Fields among them that change nothing of it: where the data lies, how fast it comes, when to validate.
+_FREE = {'root', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'cache_mib', 'val_interval'}
+
+
+def describe_run_config(config: Config) -> str:
+    """The part of a config that a resumed run must share, as JSON."""
+    plain = config._cfg_dict.to_dict()
+    return json.dumps({part: plain.get(part) for part in _PARTS}, default=repr)
+
+
+def check_same_run(config: Config, before: str, checkpoint: Path) -> None:
+    """Refuse to resume a run under another config.
+
+    Args:
+        config: The config of now.
+        before: What :func:`describe_run_config` said of the run that is resumed.
+        checkpoint: For the message.
+
+    Raises:
+        ConfigError: A field differs; the first is named.
+    """
+    then, now = (dict(_fields(json.loads(text))) for text in (before, describe_run_config(config)))
+    for field in [*then, *now]:
+        if then.get(field) != now.get(field) and field.rpartition('.')[2] not in _FREE:
+            raise ConfigError(
+                f"{field} is {now.get(field, 'absent')!r}, and was {then.get(field, 'absent')!r} in '{checkpoint}'; a "
+                'resumed run goes on as it began: give the same config, or begin a new run with load_from'
+            )
+
+
+def _fields(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    if isinstance(node, (dict, list)) and node:
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _fields(child, f'{path}.{key}' if path else str(key))
+    else:
+        yield path, node

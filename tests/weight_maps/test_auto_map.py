@@ -1,0 +1,275 @@
+"""Families of timm: the map is right if the motivated model computes what the base model does."""
+
+import math
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.models.mlp_mixer import MlpMixer
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import nn
+
+import motivation.models  # noqa: F401, registers cifar_resnet*
+from motivation.errors import ConfigError
+from motivation.weight_maps import AutoMap, verify
+
+VIT = dict(img_size=32, patch_size=16)
+SHALLOW = dict(VIT, depth=2)
+SWIN = dict(img_size=32, patch_size=2, window_size=4, depths=(2, 2), embed_dim=24, num_heads=(2, 4), drop_path_rate=0)
+CONVNEXT = dict(patch_size=1)
+
+
+def build(name, **kwargs):
+    torch.manual_seed(0)
+    if name == 'mixer':  # timm's entry points fix the number of blocks
+        return MlpMixer(**dict(num_classes=5, img_size=64, patch_size=16, num_blocks=2, embed_dim=32) | kwargs)
+    return timm.create_model(name, num_classes=5, **kwargs)
+
+
+RESNET = dict(channels=(8, 16, 24, 32))
+DEEPER = dict(RESNET, layers=(2, 3, 4, 2))
+
+# base, motivated, size of the images, whether a LayerNorm gets more channels
+FAMILIES = {
+    'ResNet, basic blocks, depth': (('resnet10t', RESNET), ('resnet10t', DEEPER), 32, False),
+    'ResNet, bottlenecks, depth': (('resnet14t', RESNET), ('resnet14t', DEEPER), 32, False),
+    'ResNet, width of bottlenecks': (('resnet14t', RESNET), ('resnet14t', dict(RESNET, base_width=128)), 32, False),
+    'ResNet, compound': (('resnet10t', RESNET), ('resnet10t', dict(DEEPER, channels=(16, 24, 32, 40))), 32, False),
+    'SE-ResNet, depth': (('seresnet18', RESNET), ('seresnet34', RESNET), 32, False),
+    'ResNeXt, width inside groups': (
+        ('resnext50_32x4d', dict(channels=(32, 32, 64, 64), layers=(1, 1, 1, 1))),
+        ('resnext50_32x4d', dict(channels=(32, 32, 64, 64), layers=(2, 1, 2, 1), base_width=8)), 32, False,
+    ),
+    'RegNet, more groups': (('regnetx_002', {}), ('regnetx_002', dict(w0=48, wa=72.88)), 32, False),
+    'EfficientNet, depth': (('efficientnet_b0', {}), ('efficientnet_b1', {}), 32, False),
+    'EfficientNet, width': (('efficientnet_b1', {}), ('efficientnet_b2', {}), 32, False),
+    'EfficientNet, compound': (('efficientnet_b0', {}), ('efficientnet_b3', {}), 32, False),
+    'MobileNetV2, width': (('mobilenetv2_050', {}), ('mobilenetv2_100', {}), 32, False),
+    'MobileNetV3, width': (('mobilenetv3_small_075', {}), ('mobilenetv3_small_100', {}), 32, False),
+    'ViT, depth': (('test_vit', VIT), ('test_vit', dict(VIT, depth=9)), 32, False),
+    'ViT, width': (('vit_tiny_patch16_224', SHALLOW), ('vit_small_patch16_224', SHALLOW), 32, True),
+    'ViT, compound': (('vit_tiny_patch16_224', SHALLOW), ('vit_small_patch16_224', dict(VIT, depth=4)), 32, True),
+    'ViT, registers': (
+        ('test_vit', dict(VIT, reg_tokens=2)),
+        ('test_vit', dict(VIT, reg_tokens=2, depth=7, embed_dim=128, num_heads=4)), 32, True,
+    ),
+    'DeiT, distilled': (('deit_tiny_distilled_patch16_224', SHALLOW), ('deit_small_distilled_patch16_224', SHALLOW), 32, True),
+    'DeiT3, LayerScale': (('deit3_small_patch16_224', SHALLOW), ('deit3_base_patch16_224', SHALLOW), 32, True),
+    'EVA, separate biases': (
+        ('eva02_tiny_patch14_224', dict(img_size=28, depth=2)),
+        ('eva02_small_patch14_224', dict(img_size=28, depth=3)), 28, True,
+    ),
+    'ConvNeXt, depth': (
+        ('convnext_atto', dict(CONVNEXT, depths=(1, 1, 2, 1))),
+        ('convnext_atto', dict(CONVNEXT, depths=(2, 2, 3, 1))), 32, False,
+    ),
+    'ConvNeXt, width': (('convnext_atto', CONVNEXT), ('convnext_femto', CONVNEXT), 32, True),
+    'Swin, depth': (('swin_tiny_patch4_window7_224', SWIN), ('swin_tiny_patch4_window7_224', dict(SWIN, depths=(2, 6))), 32, False),
+    'Swin, width': (
+        ('swin_tiny_patch4_window7_224', SWIN),
+        ('swin_tiny_patch4_window7_224', dict(SWIN, embed_dim=48, num_heads=(4, 8))), 32, True,
+    ),
+    'Mixer, depth': (('mixer', {}), ('mixer', dict(num_blocks=4)), 64, False),
+    'Mixer, compound': (('mixer', {}), ('mixer', dict(num_blocks=3, embed_dim=48)), 64, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('channels', ['leading', 'seeded'])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_motivated_model_computes_the_base_function(family, channels):
+    (base, base_kwargs), (motivated, motivated_kwargs), side, norms_grow = FAMILIES[family]
+    size = (3, side, side)
+    weight_map = AutoMap(
+        build(base, **base_kwargs), build(motivated, **motivated_kwargs), channels=channels, input_size=size
+    )
+    verdict = verify(weight_map, size)
+    assert verdict.error <= 1e-9 and verdict.round_trip
+    assert (verdict.kind == 'norms apart') == norms_grow == bool(weight_map.grown_statistics)
+
+
+@pytest.mark.parametrize(
+    'family', ['ResNet, basic blocks, depth', 'EfficientNet, compound', 'Swin, depth', 'ViT, compound']
+)
+def test_blocks_may_be_spread(family):
+    (base, base_kwargs), (motivated, motivated_kwargs), side, _ = FAMILIES[family]
+    size = (3, side, side)
+    weight_map = AutoMap(
+        build(base, **base_kwargs), build(motivated, **motivated_kwargs), placement='spread', input_size=size
+    )
+    assert verify(weight_map, size).is_valid
+
+
+def test_first_block_of_a_stage_is_the_image_of_the_first():
+    for placement in ('leading', 'spread'):
+        weight_map = AutoMap(
+            build('efficientnet_b0'), build('efficientnet_b3'), placement=placement, input_size=(3, 32, 32)
+        )
+        blocks = {
+            tuple(p.base.split('.')[1:3]): tuple(p.motivated.split('.')[1:3])
+            for p in weight_map.pairs
+            if p.base.startswith('blocks.')
+        }
+        assert all(stage == image[0] for (stage, _), image in blocks.items())
+        assert all(blocks[stage, '0'] == (stage, '0') for stage, _ in blocks)
+        assert len(set(blocks.values())) == len(blocks)
+
+
+def test_fused_qkv_is_three_matrices_by_whole_heads():
+    weight_map = AutoMap(*(build(name, **VIT, depth=1) for name in ('vit_tiny_patch16_224', 'vit_small_patch16_224')))
+    rows, columns = next(pair.index for pair in weight_map.pairs if pair.base == 'blocks.0.attn.qkv.weight')
+    assert rows == (*range(192), *range(384, 576), *range(768, 960))
+    assert columns == tuple(range(192))
+
+
+def test_seeded_choice_is_one_choice_for_writers_and_readers():
+    base, motivated = (build(name, **VIT, depth=1) for name in ('vit_tiny_patch16_224', 'vit_small_patch16_224'))
+    index = {pair.base: pair.index for pair in AutoMap(base, motivated, channels='seeded', seed=3).pairs}
+    stream = index['cls_token'][2]
+    assert stream != tuple(range(192)) and list(stream) == sorted(set(stream))
+    for name, dim in [('pos_embed', 2), ('patch_embed.proj.weight', 0), ('blocks.0.attn.qkv.weight', 1),
+                      ('blocks.0.attn.proj.weight', 0), ('blocks.0.mlp.fc1.weight', 1), ('blocks.0.mlp.fc2.weight', 0),
+                      ('norm.bias', 0), ('head.weight', 1)]:  # fmt: skip
+        assert index[name][dim] == stream, name
+    assert index['blocks.0.mlp.fc1.weight'][0] == index['blocks.0.mlp.fc2.weight'][1]
+    heads = [rows // 64 for rows in index['blocks.0.attn.proj.weight'][1]]
+    assert heads == sorted(heads) and all(heads.count(head) == 64 for head in set(heads))
+    assert {pair.base: pair.index for pair in AutoMap(base, motivated, channels='seeded', seed=3).pairs} == index
+    assert {pair.base: pair.index for pair in AutoMap(base, motivated, channels='seeded', seed=4).pairs} != index
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    heads=st.tuples(st.integers(1, 3), st.integers(0, 3)),
+    depth=st.tuples(st.integers(1, 3), st.integers(0, 2)),
+    ratio=st.tuples(st.sampled_from([1.0, 2.0]), st.sampled_from([0.0, 1.0])),
+    placement=st.sampled_from(['leading', 'spread']),
+    channels=st.sampled_from(['leading', 'seeded']),
+)
+def test_vision_transformers_of_any_size(heads, depth, ratio, placement, channels):
+    models = [
+        build('test_vit', **VIT, num_heads=h, embed_dim=8 * h, depth=d, mlp_ratio=r)
+        for h, d, r in ((heads[0], depth[0], ratio[0]), (sum(heads), sum(depth), sum(ratio)))
+    ]
+    weight_map = AutoMap(*models, placement=placement, channels=channels, input_size=(3, 32, 32))
+    verdict = verify(weight_map, (3, 32, 32))
+    assert verdict.is_valid
+    assert (verdict.kind == 'exact') == (heads[1] == 0)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    channels=st.tuples(*[st.tuples(st.integers(1, 6), st.integers(0, 5))] * 4),
+    layers=st.tuples(*[st.tuples(st.integers(1, 2), st.integers(0, 2))] * 4),
+    block=st.sampled_from([BasicBlock, Bottleneck]),
+    choice=st.sampled_from(['leading', 'seeded']),
+)
+def test_residual_networks_of_any_size(channels, layers, block, choice):
+    def network(grown):
+        widths, depths = ([a + grown * b for a, b in pairs] for pairs in (channels, layers))
+        return ResNet(block, depths, channels=widths, num_classes=4, stem_type='deep', stem_width=widths[0])
+
+    base, motivated = network(0), network(1)
+    try:
+        weight_map = AutoMap(base, motivated, channels=choice, input_size=(3, 32, 32))
+    except ConfigError:
+        # A shortcut is a convolution where channels change; the two may differ in where they do.
+        shortcuts = [
+            [stage[0].downsample is None for stage in (m.layer1, m.layer2, m.layer3, m.layer4)]
+            for m in (base, motivated)
+        ]
+        assert shortcuts[0] != shortcuts[1]
+    else:
+        assert verify(weight_map, (3, 32, 32)).is_valid
+
+
+@pytest.mark.parametrize(
+    ('base', 'motivated', 'message'),
+    [
+        (('resnet18', {}), ('resnet50', {}), r"'layer1\.0\.bn3\.weight' of the motivated model has no counterpart in the base model \(BasicBlock in the base, Bottleneck"),
+        (('resnet34', {}), ('resnet18', {}), r"its stage 'layer1' has 3 blocks and the motivated model's has 2"),
+        (('convnext_nano', {}), ('convnext_tiny', {}), r"'stages\.0\.blocks\.0\.norm\.weight' .*\(LayerNorm2d in the base, LayerNorm in"),
+        (('convnext_tiny', dict(depths=(1, 1, 1, 1))), ('convnext_tiny', dict(depths=(1, 1, 1, 1), conv_mlp=True)), r'LayerNorm in the base, LayerNorm2d in'),
+        (('mobilenetv3_small_100', {}), ('mobilenetv3_large_100', {}), r"'blocks\.0\.0\.se\.conv_reduce\.weight' of the base model has no counterpart"),
+        (('mobilenetv3_small_050', {}), ('mobilenetv3_small_100', {}), r"step 1 of 'blocks\.3\.0' is add\(\) in the base model, .* nothing in the motivated"),
+        (('regnetx_002', {}), ('regnetx_004', {}), r"'s1\.b1\.conv1\.conv\.weight', dimension 0 is 3 in the base and only 2"),
+        (('vit_small_patch16_224', dict(VIT, depth=1)), ('vit_tiny_patch16_224', dict(VIT, depth=1)), r"of 'cls_token', dimension 2 is 384 in the base and only 192 .*name the wider network"),
+        (('test_vit', dict(VIT, num_heads=2)), ('test_vit', dict(VIT, num_heads=1)), r'in the base and only 1 in the motivated'),
+        (('test_vit', dict(VIT, embed_dim=64, num_heads=2)), ('test_vit', dict(VIT, embed_dim=128, num_heads=2)), r"'blocks\.0\.attn\.qkv\.weight', dimension 0 is 32 in the base and 64 .*same in both \(head width\)"),
+        (('test_vit', VIT), ('test_vit', dict(VIT, img_size=48)), r"of 'pos_embed', dimension 1 is 5 .* and 10 .*same in both \(picked one by one\)"),
+        (('densenet121', {}), ('densenet169', {}), r"'features\.transition3\.norm\.weight', dimension 0 is 1024 .*different ways"),
+        (('test_resnet', {}), ('test_resnet', dict(act_layer=nn.SiLU)), r"is relu_\(\) in the base model, .* silu_\(\) in the motivated"),
+    ],
+)  # fmt: skip
+def test_refuses_what_it_cannot_prove_and_says_why(base, motivated, message):
+    with pytest.raises(ConfigError, match=message):
+        AutoMap(build(base[0], **base[1]), build(motivated[0], **motivated[1]))
+
+
+def test_refuses_another_number_of_classes():
+    with pytest.raises(ConfigError, match=r"of 'fc\.weight', dimension 0 is 5 .* and 6 .*same in both"):
+        AutoMap(build('cifar_resnet8'), timm.create_model('cifar_resnet20', num_classes=6))
+
+
+def test_refuses_shifted_windows_on_unshifted_ones():
+    """Shapes agree, but every other block of Swin shifts its windows: three blocks on six, two apart."""
+    base, motivated = (
+        build('swin_tiny_patch4_window7_224', **SWIN | dict(depths=depths)) for depths in ((2, 2), (4, 4))
+    )
+    with pytest.raises(ConfigError, match=r"of 'layers\.0\.blocks\.1' is roll.* 'layers\.0\.blocks\.2'"):
+        AutoMap(base, motivated, placement='spread', input_size=(3, 32, 32))
+
+
+def test_unknown_operator_may_not_see_more_channels():
+    class Sorted(nn.Module):
+        input_size = (3, 4, 4)
+
+        def __init__(self, width, classes=2):
+            super().__init__()
+            self.one, self.two = nn.Linear(48, width), nn.Linear(width, classes)
+
+        def forward(self, images):
+            return self.two(self.one(images.flatten(1)).sort(dim=1).values)
+
+    AutoMap(Sorted(6), Sorted(6))
+    with pytest.raises(
+        ConfigError, match=r"'one\.weight', dimension 0 is 6 .* and 8 .*same in both \(operator 'sort'\)"
+    ):
+        AutoMap(Sorted(6), Sorted(8))
+
+
+def test_building_it_leaves_no_trace():
+    base, motivated = build('test_efficientnet'), build('test_efficientnet')
+    base.train()
+    base.bn1.eval()
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    random_state = torch.get_rng_state()
+    AutoMap(base, motivated)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert base.training and not base.bn1.training and base.conv_stem.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in base.state_dict().items())
+    assert not base._forward_hooks and not nn.modules.module._global_forward_hooks
+
+
+def test_coverage_is_the_share_of_the_motivated_parameters():
+    base, motivated = build('cifar_resnet8'), build('cifar_resnet20')
+    weight_map = AutoMap(base, motivated)
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (base, motivated)]
+    assert weight_map.extension_size == sizes[1] - sizes[0]
+    assert math.isclose(weight_map.coverage, sizes[0] / sizes[1])
+
+
+@pytest.mark.parametrize(('field', 'value'), [('placement', 'middle'), ('channels', 'random')])
+def test_refuses_unknown_choices(field, value):
+    with pytest.raises(ConfigError, match=rf"weight_map\.{field} is '{value}'; it must be '"):
+        AutoMap(build('cifar_resnet8'), build('cifar_resnet20'), **{field: value})
+
+
+def test_size_of_the_images_must_be_known():
+    with pytest.raises(ConfigError, match=r'images that Linear takes is not known; give weight_map\.input_size'):
+        AutoMap(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.raises(
+        ConfigError, match=r'Linear does not run on images of \(3, 5, 5\): .*give weight_map\.input_size'
+    ):
+        AutoMap(nn.Linear(2, 2), nn.Linear(2, 2), input_size=(3, 5, 5))

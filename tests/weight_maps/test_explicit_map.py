@@ -1,0 +1,40 @@
+import pytest
+import torch
+from torch import nn
+
+from motivation.errors import ConfigError
+from motivation.weight_maps import ExplicitMap
+
+PAIRS = [
+    dict(base='weight', motivated='weight', index=['1:3', '0:1,3:4']),
+    dict(base='bias', motivated='bias', index=['1:3']),
+]
+
+
+def test_takes_the_entries_it_is_told():
+    base, motivated = nn.Linear(2, 2), nn.Linear(4, 3)
+    ExplicitMap(base, motivated, pairs=PAIRS).transfer('motivated')
+    assert torch.equal(base.weight, motivated.weight[1:3][:, [0, 3]])
+    assert torch.equal(base.bias, motivated.bias[1:3])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({}, r'needs either pairs or file'),
+        (dict(pairs=PAIRS, file='a.json'), r'needs either pairs or file'),
+        (dict(file='nowhere.json'), r"weight_map\.file 'nowhere\.json' does not exist; write one with tools/weight_map"),
+        (dict(file='bad.json'), r"weight_map\.file 'bad\.json' is not a weight map \(JSONDecodeError"),
+        (dict(pairs=[dict(base='weight')]), r"weight_map\.pairs has the entry \{'base': 'weight'\}; it must be like"),
+        (dict(pairs=[dict(base='weight', motivated='weight', index=['a:b', ':'])]), r'has the entry .*a:b'),
+        (dict(pairs=[dict(base='weight', motivated='weight'), PAIRS[1]]), r"pairs 'weight' of the base model, \(2, 2\), with 'weight' of the motivated model, \(3, 4\), whole; .*or an index"),
+        (dict(pairs=[dict(PAIRS[0], index=['1:3', ':']), PAIRS[1]]), r"\(2, 2\), with the entries \[1:3 ; :\] of 'weight' .*\(3, 4\), which are \(2, 4\)"),
+        (dict(pairs=[dict(PAIRS[0], index=['2:4', '0:2']), PAIRS[1]]), r"takes the entries 2:4 of 'weight', of which there are 3"),
+        (dict(pairs=[dict(PAIRS[0], index=['1:2,1:2', '0:2']), PAIRS[1]]), r'each must exist and be taken once'),
+        (dict(pairs=PAIRS[:1]), r"gives 'bias' of the base model no image"),
+    ],
+)  # fmt: skip
+def test_refuses_what_is_no_map(tmp_path, arguments, message):
+    (tmp_path / 'bad.json').write_text('{')
+    with pytest.raises(ConfigError, match=message):
+        ExplicitMap(nn.Linear(2, 2), nn.Linear(4, 3), **arguments)

@@ -1,0 +1,80 @@
+"""The proof must fail for maps that are wrong, above all for those whose shapes agree."""
+
+import copy
+
+import pytest
+import timm
+import torch
+
+from motivation.weight_maps import AutoMap, ExplicitMap, TensorPair, WeightMap, verify
+
+VIT = dict(num_classes=5, img_size=32, patch_size=16, depth=1)
+SIZE = (3, 32, 32)
+
+
+def vits():
+    return [timm.create_model(name, **VIT) for name in ('vit_tiny_patch16_224', 'vit_small_patch16_224')]
+
+
+def with_index(weight_map, name, index):
+    pairs = [TensorPair(p.base, p.motivated, index) if p.base == name else p for p in weight_map.pairs]
+    return WeightMap(weight_map.model('base'), weight_map.model('motivated'), pairs)
+
+
+def test_leading_slice_of_a_fused_qkv_is_found_out():
+    right = AutoMap(*vits())
+    assert verify(right, SIZE).is_valid
+    wrong = with_index(right, 'blocks.0.attn.qkv.weight', (tuple(range(576)), tuple(range(192))))
+    verdict = verify(wrong, SIZE)
+    assert not verdict.is_valid and verdict.error > 1e-3 and verdict.round_trip
+    assert str(verdict).startswith('NOT VALID')
+
+
+def test_leading_slice_of_grouped_convolutions_is_found_out():
+    """ResNeXt: 4 of 8 channels of each of 32 groups are not the first 128 channels."""
+    sizes = dict(num_classes=5, channels=(32, 32, 64, 64), layers=(1, 1, 1, 1))
+    base, motivated = (timm.create_model('resnext50_32x4d', base_width=width, **sizes) for width in (4, 8))
+    right = AutoMap(base, motivated, input_size=SIZE)
+    rows = next(pair.index[0] for pair in right.pairs if pair.base == 'layer2.0.conv2.weight')
+    assert rows[:6] == (0, 1, 16, 17, 32, 33)[:2] + rows[2:6] and rows != tuple(range(len(rows)))
+    wrong = [TensorPair(p.base, p.motivated, tuple(r and tuple(range(len(r))) for r in p.index)) for p in right.pairs]
+    assert verify(right, SIZE).is_valid
+    assert not verify(WeightMap(base, motivated, wrong), SIZE).is_valid
+
+
+def test_reader_that_uses_other_channels_than_the_writer_is_found_out():
+    right = AutoMap(
+        timm.create_model('mobilenetv2_050', num_classes=5), timm.create_model('mobilenetv2_100', num_classes=5)
+    )
+    name = 'blocks.1.0.bn1.weight'
+    count = len(next(pair.index[0] for pair in right.pairs if pair.base == name))
+    wrong = with_index(right, name, (tuple(range(1, count + 1)),))
+    assert verify(right, SIZE).is_valid and not verify(wrong, SIZE).is_valid
+
+
+def test_blocks_in_another_order_are_found_out():
+    base, motivated = (timm.create_model('cifar_resnet20', num_classes=5) for _ in range(2))
+    swap = {'layer1.1': 'layer1.2', 'layer1.2': 'layer1.1'}
+    names = [(n, n.replace(n[:8], swap.get(n[:8], n[:8]))) for n in base.state_dict()]
+    verdict = verify(WeightMap(base, motivated, names), SIZE)
+    assert not verdict.is_valid and verdict.kind == 'norms apart'
+
+
+def test_models_are_left_untouched():
+    weight_map = AutoMap(*vits())
+    before = [copy.deepcopy(weight_map.model(name).state_dict()) for name in ('base', 'motivated')]
+    state = torch.get_rng_state()
+    verify(weight_map, SIZE)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, tensors in zip(('base', 'motivated'), before, strict=True):
+        assert all(torch.equal(tensor, tensors[key]) for key, tensor in weight_map.model(name).state_dict().items())
+
+
+@pytest.mark.parametrize('channels', ['leading', 'seeded'])
+def test_map_written_down_and_read_back_is_the_same(tmp_path, channels):
+    base, motivated = vits()
+    found = AutoMap(base, motivated, channels=channels)
+    found.save(tmp_path / 'map.json')
+    read = ExplicitMap(base, motivated, file=str(tmp_path / 'map.json'))
+    assert read.pairs == found.pairs
+    assert verify(read, SIZE).is_valid

@@ -1,0 +1,80 @@
+"""Print the weight map of a config, or of two timm models, and prove that it is right.
+
+Each line is a base tensor with its shape, its image in the motivated model and the entries of it that
+are the base tensor's. The exit status is 1 if the map is not valid, 2 if there is none.
+
+    python tools/weight_map.py configs/cifar10/resnet8_resnet20_consecutive.py
+    python tools/weight_map.py vit_tiny_patch16_224 vit_small_patch16_224 --json my_map.json
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from motivation.errors import check_stack, clear_errors
+
+
+def parse_args() -> argparse.Namespace:
+    from motivation.engine.launch import Options
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('models', nargs='+', help='a config file, or the timm names of base and motivated model')
+    parser.add_argument(
+        '--json', metavar='FILE', help="write the map, for weight_map=dict(type='ExplicitMap', file=...)"
+    )
+    parser.add_argument('--quiet', action='store_true', help='leave out the table of tensors')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=Options,
+        metavar='KEY=VALUE',
+        help='override fields of the config; with timm names the arguments of AutoMap, such as placement=spread, and '
+        'of the two models, such as base.img_size=32',
+    )
+    args = parser.parse_args()
+    if len(args.models) > 2 or (len(args.models) == 1) != args.models[0].endswith('.py'):
+        parser.error('give one config file, or two timm names')
+    return args
+
+
+def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """The ``model`` field of the config, or one made of two timm names."""
+    from motivation.engine.config import load_config
+
+    if len(models) == 1:
+        return load_config(models[0], options).model
+    config: dict[str, Any] = {
+        name: dict(type='TimmClassifier', model_name=model, num_classes=10)
+        for name, model in zip(('base', 'motivated'), models, strict=True)
+    }
+    config['weight_map'] = dict(type='AutoMap')
+    for key, value in options.items():
+        owner, _, field = key.rpartition('.')
+        config[owner or 'weight_map'][field] = value
+    return dict(type='DualModel', **config)
+
+
+def main() -> None:
+    check_stack()
+    args = parse_args()
+
+    from motivation.registry import MODELS
+    from motivation.weight_maps import find_input_size, verify
+    from motivation.weight_maps.summary import describe_map, table_of_pairs
+
+    config = model_config(args.models, args.cfg_options or {})
+    weight_map = MODELS.build(config).weight_map
+    verdict = verify(
+        weight_map, find_input_size(weight_map.model('base'), config.get('weight_map', {}).get('input_size'))
+    )
+    lines = [] if args.quiet else [*table_of_pairs(weight_map), '']
+    print('\n'.join([*lines, *describe_map(weight_map), f'verdict    {verdict}']))
+    if args.json:
+        weight_map.save(args.json)
+        print(f'written    {args.json}')
+    sys.exit(0 if verdict.is_valid else 1)
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
