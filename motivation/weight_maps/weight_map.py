@@ -63,11 +63,13 @@ class WeightMap:
     def __init__(self, base: nn.Module, motivated: nn.Module, pairs: Iterable[TensorPair | Sequence[Any]]) -> None:
         self._modules: dict[ModelName, nn.Module] = {'base': base, 'motivated': motivated}
         self.pairs = tuple(pair if isinstance(pair, TensorPair) else TensorPair(*pair) for pair in pairs)
+        # Who holds the tensors of a transfer, with and without statistics, and the views it copies along.
+        self._owners: dict[bool, list[tuple[tuple[nn.Module, str], tuple[nn.Module, str], Index]]] = {}
         self._plans: dict[bool, CopyPlan] = {}
         self._validate()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_plans': {}}  # views would copy as tensors of their own
+        return {**self.__dict__, '_owners': {}, '_plans': {}}  # views would copy as tensors of their own
 
     # ------------------------------------------------------------------------------------------------
     # Copying.
@@ -79,12 +81,17 @@ class WeightMap:
             source: The model copied from.
             statistics: Whether running statistics of normalisation layers travel too.
         """
-        base, motivated = self._modules['base'], self._modules['motivated']
-        pairs = [
-            (_lookup(base, pair.base), _lookup(motivated, pair.motivated), pair.index)
-            for pair in self.pairs
-            if statistics or not pair.is_statistic
-        ]
+        if statistics not in self._owners:
+            self._owners[statistics] = [
+                (
+                    _owner(self._modules['base'], pair.base),
+                    _owner(self._modules['motivated'], pair.motivated),
+                    pair.index,
+                )
+                for pair in self.pairs
+                if statistics or not pair.is_statistic
+            ]
+        pairs = [(_tensor(*base), _tensor(*motivated), index) for base, motivated, index in self._owners[statistics]]
         plan = self._plans.get(statistics)
         if plan is None or not plan.fits(pairs):
             plan = self._plans[statistics] = CopyPlan(pairs)
@@ -192,10 +199,14 @@ class WeightMap:
                     )
 
 
-def _lookup(module: nn.Module, name: str) -> Tensor:
-    """A parameter or buffer, by state-dict name, as it is now."""
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that holds a tensor, and the tensor's own name there."""
     path, _, own = name.rpartition('.')
-    owner = module.get_submodule(path)
+    return module.get_submodule(path), own
+
+
+def _tensor(owner: nn.Module, own: str) -> Tensor:
+    """A parameter or buffer as it is now."""
     tensor = owner._parameters.get(own)
     return owner._buffers[own] if tensor is None else tensor  # type: ignore[return-value]
 
