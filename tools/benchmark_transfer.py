@@ -16,7 +16,7 @@ from typing import Any
 from motivation.errors import check_stack, clear_errors
 
 # Base, motivated, how the channels of the base model are chosen.
-PAIRS = [
+PAIRS: list[tuple[str, str, Any]] = [
     ('resnet18', 'resnet34', 'leading'),
     ('efficientnet_b0', 'efficientnet_b2', 'leading'),
     ('vit_tiny_patch16_224', 'vit_small_patch16_224', 'leading'),
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def time_pair(
-    base_name: str, motivated_name: str, channels: str, args: argparse.Namespace, device: Any
+    base_name: str, motivated_name: str, channels: Any, args: argparse.Namespace, device: Any
 ) -> tuple[float, float, float, float]:
     """MiB of the mapped tensors; milliseconds of a transfer, of a plain copy and of a training step."""
     import timm

@@ -19,26 +19,30 @@ class CifarResNet(ResNet):
 
     Args:
         depth: Layers with weights along the main path, 6 n + 2 for n blocks a stage.
+        width: Multiplies the channels of all stages, which are 16, 32 and 64.
         **kwargs: Further arguments of :class:`timm.models.resnet.ResNet`.
 
     Raises:
-        ValueError: ``depth`` is not 6 n + 2.
+        ValueError: ``depth`` is not 6 n + 2, or ``width`` is below 1.
     """
 
-    def __init__(self, depth: int, **kwargs: Any) -> None:
+    def __init__(self, depth: int, width: int = 1, **kwargs: Any) -> None:
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
             raise ValueError(f'depth is {depth}; it must be 6 n + 2 with n >= 1: 8, 14, 20, 26, ...')
+        if width < 1:
+            raise ValueError(f'width is {width}; it must be at least 1')
+        channels = tuple(width * count for count in _CHANNELS)
         # A deep stem only makes timm's first norm as wide as the first stage; the stem itself is replaced.
         super().__init__(
             BasicBlock,
             layers=(blocks,) * 3,
-            channels=_CHANNELS,
+            channels=channels,
             stem_type='deep',
-            stem_width=_CHANNELS[0] // 2,
+            stem_width=channels[0] // 2,
             **kwargs,
         )
-        self.conv1 = nn.Conv2d(self.in_chans, _CHANNELS[0], 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(self.in_chans, channels[0], 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode='fan_out', nonlinearity='relu')
         self.maxpool = nn.Identity()
         self.layer4 = nn.Identity()

@@ -170,6 +170,7 @@ class WeightMap:
                     f'{pair.base!r} is frozen in the {"base" if frozen[0] else "motivated"} model and its counterpart '
                     f'{pair.motivated!r} is not; training one would change the other, so freeze both or neither'
                 )
+            _check_constants(pair, base[pair.base], motivated[pair.motivated])
         for model in ('base', 'motivated'):
             name, count = Counter(getattr(pair, model) for pair in self.pairs).most_common(1)[0]
             if count > 1:
@@ -238,3 +239,15 @@ def _check_shapes(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
                 f'weight_map takes the entries {format_positions(positions)} of {pair.motivated!r}, of which there '
                 f'are {size}; each must exist and be taken once'
             )
+
+
+def _check_constants(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
+    """Buffers of integers are no weights (an index of relative positions): they must hold the same."""
+    if base.is_floating_point() or pair.is_statistic or isinstance(base, nn.Parameter):
+        return
+    image = motivated[mesh(pair.index, motivated.shape)]
+    if not torch.equal(base, image):
+        raise ConfigError(
+            f'{pair.base!r} of the base model and {pair.motivated!r} of the motivated model hold other whole numbers; '
+            'they are not learned, so the two networks are built differently and do not fit'
+        )

@@ -37,6 +37,7 @@ FAMILIES = {
     'ResNet, bottlenecks, depth': (('resnet14t', RESNET), ('resnet14t', DEEPER), 32, False),
     'ResNet, width of bottlenecks': (('resnet14t', RESNET), ('resnet14t', dict(RESNET, base_width=128)), 32, False),
     'ResNet, compound': (('resnet10t', RESNET), ('resnet10t', dict(DEEPER, channels=(16, 24, 32, 40))), 32, False),
+    'CIFAR ResNet, width': (('cifar_resnet8', {}), ('cifar_resnet20', dict(width=2)), 32, False),
     'SE-ResNet, depth': (('seresnet18', RESNET), ('seresnet34', RESNET), 32, False),
     'ResNeXt, width inside groups': (
         ('resnext50_32x4d', dict(channels=(32, 32, 64, 64), layers=(1, 1, 1, 1))),

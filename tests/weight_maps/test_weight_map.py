@@ -72,6 +72,71 @@ def test_extension_is_what_is_nobodys_image():
     assert sorted(weight_map.extension()) == ['0.bias', '0.weight']
 
 
+def tied(tie):
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    if tie:
+        model[1].weight = model[0].weight
+    return model
+
+
+def test_tied_tensors_travel_as_one():
+    base, motivated = tied(True), tied(True)
+    WeightMap(base, motivated, [(f'{i}.weight', f'{i}.weight') for i in range(2)]).transfer('base')
+    assert motivated[1].weight is motivated[0].weight and torch.equal(motivated[0].weight, base[0].weight)
+
+
+@pytest.mark.parametrize(('which', 'ties'), [('base', (True, False)), ('motivated', (False, True))])
+def test_refuses_tensors_tied_in_one_model_only(which, ties):
+    pairs = [(f'{i}.weight', f'{i}.weight') for i in range(2)]
+    message = rf"'0\.weight' and '1\.weight' are one tied tensor in the {which} model but not in the other"
+    with pytest.raises(ConfigError, match=message):
+        WeightMap(tied(ties[0]), tied(ties[1]), pairs)
+
+
+def test_frozen_tensors_travel_and_must_be_frozen_in_both():
+    base, motivated = network(3, 3), network(3, 3, 3)
+    base[0].weight.requires_grad_(False)
+    with pytest.raises(
+        ConfigError, match=r"'0\.weight' is frozen in the base model and .*'1\.weight' is not; .*both or neither"
+    ):
+        WeightMap(base, motivated, GOOD)
+    motivated[1].weight.requires_grad_(False)
+    WeightMap(base, motivated, GOOD).transfer('base')
+    assert torch.equal(motivated[1].weight, base[0].weight) and not motivated[1].weight.requires_grad
+
+
+def test_refuses_constants_that_differ():
+    base, motivated = nn.Module(), nn.Module()
+    for model, shift in ((base, 0), (motivated, 1)):
+        model.register_buffer('relative_position_index', torch.arange(4) + shift)
+    with pytest.raises(ConfigError, match=r"'relative_position_index' of the base model .* hold other whole numbers"):
+        WeightMap(base, motivated, [('relative_position_index', 'relative_position_index')])
+
+
+def test_partial_image_leaves_the_rest_to_the_extension():
+    base, motivated = nn.Linear(2, 2), nn.Linear(3, 4)
+    before = motivated.weight.detach().clone()
+    weight_map = WeightMap(base, motivated, [('weight', 'weight', ((1, 3), (0, 2))), ('bias', 'bias', ((1, 3),))])
+    weight_map.transfer('base')
+    mask = weight_map.extension()['weight']
+    assert torch.equal(motivated.weight[~mask].view(2, 2), base.weight) and torch.equal(
+        motivated.weight[mask], before[mask]
+    )
+    assert (~mask).nonzero().tolist() == [[1, 0], [1, 2], [3, 0], [3, 2]]
+    assert weight_map.extension_size == 8 + 2 and weight_map.coverage == 6 / 16
+
+
+def test_transfer_is_a_copy_without_new_memory():
+    base, motivated = nn.Linear(20, 20), nn.Linear(30, 30)
+    rows = tuple(range(20))
+    weight_map = WeightMap(base, motivated, [('weight', 'weight', (rows, rows)), ('bias', 'bias', (rows,))])
+    weight_map.transfer('base')
+    with torch.profiler.profile(profile_memory=True) as profile:
+        weight_map.transfer('base')
+        weight_map.transfer('motivated')
+    assert sum(event.self_cpu_memory_usage for event in profile.key_averages() if event.self_cpu_memory_usage > 0) == 0
+
+
 @pytest.mark.parametrize(
     ('pairs', 'message'),
     [
