@@ -5,7 +5,7 @@ from motivation.weight_maps.copy_plan import ModelName
 from motivation.weight_maps.depth_map import DepthMap
 from motivation.weight_maps.explicit_map import ExplicitMap
 from motivation.weight_maps.optimizer_state import OptimizerStateTransfer
-from motivation.weight_maps.trace import find_input_size
+from motivation.weight_maps.tracing import find_input_size
 from motivation.weight_maps.verify import Verdict, verify
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 from motivation.weight_maps.zero_extension import zero_extension

@@ -11,8 +11,7 @@ from motivation.errors import ConfigError
 from motivation.registry import WEIGHT_MAPS
 from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
 from motivation.weight_maps.index import Index
-from motivation.weight_maps.spaces import Space
-from motivation.weight_maps.trace import Trace, find_input_size, trace
+from motivation.weight_maps.tracing import Space, Trace, find_input_size, trace
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
 Channels = Literal['leading', 'seeded']

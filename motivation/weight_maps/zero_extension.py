@@ -7,7 +7,7 @@ from torch import nn
 
 from motivation.random_state import preserved_random_state
 from motivation.weight_maps.index import mesh
-from motivation.weight_maps.trace import Step, Trace, trace
+from motivation.weight_maps.tracing import Step, Trace, trace
 from motivation.weight_maps.weight_map import WeightMap
 
 # The dimension along which a layer's weight reads its input; the others are written.

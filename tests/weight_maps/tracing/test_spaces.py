@@ -1,6 +1,6 @@
 import pytest
 
-from motivation.weight_maps.spaces import Space, SpaceError, compose, cut, factor, flatten, unify
+from motivation.weight_maps.tracing.spaces import Space, SpaceError, compose, cut, factor, flatten, unify
 
 
 def sizes(space, kind='product'):

@@ -12,8 +12,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from motivation.errors import ConfigError
-from motivation.weight_maps.operators import Call, Spaces, apply, flat, positions
-from motivation.weight_maps.spaces import Space
+from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
+from motivation.weight_maps.tracing.spaces import Space
 
 # Two images: a size of one broadcasts, which would tie nothing together.
 _IMAGES = 2

@@ -1,0 +1,7 @@
+"""Runs a network once and finds which dimensions of its tensors are the same channels."""
+
+from motivation.weight_maps.tracing import layer_rules, shape_rules
+from motivation.weight_maps.tracing.spaces import Space
+from motivation.weight_maps.tracing.trace import Step, Trace, find_input_size, trace
+
+__all__ = ['Space', 'Step', 'Trace', 'find_input_size', 'layer_rules', 'shape_rules', 'trace']
