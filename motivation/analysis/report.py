@@ -56,6 +56,11 @@ def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ('seed', str(report['seed'])),
         ('epochs', str(report['epochs'])),
         ('motivated batches', f'{report["motivated_fraction"]:.1%} in {report["activations"]:,} spells'),
+        *(
+            [('distillation', f'{report["distillation_iters"]:,} further steps of the base')]
+            if report['distillation_iters']
+            else []
+        ),
         ('training FLOPs of both', f'{report["total_train_flops"]:.4g}'),
         ('motivated model alone', f'{report["motivated_alone_train_flops"]:.4g} on the same batches'),
         ('saving', f'{report["saving"]:.2f} x'),

@@ -168,6 +168,8 @@ def check_config(config: Config) -> None:
     if not config.train_cfg.get('by_epoch', True):
         raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
     plain = config._cfg_dict.to_dict()
+    if plain['model'].get('type') == 'DualModel':
+        plain['model']['weight_map'] = {'type': 'AutoMap', **(plain['model'].get('weight_map') or {})}
     for name, loop in (('train_cfg', 'EpochBasedTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
         if isinstance(plain.get(name), dict):
             plain[name] = {'type': loop, **{key: value for key, value in plain[name].items() if key != 'by_epoch'}}

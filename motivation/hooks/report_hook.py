@@ -77,6 +77,7 @@ class ReportHook(Hook):
             'motivated_fraction': motivation.trace.motivated_fraction,
             'activations': len(motivation.trace.spells()),
             'wall_seconds': round(self._wall_seconds(), 1),
+            'distillation_iters': meter.distillation_iters,
             'total_train_flops': meter.total_train_flops,
             'motivated_alone_train_flops': meter.motivated_alone_train_flops,
             'saving': meter.motivated_alone_train_flops / meter.total_train_flops,

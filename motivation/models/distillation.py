@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, near_matches
 from motivation.weight_maps import ModelName
 
 
@@ -31,9 +31,9 @@ class Distillation:
     """
 
     def __init__(self, base: BaseModel, motivated: BaseModel, weight: float = 0.5, temperature: float = 1.0) -> None:
-        if not 0 < weight <= 1:
+        if not _is_number(weight) or not 0 < weight <= 1:
             raise ConfigError(f'model.distillation.weight is {weight!r}; it must be above 0 and at most 1')
-        if not temperature > 0:
+        if not _is_number(temperature) or not temperature > 0:
             raise ConfigError(f'model.distillation.temperature is {temperature!r}; it must be above 0')
         for name, model in (('base', base), ('motivated', motivated)):
             if not callable(getattr(model, 'loss', None)):
@@ -52,6 +52,20 @@ class Distillation:
         self.motivated = motivated
         self.weight = weight
         self.temperature = temperature
+
+    @classmethod
+    def from_config(cls, base: BaseModel, motivated: BaseModel, config: Any) -> 'Distillation':
+        """Build it from the config field ``model.distillation``.
+
+        Raises:
+            ConfigError: It is no dict of ``weight`` and ``temperature``, or as of the class.
+        """
+        if not isinstance(config, dict):
+            raise ConfigError(f'model.distillation is {config!r}; write dict(weight=0.5, temperature=1.0), or None')
+        for key in config.keys() - {'weight', 'temperature'}:
+            known = near_matches(key, ('weight', 'temperature'))
+            raise ConfigError(f'model.distillation.{key} is not a field of distillation; {known}')
+        return cls(base, motivated, **config)
 
     def train_step(
         self, data: Any, optim_wrapper: OptimWrapperDict, exchange: Callable[[ModelName], None]
@@ -85,3 +99,7 @@ def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: f
     """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over images; logits (N, K)."""
     log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
     return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

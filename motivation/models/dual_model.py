@@ -27,7 +27,7 @@ class DualModel(BaseModel):
             loss = active.train_step(batch)    # the other does not run, step or decay
             activate() or deactivate(), as the policy says: transfer, then the other is active
 
-    Each default is what measured best; see ``docs/choices.md``.
+    ``docs/choices.md`` has the measurements behind the defaults.
 
     Args:
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
@@ -80,7 +80,9 @@ class DualModel(BaseModel):
         self.statistics = statistics
         self.recalibrate = recalibrate
         self.extension = extension
-        self.distillation = None if distillation is None else Distillation(self.base, self.motivated, **distillation)
+        self.distillation = (
+            None if distillation is None else Distillation.from_config(self.base, self.motivated, distillation)
+        )
         self._optimizer_state = OptimizerStateTransfer(self.weight_map) if optimizer_state == 'transfer' else None
         self._active: ModelName = 'base'
         self._was_woken = False

@@ -29,3 +29,14 @@ def test_restored_meter_counts_on():
     restored.update('base', 1)
     assert restored.total_train_flops == 2 * (5 * 290 + 7) + 2 * 25
     assert meter.total_train_flops == 2 * (5 * 290 + 7)
+
+
+def test_distillation_costs_the_base_a_step_and_is_no_batch_of_its_own():
+    meter, restored = ComputeMeter(MACS), ComputeMeter(MACS)
+    meter.update('motivated', 64)
+    meter.update_distillation(64)
+    restored.load_state_dict(meter.state_dict())
+    for one in (meter, restored):
+        assert one.iters == {'base': 0, 'motivated': 1}
+        assert one.train_flops('base') == 2 * 64 * 25
+        assert one.motivated_alone_train_flops == 2 * (64 * 290 + 7)

@@ -20,6 +20,7 @@ def report(history=True):
         'epochs': 1,
         'motivated_fraction': 0.25,
         'activations': 2,
+        'distillation_iters': 0,
         'wall_seconds': 1234.4,
         'total_train_flops': 4 * 10**12,
         'motivated_alone_train_flops': 10**13,

@@ -54,6 +54,10 @@ def test_misspelt_argument_of_a_component_comes_with_its_near_match():
         **{'motivation.policy.drop': 3},
     )
     refused(r'model\.statistic is not an argument of DualModel', **{'model.statistic': 'shared'})
+    refused(
+        r"model\.weight_map\.placment is not an argument of AutoMap; did you mean 'placement'",
+        **{'model.weight_map': dict(_delete_=True, placment='spread')},
+    )
 
 
 def test_option_swaps_a_component_for_another():

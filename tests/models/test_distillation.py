@@ -73,6 +73,8 @@ def test_base_batches_are_as_without_it():
     [
         (dict(weight=0), r'model\.distillation\.weight is 0; it must be above 0 and at most 1'),
         (dict(weight=1.5), r'model\.distillation\.weight is 1\.5'),
+        (dict(weight='half'), r"model\.distillation\.weight is 'half'"),
+        (dict(wait=0.5), r"model\.distillation\.wait is not a field of distillation; .*'weight'"),
         (dict(temperature=0), r'model\.distillation\.temperature is 0; it must be above 0'),
     ],
 )

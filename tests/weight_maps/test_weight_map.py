@@ -155,3 +155,19 @@ def test_refuses_an_image_that_serves_two():
     pairs = [('0.weight', '0.weight'), ('0.bias', '0.bias'), ('1.weight', '0.weight'), ('1.bias', '1.bias')]
     with pytest.raises(ConfigError, match=r"names '0\.weight' of the motivated model 2 times"):
         WeightMap(network(3, 3, 3), network(3, 3, 3), pairs)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_transfer_does_not_wait_for_the_gpu():
+    base, motivated = nn.Linear(20, 20).cuda(), nn.Linear(30, 30).cuda()
+    for rows in (tuple(range(20)), (*range(19), 25)):  # a view, and rows one by one
+        weight_map = WeightMap(base, motivated, [('weight', 'weight', (rows, rows)), ('bias', 'bias', (rows,))])
+        weight_map.transfer('base')
+        torch.cuda.set_sync_debug_mode('error')
+        try:
+            weight_map.transfer('base')
+            weight_map.transfer('motivated')
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+        assert torch.equal(base.weight, motivated.weight[list(rows)][:, list(rows)])

@@ -21,7 +21,7 @@ _IMAGES = 2
 # Operators whose other arguments are sizes, which may differ between a network and a larger one.
 _SIZES = {
     'view', '_unsafe_view', 'reshape', 'expand', 'slice', 'split', 'split_with_sizes', 'as_strided_', 'empty',
-    'native_group_norm', 'native_layer_norm', 'repeat', 'device',
+    'native_group_norm', 'native_layer_norm', 'repeat', 'device', 'new_empty', 'new_zeros', 'new_ones', 'new_full',
 }  # fmt: skip
 
 
@@ -82,7 +82,8 @@ def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
         with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
             state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
             fakes: dict[str, Tensor] = {name: fake.from_tensor(tensor.detach()) for name, tensor in state.items()}
-            images = torch.empty(_IMAGES, *input_size, dtype=next(model.parameters()).dtype)
+            like = next(model.parameters())
+            images = torch.empty(_IMAGES, *input_size, dtype=like.dtype, device=like.device)
             with _entered_modules(model) as stack, _Recorder(result, fakes, images, stack) as recorder:
                 output = torch.func.functional_call(model, fakes, (images,))
             recorder.fix_outputs(output)
