@@ -5,7 +5,8 @@ import torch
 
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.errors import ConfigError
-from tests.conftest import small_batch, small_dual_model, snapshot
+from motivation.models import DualModel
+from tests.conftest import classifier, small_batch, small_dual_model, snapshot
 
 
 def optimizers(model, **optimizer):
@@ -188,3 +189,80 @@ def test_each_model_equals_its_standalone_training():
 def test_refuses_unknown_statistics():
     with pytest.raises(ConfigError, match=r"model\.statistics is 'none'; it must be 'private' or 'shared'"):
         small_dual_model('none')
+
+
+def vit(width, depth):
+    kwargs = dict(img_size=16, patch_size=8, embed_dim=width, num_heads=width // 8, depth=depth)
+    return classifier('test_vit', **kwargs)
+
+
+def test_zero_extension_is_the_base_function_at_the_first_activation():
+    """After base steps have moved weights and statistics, with statistics private to each model."""
+    torch.manual_seed(0)
+    model = DualModel(
+        base=classifier('cifar_resnet8', zero_init_last=False),
+        motivated=classifier('cifar_resnet20', zero_init_last=False, width=2),
+        extension='zero',
+    )
+    assert model.extension_caveats == []
+    wrappers = optimizers(model)
+    for step in range(3):
+        model.train_step(small_batch(step), wrappers)
+    model.activate(wrappers)
+    model.eval()
+    inputs = model.base.data_preprocessor(small_batch(9))['inputs']
+    torch.testing.assert_close(model.motivated(inputs), model.base(inputs), rtol=1e-4, atol=1e-5)
+
+    restored = copy.deepcopy(model)
+    restored.load_state_dict(model.state_dict())
+    for one in (model, restored):  # from now on each keeps its own statistics
+        one.train()
+        one.train_step(small_batch(4), optimizers(one))
+        one.deactivate()
+        mean = 'backbone.bn1.running_mean'
+        assert not torch.equal(one.base.state_dict()[mean], one.motivated.state_dict()[mean][:16])
+
+
+def test_zero_extension_says_where_it_cannot_be_exact():
+    model = DualModel(base=vit(16, 1), motivated=vit(24, 2), extension='zero')
+    (caveat,) = model.extension_caveats
+    assert caveat == "3 norms take their statistics over more channels ('backbone.blocks.0.norm1' first)"
+    assert DualModel(base=vit(16, 1), motivated=vit(16, 2), extension='zero').extension_caveats == []
+
+
+@pytest.mark.parametrize('optimizer_state', ['separate', 'transfer'])
+def test_momentum_travels_at_a_switch_if_it_is_to(optimizer_state):
+    torch.manual_seed(0)
+    model = DualModel(
+        base=classifier('cifar_resnet8'), motivated=classifier('cifar_resnet20'), optimizer_state=optimizer_state
+    )
+    wrappers = optimizers(model)
+    model.train_step(small_batch(), wrappers)
+    model.activate(wrappers)
+    states = [wrappers[name].optimizer.state for name in ('base', 'motivated')]
+    weights = [getattr(model, name).backbone.conv1.weight for name in ('base', 'motivated')]
+    travelled = 'momentum_buffer' in states[1].get(weights[1], {})
+    assert travelled == (optimizer_state == 'transfer')
+    if travelled:
+        assert torch.equal(states[0][weights[0]]['momentum_buffer'], states[1][weights[1]]['momentum_buffer'])
+
+
+def test_map_is_found_where_none_is_given():
+    model = DualModel(base=vit(16, 1), motivated=vit(24, 2))
+    assert repr(model.weight_map) == "AutoMap(placement='leading', channels='leading')"
+    spread = DualModel(base=vit(16, 2), motivated=vit(16, 4), weight_map=dict(placement='spread')).weight_map
+    assert {p.motivated.split('.')[2] for p in spread.pairs if '.blocks.' in p.base} == {'0', '2'}
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('extension', 'one', r"model\.extension is 'one'; it must be 'default' or 'zero'"),
+        ('optimizer_state', 'shared', r"model\.optimizer_state is 'shared'; it must be 'separate' or 'transfer'"),
+        ('recalibrate', -1, r'model\.recalibrate is -1; it must be a number of images, or 0'),
+        ('distillation', 0.5, r'model\.distillation is 0\.5; write dict\(weight=0\.5, temperature=1\.0\), or None'),
+    ],
+)
+def test_refuses_what_is_no_choice(field, value, message):
+    with pytest.raises(ConfigError, match=message):
+        DualModel(base=vit(16, 1), motivated=vit(16, 2), **{field: value})
