@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Subset, default_collate
 
+from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.random_state import preserved_random_state
 from motivation.registry import DATASETS
@@ -58,8 +59,12 @@ def _clone(module: nn.Module) -> dict[str, Tensor]:
 def _loader(runner: Runner, images: int) -> DataLoader:
     built = runner.train_dataloader if not isinstance(runner._train_dataloader, dict) else None
     dataset = built.dataset if built is not None else DATASETS.build(runner._train_dataloader['dataset'])
+    if images > len(dataset):
+        raise ConfigError(f'model.recalibrate is {images}, but there are only {len(dataset):,} training images')
     chosen = torch.randperm(len(dataset))[:images].tolist()
     batch_size = built.batch_size if built is not None else runner._train_dataloader['batch_size']
+    if len(chosen) % batch_size == 1 and len(chosen) > 1:
+        chosen.pop()  # a batch of one image has no statistics where a norm sees no positions
     return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=default_collate)
 
 

@@ -5,12 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
+import torch
 from torch import nn
 
 from motivation.errors import ConfigError
 from motivation.registry import WEIGHT_MAPS
 from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
-from motivation.weight_maps.index import Index
+from motivation.weight_maps.index import Index, mesh
+from motivation.weight_maps.residual import added_blocks, residual_ends
 from motivation.weight_maps.tracing import Space, Trace, find_input_size, trace
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
@@ -67,6 +69,8 @@ class AutoMap(WeightMap):
         check_placement(placement)
         if channels not in ('leading', 'seeded'):
             raise ConfigError(f"weight_map.channels is {channels!r}; it must be 'leading' or 'seeded'")
+        if not isinstance(seed, int):
+            raise ConfigError(f'weight_map.seed is {seed!r}; it must be a whole number')
         self.placement = placement
         self.channels = channels
         self.seed = seed
@@ -81,6 +85,25 @@ class AutoMap(WeightMap):
         matching.choose(channels, seed)
         self.grown_statistics = sorted({name for name, space in traces[0].reduced if matching.grows(space)})
         super().__init__(base, motivated, [TensorPair(*pair, matching.index(*pair)) for pair in names])
+        self._check_constants()
+        for block in added_blocks(self):
+            if not residual_ends(block, traces[1]):
+                raise ConfigError(
+                    f'the base model does not fit: nothing leads around {block!r}, which the motivated model adds, so '
+                    'that it cannot pass on what the base computes; DepthMap maps it all the same'
+                )
+
+    def _check_constants(self) -> None:
+        """Refuse buffers that hold other numbers from the start: they are settings, not weights."""
+        base, motivated = self.tensors('base'), self.tensors('motivated')
+        for pair in self.pairs:
+            ours, theirs = base[pair.base], motivated[pair.motivated]
+            is_setting = not isinstance(ours, nn.Parameter) and not pair.is_statistic
+            if is_setting and not torch.equal(ours, theirs[mesh(pair.index, theirs.shape)]):
+                raise ConfigError(
+                    f'the base model does not fit: the buffer {pair.base!r} does not hold the same in both models; '
+                    'a transfer would overwrite one with the other'
+                )
 
     def __repr__(self) -> str:
         seed = f', seed={self.seed}' if self.channels == 'seeded' else ''

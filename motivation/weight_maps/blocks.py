@@ -60,7 +60,7 @@ def _pair(
     prefix = f'{base_name}.' if base_name else ''
     for name in sorted(own.keys() ^ theirs.keys()):
         _refuse(prefix + name, 'base' if name in own else 'motivated', base, motivated)
-    if own and type(base) is not type(motivated):
+    if own and _kind(base) != _kind(motivated):
         _refuse(prefix + next(iter(own)), 'base', base, motivated)
     yield base_name, motivated_name
     for child, image in _pair_children(base, motivated, placement, prefix):
@@ -76,7 +76,8 @@ def _pair(
 def _pair_children(base: nn.Module, motivated: nn.Module, placement: Placement, prefix: str) -> list[tuple[str, str]]:
     """Children of the base module and their images among those of the motivated module."""
     base_names, motivated_names = (
-        [name for name, child in module.named_children() if child.state_dict()] for module in (base, motivated)
+        [name for name, child in module._modules.items() if child is not None and child.state_dict()]
+        for module in (base, motivated)
     )
     if not _is_stage(base, [*base_names, *motivated_names]) or len(base_names) == len(motivated_names):
         for name in sorted(set(base_names) ^ set(motivated_names)):
@@ -91,6 +92,11 @@ def _pair_children(base: nn.Module, motivated: nn.Module, placement: Placement, 
         )
     images = place_blocks(len(base_names), len(motivated_names), placement)
     return [(name, motivated_names[image]) for name, image in zip(base_names, images, strict=True)]
+
+
+def _kind(module: nn.Module) -> tuple[str, str]:
+    """A class by name: parametrized modules have a class each."""
+    return type(module).__module__, type(module).__qualname__
 
 
 def _is_stage(module: nn.Module, children: list[str]) -> bool:

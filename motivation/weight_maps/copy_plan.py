@@ -45,14 +45,17 @@ class CopyPlan:
                 torch._foreach_copy_(self._motivated, self._base)
             for pair in self._rows:
                 if pair.motivated.ndim == 1:  # twice as fast as index_copy_
-                    pair.motivated.scatter_(0, pair.rows, pair.base)
+                    pair.motivated.scatter_(0, pair.rows, pair.base.to(pair.motivated.dtype))
                 else:
-                    pair.motivated.index_copy_(0, pair.rows, pair.base)
+                    pair.motivated.index_copy_(0, pair.rows, pair.base.to(pair.motivated.dtype))
         else:
             if self._base:
                 torch._foreach_copy_(self._base, self._motivated)
             for pair in self._rows:
-                torch.index_select(pair.motivated, 0, pair.rows, out=pair.base)
+                if pair.base.dtype == pair.motivated.dtype:
+                    torch.index_select(pair.motivated, 0, pair.rows, out=pair.base)
+                else:
+                    pair.base.copy_(pair.motivated.index_select(0, pair.rows))
 
 
 def _memory(pairs: Iterable[tuple[Tensor, Tensor, Index]]) -> list[int]:

@@ -59,7 +59,10 @@ def _read(file: str | None) -> Sequence[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"weight_map.file '{path}' does not exist; write one with tools/weight_map.py --json")
     try:
-        return json.loads(path.read_text())['pairs']
+        pairs = json.loads(path.read_text())['pairs']
+        if not isinstance(pairs, list):
+            raise TypeError(f'"pairs" is {pairs!r}, not a list')
+        return pairs
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"weight_map.file '{path}' is not a weight map ({type(error).__name__}: {error}); "
@@ -69,6 +72,8 @@ def _read(file: str | None) -> Sequence[dict[str, Any]]:
 
 def _parse(entry: dict[str, Any]) -> TensorPair:
     try:
+        if not entry.keys() <= {'base', 'motivated', 'index'} or not isinstance(entry['base'], str):
+            raise ValueError
         index = tuple(parse_positions(text) for text in entry.get('index', ()))
         return TensorPair(entry['base'], entry['motivated'], index)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -51,6 +51,8 @@ def as_progressions(positions: tuple[int, ...]) -> list[tuple[int, int]] | None:
     levels: list[tuple[int, int]] = []
     while len(positions) > 1:
         step = positions[1] - positions[0]
+        if step <= 0:
+            return None
         count = 1
         while count < len(positions) and positions[count] - positions[count - 1] == step:
             count += 1

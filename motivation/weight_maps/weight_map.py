@@ -171,7 +171,7 @@ class WeightMap:
                     f'{pair.motivated!r} is not; training one would change the other, so freeze both or neither'
                 )
             _check_constants(pair, base[pair.base], motivated[pair.motivated])
-        for model in ('base', 'motivated'):
+        for model in ('base', 'motivated') if self.pairs else ():
             name, count = Counter(getattr(pair, model) for pair in self.pairs).most_common(1)[0]
             if count > 1:
                 raise ConfigError(

@@ -1,13 +1,14 @@
 """An extension that begins by contributing nothing, and learns all the same."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from motivation.random_state import preserved_random_state
 from motivation.weight_maps.index import mesh
-from motivation.weight_maps.tracing import Step, Trace, trace
+from motivation.weight_maps.residual import added_blocks, residual_ends
+from motivation.weight_maps.tracing import Trace, trace
 from motivation.weight_maps.weight_map import WeightMap
 
 # The dimension along which a layer's weight reads its input; the others are written.
@@ -37,13 +38,11 @@ def zero_extension(weight_map: WeightMap, input_size: Sequence[int]) -> list[str
     _stop_reading(weight_map)
     reasons = _silence_blocks(weight_map, trace(weight_map.model('motivated'), input_size))
     weight_map.transfer('base', statistics=True)
-    difference, largest = _compare(weight_map, input_size)
-    if difference <= _TOLERANCE * largest and largest > 0:
-        return []
     grown = getattr(weight_map, 'grown_statistics', [])
     if grown:
         reasons.append(f'{len(grown)} norms take their statistics over more channels ({grown[0]!r} first)')
-    if not reasons and difference > 0:  # a classifier that begins at zero hides all differences
+    difference, largest = _compare(weight_map, input_size)
+    if not reasons and difference > _TOLERANCE * largest:
         reasons.append(f'its outputs differ by up to {difference:.1e}, of {largest:.1e}')
     return reasons
 
@@ -68,49 +67,13 @@ def _silence_blocks(weight_map: WeightMap, run: Trace) -> list[str]:
     tensors = weight_map.tensors('motivated')
     reasons = []
     for block in added_blocks(weight_map):
-        silenced: set[str] = set()
-        sums: set[int] = set()
-        for step in run.steps:
-            if step.name.rstrip('_') != 'add' or not _within(step.module, block):
-                continue
-            operands = [operand for operand in step.inputs if not operand.is_constant]
-            branches = [_last_scale(operand, block, sums) for operand in operands]
-            if len(operands) == 2 and sum(branch is None for branch in branches) == 1:
-                silenced |= next(branch for branch in branches if branch is not None)
-                sums.add(id(step))
-        if not silenced:
+        ends = residual_ends(block, run)
+        if not ends:
             reasons.append(f'the added block {block!r} has no residual branch to begin at zero')
-        for name in silenced:
+        for name in ends:
             if isinstance(tensors.get(name), nn.Parameter):
                 tensors[name].zero_()
     return reasons
-
-
-def added_blocks(weight_map: WeightMap) -> Iterator[str]:
-    """Modules of the motivated model without any image, in a module that has some."""
-    images = {pair.motivated for pair in weight_map.pairs}
-    holders: set[str] = set()
-    for name in images:
-        parts = name.split('.')[:-1]
-        holders |= {'.'.join(parts[:length]) for length in range(len(parts) + 1)}
-    for name, module in weight_map.model('motivated').named_modules():
-        if name not in holders and name.rpartition('.')[0] in holders and module.state_dict():
-            yield name
-
-
-def _within(module: str, block: str) -> bool:
-    return module == block or module.startswith(f'{block}.')
-
-
-def _last_scale(step: Step, block: str, sums: set[int]) -> set[str] | None:
-    """Parameters that make a branch zero if they are, or ``None`` for the path around the branches."""
-    shifts: set[str] = set()
-    while _within(step.module, block) and id(step) not in sums:
-        if step.parameters and step.name.rstrip('_') != 'add':
-            return shifts | step.parameters
-        shifts |= step.parameters
-        step = next(made for made in step.inputs if not made.is_constant)
-    return None
 
 
 def _compare(weight_map: WeightMap, input_size: Sequence[int]) -> tuple[float, float]:

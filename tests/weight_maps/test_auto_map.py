@@ -198,7 +198,7 @@ def test_residual_networks_of_any_size(channels, layers, block, choice):
         (('vit_small_patch16_224', dict(VIT, depth=1)), ('vit_tiny_patch16_224', dict(VIT, depth=1)), r"of 'cls_token', dimension 2 is 384 in the base and only 192 .*name the wider network"),
         (('test_vit', dict(VIT, num_heads=2)), ('test_vit', dict(VIT, num_heads=1)), r'in the base and only 1 in the motivated'),
         (('test_vit', dict(VIT, embed_dim=64, num_heads=2)), ('test_vit', dict(VIT, embed_dim=128, num_heads=2)), r"'blocks\.0\.attn\.qkv\.weight', dimension 0 is 32 in the base and 64 .*same in both \(head width\)"),
-        (('test_vit', VIT), ('test_vit', dict(VIT, img_size=48)), r"of 'pos_embed', dimension 1 is 5 .* and 10 .*same in both \(picked one by one\)"),
+        (('test_vit', VIT), ('test_vit', dict(VIT, img_size=48)), r"step 2 of 'the network' is cat\(1\) in the base model, .* slice in the motivated"),
         (('densenet121', {}), ('densenet169', {}), r"'features\.transition3\.norm\.weight', dimension 0 is 1024 .*different ways"),
         (('test_resnet', {}), ('test_resnet', dict(act_layer=nn.SiLU)), r"is relu_\(\) in the base model, .* silu_\(\) in the motivated"),
     ],
@@ -268,9 +268,150 @@ def test_refuses_unknown_choices(field, value):
 
 
 def test_size_of_the_images_must_be_known():
-    with pytest.raises(ConfigError, match=r'images that Linear takes is not known; give weight_map\.input_size'):
+    with pytest.raises(ConfigError, match=r'images that Linear takes is not known; give AutoMap an input_size'):
         AutoMap(nn.Linear(2, 2), nn.Linear(2, 2))
     with pytest.raises(
         ConfigError, match=r'Linear does not run on images of \(3, 5, 5\): .*give weight_map\.input_size'
     ):
         AutoMap(nn.Linear(2, 2), nn.Linear(2, 2), input_size=(3, 5, 5))
+
+
+class Toy(nn.Module):
+    """A module made of parts and of a function that runs them."""
+
+    input_size = (3, 4, 4)
+
+    def __init__(self, run, **parts):
+        super().__init__()
+        self.run = run
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, images):
+        return self.run(self, images)
+
+
+def test_block_that_nothing_leads_around_is_refused():
+    def network(blocks):
+        body = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()) for _ in range(blocks)))
+        return Toy(lambda net, x: net.head(net.body(x).flatten(1)), body=body, head=nn.Linear(48, 2))
+
+    with pytest.raises(
+        ConfigError, match=r"nothing leads around 'body\.1', which the motivated model adds, .*DepthMap"
+    ):
+        AutoMap(network(1), network(2))
+
+
+@pytest.mark.parametrize(
+    ('statistic', 'operator'),
+    [
+        (lambda x: x.mean(1, keepdim=True), 'mean'),
+        (lambda x: x.softmax(1), '_softmax'),
+        (lambda x: x.amax(1, keepdim=True), 'amax'),
+    ],
+)
+def test_statistics_over_more_channels_outside_of_norms_are_refused(statistic, operator):
+    def network(width):
+        return Toy(
+            lambda net, x: net.head((net.stem(x) * statistic(net.stem(x))).flatten(1)),
+            stem=nn.Conv2d(3, width, 1), head=nn.Linear(16 * width, 2),
+        )  # fmt: skip
+
+    assert verify(AutoMap(network(4), network(4)), (3, 4, 4)).is_valid
+    with pytest.raises(
+        ConfigError, match=rf"'stem\.weight', dimension 0 is 4 .*same in both \(operator '{operator}' over it\)"
+    ):
+        AutoMap(network(4), network(6))
+
+
+def test_sums_over_more_channels_are_exact():
+    def network(width):
+        return Toy(
+            lambda net, x: net.head(nn.functional.normalize(net.stem(x.flatten(1)))) * net.stem(x.flatten(1)).sum(1, keepdim=True),
+            stem=nn.Linear(48, width), head=nn.Linear(width, 2),
+        )  # fmt: skip
+
+    assert verify(AutoMap(network(4), network(6)), (3, 4, 4)).kind == 'exact'
+
+
+def test_scales_that_follow_from_the_width_are_refused():
+    """Equalised learning rates scale weights by their number; so do constants in buffers."""
+
+    def scaled(width):
+        return Toy(
+            lambda net, x: nn.functional.linear(x.flatten(1), net.stem.weight * width**-0.5) @ net.head,
+            stem=nn.Linear(48, width), head=nn.Parameter(torch.randn(width, 2)),
+        )  # fmt: skip
+
+    def buffered(width):
+        net = Toy(
+            lambda net, x: net.head(net.stem(x.flatten(1)) * net.scale),
+            stem=nn.Linear(48, width),
+            head=nn.Linear(width, 2),
+        )
+        net.register_buffer('scale', torch.tensor(width**-0.5), persistent=False)
+        return net
+
+    for network in (scaled, buffered):
+        with pytest.raises(
+            ConfigError, match=r"step \d+ of 'the network' is mul.* in the base model, .* mul.* in the motivated"
+        ):
+            AutoMap(network(4), network(6))
+
+
+@pytest.mark.parametrize('channels', ['leading', 'seeded'])
+def test_one_head_in_several(channels):
+    def network(heads):
+        def run(net, x):
+            x = net.embed(x.flatten(2).transpose(1, 2))
+            q, k, v = (part(x).view(len(x), -1, heads, 8).transpose(1, 2) for part in (net.q, net.k, net.v))
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+            return net.head((x + net.out(mixed)).mean(1))
+
+        width = 8 * heads
+        parts = {name: nn.Linear(width, width) for name in ('q', 'k', 'v', 'out')}
+        return Toy(run, embed=nn.Linear(3, width), head=nn.Linear(width, 2), **parts)
+
+    assert verify(AutoMap(network(1), network(2), channels=channels), (3, 4, 4)).kind == 'exact'
+
+
+def test_torchs_own_attention_and_gates():
+    def mix(net, x):
+        return net.mix(x, x, x, need_weights=False)[0]
+
+    def network(width):
+        return Toy(
+            lambda net, x: net.head(nn.functional.glu(net.gate(net.act(mix(net, net.embed(x.flatten(2).transpose(1, 2)))))).mean(1)),
+            embed=nn.Linear(3, width), mix=nn.MultiheadAttention(width, width // 4, batch_first=True), act=nn.PReLU(),
+            gate=nn.Linear(width, 2 * width), head=nn.Linear(width, 2),
+        )  # fmt: skip
+
+    assert verify(AutoMap(network(8), network(12)), (3, 4, 4)).kind == 'exact'
+
+
+def test_tied_parameters_are_one_space():
+    def network(width):
+        net = Toy(lambda net, x: net.head(net.down(net.up(x.flatten(1)).relu())), up=nn.Linear(48, width), down=nn.Linear(width, 48), head=nn.Linear(48, 2))  # fmt: skip
+        net.again = net.up
+        net.down.weight = nn.Parameter(net.up.weight.detach().t().clone())
+        return net
+
+    assert verify(AutoMap(network(4), network(6)), (3, 4, 4)).is_valid
+
+    def autoencoder(width):
+        net = Toy(
+            lambda net, x: net.head(net.two(net.one(x.flatten(1)).relu())),
+            one=nn.Linear(48, 48),
+            two=nn.Linear(48, 48),
+            head=nn.Linear(48, width),
+        )
+        net.two.weight = net.one.weight
+        return net
+
+    assert verify(AutoMap(autoencoder(2), autoencoder(2)), (3, 4, 4)).is_valid
+
+
+def test_memory_layout_does_not_matter():
+    base, motivated = build('cifar_resnet8').to(memory_format=torch.channels_last), build('cifar_resnet20', width=2)
+    weight_map = AutoMap(base, motivated, channels='seeded')
+    assert verify(weight_map, (3, 32, 32)).is_valid

@@ -12,6 +12,7 @@ CASES = {
     'convolution': ((2, 3, 3, 3), (4, 6, 3, 3), ((0, 1), (0, 2, 4), None, None)),
     'random rows': ((3, 4), (6, 4), (RANDOM, None)),
     'random both': ((3, 3, 2, 2), (6, 5, 2, 2), (RANDOM, RANDOM, None, None)),
+    'backwards': ((3, 4), (6, 4), ((5, 4, 3), None)),
     'number': ((), (), ()),
 }
 
@@ -53,3 +54,13 @@ def test_moved_tensors_do_not_fit_an_old_plan():
     assert plan.fits([(base, motivated, ())])
     motivated.data = motivated.data.clone()
     assert not plan.fits([(base, motivated, ())])
+
+
+@pytest.mark.parametrize('index', [((0, 1, 2),), (RANDOM,)])
+def test_tensors_of_two_precisions(index):
+    base, motivated = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float16), torch.zeros(6)
+    CopyPlan([(base, motivated, index)]).copy('base')
+    assert motivated[list(index[0])].tolist() == [1, 2, 3]
+    motivated *= 2
+    CopyPlan([(base, motivated, index)]).copy('motivated')
+    assert base.tolist() == [2, 4, 6]

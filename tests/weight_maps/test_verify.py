@@ -5,6 +5,7 @@ import copy
 import pytest
 import timm
 import torch
+from torch import nn
 
 from motivation.weight_maps import AutoMap, ExplicitMap, TensorPair, WeightMap, verify
 
@@ -57,7 +58,7 @@ def test_blocks_in_another_order_are_found_out():
     swap = {'layer1.1': 'layer1.2', 'layer1.2': 'layer1.1'}
     names = [(n, n.replace(n[:8], swap.get(n[:8], n[:8]))) for n in base.state_dict()]
     verdict = verify(WeightMap(base, motivated, names), SIZE)
-    assert not verdict.is_valid and verdict.kind == 'norms apart'
+    assert not verdict.is_valid and verdict.kind == 'exact'
 
 
 def test_models_are_left_untouched():
@@ -78,3 +79,49 @@ def test_map_written_down_and_read_back_is_the_same(tmp_path, channels):
     read = ExplicitMap(base, motivated, file=str(tmp_path / 'map.json'))
     assert read.pairs == found.pairs
     assert verify(read, SIZE).is_valid
+
+
+@pytest.mark.parametrize(
+    ('names', 'tensor'),
+    [
+        (('efficientnet_b0', 'efficientnet_b2'), 'conv_stem.weight'),
+        (('mobilenetv2_050', 'mobilenetv2_100'), 'blocks.0.0.conv_dw.weight'),
+        (('mobilenetv3_small_075', 'mobilenetv3_small_100'), 'conv_stem.weight'),
+    ],
+)
+def test_error_in_the_first_layers_of_a_deep_network_is_found_out(names, tensor):
+    base, motivated = (timm.create_model(name, num_classes=5) for name in names)
+    right = AutoMap(base, motivated, channels='seeded', input_size=(3, 64, 64))
+    shape = base.get_parameter(tensor).shape
+    index = next(pair.index for pair in right.pairs if pair.base == tensor) or (None,) * len(shape)
+    rows = index[0] or tuple(range(shape[0]))
+    wrong = with_index(right, tensor, ((*rows[1:4], rows[0], *rows[4:]), *index[1:]))
+    assert verify(right, (3, 64, 64)).is_valid
+    assert verify(wrong, (3, 64, 64)).error > 1e-4
+
+
+def test_group_norm_across_groups_is_found_out():
+    def network(channels, groups):
+        return nn.Sequential(
+            nn.Conv2d(3, channels, 1), nn.GroupNorm(groups, channels), nn.ReLU(), nn.Flatten(), nn.Linear(16 * channels, 2)
+        )  # fmt: skip
+
+    base, motivated = network(8, 4), network(16, 8)
+    right = AutoMap(base, motivated, input_size=(3, 4, 4))
+    assert verify(right, (3, 4, 4)).kind == 'exact' and verify(right, (3, 4, 4)).is_valid
+    shift = {tuple(range(8)): tuple(range(1, 9)), tuple(range(128)): tuple(range(16, 144))}
+    pairs = [TensorPair(p.base, p.motivated, tuple(shift.get(i, i) for i in p.index)) for p in right.pairs]
+    assert not verify(WeightMap(base, motivated, pairs), (3, 4, 4)).is_valid
+
+
+def test_outputs_that_ignore_the_image_prove_nothing():
+    class Deaf(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(48, 2)
+
+        def forward(self, images):
+            return self.head(1e-9 * images.flatten(1))
+
+    verdict = verify(AutoMap(Deaf(), Deaf(), input_size=(3, 4, 4)), (3, 4, 4))
+    assert verdict.error == 0 and not verdict.is_valid and str(verdict).startswith('NOT PROVEN')

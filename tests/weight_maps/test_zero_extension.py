@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from motivation.weight_maps import AutoMap, WeightMap, zero_extension
-from motivation.weight_maps.zero_extension import added_blocks
+from motivation.weight_maps.residual import added_blocks
 from tests.weight_maps.test_auto_map import FAMILIES, build
 
 EXACT = [name for name, (*_, norms_grow) in FAMILIES.items() if not norms_grow]

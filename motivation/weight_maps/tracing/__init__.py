@@ -2,6 +2,23 @@
 
 from motivation.weight_maps.tracing import layer_rules, shape_rules
 from motivation.weight_maps.tracing.spaces import Space
-from motivation.weight_maps.tracing.trace import Step, Trace, find_input_size, trace
+from motivation.weight_maps.tracing.trace import (
+    Step,
+    Trace,
+    find_input_size,
+    slow_attention,
+    takes_channel_statistics,
+    trace,
+)
 
-__all__ = ['Space', 'Step', 'Trace', 'find_input_size', 'layer_rules', 'shape_rules', 'trace']
+__all__ = [
+    'Space',
+    'Step',
+    'Trace',
+    'find_input_size',
+    'layer_rules',
+    'shape_rules',
+    'slow_attention',
+    'takes_channel_statistics',
+    'trace',
+]

@@ -89,6 +89,8 @@ def _batch_norm(call: Call) -> list[Spaces]:
     for arg in call.args[1:5]:
         if isinstance(arg, Tensor):
             unify(inputs[1], call.spaces(arg)[0])
+    if call.args[3] is None:  # no running statistics: standardised weights, for one
+        call.reduced += [inputs[0], *inputs[2:]]
     return [inputs, *(positions(output.shape) for output in call.outputs[1:])]
 
 
@@ -118,15 +120,21 @@ def _group_norm(call: Call) -> list[Spaces]:
     return [inputs, *(positions(output.shape) for output in call.outputs[1:])]
 
 
-@rule('mean', 'sum', 'amax', 'amin', 'prod', 'logsumexp', 'linalg_vector_norm', 'var', 'var_mean', 'std', 'max', 'min')
+@rule('mean', 'sum', 'amax', 'amin', 'prod', 'logsumexp', 'var', 'var_mean', 'std', 'max', 'min')
 def _reduce(call: Call) -> list[Spaces]:
+    return _reduce_along(call, call.arg(1, 'dim'))
+
+
+@rule('linalg_vector_norm')
+def _vector_norm(call: Call) -> list[Spaces]:
+    return _reduce_along(call, call.arg(2, 'dim'))
+
+
+def _reduce_along(call: Call, given: int | list[int] | None) -> list[Spaces]:
     inputs = call.of(0)
-    kept_ndim = call.outputs[0].ndim
-    # linalg_vector_norm(x, order, dim) has its dimensions one place further on.
-    given = next((arg for arg in call.args[1:3] if isinstance(arg, (list, tuple))), call.arg(1, 'dim'))
     dims = {dim % len(inputs) for dim in ([given] if isinstance(given, int) else given or range(len(inputs)))}
     call.reduced += [inputs[dim] for dim in dims]
-    if kept_ndim == len(inputs):
+    if call.outputs[0].ndim == len(inputs):
         result = tuple(Space(1, 'single') if dim in dims else space for dim, space in enumerate(inputs))
     else:
         result = tuple(space for dim, space in enumerate(inputs) if dim not in dims)

@@ -77,7 +77,7 @@ def elementwise(call: Call) -> list[Spaces]:
     return [tuple(result)] * len(call.outputs)
 
 
-RULES['hardswish'] = elementwise  # PyTorch does not tag it
+RULES |= {'hardswish': elementwise, '_prelu_kernel': elementwise}  # PyTorch does not tag them
 
 
 def apply(operator: Any, call: Call) -> list[Spaces]:

@@ -103,6 +103,15 @@ def _split(call: Call) -> list[Spaces]:
     return [(*inputs[:dim], part, *inputs[dim + 1 :]) for part in parts]
 
 
+@rule('glu')
+def _glu(call: Call) -> list[Spaces]:
+    inputs = call.of(0)
+    dim = call.arg(1, 'dim', -1) % len(inputs)
+    value, gate = cut(inputs[dim], [inputs[dim].size // 2] * 2)
+    unify(value, gate)
+    return [(*inputs[:dim], value, *inputs[dim + 1 :])]
+
+
 @rule('slice')
 def _slice(call: Call) -> list[Spaces]:
     inputs = call.of(0)

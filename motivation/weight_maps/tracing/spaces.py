@@ -197,6 +197,9 @@ def factor(spaces: Sequence[Space], sizes: Sequence[int]) -> list[Space]:
     result = []
     for position, size in enumerate(sizes):
         if size == 1:
+            if factors and factors[-1].size > 1 and factors[-1].kind is None and any(s > 1 for s in sizes[position:]):
+                # A single head is a factor like many: base and motivated model split alike.
+                factors[-1:] = reversed(factors[-1].split('product', (1, factors[-1].size)))
             one = bool(factors) and factors[-1].size == 1
             result.append(factors.pop() if one else Space(1, 'single'))
             continue

@@ -1,5 +1,6 @@
 """Runs a network once, on fake tensors, and keeps what ties its tensors together."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,24 @@ _IMAGES = 2
 
 # Operators whose other arguments are sizes, which may differ between a network and a larger one.
 _SIZES = {
-    'view', '_unsafe_view', 'reshape', 'expand', 'slice', 'split', 'split_with_sizes', 'as_strided_', 'empty',
-    'native_group_norm', 'native_layer_norm', 'repeat', 'device', 'new_empty', 'new_zeros', 'new_ones', 'new_full',
+    'expand', 'slice', 'split', 'split_with_sizes', 'native_group_norm', 'native_layer_norm', 'repeat', 'new_empty',
+    'new_zeros', 'new_ones', 'new_full',
 }  # fmt: skip
+
+# Operators that follow from how tensors lie in memory, or only give them another shape.
+_LAYOUT = {'view', '_unsafe_view', 'reshape', 'clone', 'contiguous', 'as_strided_', 'alias', 'detach', 't'}
+
+
+# Norms, and what added zeros do not change.
+_NORMS = {'native_layer_norm', 'native_group_norm'}
+_IGNORES_ZEROS = {'sum', 'linalg_vector_norm'}
+
+
+def takes_channel_statistics(module: nn.Module) -> bool:
+    """Whether a module is a norm over channels (LayerNorm, GroupNorm, RMSNorm), by class or by its name."""
+    named = 'Norm' in type(module).__name__ and isinstance(getattr(module, 'weight', None), nn.Parameter)
+    batch_norm = isinstance(module, nn.modules.batchnorm._NormBase)
+    return isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) or (named and not batch_norm)
 
 
 @dataclass(eq=False)
@@ -79,14 +95,18 @@ def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
-            state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-            fakes: dict[str, Tensor] = {name: fake.from_tensor(tensor.detach()) for name, tensor in state.items()}
+        with torch.no_grad(), slow_attention(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
+            state = _state(model)
+            made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
+            fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
+            # Once for each module that holds it: a second swap under another name would not be undone.
+            swapped = {name: fakes[name] for name in _held_names(model)}
             like = next(model.parameters())
             images = torch.empty(_IMAGES, *input_size, dtype=like.dtype, device=like.device)
-            with _entered_modules(model) as stack, _Recorder(result, fakes, images, stack) as recorder:
-                output = torch.func.functional_call(model, fakes, (images,))
+            with _entered_modules(model) as stack, _Recorder(result, model, fakes, images, stack) as recorder:
+                output = torch.func.functional_call(model, swapped, (images,), tie_weights=False)
             recorder.fix_outputs(output)
+        recorder.describe_constants(state)
     except Exception as error:  # a network raises anything for images it does not take
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
@@ -110,10 +130,18 @@ def find_input_size(model: nn.Module, given: Sequence[int] | None = None) -> tup
     """
     config = getattr(model, 'pretrained_cfg', None) or {}
     size = given or getattr(model, 'input_size', None) or config.get('input_size')
-    if size is None or len(size) != 3:
+    if (
+        not isinstance(size, (tuple, list))
+        or len(size) != 3
+        or not all(isinstance(side, int) and side > 0 for side in size)
+    ):
+        if given:
+            raise ConfigError(
+                f'weight_map.input_size is {given!r}; it must be (channels, height, width), such as (3, 32, 32)'
+            )
         raise ConfigError(
             f'the size of the images that {type(model).__name__} takes is not known; '
-            'give weight_map.input_size, such as (3, 32, 32)'
+            'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32)'
         )
     channels, height, width = size
     patches = getattr(getattr(model, 'patch_embed', None), 'img_size', None)
@@ -125,17 +153,28 @@ def find_input_size(model: nn.Module, given: Sequence[int] | None = None) -> tup
 class _Recorder(TorchDispatchMode):
     """Follows the spaces of every tensor through the operators that are dispatched."""
 
-    def __init__(self, result: Trace, state: dict[str, Tensor], images: Tensor, stack: list[str]) -> None:
+    def __init__(
+        self, result: Trace, model: nn.Module, state: dict[str, Tensor], images: Tensor, stack: list[str]
+    ) -> None:
         super().__init__()
         self.result = result
+        self.norms = {name for name, module in model.named_modules() if takes_channel_statistics(module)}
         self.stack = stack
         # By the tensor's identity; the tensors are kept, so that no other can take it over.
         self.spaces: dict[int, Spaces] = {}
         self.made_by: dict[int, Step] = {}
         self.kept: list[Tensor] = []
+        # Tensors that are no weights: what they hold must be the same in both models.
+        self.constants: dict[int, Tensor] = {}
+        self.uses: list[tuple[int, list[int]]] = []
+        persistent = model.state_dict()
+        self.fixed = {name: tensor for name, tensor in state.items() if name not in persistent}
+        self.constants |= {id(tensor): tensor for tensor in self.fixed.values()}
         for name, tensor in state.items():
-            self.result.spaces[name] = tuple(Space(size) for size in tensor.shape)
-            self._keep(tensor, self.result.spaces[name], Step('state', '', (), frozenset([name]), True))
+            if id(tensor) not in self.spaces:  # a tied tensor has several names
+                spaces = tuple(Space(size) for size in tensor.shape)
+                self._keep(tensor, spaces, Step('state', '', (), frozenset([name]), True))
+            self.result.spaces[name] = self.spaces[id(tensor)]
         self._keep(images, positions(images.shape), Step('images', '', (), frozenset(), False))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -147,10 +186,17 @@ class _Recorder(TorchDispatchMode):
         name, module = func.overloadpacket.__name__, self.stack[-1]
         call = Call(args, kwargs, self._spaces_of, tensors)
         spaces = apply(func, call)
-        self.result.reduced += [(module, space) for space in call.reduced]
+        for space in call.reduced:
+            if name in _IGNORES_ZEROS or name in _NORMS or module in self.norms:
+                self.result.reduced.append((module, space))
+            else:  # an average or a softmax of more channels is another one, whatever these hold
+                space.fix(f'operator {name!r} over it')
         step = self._step(name, module, args, kwargs)
         if not step.is_constant:
             self.result.steps.append(step)
+        if step.inputs and name not in _LAYOUT:
+            inputs = [id(arg) for arg in flat([*args, *kwargs.values()]) if isinstance(arg, Tensor)]
+            self.uses.append((len(self.result.operations), [key for key in inputs if key in self.constants]))
             self.result.operations.append((module, _describe(name, args, kwargs)))
         for tensor, own in zip(tensors, spaces, strict=True):
             assert [space.size for space in own] == list(tensor.shape), (name, own)
@@ -163,12 +209,22 @@ class _Recorder(TorchDispatchMode):
             for space in self._spaces_of(tensor):
                 space.fix('output')
 
+    def describe_constants(self, state: dict[str, Tensor]) -> None:
+        """Say of each operation what the constants among its operands hold."""
+        held = {id(fake): state[name] for name, fake in self.fixed.items()}
+        for place, keys in self.uses:
+            if keys:
+                module, operation = self.result.operations[place]
+                contents = ', '.join(_fingerprint(held.get(key, self.constants[key])) for key in keys)
+                self.result.operations[place] = (module, f'{operation} with {contents}')
+
     def _keep(self, tensor: Tensor, spaces: Spaces, step: Step) -> None:
         self.spaces[id(tensor)], self.made_by[id(tensor)] = spaces, step
         self.kept.append(tensor)
 
     def _spaces_of(self, tensor: Tensor) -> Spaces:
         if id(tensor) not in self.spaces:  # a constant of the network that is no buffer
+            self.constants[id(tensor)] = tensor
             self._keep(tensor, positions(tensor.shape), Step('constant', '', (), frozenset(), True))
         return self.spaces[id(tensor)]
 
@@ -191,6 +247,40 @@ def _describe(name: str, args: Any, kwargs: dict[str, Any]) -> str:
         settings.pop()  # the groups of a depthwise convolution are its channels
     settings += [f'{key}={value!r}' for key, value in kwargs.items() if not isinstance(value, Tensor)]
     return f'{name}({", ".join(settings)})'
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by all their names."""
+    parameters, buffers = (
+        dict(named(remove_duplicate=False)) for named in (model.named_parameters, model.named_buffers)
+    )
+    return {**parameters, **buffers}
+
+
+def _held_names(model: nn.Module) -> Iterator[str]:
+    """One name of every parameter and buffer of every module, tied ones included."""
+    for prefix, module in model.named_modules():
+        for own, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None:
+                yield f'{prefix}.{own}' if prefix else own
+
+
+def _fingerprint(tensor: Tensor) -> str:
+    if tensor.numel() and bool((tensor == tensor.reshape(-1)[0]).all()):
+        return f'a constant of {tensor.reshape(-1)[0].item()}'  # however many
+    entries = tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    return f'a constant of {tuple(tensor.shape)}, {zlib.crc32(entries):08x}'
+
+
+@contextmanager
+def slow_attention() -> Iterator[None]:
+    """Without the fused path of nn.MultiheadAttention in evaluation, which hides its parts."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 @contextmanager
