@@ -9,9 +9,10 @@ are the base tensor's. The exit status is 1 if the map is not valid, 2 if there 
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
-from motivation.errors import check_stack, clear_errors
+from motivation.errors import ConfigError, check_stack, clear_errors, near_matches
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,27 +43,36 @@ def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
     from motivation.engine.config import load_config
 
     if len(models) == 1:
-        return load_config(models[0], options).model
-    config: dict[str, Any] = {
+        config = load_config(models[0], options)
+        if not config.get('model'):
+            raise ConfigError(f"config {models[0]!r} has no 'model'")
+        return config.model.to_dict()
+    parts: dict[str, Any] = {
         name: dict(type='TimmClassifier', model_name=model, num_classes=10)
         for name, model in zip(('base', 'motivated'), models, strict=True)
     }
-    config['weight_map'] = dict(type='AutoMap')
+    parts['weight_map'] = dict(type='AutoMap')
     for key, value in options.items():
         owner, _, field = key.rpartition('.')
-        config[owner or 'weight_map'][field] = value
-    return dict(type='DualModel', **config)
+        if owner not in ('', *parts):
+            raise ConfigError(f'--cfg-options {key} is not a field; {near_matches(owner, parts)}')
+        parts[owner or 'weight_map'][field] = value
+    return dict(type='DualModel', **parts)
 
 
 def main() -> None:
     check_stack()
     args = parse_args()
 
+    from motivation.engine.config import check_components
     from motivation.registry import MODELS
     from motivation.weight_maps import find_input_size, verify
     from motivation.weight_maps.summary import describe_map, table_of_pairs
 
     config = model_config(args.models, args.cfg_options or {})
+    check_components({'model': config})
+    if args.json and not Path(args.json).parent.is_dir():
+        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
     weight_map = MODELS.build(config).weight_map
     verdict = verify(
         weight_map, find_input_size(weight_map.model('base'), config.get('weight_map', {}).get('input_size'))

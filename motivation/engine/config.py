@@ -167,9 +167,23 @@ def check_config(config: Config) -> None:
             raise ConfigError(f'{field} is {value!r}; it must be a whole number of at least 1')
     if not config.train_cfg.get('by_epoch', True):
         raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
-    plain = config._cfg_dict.to_dict()
+    check_components(config._cfg_dict.to_dict())
+
+
+def check_components(plain: dict[str, Any]) -> None:
+    """Find components that are not registered, and arguments that they do not take or lack.
+
+    Args:
+        plain: A config or parts of one, as a plain dict; it is filled up with default types.
+
+    Raises:
+        ConfigError: Names the field, its value and what would be right.
+    """
     if plain['model'].get('type') == 'DualModel':
-        plain['model']['weight_map'] = {'type': 'AutoMap', **(plain['model'].get('weight_map') or {})}
+        weight_map = plain['model'].get('weight_map') or {}
+        if not isinstance(weight_map, dict):
+            raise ConfigError(f"model.weight_map is {weight_map!r}; write dict(type='AutoMap'), or leave it out")
+        plain['model']['weight_map'] = {'type': 'AutoMap', **weight_map}
     for name, loop in (('train_cfg', 'EpochBasedTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
         if isinstance(plain.get(name), dict):
             plain[name] = {'type': loop, **{key: value for key, value in plain[name].items() if key != 'by_epoch'}}

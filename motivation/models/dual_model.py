@@ -73,8 +73,6 @@ class DualModel(BaseModel):
             raise ConfigError(f'model.recalibrate is {recalibrate!r}; it must be a number of images, or 0')
         self.base: BaseModel = MODELS.build(base)
         self.motivated: BaseModel = MODELS.build(motivated)
-        if not isinstance(weight_map, (dict, type(None))):
-            raise ConfigError(f"model.weight_map is {weight_map!r}; write dict(type='AutoMap'), or leave it out")
         map_config = {'type': 'AutoMap', **(weight_map or {})}
         self.weight_map: WeightMap = WEIGHT_MAPS.build(
             map_config, default_args={'base': self.base, 'motivated': self.motivated}

@@ -182,3 +182,7 @@ def test_plugin_beside_the_config_is_found(tmp_path):
     (folder / 'plugin_beside_config.py').write_text('VALUE = 1')
     (folder / 'config.py').write_text("custom_imports = dict(imports=['plugin_beside_config'])")
     load_config('mine/config.py')
+
+
+def test_map_that_is_no_component_says_how_it_is_written():
+    refused(r"model\.weight_map is 'AutoMap'; write dict\(type='AutoMap'\)", **{'model.weight_map': 'AutoMap'})

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import DIGITS
 from tests.tools.test_train import call
 
@@ -37,6 +39,28 @@ def test_two_timm_names_and_a_file_that_reads_back():
     Path('map.json').write_text(json.dumps({'pairs': written}))
     wrong = call('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
     assert wrong.returncode == 1 and 'verdict    NOT VALID' in wrong.stdout
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            ['plcement=spread'],
+            "error: model.weight_map.plcement is not an argument of AutoMap; did you mean 'placement'",
+        ),
+        (['type=Nope'], "error: model.weight_map.type is 'Nope', which is not registered"),
+        (['bas.depth=3'], "error: --cfg-options bas.depth is not a field; did you mean 'base'"),
+        (['input_size=32'], 'error: weight_map.input_size is 32; it must be (channels, height, width)'),
+        (
+            ['placement=leading', '--json', 'no/such/map.json'],
+            "error: --json 'no/such/map.json' is in a folder that does not",
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(options, message):
+    done = call('weight_map.py', 'cifar_resnet8', 'cifar_resnet20', '--cfg-options', *options)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
 
 
 def test_networks_that_do_not_fit_are_one_sentence():
