@@ -88,8 +88,17 @@ class DualModel(BaseModel):
         self._was_woken = False
         # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
-        if extension == 'zero':
-            size = find_input_size(self.base, map_config.get('input_size'))
+        self._input_size = map_config.get('input_size')
+        self._begin_extension()
+
+    def init_weights(self) -> None:
+        """Initialise both models as MMEngine does, by their ``init_cfg``, and begin the extension anew."""
+        super().init_weights()
+        self._begin_extension()
+
+    def _begin_extension(self) -> None:
+        if self.extension == 'zero':
+            size = find_input_size(self.base, self._input_size)
             self.extension_caveats = zero_extension(self.weight_map, size)
 
     @property

@@ -81,6 +81,13 @@ class TimmClassifier(BaseModel):
         else:
             self.loss = nn.CrossEntropyLoss()
 
+    def init_weights(self) -> None:
+        """Nothing: timm has initialised the backbone, or loaded pretrained weights, when it built it.
+
+        MMEngine's runner calls this before training and would have timm's own ``init_weights`` run again,
+        over pretrained weights and with its default arguments.
+        """
+
     def forward(
         self, inputs: Tensor, targets: Tensor | None = None, mode: Literal['loss', 'predict', 'tensor'] = 'tensor'
     ) -> Any:

@@ -17,7 +17,7 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook, ReportHook
 from motivation.registry import DATASETS, HOOKS
-from tests.conftest import DIGITS, ROOT, digits_config, train
+from tests.conftest import DIGITS, ROOT, digits_config, snapshot, train
 
 
 class RunInterruptedError(Exception):
@@ -211,6 +211,25 @@ def test_type_error_in_a_hook_keeps_its_own_traceback(tmp_path):
     with pytest.raises(TypeError, match=r'^unsupported operand') as caught:
         runner.train()
     assert caught.traceback[-1].name == 'before_train' and caught.traceback[-1].path.name == 'test_runner.py'
+
+
+@pytest.mark.parametrize('extension', ['default', 'zero'])
+def test_training_begins_with_the_weights_that_were_built(tmp_path, extension):
+    """MMEngine initialises models before training; pretrained weights and a zero extension must outlive that."""
+    config = digits_config(tmp_path / 'run', epochs=1, **{'model.extension': extension})
+    config.model.base.zero_init_last = config.model.motivated.zero_init_last = False
+    runner = DualModelRunner.from_cfg(config)
+    built, begun = snapshot(runner.model), {}
+
+    class Look(Hook):
+        def before_train(self, runner):
+            begun.update(snapshot(runner.model))
+
+    runner.register_hook(Look())
+    runner.train()
+    assert built.keys() == begun.keys() and all(torch.equal(tensor, begun[name]) for name, tensor in built.items())
+    added = begun['motivated.backbone.layer1.2.bn2.weight']
+    assert added.any() == (extension == 'default')
 
 
 def test_moving_averages_are_of_the_shared_weights_and_leave_training_alone(tmp_path):
