@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapperDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from motivation.errors import ConfigError
 from motivation.models.distillation import Distillation
@@ -41,9 +41,9 @@ class DualModel(BaseModel):
             and export, for which alone they hold; 0 for none.
         optimizer_state: Momentum and moments of mapped parameters: ``'separate'`` in each optimizer,
             or ``'transfer'`` through the map at each switch.
-        extension: How it begins: ``'default'`` (the network's own initialisation), or ``'zero'``, so
-            that the motivated model begins as the base model's function; until it is first woken, the
-            base's statistics are then its own too.
+        extension: How it begins: ``'zero'``, so that the motivated model begins as the base model's
+            function (until it is first woken, the base's statistics are then its own too), or
+            ``'default'``, the network's own initialisation.
         distillation: ``dict(weight=0.5, temperature=1.0)``: after each motivated step the base model
             takes one of its own on the same batch, on ``(1 - weight)`` of its loss and ``weight`` of
             the KL divergence to the motivated model's outputs at that temperature, times its square
@@ -62,13 +62,13 @@ class DualModel(BaseModel):
         statistics: Literal['private', 'shared'] = 'private',
         recalibrate: int = 0,
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
-        extension: Literal['default', 'zero'] = 'default',
+        extension: Literal['zero', 'default'] = 'zero',
         distillation: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         _check_choice('statistics', statistics, 'private', 'shared')
         _check_choice('optimizer_state', optimizer_state, 'separate', 'transfer')
-        _check_choice('extension', extension, 'default', 'zero')
+        _check_choice('extension', extension, 'zero', 'default')
         if not isinstance(recalibrate, int) or isinstance(recalibrate, bool) or recalibrate < 0:
             raise ConfigError(f'model.recalibrate is {recalibrate!r}; it must be a number of images, or 0')
         self.base: BaseModel = MODELS.build(base)
@@ -93,13 +93,19 @@ class DualModel(BaseModel):
 
     def init_weights(self) -> None:
         """Initialise both models as MMEngine does, by their ``init_cfg``, and begin the extension anew."""
+        before = _checksum(self)
         super().init_weights()
-        self._begin_extension()
+        if _checksum(self) != before:
+            self._begin_extension()
 
     def _begin_extension(self) -> None:
         if self.extension == 'zero':
-            size = find_input_size(self.base, self._input_size)
-            self.extension_caveats = zero_extension(self.weight_map, size)
+            try:
+                size = find_input_size(self.base, self._input_size)
+            except ConfigError as error:
+                self.extension_caveats = [str(error)]
+            else:
+                self.extension_caveats = zero_extension(self.weight_map, size)
 
     @property
     def active(self) -> ModelName:
@@ -193,3 +199,7 @@ class DualModel(BaseModel):
 def _check_choice(field: str, value: str, *choices: str) -> None:
     if value not in choices:
         raise ConfigError(f'model.{field} is {value!r}; it must be {" or ".join(map(repr, choices))}')
+
+
+def _checksum(model: nn.Module) -> float:
+    return sum(float(parameter.detach().double().sum()) for parameter in model.parameters())

@@ -100,8 +100,14 @@ def test_private_statistics_stay_with_their_model():
         model.train_step(small_batch(step), wrappers)
     model.activate()
     model.train_step(small_batch(3), wrappers)
-    assert model.base.state_dict()['backbone.bn1.num_batches_tracked'] == 3
-    assert model.motivated.state_dict()['backbone.bn1.num_batches_tracked'] == 1
+    model.deactivate()
+    model.train_step(small_batch(4), wrappers)
+    assert model.base.state_dict()['backbone.bn1.num_batches_tracked'] == 3 + 1
+    # Woken for the first time it has the base's, as it has the base's function; then each keeps its own.
+    assert model.motivated.state_dict()['backbone.bn1.num_batches_tracked'] == 3 + 1
+    model.activate()
+    model.train_step(small_batch(5), wrappers)
+    assert model.motivated.state_dict()['backbone.bn1.num_batches_tracked'] == 3 + 2
 
 
 def test_shared_statistics_travel_with_the_weights():
@@ -257,7 +263,7 @@ def test_map_is_found_where_none_is_given():
 @pytest.mark.parametrize(
     ('field', 'value', 'message'),
     [
-        ('extension', 'one', r"model\.extension is 'one'; it must be 'default' or 'zero'"),
+        ('extension', 'one', r"model\.extension is 'one'; it must be 'zero' or 'default'"),
         ('optimizer_state', 'shared', r"model\.optimizer_state is 'shared'; it must be 'separate' or 'transfer'"),
         ('recalibrate', -1, r'model\.recalibrate is -1; it must be a number of images, or 0'),
         ('distillation', 0.5, r'model\.distillation is 0\.5; write dict\(weight=0\.5, temperature=1\.0\), or None'),
