@@ -4,7 +4,9 @@ For each pair both directions of a transfer are timed in turn with the copy of o
 as many bytes as all mapped tensors, so that both see the same machine. The step is one of the base
 model, which is the shorter one. Prints medians.
 
-RESULTS
+Measured on two cores of an AMD EPYC machine, torch 2.14.1: 1.25 x a plain copy for resnet18 in 34, 2.3 and
+2.5 x for the width of efficientnet_b0 in b2 and vit_tiny in small, 7 x for a random choice of channels; below
+0.05 % of the time between two switches throughout (docs/weight_maps.md).
 """
 
 import argparse

@@ -55,8 +55,8 @@ def test_misspelt_argument_of_a_component_comes_with_its_near_match():
     )
     refused(r'model\.statistic is not an argument of DualModel', **{'model.statistic': 'shared'})
     refused(
-        r"model\.weight_map\.placment is not an argument of AutoMap; did you mean 'placement'",
-        **{'model.weight_map': dict(_delete_=True, placment='spread')},
+        r"model\.weight_map\.plcement is not an argument of AutoMap; did you mean 'placement'",
+        **{'model.weight_map': dict(_delete_=True, plcement='spread')},
     )
 
 

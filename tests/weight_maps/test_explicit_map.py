@@ -32,7 +32,7 @@ def test_takes_the_entries_it_is_told():
         (dict(pairs=[dict(PAIRS[0], index=['2:4', '0:2']), PAIRS[1]]), r"takes the entries 2:4 of 'weight', of which there are 3"),
         (dict(pairs=[dict(PAIRS[0], index=['1:2,1:2', '0:2']), PAIRS[1]]), r'each must exist and be taken once'),
         (dict(pairs=[]), r"gives 'bias' of the base model no image \(2 of 2"),
-        (dict(pairs=[dict(PAIRS[0], indx=[])]), r'has the entry .*indx'),
+        (dict(pairs=[dict(PAIRS[0], indices=[])]), r'has the entry .*indices'),
         (dict(file='list.json'), r"weight_map\.file 'list\.json' is not a weight map \(TypeError: \"pairs\" is 5"),
         (dict(pairs=PAIRS[:1]), r"gives 'bias' of the base model no image"),
     ],
