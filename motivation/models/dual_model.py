@@ -43,7 +43,7 @@ class DualModel(BaseModel):
             or ``'transfer'`` through the map at each switch.
         extension: How it begins: ``'zero'``, so that the motivated model begins as the base model's
             function (until it is first woken, the base's statistics are then its own too), or
-            ``'default'``, the network's own initialisation.
+            ``'default'``, the network's own initialisation, or the pretrained weights it came with.
         distillation: ``dict(weight=0.5, temperature=1.0)``: after each motivated step the base model
             takes one of its own on the same batch, on ``(1 - weight)`` of its loss and ``weight`` of
             the KL divergence to the motivated model's outputs at that temperature, times its square
@@ -102,10 +102,9 @@ class DualModel(BaseModel):
         if self.extension == 'zero':
             try:
                 size = find_input_size(self.base, self._input_size)
-            except ConfigError as error:
-                self.extension_caveats = [str(error)]
-            else:
                 self.extension_caveats = zero_extension(self.weight_map, size)
+            except ConfigError as error:  # a model of the user's own, which trains all the same
+                self.extension_caveats = [str(error)]
 
     @property
     def active(self) -> ModelName:

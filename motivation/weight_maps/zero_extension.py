@@ -35,8 +35,9 @@ def zero_extension(weight_map: WeightMap, input_size: Sequence[int]) -> list[str
         Why the motivated model still computes something else, a sentence each; empty if it computes
         the same.
     """
+    run = trace(weight_map.model('motivated'), input_size)
     _stop_reading(weight_map)
-    reasons = _silence_blocks(weight_map, trace(weight_map.model('motivated'), input_size))
+    reasons = _silence_blocks(weight_map, run)
     weight_map.transfer('base', statistics=True)
     grown = getattr(weight_map, 'grown_statistics', [])
     if grown:

@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.errors import ConfigError
 from motivation.models import DualModel
+from motivation.registry import MODELS
 from tests.conftest import classifier, small_batch, small_dual_model, snapshot
 
 
@@ -234,6 +236,24 @@ def test_zero_extension_says_where_it_cannot_be_exact():
     (caveat,) = model.extension_caveats
     assert caveat == "3 norms take their statistics over more channels ('backbone.blocks.0.norm1' first)"
     assert DualModel(base=vit(16, 1), motivated=vit(16, 2), extension='zero').extension_caveats == []
+
+
+def test_model_whose_images_are_not_known_says_so_and_keeps_its_extension():
+    @MODELS.register_module(force=True)
+    class Layers(BaseModel):
+        def __init__(self, count):
+            super().__init__()
+            self.layers = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(count)))
+
+        def forward(self, inputs, mode='tensor'):
+            return self.layers(inputs)
+
+    model = DualModel(
+        base=dict(type='Layers', count=1), motivated=dict(type='Layers', count=2), weight_map=dict(type='DepthMap')
+    )
+    (caveat,) = model.extension_caveats
+    assert caveat.startswith('the size of the images that Layers takes is not known')
+    assert model.motivated.layers[1].weight.any()
 
 
 @pytest.mark.parametrize('optimizer_state', ['separate', 'transfer'])

@@ -28,8 +28,7 @@ _SIZES = {
 # Operators that follow from how tensors lie in memory, or only give them another shape.
 _LAYOUT = {'view', '_unsafe_view', 'reshape', 'clone', 'contiguous', 'as_strided_', 'alias', 'detach', 't'}
 
-
-# Norms, and what added zeros do not change.
+# Operators that take statistics: norms, and those whose result added zeros do not change.
 _NORMS = {'native_layer_norm', 'native_group_norm'}
 _IGNORES_ZEROS = {'sum', 'linalg_vector_norm'}
 
