@@ -107,6 +107,20 @@ class DualModelRunner(Runner):
                 handler.setLevel(logging.WARNING)
         return logger
 
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """As MMEngine's, with a sentence where a schedule does not fit the run.
+
+        Raises:
+            ConfigError: A schedule begins after the run ends, or takes other values.
+        """
+        try:
+            return super().build_param_scheduler(scheduler)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f'param_scheduler does not fit train_cfg.max_epochs, which is {self.max_epochs}: {error}; '
+                'make them agree, or train without with param_scheduler=[]'
+            ) from error
+
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the training data against the models."""
         return self._check_classes('train', super().build_train_loop(loop))

@@ -279,6 +279,15 @@ def test_resuming_under_another_config_says_what_differs(tmp_path, options, mess
         train(config)
 
 
+def test_schedule_that_begins_after_the_run_is_refused(tmp_path):
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.param_scheduler = [dict(type='CosineAnnealingLR', T_max=5, begin=5)]
+    with pytest.raises(
+        ConfigError, match=r'param_scheduler does not fit train_cfg\.max_epochs, which is 1: .*param_scheduler=\[\]'
+    ):
+        train(config)
+
+
 def test_data_with_another_number_of_classes_is_refused(tmp_path):
     options = {'model.base.num_classes': 7, 'model.motivated.num_classes': 7}
     config = digits_config(tmp_path / 'run', **options)
