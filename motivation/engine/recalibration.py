@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Subset
 
+from motivation.datasets import collate_images
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.random_state import preserved_random_state
 from motivation.registry import DATASETS
+from motivation.training_mode import evaluation_mode
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -57,29 +59,30 @@ def _clone(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _loader(runner: Runner, images: int) -> DataLoader:
-    built = runner.train_dataloader if not isinstance(runner._train_dataloader, dict) else None
-    dataset = built.dataset if built is not None else DATASETS.build(runner._train_dataloader['dataset'])
+    if isinstance(runner._train_loop, BaseLoop):
+        dataset, batch_size = runner.train_dataloader.dataset, runner.train_dataloader.batch_size
+    else:  # evaluation alone, which has built no training data
+        dataset, batch_size = (
+            DATASETS.build(runner._train_dataloader['dataset']),
+            runner._train_dataloader['batch_size'],
+        )
     if images > len(dataset):
         raise ConfigError(f'model.recalibrate is {images}, but there are only {len(dataset):,} training images')
     chosen = torch.randperm(len(dataset))[:images].tolist()
-    batch_size = built.batch_size if built is not None else runner._train_dataloader['batch_size']
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
         chosen.pop()  # a batch of one image has no statistics where a norm sees no positions
-    return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=default_collate)
+    return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_images)
 
 
 @torch.no_grad()
 def _estimate(model: BaseModel, loader: DataLoader) -> None:
     """Re-estimate the statistics of one model, in place."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.train()
-    if any(module.training for module in model.modules()):
-        update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
-    for module, mode in training.items():
-        module.training = mode
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    with evaluation_mode(model):
+        for norm in norms:
+            norm.train()
+        if norms:
+            update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
 
 
 class _FromBatch(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from motivation.random_state import preserved_random_state
+from motivation.training_mode import evaluation_mode
 from motivation.weight_maps.index import mesh
 from motivation.weight_maps.residual import added_blocks, residual_ends
 from motivation.weight_maps.tracing import Trace, trace
@@ -79,13 +80,9 @@ def _silence_blocks(weight_map: WeightMap, run: Trace) -> list[str]:
 
 def _compare(weight_map: WeightMap, input_size: Sequence[int]) -> tuple[float, float]:
     """Largest difference of the two models' outputs in evaluation, and the base's largest output."""
-    models: list[nn.Module] = [weight_map.model('base'), weight_map.model('motivated')]
-    modes = [{module: module.training for module in model.modules()} for model in models]
+    models = weight_map.model('base'), weight_map.model('motivated')
     parameter = next(models[0].parameters())
-    with preserved_random_state():
+    with preserved_random_state(), evaluation_mode(*models):
         images = torch.randn(2, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
-        base, motivated = (model.eval()(images) for model in models)
-    for training in modes:
-        for module, mode in training.items():
-            module.training = mode
+        base, motivated = (model(images) for model in models)
     return float((base - motivated).abs().max()), float(base.abs().max())

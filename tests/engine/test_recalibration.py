@@ -1,6 +1,7 @@
 import torch
 from torch.utils.data import default_collate
 
+from motivation.datasets import DigitsDataset
 from motivation.engine.export import load_exported
 from motivation.engine.recalibration import recalibrated
 from motivation.engine.runner import DualModelRunner
@@ -20,6 +21,16 @@ def test_statistics_are_those_of_the_training_images_under_the_weights_of_now(tm
         torch.testing.assert_close(norm.running_var, seen[0].var(dim=(0, 2, 3)), rtol=1e-3, atol=1e-4)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in snapshot(runner.model).items())
+
+
+def test_training_data_are_not_read_again(tmp_path, monkeypatch):
+    built = []
+    build = DigitsDataset.__init__
+    monkeypatch.setattr(
+        DigitsDataset, '__init__', lambda self, **kwargs: built.append(kwargs['split']) or build(self, **kwargs)
+    )
+    train(digits_config(tmp_path, epochs=2, **{'model.recalibrate': 64}))
+    assert sorted(built) == ['test', 'train']
 
 
 def test_images_are_the_same_every_time(tmp_path):

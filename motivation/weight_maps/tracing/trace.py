@@ -13,6 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from motivation.errors import ConfigError
+from motivation.training_mode import evaluation_mode
 from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
 from motivation.weight_maps.tracing.spaces import Space
 
@@ -91,10 +92,13 @@ def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
         ConfigError: The model does not take such images.
     """
     result = Trace()
-    training = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad(), slow_attention(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        with (
+            torch.no_grad(),
+            evaluation_mode(model),
+            slow_attention(),
+            FakeTensorMode(allow_non_fake_inputs=True) as fake,
+        ):
             state = _state(model)
             made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
             fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
@@ -112,9 +116,6 @@ def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
             f'{type(model).__name__} does not run on images of {tuple(input_size)}: {reason}; '
             'give weight_map.input_size, (channels, height, width), as the network needs it'
         ) from error
-    finally:
-        for module, mode in training.items():
-            module.training = mode
     return result
 
 
