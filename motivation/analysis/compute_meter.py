@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from motivation.analysis.macs import TrainStepMacs
+from motivation.policies.compute import Compute
 from motivation.weight_maps import ModelName
 
 
@@ -53,6 +54,27 @@ class ComputeMeter:
     def motivated_alone_train_flops(self) -> int:
         """FLOPs that training the motivated model alone would have spent on the same batches."""
         return self.macs['motivated'].train_flops(sum(self.iters.values()), sum(self.images.values()))
+
+    def forecast(self, iters: int, images: int, batch_size: int, distillation: bool) -> Compute:
+        """What training has cost and can still cost.
+
+        Args:
+            iters: Batches of the whole run.
+            images: Images of the whole run.
+            batch_size: Images of a full batch.
+            distillation: Whether the base model takes a further step on every motivated batch.
+        """
+
+        def flops(iters: int, images: int) -> dict[str, int]:
+            base, motivated = (self.macs[name].train_flops(iters, images) for name in ('base', 'motivated'))
+            return {'base': base, 'motivated': motivated + base * distillation}
+
+        return Compute(
+            spent=self.total_train_flops,
+            left=flops(iters - sum(self.iters.values()), images - sum(self.images.values())),
+            batch=flops(1, batch_size),
+            motivated_alone=self.macs['motivated'].train_flops(iters, images),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -176,18 +176,22 @@ class TrainStepMacs(NamedTuple):
     """MACs of a training step of one model, affine in the batch size.
 
     Attributes:
-        forward_macs_per_image: Forward MACs that each further image costs.
+        forward_macs_per_image: Forward MACs of the network that each further image costs.
         backward_macs_per_image: Backward MACs that each further image costs.
         fixed_macs: MACs of a step whatever its batch size; 0 for most networks.
+        further_macs_per_image: What a training step computes for each further image beside the
+            network's own two passes, such as a teacher's forward pass; 0 for most.
     """
 
     forward_macs_per_image: int
     backward_macs_per_image: int
     fixed_macs: int
+    further_macs_per_image: int = 0
 
     def train_flops(self, iters: int, images: int) -> int:
         """FLOPs of ``iters`` training steps on ``images`` images altogether: 2 x MACs."""
-        return 2 * (iters * self.fixed_macs + images * (self.forward_macs_per_image + self.backward_macs_per_image))
+        per_image = self.forward_macs_per_image + self.backward_macs_per_image + self.further_macs_per_image
+        return 2 * (iters * self.fixed_macs + images * per_image)
 
 
 def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStepMacs:
@@ -204,8 +208,12 @@ def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStep
         for images in (2, 4):
             batch = {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}
             data = model.data_preprocessor(batch, True)
-            counts.append((count_forward(model, data['inputs']), count_train_step(model, data)[1]))
+            counts.append((count_forward(model, data['inputs']), *count_train_step(model, data)))
     model.train(was_training)
-    (forward_2, backward_2), (forward_4, backward_4) = counts
-    forward, backward = (forward_4 - forward_2) // 2, (backward_4 - backward_2) // 2
-    return TrainStepMacs(forward, backward, forward_2 + backward_2 - 2 * (forward + backward))
+    (network_2, forward_2, backward_2), (network_4, forward_4, backward_4) = counts
+    network, forward, backward = (
+        (network_4 - network_2) // 2,
+        (forward_4 - forward_2) // 2,
+        (backward_4 - backward_2) // 2,
+    )
+    return TrainStepMacs(network, backward, forward_2 + backward_2 - 2 * (forward + backward), forward - network)

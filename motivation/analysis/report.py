@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from torch import nn
 
+from motivation.analysis.switch_plot import draw_loss
 from motivation.analysis.switch_trace import SwitchTrace
 
 DEFINITION = (
@@ -36,17 +37,21 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         base, motivated = values
         return label, base, motivated
 
-    metrics = [name for name in both[0]['metrics'] if name in both[1]['metrics']]
+    metrics = list(dict.fromkeys(name for one in both for name in one['metrics']))
     return [
         row('model', *(one['model'] for one in both)),
         row('parameters', *(f'{one["params"]:,}' for one in both)),
-        *(row(name, *(f'{one["metrics"][name]:.2f}' for one in both)) for name in metrics),
+        *(row(name, *(_metric(one, name) for one in both)) for name in metrics),
         row('forward MMACs an image', *(f'{one["forward_macs_per_image"] / 1e6:,.3f}' for one in both)),
         row('backward MMACs an image', *(f'{one["backward_macs_per_image"] / 1e6:,.3f}' for one in both)),
         row('batches trained on', *(f'{one["iters"]:,}' for one in both)),
         row('images trained on', *(f'{one["images"]:,}' for one in both)),
         row('training FLOPs', *(f'{one["train_flops"]:.4g}' for one in both)),
     ]
+
+
+def _metric(one: dict[str, Any], name: str) -> str:
+    return f'{one["metrics"][name]:.2f}' if name in one['metrics'] else 'not evaluated'
 
 
 def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -108,17 +113,18 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
         spells, (0, 1), transform=axes.get_xaxis_transform(),
         color=_COLOURS['motivated'], alpha=0.6, linewidth=0, snap=False, label='motivated spell',
     )  # fmt: skip
-    axes.plot(trace.losses, color='0.3', linewidth=0.7, label='loss of each batch')
-    axes.set(xlabel='batch', ylabel='training loss', xlim=(0, max(len(trace) - 1, 1)))
+    draw_loss(axes, trace)
+    axes.set(xlabel='batch')
     axes.legend(loc='upper right')
 
 
 def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
-    metric = next(iter(history[-1]['base']['metrics']), None) if history else None
-    if metric is not None:
-        for name, colour in _COLOURS.items():
-            values = [row[name]['metrics'][metric] for row in history]
-            axes.plot([row['epoch'] for row in history], values, marker='.', color=colour, label=name)
+    evaluated = [name for name in _COLOURS if history and history[-1][name]['metrics']]
+    metric = next(iter(history[-1][evaluated[0]]['metrics'])) if evaluated else None
+    for name in evaluated:
+        values = [row[name]['metrics'][metric] for row in history]
+        axes.plot([row['epoch'] for row in history], values, marker='.', color=_COLOURS[name], label=name)
+    if evaluated:
         axes.legend(loc='lower right')
     axes.locator_params(axis='x', integer=True)
     axes.set(xlabel='epoch', ylabel=f'validation {metric} (%)')

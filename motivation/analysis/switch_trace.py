@@ -1,22 +1,38 @@
-"""Which model made every step, and at what loss."""
+"""Which model made every step, at what loss, and what the policy then decided."""
 
 from array import array
+from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+
+from motivation.errors import ConfigError
+
+TRACE_NAME = 'switches.npz'
 
 
 class SwitchTrace:
-    """The training loss of every batch and whether the motivated model made the step."""
+    """The record of every training batch, in order.
+
+    Attributes:
+        epochs: Epoch of each batch, from 0.
+        losses: Training loss of each batch.
+        motivated: 1 where the motivated model made the step, 0 where the base model did.
+        decisions: 1 where the policy then decided that the motivated model makes the next step.
+    """
 
     def __init__(self) -> None:
+        self.epochs = array('q')
         self.losses = array('d')
         self.motivated = bytearray()
+        self.decisions = bytearray()
 
-    def append(self, loss: float, motivated: bool) -> None:
+    def append(self, epoch: int, loss: float, motivated: bool, decision: bool) -> None:
         """Record one batch."""
+        self.epochs.append(epoch)
         self.losses.append(loss)
         self.motivated.append(motivated)
+        self.decisions.append(decision)
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -24,22 +40,57 @@ class SwitchTrace:
     @property
     def motivated_fraction(self) -> float:
         """Share of the batches so far that were motivated; 0 before the first."""
-        return sum(self.motivated) / max(len(self), 1)
+        return self.motivated.count(1) / max(len(self), 1)
 
     def spells(self) -> list[tuple[int, int]]:
         """Motivated spells as (first batch, batch after the last), counted from 0."""
-        edges = [0, *self.motivated, 0]
-        starts = [i for i in range(len(self)) if edges[i] < edges[i + 1]]
-        ends = [i for i in range(1, len(self) + 1) if edges[i] > edges[i + 1]]
-        return list(zip(starts, ends, strict=True))
+        edges = np.diff(np.frombuffer(b'\0' + self.motivated + b'\0', np.int8))
+        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """As tensors, which a checkpoint holds as plain data."""
+        """As arrays, a row a batch."""
         return {
-            'losses': torch.tensor(self.losses, dtype=torch.float64),
-            'motivated': torch.tensor(list(self.motivated), dtype=torch.uint8),
+            'epochs': np.array(self.epochs),
+            'losses': np.array(self.losses),
+            'motivated': np.frombuffer(bytes(self.motivated), np.uint8),
+            'decisions': np.frombuffer(bytes(self.decisions), np.uint8),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned, or the same as tensors."""
+        self.epochs = array('q', state_dict['epochs'].tolist())
         self.losses = array('d', state_dict['losses'].tolist())
         self.motivated = bytearray(state_dict['motivated'].tolist())
+        self.decisions = bytearray(state_dict['decisions'].tolist())
+
+    def save(self, folder: Path) -> None:
+        """Write ``switches.npz`` into a folder, whole or not at all.
+
+        It is a compressed numpy archive of the arrays of :meth:`state_dict`; row i is batch i.
+        """
+        temporary = folder / f'.{TRACE_NAME}.part'
+        with temporary.open('wb') as file:
+            np.savez_compressed(file, **self.state_dict())
+        temporary.replace(folder / TRACE_NAME)
+
+    @classmethod
+    def load(cls, path: Path) -> 'SwitchTrace':
+        """Read a trace.
+
+        Args:
+            path: A ``switches.npz``, or the work_dir it lies in.
+
+        Raises:
+            ConfigError: There is none, or it is damaged.
+        """
+        file = path / TRACE_NAME if path.is_dir() else path
+        if not file.is_file():
+            raise ConfigError(f"'{path}' has no {TRACE_NAME}; give the work_dir of a run that has trained")
+        trace = cls()
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                trace.load_state_dict(dict(arrays))
+        except Exception as error:  # zip, zlib and numpy each raise their own
+            raise ConfigError(f"'{file}' is damaged or no switch trace; give the work_dir of another run") from error
+        return trace

@@ -21,7 +21,7 @@ from motivation.errors import ConfigError, near_matches
 _REGISTRY_OF = [
     (r'(model|model\.base|model\.motivated)', registries.MODELS),
     (r'model\.weight_map', registries.WEIGHT_MAPS),
-    (r'motivation\.policy', registries.POLICIES),
+    (r'motivation\.policy(\.policy|\.policies\.\d+)*', registries.POLICIES),
     (r'(train|val|test)_cfg', registries.LOOPS),
     (r'(train|val|test)_dataloader\.dataset', registries.DATASETS),
     (r'(train|val|test)_dataloader\.dataset\.transforms\.\d+', registries.TRANSFORMS),

@@ -22,6 +22,20 @@ def describe_run_config(config: Config) -> str:
     return json.dumps({part: plain.get(part) for part in _PARTS}, default=repr)
 
 
+def first_difference(before: str, now: str) -> tuple[str, Any, Any] | None:
+    """Where two runs part: the first field that matters, its value before and its value now.
+
+    Args:
+        before: What :func:`describe_run_config` said of one run.
+        now: The same of the other.
+    """
+    then, later = (dict(_fields(json.loads(text))) for text in (before, now))
+    for field in [*then, *later]:
+        if then.get(field) != later.get(field) and field.rpartition('.')[2] not in _FREE:
+            return field, then.get(field, 'absent'), later.get(field, 'absent')
+    return None
+
+
 def check_same_run(config: Config, before: str, checkpoint: Path) -> None:
     """Refuse to resume a run under another config.
 
@@ -33,13 +47,13 @@ def check_same_run(config: Config, before: str, checkpoint: Path) -> None:
     Raises:
         ConfigError: A field differs; the first is named.
     """
-    then, now = (dict(_fields(json.loads(text))) for text in (before, describe_run_config(config)))
-    for field in [*then, *now]:
-        if then.get(field) != now.get(field) and field.rpartition('.')[2] not in _FREE:
-            raise ConfigError(
-                f"{field} is {now.get(field, 'absent')!r}, and was {then.get(field, 'absent')!r} in '{checkpoint}'; a "
-                'resumed run goes on as it began: give the same config, or begin a new run with load_from'
-            )
+    difference = first_difference(before, describe_run_config(config))
+    if difference is not None:
+        field, then, now = difference
+        raise ConfigError(
+            f"{field} is {now!r}, and was {then!r} in '{checkpoint}'; a resumed run goes on as it began: give the same "
+            'config, or begin a new run with load_from'
+        )
 
 
 def _fields(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:

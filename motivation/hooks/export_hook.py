@@ -27,5 +27,7 @@ class ExportHook(Hook):
         runner.model.transfer()
         with recalibrated(runner):
             for name in MODEL_NAMES:
-                config = runner.cfg.model[name].to_dict()
-                export_model(getattr(runner.model, name), config, Path(runner.work_dir) / f'{name}.pth')
+                model, config = getattr(runner.model, name), runner.cfg.model[name].to_dict()
+                if hasattr(model, 'deployed_config'):  # what trains is not always what is deployed
+                    config = model.deployed_config(config)
+                export_model(model, config, Path(runner.work_dir) / f'{name}.pth')

@@ -1,13 +1,13 @@
 """Feeds the switch policy and wakes or puts to rest the motivated model."""
 
+from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.analysis.switch_trace import SwitchTrace
+from motivation.hooks.signals import Signals, mean_over_processes
 from motivation.policies import SwitchPolicy
 from motivation.registry import HOOKS, POLICIES
 
@@ -17,7 +17,8 @@ class MotivationHook(Hook):
     """After every training batch asks the policy which model trains on the next one.
 
     The runner builds it from the config's ``motivation`` field. Under several processes the policy
-    is told the loss averaged over all of them, so that every process decides alike.
+    is told the loss averaged over all of them, so that every process decides alike. After each epoch
+    it writes the switch trace to ``switches.npz`` in the work_dir.
 
     Source: "Motivation is Something You Need", arXiv 2602.21064.
 
@@ -26,7 +27,7 @@ class MotivationHook(Hook):
 
     Attributes:
         policy: The switch policy.
-        trace: Loss and active model of every batch so far.
+        trace: Loss, active model and decision of every batch so far.
 
     Example:
         >>> motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))
@@ -35,6 +36,8 @@ class MotivationHook(Hook):
     def __init__(self, policy: dict[str, Any]) -> None:
         self.policy: SwitchPolicy = POLICIES.build(policy)
         self.trace = SwitchTrace()
+        self._signals: Signals | None = None
+        self._resumed_metrics: dict[str, float] | None = None
 
     def before_run(self, runner: Runner) -> None:
         self.policy.set_seed(runner.seed)
@@ -42,26 +45,41 @@ class MotivationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.iter == 0:
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
+        self._signals = Signals(runner, self.policy.signals)
+        self._signals.metrics = self._resumed_metrics
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        assert outputs is not None
-        loss = torch.as_tensor(outputs['loss']).item()
-        if get_world_size() > 1:
-            mean = torch.tensor(loss, dtype=torch.float64)
-            all_reduce(mean, 'mean')
-            loss = mean.item()
-        self.trace.append(loss, bool(outputs['motivated']))
-        if self.policy.update(loss):
+        assert outputs is not None and self._signals is not None
+        motivated = bool(outputs['motivated'])
+        loss = mean_over_processes(outputs['loss'])
+        signals = self._signals.read('motivated' if motivated else 'base')
+        decision = self.policy.update(loss, **signals)
+        self.trace.append(runner.epoch, loss, motivated, decision)
+        if decision:
             runner.model.activate(runner.optim_wrapper)
         else:
             runner.model.deactivate(runner.optim_wrapper)
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        if runner.rank == 0:
+            self.trace.save(Path(runner.work_dir))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self._signals is not None:
+            self._signals.metrics = metrics
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        checkpoint['motivation'] = {'policy': self.policy.state_dict(), 'trace': self.trace.state_dict()}
+        assert self._signals is not None
+        checkpoint['motivation'] = {
+            'policy': self.policy.state_dict(),
+            'trace': self.trace.state_dict(),
+            'metrics': self._signals.metrics,
+        }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
             self.policy.load_state_dict(checkpoint['motivation']['policy'])
             self.trace.load_state_dict(checkpoint['motivation']['trace'])
+            self._resumed_metrics = checkpoint['motivation']['metrics']

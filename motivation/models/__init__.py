@@ -1,8 +1,9 @@
 """The two models and what holds them together; importing this registers cifar_resnet* with timm."""
 
 from motivation.models import cifar_resnet
+from motivation.models.distilled_classifier import DistilledClassifier
 from motivation.models.dual_model import MODEL_NAMES, DualModel
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.timm_classifier import TimmClassifier
 
-__all__ = ['MODEL_NAMES', 'DualModel', 'ImagePreprocessor', 'TimmClassifier', 'cifar_resnet']
+__all__ = ['MODEL_NAMES', 'DistilledClassifier', 'DualModel', 'ImagePreprocessor', 'TimmClassifier', 'cifar_resnet']

@@ -31,10 +31,7 @@ class Distillation:
     """
 
     def __init__(self, base: BaseModel, motivated: BaseModel, weight: float = 0.5, temperature: float = 1.0) -> None:
-        if not _is_number(weight) or not 0 < weight <= 1:
-            raise ConfigError(f'model.distillation.weight is {weight!r}; it must be above 0 and at most 1')
-        if not _is_number(temperature) or not temperature > 0:
-            raise ConfigError(f'model.distillation.temperature is {temperature!r}; it must be above 0')
+        check_soft_targets('model.distillation', weight, temperature)
         for name, model in (('base', base), ('motivated', motivated)):
             if not callable(getattr(model, 'loss', None)):
                 raise ConfigError(
@@ -99,6 +96,23 @@ def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: f
     """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over images; logits (N, K)."""
     log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
     return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)
+
+
+def check_soft_targets(field: str, weight: Any, temperature: Any) -> None:
+    """Refuse a weight or temperature of soft targets that is out of range.
+
+    Args:
+        field: The config field that holds both.
+        weight: Weight of the KL divergence, above 0 and at most 1.
+        temperature: Above 0.
+
+    Raises:
+        ConfigError: Names the field and the value.
+    """
+    if not _is_number(weight) or not 0 < weight <= 1:
+        raise ConfigError(f'{field}.weight is {weight!r}; it must be above 0 and at most 1')
+    if not _is_number(temperature) or not temperature > 0:
+        raise ConfigError(f'{field}.temperature is {temperature!r}; it must be above 0')
 
 
 def _is_number(value: Any) -> bool:

@@ -1,8 +1,10 @@
 """The paper's motivation condition."""
 
-from typing import Any
+from typing import Any, Literal
 
-from motivation.errors import ConfigError
+from motivation.policies.arguments import check_choice, check_number, check_whole
+from motivation.policies.smoothing import Smoothing
+from motivation.policies.spell_limits import SpellLimits
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
 
@@ -15,31 +17,91 @@ class ConsecutiveDrop(SwitchPolicy):
     model stays active while the loss goes on dropping; the first batch that does not drop ends the
     spell. An equal loss is not a drop, nor is one that is not a number.
 
-    Source: "Motivation is Something You Need", arXiv 2602.21064. Were the losses independent noise,
-    ``drops`` in a row would happen after 1 / (drops + 1)! of batches.
+    Source: "Motivation is Something You Need", arXiv 2602.21064; the options beyond ``drops`` are
+    not the paper's. Were the losses independent noise, ``drops`` in a row would happen after
+    1 / (drops + 1)! of batches.
 
     Args:
         drops: Consecutive drops required, at least 1.
+        smoothing: Compare exponential averages of the loss, with this weight of the past, 0 to 1.
+        window: Compare means of this many last losses instead; 1 for the losses themselves.
+        threshold: A drop must exceed this, at least 0.
+        threshold_mode: ``'abs'``, in units of the loss, or ``'rel'``, as a share of the loss before.
+        min_spell: Motivated batches of a spell at least, though the loss rises.
+        max_spell: Motivated batches of a spell at most; ``None`` for no limit.
+        cooldown: Base batches after a spell at least; drops are counted meanwhile.
+        across_epochs: Whether a streak goes on from one epoch to the next; if not, each epoch begins
+            with the base model and nothing to compare with.
 
     Raises:
-        ConfigError: ``drops`` is not a whole number of at least 1.
+        ConfigError: A value is out of range.
 
     Example:
         >>> motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))
+        >>> motivation = dict(policy=dict(
+        ...     type='ConsecutiveDrop', drops=2, smoothing=0.9, threshold=0.01, threshold_mode='rel', max_spell=20))
     """
 
-    def __init__(self, drops: int = 2) -> None:
-        if not isinstance(drops, int) or isinstance(drops, bool) or drops < 1:
-            raise ConfigError(f'motivation.policy.drops is {drops!r}; it must be a whole number of at least 1')
+    def __init__(
+        self,
+        drops: int = 2,
+        smoothing: float = 0.0,
+        window: int = 1,
+        threshold: float = 0.0,
+        threshold_mode: Literal['abs', 'rel'] = 'abs',
+        min_spell: int = 1,
+        max_spell: int | None = None,
+        cooldown: int = 0,
+        across_epochs: bool = True,
+    ) -> None:
+        check_whole('drops', drops, 1)
+        check_number('threshold', threshold, 0)
+        check_choice('threshold_mode', threshold_mode, 'abs', 'rel')
         self.drops = drops
+        self.smoothing = smoothing
+        self.window = window
+        self.threshold = threshold
+        self.threshold_mode = threshold_mode
+        self.min_spell = min_spell
+        self.max_spell = max_spell
+        self.cooldown = cooldown
+        self.across_epochs = across_epochs
         self.streak = 0
         self.previous: float | None = None
+        self._epoch = 0
+        self._smooth = Smoothing(smoothing, window)
+        self._limits = SpellLimits(min_spell, max_spell, cooldown)
 
-    def update(self, loss: float) -> bool:
-        dropped = self.previous is not None and loss < self.previous
-        self.streak = self.streak + 1 if dropped else 0
-        self.previous = loss
-        return self.streak >= self.drops
+    @property
+    def signals(self) -> frozenset[str]:
+        return frozenset() if self.across_epochs else frozenset({'epoch'})
+
+    def update(self, loss: float, epoch: int = 0) -> bool:
+        value = self._smooth(loss)
+        self.streak = self.streak + 1 if self._dropped(value) else 0
+        self.previous = value
+        if epoch != self._epoch:
+            self.streak, self.previous = 0, None
+        self._epoch = epoch
+        return self._limits.decide(self.streak >= self.drops)
+
+    def _dropped(self, value: float) -> bool:
+        if self.previous is None:
+            return False
+        margin = self.threshold * (abs(self.previous) if self.threshold_mode == 'rel' else 1)
+        return value < self.previous - margin
 
     def state_dict(self) -> dict[str, Any]:
-        return {'streak': self.streak, 'previous': self.previous}
+        return {
+            'streak': self.streak,
+            'previous': self.previous,
+            'epoch': self._epoch,
+            'smoothing': self._smooth.state_dict(),
+            'limits': self._limits.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.streak, self.previous = state_dict['streak'], state_dict['previous']
+        self._epoch = state_dict['epoch']
+        self._smooth.load_state_dict(state_dict['smoothing'])
+        self._limits.load_state_dict(state_dict['limits'])

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from motivation.errors import ConfigError
+from motivation.policies.arguments import check_number
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
 
@@ -26,8 +26,7 @@ class RandomGate(SwitchPolicy):
     """
 
     def __init__(self, rate: float, seed: int | None = None) -> None:
-        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise ConfigError(f'motivation.policy.rate is {rate!r}; it must be a number between 0 and 1')
+        check_number('rate', rate, 0, 1)
         self.rate = rate
         self.seed = seed
         self._generator = random.Random(seed)

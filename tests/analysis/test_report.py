@@ -50,7 +50,7 @@ def report(history=True):
 def trace_of(motivated):
     trace = SwitchTrace()
     for flag in motivated:
-        trace.append(1.0, flag)
+        trace.append(0, 1.0, flag, False)
     return trace
 
 

@@ -1,13 +1,22 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from motivation.analysis.switch_trace import SwitchTrace
+from motivation.errors import ConfigError
 
 
 def trace_of(motivated):
     trace = SwitchTrace()
     for index, flag in enumerate(motivated):
-        trace.append(1 / (index + 1), bool(flag))
+        decision = index + 1 < len(motivated) and bool(motivated[index + 1])
+        trace.append(index // 2, 1 / (index + 1), bool(flag), decision)
     return trace
+
+
+def columns(trace):
+    return list(trace.epochs), list(trace.losses), list(trace.motivated), list(trace.decisions)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +41,44 @@ def test_fraction_is_the_share_of_motivated_batches():
 def test_restored_trace_is_exact():
     trace, restored = trace_of([0, 1, 1]), SwitchTrace()
     restored.load_state_dict(trace.state_dict())
-    restored.append(0.1, False)
-    assert list(restored.losses) == [1.0, 1 / 2, 1 / 3, 0.1]
-    assert list(restored.motivated) == [0, 1, 1, 0]
+    restored.append(1, 0.1, False, True)
+    assert columns(restored) == ([0, 0, 1, 1], [1.0, 1 / 2, 1 / 3, 0.1], [0, 1, 1, 0], [1, 1, 0, 1])
+
+
+def test_file_reads_back_exactly_and_is_plain_numpy(tmp_path):
+    trace = trace_of([0, 1, 1, 0, 1])
+    trace.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['switches.npz']
+    for path in (tmp_path, tmp_path / 'switches.npz'):
+        assert columns(SwitchTrace.load(path)) == columns(trace)
+    with np.load(tmp_path / 'switches.npz', allow_pickle=False) as arrays:
+        assert arrays['losses'].tolist() == [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+        assert arrays['decisions'].tolist() == [1, 1, 0, 1, 0]
+        assert arrays['epochs'].tolist() == [0, 0, 1, 1, 2]
+
+
+def test_file_is_compact(tmp_path):
+    """Half a million batches of independent losses in little more than their 8 bytes each."""
+    generator = np.random.default_rng(0)
+    trace = SwitchTrace()
+    trace.load_state_dict(
+        {
+            'epochs': np.arange(500_000) // 5000,
+            'losses': generator.random(500_000),
+            'motivated': (generator.random(500_000) < 1 / 6).astype(np.uint8),
+            'decisions': np.zeros(500_000, np.uint8),
+        }
+    )
+    trace.save(tmp_path)
+    assert (tmp_path / 'switches.npz').stat().st_size < 4.5e6
+
+
+def test_missing_or_damaged_file_is_one_sentence():
+    with pytest.raises(ConfigError, match=r"'nowhere' has no switches\.npz; give the work_dir of a run"):
+        SwitchTrace.load(Path('nowhere'))
+    Path('switches.npz').write_bytes(b'PK\x03\x04 half a file')
+    with pytest.raises(ConfigError, match=r"'switches\.npz' is damaged or no switch trace"):
+        SwitchTrace.load(Path())
+    np.savez('other.npz', a=np.zeros(3))
+    with pytest.raises(ConfigError, match=r"'other\.npz' is damaged or no switch trace"):
+        SwitchTrace.load(Path('other.npz'))

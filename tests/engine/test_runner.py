@@ -47,8 +47,23 @@ def comparable(runner):
         {},
         {'motivation.policy': dict(_delete_=True, type='RandomGate', rate=0.4), 'train_dataloader.num_workers': 1},
         {'model.statistics': 'shared', 'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3)},
+        {
+            'motivation.policy': dict(
+                _delete_=True,
+                type='Budget',
+                max_fraction=0.5,
+                policy=dict(
+                    type='Any',
+                    # Decided by the validation of the first epoch, which comes before the checkpoint.
+                    policies=[
+                        dict(type='ValidationGain', min_gain=-100),
+                        dict(type='GradientNorm', above=1.2, relative=0.5),
+                    ],
+                ),
+            )
+        },
     ],
-    ids=['consecutive-sgd', 'random-gate-workers', 'shared-adamw'],
+    ids=['consecutive-sgd', 'random-gate-workers', 'shared-adamw', 'signals'],
 )
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
     whole = train(digits_config(tmp_path / 'whole', epochs=3, **options))

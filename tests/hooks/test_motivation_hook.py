@@ -3,14 +3,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from motivation.hooks import MotivationHook
-from tests.conftest import small_dual_model
+from motivation.analysis.switch_trace import SwitchTrace
+from motivation.hooks import ComputeMeterHook, MotivationHook
+from tests.conftest import digits_config, small_dual_model, train
 
 
 def run(losses, **policy):
     """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
     hook = MotivationHook(policy)
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, resuming=True, optim_wrapper=None)
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, resuming=True, optim_wrapper=None)
     hook.before_run(runner)
     hook.before_train(runner)
     active = []
@@ -45,15 +46,17 @@ def test_active_model_on_hand_made_losses(drops, losses, active):
     assert run([float(loss) for loss in losses], type='ConsecutiveDrop', drops=drops)[0] == active
 
 
-def test_trace_records_loss_and_model_of_each_batch():
+def test_trace_records_loss_model_and_decision_of_each_batch():
     _, hook, _ = run([5.0, 4.0, 3.0, 2.0], type='ConsecutiveDrop', drops=2)
     assert list(hook.trace.losses) == [5, 4, 3, 2]
     assert list(hook.trace.motivated) == [0, 0, 0, 1]
+    assert list(hook.trace.decisions) == [0, 0, 1, 1]
 
 
 def test_switch_transfers_the_weights():
     hook = MotivationHook(dict(type='Always'))
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, optim_wrapper=None)
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, optim_wrapper=None)
+    hook.before_train(runner)
     with torch.no_grad():
         runner.model.base.backbone.fc.bias.fill_(3)
     hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
@@ -66,6 +69,8 @@ def test_resumes_streak_and_trace():
     hook.before_save_checkpoint(runner, checkpoint)
     restored = MotivationHook(dict(type='ConsecutiveDrop', drops=2))
     restored.after_load_checkpoint(runner, checkpoint)
+    runner.iter = 2
+    restored.before_train(runner)
     restored.after_train_iter(runner, 0, outputs={'loss': torch.tensor(3.0), 'motivated': 0.0})
     assert runner.model.active == 'motivated'
     assert list(restored.trace.losses) == [5, 4, 3]
@@ -78,3 +83,50 @@ def test_random_policy_takes_the_seed_of_the_run():
         return [hook.policy.update(1.0) for _ in range(30)]
 
     assert draws(0) == draws(0) != draws(1)
+
+
+def run_digits(folder, policy, epochs=3, **options):
+    config = digits_config(folder, epochs=epochs, **options)
+    config.motivation = dict(policy=policy)
+    return train(config)
+
+
+def test_replay_of_a_recorded_run_is_that_run_bit_for_bit(tmp_path):
+    recorded = run_digits(tmp_path / 'recorded', dict(type='ConsecutiveDrop', drops=1))
+    replayed = run_digits(tmp_path / 'replayed', dict(type='Replay', run=str(tmp_path / 'recorded')))
+    traces = [SwitchTrace.load(tmp_path / name) for name in ('recorded', 'replayed')]
+    assert 0 < sum(traces[0].motivated) < 18
+    assert list(traces[0].motivated) == list(traces[1].motivated)
+    assert list(traces[0].losses) == list(traces[1].losses)
+    for name, tensor in recorded.model.state_dict().items():
+        assert torch.equal(tensor, replayed.model.state_dict()[name]), name
+
+
+def test_matched_random_run_has_exactly_the_recorded_number(tmp_path):
+    run_digits(tmp_path / 'recorded', dict(type='ConsecutiveDrop', drops=1))
+    run_digits(tmp_path / 'matched', dict(type='MatchedRandom', run=str(tmp_path / 'recorded')))
+    recorded, matched = (SwitchTrace.load(tmp_path / name).motivated for name in ('recorded', 'matched'))
+    assert sum(matched) == sum(recorded) and matched != recorded
+
+
+@pytest.mark.parametrize('options', [{}, {'model.distillation': dict(weight=0.5)}], ids=['plain', 'distillation'])
+@pytest.mark.parametrize('mode', ['stop', 'thin'])
+def test_budget_of_a_run_is_kept_by_the_compute_meter(tmp_path, options, mode):
+    """Small last batches too: 1,437 images in batches of 64."""
+    policy = dict(type='Budget', policy=dict(type='Always'), min_saving=1.6, mode=mode)
+    options = {'train_dataloader.num_batch_per_epoch': None, **options}
+    runner = run_digits(tmp_path / 'run', policy, epochs=1, **options)
+    meter = runner.find_hook(ComputeMeterHook).meter
+    assert sum(meter.images.values()) == 1437
+    least = meter.motivated_alone_train_flops / 1.6
+    further = meter.forecast(23, 1437, 64, bool(options.get('model.distillation'))).batch
+    assert least - 2 * (further['motivated'] - further['base']) < meter.total_train_flops <= least
+
+
+def test_trace_file_is_written_after_each_epoch_and_is_the_trace(tmp_path):
+    runner = run_digits(tmp_path / 'run', dict(type='ConsecutiveDrop', drops=1))
+    trace, read = runner.find_hook(MotivationHook).trace, SwitchTrace.load(tmp_path / 'run')
+    for name, column in trace.state_dict().items():
+        assert column.tolist() == read.state_dict()[name].tolist(), name
+    assert list(read.epochs) == [i // 6 for i in range(18)]
+    assert list(read.decisions[:-1]) == list(read.motivated[1:])  # each decision holds for the next batch

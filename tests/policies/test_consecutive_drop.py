@@ -1,9 +1,15 @@
+import math
 import random
 
 import pytest
 
 from motivation.errors import ConfigError
 from motivation.policies import ConsecutiveDrop
+from tests.policies.simulation import decide
+
+
+def flags(*values):
+    return [bool(value) for value in values]
 
 
 @pytest.mark.parametrize(
@@ -22,38 +28,80 @@ from motivation.policies import ConsecutiveDrop
     ],
 )
 def test_decides_by_drops_in_a_row(drops, losses, decisions):
-    policy = ConsecutiveDrop(drops)
-    assert [policy.update(loss) for loss in losses] == [bool(decision) for decision in decisions]
+    assert decide(ConsecutiveDrop(drops), losses) == flags(*decisions)
 
 
-@pytest.mark.parametrize(('drops', 'expected'), [(1, 1 / 2), (2, 1 / 6), (3, 1 / 24)])
-def test_on_independent_losses_wakes_with_probability_one_over_factorial(drops, expected):
+@pytest.mark.parametrize(
+    ('options', 'losses', 'decisions'),
+    [
+        # Averages of half past, half present: 8, 6, 7, 5.5; the rise from 4 to 8 is a rise of the average too.
+        (dict(drops=1, smoothing=0.5), [8, 4, 8, 4], [0, 1, 0, 1]),
+        # 8, 7, 6.5: a loss of 6 is a rise over none of the averages, and one of 5 is below 5.5.
+        (dict(drops=2, smoothing=0.5), [8, 6, 6, 6.4], [0, 0, 1, 1]),
+        # Means of the last two: 8, 6, 5, 7, 6.5.
+        (dict(drops=1, window=2), [8, 4, 6, 8, 5], [0, 1, 1, 0, 1]),
+        # A drop must exceed 1: from 5 to 4 does not, from 4 to 2.9 does.
+        (dict(drops=1, threshold=1.0), [5, 4, 2.9, 2], [0, 0, 1, 0]),
+        # A tenth of the loss before: 10 to 9 is not more than that, 9 to 8 is, 8 to 7.3 is not.
+        (dict(drops=1, threshold=0.1, threshold_mode='rel'), [10, 9, 8, 7.3], [0, 0, 1, 0]),
+        # A spell lasts three batches though the loss rises at once.
+        (dict(drops=1, min_spell=3), [5, 4, 6, 7, 8, 9], [0, 1, 1, 1, 0, 0]),
+        # And at most two though it goes on falling; one base batch, then it wakes again.
+        (dict(drops=1, max_spell=2), [9, 8, 7, 6, 5, 4, 3], [0, 1, 1, 0, 1, 1, 0]),
+        # Three batches of rest after a spell; the drops go on meanwhile.
+        (dict(drops=1, max_spell=1, cooldown=3), [9, 8, 7, 6, 5, 4, 3], [0, 1, 0, 0, 0, 1, 0]),
+    ],
+)
+def test_options_do_what_they_say(options, losses, decisions):
+    assert decide(ConsecutiveDrop(**options), losses) == flags(*decisions)
+
+
+@pytest.mark.parametrize(
+    ('across', 'decisions'),
+    [
+        (True, [0, 1, 1, 1, 1, 1]),
+        # The end of the first epoch, after the third batch, ends streak and spell; the fourth has none before it.
+        (False, [0, 1, 0, 0, 1, 0]),
+    ],
+)
+def test_streak_survives_the_end_of_an_epoch_unless_told_otherwise(across, decisions):
+    policy = ConsecutiveDrop(1, across_epochs=across)
+    assert policy.signals == (set() if across else {'epoch'})
+    assert decide(policy, [6, 5, 4, 3, 2, 1], batches_per_epoch=3) == flags(*decisions)
+
+
+@pytest.mark.parametrize('drops', [1, 2, 3, 4])
+def test_on_independent_losses_wakes_with_probability_one_over_factorial(drops):
     generator = random.Random(0)
-    policy = ConsecutiveDrop(drops)
-    batches = 60_000
+    policy, batches = ConsecutiveDrop(drops), 200_000
     rate = sum(policy.update(generator.random()) for _ in range(batches)) / batches
-    # Neighbouring decisions correlate, so allow five times the deviation of as many independent ones.
-    assert abs(rate - expected) < 5 * (expected * (1 - expected) / batches) ** 0.5
-
-
-def test_restored_policy_decides_as_the_original():
-    losses = [random.Random(1).random() for _ in range(40)]
-    original, restored = ConsecutiveDrop(2), ConsecutiveDrop(2)
-    for loss in losses[:20]:
-        original.update(loss)
-    restored.load_state_dict(original.state_dict())
-    assert [restored.update(loss) for loss in losses[20:]] == [original.update(loss) for loss in losses[20:]]
-
-
-def test_state_carries_a_streak_across_a_restart():
-    original, restored = ConsecutiveDrop(2), ConsecutiveDrop(2)
-    original.update(3)
-    original.update(2)
-    restored.load_state_dict(original.state_dict())
-    assert restored.update(1) is True
+    expected = 1 / math.factorial(drops + 1)
+    # Variance of the mean of a stationary sequence; decisions further than `drops` apart are independent, and k
+    # apart both are made with probability 1 / (drops + k + 1)!.
+    variance = expected * (1 - expected) + 2 * sum(
+        1 / math.factorial(drops + k + 1) - expected**2 for k in range(1, drops + 1)
+    )
+    assert abs(rate - expected) < 4 * (variance / batches) ** 0.5
 
 
 @pytest.mark.parametrize('drops', [0, -1, 1.5, '2', True, None])
 def test_refuses_impossible_drops(drops):
     with pytest.raises(ConfigError, match=r'motivation\.policy\.drops is'):
         ConsecutiveDrop(drops)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(smoothing=1.0), 'smoothing is 1'),
+        (dict(smoothing=0.5, window=2), 'give one of them'),
+        (dict(window=0), 'window is 0; it must be a whole number of at least 1'),
+        (dict(threshold=-1), 'threshold is -1; it must be a number of at least 0'),
+        (dict(threshold_mode='relative'), "threshold_mode is 'relative'; it must be 'abs' or 'rel'"),
+        (dict(min_spell=4, max_spell=3), 'max_spell is 3, below'),
+        (dict(cooldown='long'), "cooldown is 'long'"),
+    ],
+)
+def test_refuses_impossible_options(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ConsecutiveDrop(**options)

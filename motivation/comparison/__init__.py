@@ -1,0 +1,1 @@
+"""Arms of an experiment run over seeds, and what their results support."""

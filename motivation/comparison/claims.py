@@ -1,0 +1,100 @@
+"""What the runs of a comparison support, contradict or leave open."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from motivation.comparison.results import Arm, Run, find_kind, paired
+from motivation.comparison.statistics import Interval
+from motivation.models import MODEL_NAMES
+
+# Arms that are no answer to the question when to wake the motivated model.
+_BASELINES = ('Never', 'Always', 'distillation')
+
+
+def find_differences(arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """Differences in accuracy, paired by seed.
+
+    Every arm is compared with each arm that trains one model alone, ``never`` in the base model and
+    ``always`` in the motivated; with the controls that are made from it in both; and with
+    ``distillation`` in the base model.
+
+    Returns:
+        For each: ``arm``, ``against``, ``model``, and the interval's ``mean``, ``low``, ``high``, ``n``.
+    """
+    differences = []
+    for arm, against, model in _pairs(arms):
+        interval = paired(arm, against, partial(_difference, model))
+        if interval is not None:
+            differences.append({'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()})
+    return differences
+
+
+def _difference(model: str, run: Run, other: Run) -> float | None:
+    return None if run[model] is None or other[model] is None else run[model] - other[model]
+
+
+def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
+    """The arm, the arm it is compared with, and the model in which."""
+    for model, kind in zip(MODEL_NAMES, ('Never', 'Always'), strict=True):
+        for place, against in enumerate(arms):
+            if against['kind'] != kind:
+                continue
+            for arm in [*arms[:place], *arms[place + 1 :]]:
+                earlier = arm['kind'] == kind and arms.index(arm) < place  # that pair is there already
+                if not earlier and arm['made_from'] != against['arm']:
+                    yield arm, against, model
+    for control in arms:
+        condition = next((arm for arm in arms if arm['arm'] == control['made_from']), None)
+        if condition is not None and control['kind'] != 'distillation':
+            for model in MODEL_NAMES:
+                yield condition, control, model
+    distilled = find_kind(arms, 'distillation')
+    for arm in arms:
+        if distilled is not None and arm['kind'] not in _BASELINES:
+            yield arm, distilled, 'base'
+
+
+def judge_claims(comparison: dict[str, Any]) -> list[dict[str, str]]:
+    """A verdict on each claim that the runs could decide.
+
+    Returns:
+        For each ``claim``, ``verdict`` (``'supported'``, ``'contradicted'`` or ``'not decided'``) and
+        ``evidence``.
+    """
+    claims = []
+    for row in comparison['differences']:
+        interval = Interval(row['mean'], row['low'], row['high'], row['n'])
+        claims.append(
+            {
+                'claim': f'{row["arm"]}: its {row["model"]} model is better than that of {row["against"]}',
+                'verdict': interval.verdict(),
+                'evidence': describe_interval(interval, 'points'),
+            }
+        )
+    return claims + list(_cost_claims(comparison))
+
+
+def _cost_claims(comparison: dict[str, Any]) -> Iterator[dict[str, str]]:
+    arms = comparison['arms']
+    for against in (find_kind(arms, 'Always'), comparison['standalone']):
+        for arm in arms:
+            if against is None or arm['kind'] in ('Never', 'Always'):
+                continue
+            saved = paired(
+                arm, against, lambda run, other: 100 * (1 - run['total_train_flops'] / other['total_train_flops'])
+            )
+            if saved is not None:
+                yield {
+                    'claim': f'{arm["arm"]}: both models cost fewer training FLOPs than {against["arm"]}',
+                    'verdict': saved.verdict(),
+                    'evidence': describe_interval(saved, '% saved'),
+                }
+
+
+def describe_interval(interval: Interval, unit: str) -> str:
+    """Such as ``'+1.20 points, 95 % interval +0.31 to +2.09 (3 seeds)'``."""
+    seeds = f'{interval.n} seed{"s" if interval.n > 1 else ""}'
+    if interval.low is None or interval.high is None:
+        return f'{interval.mean:+.2f} {unit} ({seeds}: no interval)'
+    return f'{interval.mean:+.2f} {unit}, 95 % interval {interval.low:+.2f} to {interval.high:+.2f} ({seeds})'

@@ -1,0 +1,159 @@
+"""A comparison from the config to the files that say what it found."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+
+from motivation.comparison.arms import Arm, configure, plan_arms
+from motivation.comparison.claims import find_differences, judge_claims
+from motivation.comparison.display import Display
+from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
+from motivation.comparison.render import build_table, write_comparison
+from motivation.comparison.results import gather
+from motivation.engine.checkpoint import find_checkpoints
+from motivation.engine.config import check_config, load_config
+from motivation.engine.run_config import describe_run_config, first_difference
+from motivation.errors import ConfigError
+from motivation.registry import POLICIES
+
+
+class Comparison:
+    """Arms over seeds in one folder, each run in a process of its own.
+
+    Args:
+        config: Path of the config that the arms share.
+        arms: Texts that :func:`~motivation.comparison.arms.plan_arms` reads.
+        seeds: Seeds of every arm.
+        work_dir: Folder of all runs; finished ones that it holds are kept.
+        epochs: Epochs of each run; ``None`` for the config's.
+        options: Values by dotted field name that override the config's for every arm.
+
+    Raises:
+        ConfigError: The config, an arm or an option is wrong, or ``work_dir`` holds runs of another
+            config.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        arms: Sequence[str],
+        seeds: Sequence[int],
+        work_dir: Path,
+        epochs: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        if len(set(seeds)) < len(seeds):
+            raise ConfigError(f'--seeds has {" ".join(map(str, seeds))}; give each seed once')
+        self.path = config
+        self.config = load_config(config, options)
+        check_config(self.config)
+        self.arms = plan_arms(arms)
+        self.seeds = list(seeds)
+        self.work_dir = work_dir
+        self.epochs = epochs
+        self.jobs = [Job(arm, seed, work_dir / arm.folder / f'seed{seed}') for seed in seeds for arm in self.arms]
+        self.console = Console(highlight=False, soft_wrap=True)
+        for arm in self.arms:
+            self._check_arm(arm)
+        for job in self.jobs:
+            if is_finished(job.folder):
+                job.status = 'finished'
+        for job in self.jobs:
+            self._check_held(job)
+
+    def run(self, command: Sequence[str], limit: int = 1) -> None:
+        """Run what has not finished.
+
+        Args:
+            command: What trains a config, such as ``['python', 'tools/train.py']``.
+            limit: Runs at a time.
+
+        Raises:
+            ConfigError: ``limit`` is below 1.
+        """
+        if limit < 1:
+            raise ConfigError(f'--jobs is {limit}; it must be at least 1')
+        folders = [str(Path(self.path).parent.resolve()), str(Path.cwd()), os.environ.get('PYTHONPATH', '')]
+        environment = {'PYTHONPATH': os.pathsep.join(folder for folder in folders if folder)}
+        if limit > 1 and 'OMP_NUM_THREADS' not in os.environ:
+            environment['OMP_NUM_THREADS'] = str(max((os.cpu_count() or 1) // limit, 1))
+        with Display(self.console, self.jobs, self.work_dir) as display:
+            run_jobs(self.jobs, limit, command, self._prepare, environment, display.changed, display.update)
+
+    def write(self, metric: str | None = None) -> bool:
+        """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.
+
+        Args:
+            metric: As of :func:`~motivation.comparison.results.gather`.
+
+        Returns:
+            Whether every run has finished.
+
+        Raises:
+            ConfigError: No run has finished, or none reports the metric.
+        """
+        about = {
+            'config': self.path,
+            'epochs': self.epochs or self.config.train_cfg.max_epochs,
+            'seeds': self.seeds,
+        }
+        comparison = gather(self.jobs, metric, about)
+        comparison['differences'] = find_differences(comparison['arms'])
+        comparison['claims'] = judge_claims(comparison)
+        written = write_comparison(comparison, self.work_dir)
+        self.console.print(build_table(comparison))
+        for verdict in ('supported', 'contradicted'):
+            for claim in comparison['claims']:
+                if claim['verdict'] == verdict:
+                    self.console.print(f'{verdict}: {claim["claim"]}: {claim["evidence"]}', markup=False)
+        undecided = sum(claim['verdict'] == 'not decided' for claim in comparison['claims'])
+        self.console.print(f'not decided: {undecided} of {len(comparison["claims"])} claims; all are in compare.md')
+        self.console.print('written: ' + ', '.join(path.name for path in written), f'in {self.work_dir}', markup=False)
+        return all(job.status == 'finished' for job in self.jobs)
+
+    def _check_arm(self, arm: Arm) -> None:
+        """Find an arm's mistakes before anything runs, as far as they do not depend on another run."""
+        if arm.reference is None:
+            config = self._configure(arm, self.seeds[0], None)
+            check_config(config)
+            POLICIES.build(config.motivation.policy.to_dict())
+
+    def _configure(self, arm: Arm, seed: int, reference: Path | None) -> Config:
+        return configure(arm, self.config, seed, reference, self.epochs)
+
+    def _config_path(self, job: Job) -> Path:
+        return self.work_dir / 'configs' / f'{job.arm.folder}_seed{job.seed}.py'
+
+    def _check_held(self, job: Job) -> None:
+        """Refuse to take the run of another config, or of no comparison, for this one."""
+        if not is_finished(job.folder) and not find_checkpoints(job.folder):
+            return
+        path, reference = self._config_path(job), find_reference(job, self.jobs)
+        if not path.is_file():
+            raise ConfigError(
+                f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that is of no comparison; name another"
+            )
+        if reference is not None and reference.status != 'finished':
+            return  # it is compared when its turn has come
+        now = describe_run_config(self._configure(job.arm, job.seed, reference.folder if reference else None))
+        difference = first_difference(describe_run_config(Config.fromfile(str(path), import_custom_modules=False)), now)
+        if difference is not None:
+            field, then, value = difference
+            raise ConfigError(
+                f"--work-dir '{self.work_dir}' holds {job.arm.label!r} with {field} {then!r}, which is {value!r} now; "
+                'name another --work-dir, or give the same config'
+            )
+
+    def _prepare(self, job: Job) -> Path:
+        reference = find_reference(job, self.jobs)
+        self._check_held(job)
+        config = self._configure(job.arm, job.seed, reference.folder if reference else None)
+        check_config(config)
+        path = self._config_path(job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config.dump(str(path))
+        return path

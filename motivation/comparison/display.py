@@ -1,0 +1,86 @@
+"""What a person sees while a comparison runs."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from motivation.comparison.jobs import Job
+from motivation.hooks.progress_hook import format_duration
+
+
+class Display:
+    """A line for each run that begins or ends, and on a terminal how far the running ones are.
+
+    Args:
+        console: Where it is shown.
+        jobs: All jobs.
+        folder: Where the comparison is written.
+    """
+
+    def __init__(self, console: Console, jobs: Sequence[Job], folder: Path) -> None:
+        self.console = console
+        self.jobs = jobs
+        self.folder = folder
+        self._begun = self._last = time.monotonic()
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> 'Display':
+        kept = sum(job.status == 'finished' for job in self.jobs)
+        self.console.print(
+            f'comparison of {len(self.jobs)} runs in {self.folder}'
+            + (f', {kept} of them finished before' if kept else ''),
+            markup=False,
+        )
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def changed(self, job: Job) -> None:
+        """Say what became of a job."""
+        over = sum(job.status in ('finished', 'failed', 'skipped') for job in self.jobs)
+        place = f'[{over:>{len(str(len(self.jobs)))}}/{len(self.jobs)}]'
+        if job.status == 'running':
+            what = 'begins'
+        elif job.status == 'finished':
+            what = f'finished in {format_duration(job.seconds)}: {_results(job)}'
+        else:
+            what = f'{job.status}: {job.reason}'
+        self.console.print(f'{place} {job.arm.label}, seed {job.seed}: {what}{self._time_left(job)}', markup=False)
+
+    def update(self) -> None:
+        """Refresh the lines of the running jobs, once a second."""
+        if self._live is None or time.monotonic() - self._last < 1:
+            return
+        self._last = time.monotonic()
+        lines = [f'  {job.arm.label}, seed {job.seed}: {job.last_line}' for job in self.jobs if job.status == 'running']
+        self._live.update(Text('\n'.join(lines), overflow='ellipsis', no_wrap=True), refresh=True)
+
+    def _time_left(self, job: Job) -> str:
+        """By the runs finished so far; the arms differ, so it is rough."""
+        done = [other.seconds for other in self.jobs if other.status == 'finished' and other.seconds]
+        left = sum(other.status in ('waiting', 'running') for other in self.jobs)
+        if job.status != 'finished' or not done or not left:
+            return ''
+        elapsed = time.monotonic() - self._begun
+        return f'; about {format_duration(elapsed / len(done) * left)} left'
+
+
+def _results(job: Job) -> str:
+    report = json.loads((job.folder / 'report.json').read_text())
+    shown = []
+    for name in job.arm.trains:
+        metrics = report[name]['metrics']
+        if metrics:
+            metric = next(iter(metrics))
+            shown.append(f'{name} {metric} {metrics[metric]:.2f}')
+    return ', '.join(shown)

@@ -1,0 +1,226 @@
+"""A comparison as Markdown and as a picture."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from motivation.analysis.report import DEFINITION
+from motivation.comparison.statistics import FEWEST
+from motivation.models import MODEL_NAMES
+
+
+def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
+    """Write ``compare.md``, ``compare.json`` and ``compare.png``.
+
+    Returns:
+        The files written.
+    """
+    paths = [folder / f'compare.{suffix}' for suffix in ('md', 'json', 'png')]
+    paths[0].write_text(render_markdown(comparison))
+    paths[1].write_text(json.dumps(comparison, indent=1) + '\n')
+    draw_comparison(comparison, paths[2])
+    return paths
+
+
+def render_markdown(comparison: dict[str, Any]) -> str:
+    """The comparison as Markdown."""
+    sections = [
+        f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{_RESULTS_NOTE}',
+        *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
+        f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
+        f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE}\n\n![accuracy against training FLOPs](compare.png)',
+    ]
+    return '\n\n'.join(sections) + '\n'
+
+
+def _about(comparison: dict[str, Any]) -> str:
+    seeds = ', '.join(map(str, comparison['seeds']))
+    return (
+        f'`{comparison["config"]}`, {comparison["epochs"]} epochs, seeds {seeds}; {comparison["metric"]} in percent, '
+        f'after the last epoch. {DEFINITION}'
+    )
+
+
+def _markdown_table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
+    marks = [':--' if column < left else '--:' for column in range(len(header))]
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in [header, marks, *rows])
+
+
+def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
+    if summary is None:
+        return ''
+    mean = f'{summary["mean"] * scale:{form}}'
+    return mean if summary['sd'] is None else f'{mean} ± {summary["sd"] * scale:{form}}'
+
+
+def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
+    return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
+
+
+def build_table(comparison: dict[str, Any]) -> Table:
+    """The results for a terminal, in fewer columns."""
+    table = Table(
+        title=f'{comparison["metric"]} (%) and training compute', title_justify='left', box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column('arm', overflow='fold')
+    for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
+        table.add_column(name, justify='right', no_wrap=True)
+    for arm in _lines(comparison):
+        own = arm['summary']
+        table.add_row(
+            arm['arm'],
+            _spread(own['base']),
+            _spread(own['motivated']),
+            _mean(own['total_train_flops'], '.3g'),
+            _mean(own['saving'], '.2f', ' x'),
+            _mean(own['motivated_fraction'], '.1%'),
+        )
+    return table
+
+
+def _lines(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    standalone = comparison['standalone']
+    return [*comparison['arms'], *([standalone] if standalone else [])]
+
+
+def _results_table(comparison: dict[str, Any]) -> str:
+    """One line an arm, and one for both standalone trainings together."""
+    rows = []
+    for arm in _lines(comparison):
+        own = arm['summary']
+        rows.append(
+            [
+                f'`{arm["arm"]}`',
+                str(len(arm['runs'])),
+                _spread(own['base']),
+                _spread(own['motivated']),
+                _mean(own['base_train_flops'], '.3g'),
+                _mean(own['motivated_train_flops'], '.3g'),
+                _mean(own['total_train_flops'], '.4g'),
+                _mean(own['saving'], '.2f', ' x'),
+                _mean(own['motivated_fraction'], '.1%'),
+                _mean(own['wall_seconds'], ',.0f'),
+            ]
+        )
+    header = [
+        'arm', 'seeds', 'base', 'motivated', 'FLOPs of base', 'FLOPs of motivated', 'FLOPs in all',
+        'saving against always', 'motivated batches', 'wall time (s)',
+    ]  # fmt: skip
+    return _markdown_table(header, rows)
+
+
+_RESULTS_NOTE = (
+    'Mean and standard deviation over seeds. A model that an arm does not train is left empty. `distillation` is '
+    'the base model taught by the motivated model of its teacher arm, whose training is counted in; its motivated '
+    'model is that teacher. Wall times are of runs that may have shared the machine.'
+)
+
+
+def _unfinished(comparison: dict[str, Any]) -> str:
+    lines = [
+        f'- `{arm["arm"]}`, seed {run["seed"]}: {": ".join(filter(None, (run["status"], run["reason"])))}'
+        for arm in comparison['arms']
+        for run in arm['unfinished']
+    ]
+    return '## Runs that have not finished\n\n' + '\n'.join(lines)
+
+
+def _differences_table(comparison: dict[str, Any]) -> str:
+    if not comparison['differences']:
+        return 'None: there is no arm `never` or `always` with a seed in common with another.'
+    rows = []
+    for row in comparison['differences']:
+        interval = '' if row['low'] is None else f'{row["low"]:+.2f} to {row["high"]:+.2f}'
+        rows.append(
+            [f'`{row["arm"]}`', f'`{row["against"]}`', row['model'], f'{row["mean"]:+.2f}', interval, str(row['n'])]
+        )
+    return _markdown_table(['arm', 'against', 'model', 'difference (points)', '95 % interval', 'seeds'], rows, left=3)
+
+
+def _claims_table(comparison: dict[str, Any]) -> str:
+    if not comparison['claims']:
+        return 'None could be judged.'
+    rows = [[claim['claim'], f'**{claim["verdict"]}**', claim['evidence']] for claim in comparison['claims']]
+    return _markdown_table(['claim', 'verdict', 'evidence'], rows, left=3)
+
+
+def _claims_note(comparison: dict[str, Any]) -> str:
+    return (
+        'Supported: the whole interval of the paired difference is above zero; contradicted: all of it is below; '
+        f'otherwise, or with fewer than {FEWEST} seeds, these runs do not decide. Each claim is judged by itself; of '
+        f'{len(comparison["claims"])} claims that are all without substance, one in twenty would be decided by chance.'
+    )
+
+
+def _equal_flops_table(comparison: dict[str, Any]) -> str:
+    equal = comparison['equal_flops']
+    if not equal:
+        return 'No run was validated.'
+    labels = list(dict.fromkeys(label for one in equal.values() for label in one['arms']))
+    header = ['arm', *(f'{model}, at {one["train_flops"]:.4g} FLOPs' for model, one in equal.items())]
+    rows = [[f'`{label}`', *(_spread(one['arms'].get(label)) for one in equal.values())] for label in labels]
+    return _markdown_table(header, rows)
+
+
+_EQUAL_FLOPS_NOTE = (
+    'What each arm had reached when it had spent what the cheapest arm that trains the model spends in all, between '
+    'two validations interpolated. There the schedules of the other arms are not over, their learning rate is still '
+    'high, and an arm that had not been validated by then is empty; for a comparison of finished trainings give an '
+    'arm other epochs (`never:max_epochs=...`).'
+)
+
+
+def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
+    """Draw each model's metric against the training FLOPs spent, one curve an arm.
+
+    The curve is the mean over seeds, the band reaches from the lowest to the highest, the large dot is
+    the end of the schedule.
+    """
+    figure = Figure(figsize=(13, 6.5), layout='constrained')
+    panels = figure.subplots(1, 2)
+    colours = colormaps['tab20' if len(comparison['arms']) > 10 else 'tab10']
+    handles: dict[str, Any] = {}
+    for axes, model in zip(panels, MODEL_NAMES, strict=True):
+        for place, arm in enumerate(comparison['arms']):
+            line = _draw_arm(axes, arm, model, colours(place))
+            if line is not None:
+                handles.setdefault(arm['arm'], line)
+        axes.set(
+            title=f'{model} model', xlabel='training FLOPs spent on both models', ylabel=f'{comparison["metric"]} (%)'
+        )
+        axes.grid(alpha=0.3)
+    figure.suptitle(
+        f'{Path(comparison["config"]).stem}, {comparison["epochs"]} epochs, {len(comparison["seeds"])} seeds: '
+        'mean, lowest and highest'
+    )
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc='outside lower center', ncols=min(len(handles), 4), frameon=False
+        )
+    figure.savefig(path, dpi=110)
+
+
+def _draw_arm(axes: Axes, arm: dict[str, Any], model: str, colour: Any) -> Any:
+    histories = [[row for row in run['history'] if row[model] is not None] for run in arm['runs']]
+    lengths = {len(history) for history in histories}
+    if not histories or 0 in lengths:
+        return None
+    rows = list(zip(*(history[: min(lengths)] for history in histories), strict=True))
+    flops = [fmean(row['total_train_flops'] for row in at) for at in rows]
+    values = [[row[model] for row in at] for at in rows]
+    means = [fmean(at) for at in values]
+    axes.fill_between(
+        flops, [min(at) for at in values], [max(at) for at in values], color=colour, alpha=0.15, linewidth=0
+    )
+    (line,) = axes.plot(flops, means, color=colour, marker='.')
+    axes.plot(flops[-1:], means[-1:], color=colour, marker='o', markersize=8)
+    return line

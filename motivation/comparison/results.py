@@ -1,0 +1,217 @@
+"""What the runs of a comparison reported, and what follows from it, as plain data."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from motivation.comparison.jobs import Job, find_reference
+from motivation.comparison.statistics import Interval, paired_interval, summarise
+from motivation.errors import ConfigError
+from motivation.models import MODEL_NAMES
+
+Run = dict[str, Any]
+Arm = dict[str, Any]
+
+STANDALONE = 'never + always'
+
+
+def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> dict[str, Any]:
+    """Everything that ``compare.json`` holds.
+
+    Args:
+        jobs: All jobs, whatever became of them.
+        metric: The metric of each model that is compared, such as ``'accuracy/top1'``; ``None`` for
+            the first that the runs report.
+        about: What the arms share: config, epochs, seeds.
+
+    Returns:
+        ``arms``: for each its runs and their summary; ``differences``: paired by seed; ``claims``:
+        what they support; ``equal_flops``: accuracies at one cost.
+
+    Raises:
+        ConfigError: No run has finished, or none reports the metric.
+    """
+    reports = {
+        id(job): json.loads((job.folder / 'report.json').read_text()) for job in jobs if job.status == 'finished'
+    }
+    if not reports:
+        raise ConfigError('no run has finished, so there is nothing to compare')
+    metric = metric or _first_metric(reports.values())
+    arms = []
+    for label in dict.fromkeys(job.arm.label for job in jobs):
+        own = [job for job in jobs if job.arm.label == label]
+        runs = [_read_run(job, jobs, reports, metric) for job in own if id(job) in reports]
+        arms.append(
+            {
+                'arm': label,
+                'kind': own[0].arm.kind,
+                'trains': list(own[0].arm.trains),
+                'made_from': own[0].arm.reference,
+                'policy': runs[0]['policy'] if runs else None,
+                'runs': runs,
+                'unfinished': [
+                    {'seed': job.seed, 'status': job.status, 'reason': job.reason}
+                    for job in own
+                    if id(job) not in reports
+                ],
+            }
+        )
+    standalone = _pair_standalone(arms)
+    for arm in [*arms, *([standalone] if standalone else [])]:
+        arm['summary'] = _summarise(arm, arms)
+    return {
+        **about,
+        'metric': metric,
+        'arms': arms,
+        'standalone': standalone,
+        'equal_flops': equal_flops(arms),
+    }
+
+
+def _first_metric(reports: Iterable[dict[str, Any]]) -> str:
+    names = (name for report in reports for model in MODEL_NAMES for name in report[model]['metrics'])
+    metric = next(names, None)
+    if metric is None:
+        raise ConfigError('the runs report no metric, so there is nothing to compare; give the config a val_evaluator')
+    return metric
+
+
+def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, dict[str, Any]], metric: str) -> Run:
+    report = reports[id(job)]
+    before, waited = 0, 0.0
+    models = list(job.arm.trains)
+    accuracies = {name: _metric(report[name]['metrics'], metric, name) for name in models}
+    reference = find_reference(job, jobs)
+    if job.arm.kind == 'distillation' and reference is not None:  # its teacher is its motivated model, and costs
+        teacher = reports[id(reference)]
+        before, waited = teacher['total_train_flops'], teacher['wall_seconds']
+        accuracies['motivated'] = _metric(teacher['motivated']['metrics'], metric, 'motivated')
+    return {
+        'seed': job.seed,
+        'folder': str(job.folder),
+        'policy': report['policy'],
+        'epochs': report['epochs'],
+        **{name: accuracies.get(name) for name in MODEL_NAMES},
+        'base_train_flops': report['base']['train_flops'],
+        'motivated_train_flops': report['motivated']['train_flops'] + before,
+        'total_train_flops': report['total_train_flops'] + before,
+        'motivated_alone_train_flops': report['motivated_alone_train_flops'],
+        'motivated_fraction': None if job.arm.kind == 'distillation' else report['motivated_fraction'],
+        'wall_seconds': report['wall_seconds'] + waited,
+        'history': [
+            {
+                'epoch': row['epoch'],
+                'total_train_flops': sum(row[name]['train_flops'] for name in MODEL_NAMES) + before,
+                **{name: row[name]['metrics'].get(metric) if name in models else None for name in MODEL_NAMES},
+            }
+            for row in report['history']
+        ],
+    }
+
+
+def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
+    if metric not in metrics:
+        raise ConfigError(
+            f'--metric is {metric!r}, which a run does not report for {model}; it reports {", ".join(metrics)}'
+        )
+    return metrics[metric]
+
+
+def find_kind(arms: Sequence[Arm], kind: str) -> Arm | None:
+    """The first arm of a kind that has finished runs."""
+    return next((arm for arm in arms if arm['kind'] == kind and arm['runs']), None)
+
+
+def _pair_standalone(arms: Sequence[Arm]) -> Arm | None:
+    """Both standalone trainings as one arm: what a person with two models would otherwise do."""
+    never, always = find_kind(arms, 'Never'), find_kind(arms, 'Always')
+    if never is None or always is None:
+        return None
+    runs = []
+    for base, motivated in _by_seed(never, always):
+        total = base['total_train_flops'] + motivated['total_train_flops']
+        runs.append(
+            {
+                'seed': base['seed'],
+                'base': base['base'],
+                'motivated': motivated['motivated'],
+                'base_train_flops': base['total_train_flops'],
+                'motivated_train_flops': motivated['total_train_flops'],
+                'total_train_flops': total,
+                'motivated_alone_train_flops': motivated['motivated_alone_train_flops'],
+                'motivated_fraction': None,
+                'wall_seconds': base['wall_seconds'] + motivated['wall_seconds'],
+            }
+        )
+    return {'arm': f'{never["arm"]} + {always["arm"]}', 'kind': STANDALONE, 'runs': runs} if runs else None
+
+
+def _by_seed(one: Arm, other: Arm) -> list[tuple[Run, Run]]:
+    others = {run['seed']: run for run in other['runs']}
+    return [(run, others[run['seed']]) for run in one['runs'] if run['seed'] in others]
+
+
+_SUMMARISED = (
+    'base', 'motivated', 'base_train_flops', 'motivated_train_flops', 'total_train_flops', 'motivated_fraction',
+    'wall_seconds',
+)  # fmt: skip
+
+
+def _summarise(arm: Arm, arms: Sequence[Arm]) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for name in _SUMMARISED:
+        values = summarise([run[name] for run in arm['runs'] if run[name] is not None])
+        summary[name] = asdict(values) if values else None
+    always = find_kind(arms, 'Always')
+    pairs = _by_seed(arm, always) if always else []
+    savings = [other['total_train_flops'] / run['total_train_flops'] for run, other in pairs]
+    values = summarise(savings)
+    summary['saving'] = asdict(values) if values else None
+    return summary
+
+
+def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> Interval | None:
+    """The interval of a value of both arms, over the seeds that both have."""
+    values = [value(run, against) for run, against in _by_seed(one, other)]
+    return paired_interval([number for number in values if number is not None])
+
+
+def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
+    """For each model, every arm's metric when it had spent what the cheapest arm spent in all.
+
+    Between two validations the metric is interpolated linearly; before the first it is not known.
+
+    Returns:
+        For each model ``train_flops`` and, by arm, the summary over seeds.
+    """
+    table: dict[str, Any] = {}
+    for model in MODEL_NAMES:
+        taught = [
+            arm
+            for arm in arms
+            if arm['runs'] and any(row[model] is not None for run in arm['runs'] for row in run['history'])
+        ]
+        if not taught:
+            continue
+        budget = min(run['history'][-1]['total_train_flops'] for arm in taught for run in arm['runs'])
+        table[model] = {'train_flops': budget, 'arms': {}}
+        for arm in taught:
+            values = summarise(
+                [v for v in (_at(run['history'], model, budget) for run in arm['runs']) if v is not None]
+            )
+            table[model]['arms'][arm['arm']] = asdict(values) if values else None
+    return table
+
+
+def _at(history: Sequence[dict[str, Any]], model: str, train_flops: float) -> float | None:
+    before = None
+    for row in history:
+        here, value = row['total_train_flops'], row[model]
+        if here == train_flops or (here > train_flops and before is None):
+            return value if here == train_flops else None
+        if here > train_flops and before is not None:
+            share = (train_flops - before[0]) / (here - before[0])
+            return before[1] + share * (value - before[1])
+        before = here, value
+    return None

@@ -1,0 +1,136 @@
+"""A policy that ends within its compute."""
+
+import math
+from typing import Any, Literal
+
+from motivation.errors import ConfigError
+from motivation.policies.arguments import check_choice, check_number, check_one_of
+from motivation.policies.combinators import CompositePolicy, PolicyConfig, build_inner
+from motivation.policies.compute import Compute
+from motivation.registry import POLICIES
+
+
+@POLICIES.register_module()
+class Budget(CompositePolicy):
+    """Lets its policy wake the motivated model as long as the run then ends within a budget.
+
+    A motivated batch is granted only if, were all later batches the base model's (except for the
+    tail), the run would end within the budget. So it is never exceeded, whatever the policy says.
+
+    Args:
+        policy: Config of the policy.
+        max_train_flops: Training FLOPs of both models at most.
+        min_saving: Least ``saving``: FLOPs of the motivated model alone on the same batches over
+            those of the run.
+        max_fraction: Share of the run's batches that are motivated at most. Give one of the three.
+        mode: ``'stop'`` grants every wish until nothing is left; ``'thin'`` grants at any time no more
+            than the same share of the budget as of the batches that are over, so that it lasts to
+            the end.
+        tail: Share of the run's batches, at its end, that are motivated whatever the policy says;
+            their compute is set aside from the beginning.
+
+    Raises:
+        ConfigError: A value is out of range, not exactly one budget is given, or it is too small for
+            the base model alone or for the tail (known after the first batch).
+
+    Example:
+        >>> motivation = dict(policy=dict(
+        ...     type='Budget', min_saving=2.0, mode='thin', policy=dict(type='ConsecutiveDrop', drops=1)))
+    """
+
+    def __init__(
+        self,
+        policy: PolicyConfig,
+        max_train_flops: float | None = None,
+        min_saving: float | None = None,
+        max_fraction: float | None = None,
+        mode: Literal['stop', 'thin'] = 'stop',
+        tail: float = 0.0,
+    ) -> None:
+        check_one_of(max_train_flops=max_train_flops, min_saving=min_saving, max_fraction=max_fraction)
+        if max_train_flops is not None:
+            check_number('max_train_flops', max_train_flops, 0)
+        if min_saving is not None:
+            check_number('min_saving', min_saving, 1)
+        if max_fraction is not None:
+            check_number('max_fraction', max_fraction, 0, 1)
+        check_choice('mode', mode, 'stop', 'thin')
+        check_number('tail', tail, 0, 1)
+        self.policy = build_inner(policy, 'policy')
+        self.max_train_flops = max_train_flops
+        self.min_saving = min_saving
+        self.max_fraction = max_fraction
+        self.mode = mode
+        self.tail = tail
+        self.granted = 0
+        super().__init__([self.policy])
+
+    @property
+    def signals(self) -> frozenset[str]:
+        own = {'iter', 'max_iters'} if self.max_fraction is not None else {'iter', 'max_iters', 'compute'}
+        return super().signals | own
+
+    def update(self, loss: float, **signals: Any) -> bool:
+        (wanted,) = self._updates(loss, signals)
+        batches_done, max_iters = signals['iter'], signals['max_iters']
+        if batches_done >= max_iters:
+            return False  # no batch follows
+        tail = min(math.ceil(self.tail * max_iters), max_iters - 1)
+        room = self._room(max_iters, signals.get('compute'))
+        if batches_done == 1:
+            self._check_room(room, tail, signals.get('compute'))
+        begins_tail = max_iters - tail
+        if batches_done < begins_tail:
+            available = room - tail
+            granted = (
+                wanted
+                and available >= 1
+                and (self.mode == 'stop' or self._in_pace(available, (batches_done + 1) / begins_tail))
+            )
+        else:
+            granted = room >= 1
+        self.granted += granted
+        return granted
+
+    def _room(self, max_iters: int, compute: Compute | None) -> int:
+        """Further motivated batches that the budget has room for, all others being the base's."""
+        if self.max_fraction is not None:
+            return math.floor(self.max_fraction * max_iters) - self.granted
+        assert compute is not None
+        further = compute.batch['motivated'] - compute.batch['base']
+        return int((self._limit(compute) - compute.spent - compute.left['base']) // max(further, 1))
+
+    def _limit(self, compute: Compute) -> float:
+        if self.max_train_flops is not None:
+            return self.max_train_flops
+        assert self.min_saving is not None
+        return compute.motivated_alone / self.min_saving
+
+    def _in_pace(self, available: int, over: float) -> bool:
+        return self.granted + 1 <= (self.granted + available) * over
+
+    def _check_room(self, room: int, tail: int, compute: Compute | None) -> None:
+        """Refuse a budget that cannot be kept."""
+        if room >= tail:
+            return
+        name = next(
+            name for name in ('max_train_flops', 'min_saving', 'max_fraction') if getattr(self, name) is not None
+        )
+        problem = f'motivation.policy.{name} is {getattr(self, name)!r}, '
+        if compute is not None and room < 0:
+            base = compute.spent + compute.left['base']
+            raise ConfigError(
+                f'{problem}but training the base model alone costs {base:.4g} FLOPs, above the budget of '
+                f'{self._limit(compute):.4g}; give more'
+            )
+        raise ConfigError(
+            f'{problem}which has room for {room} motivated batches, but motivation.policy.tail is {self.tail!r}, '
+            f'which needs {tail}; give more, or a shorter tail'
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), 'granted': self.granted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.granted = state_dict['granted']

@@ -1,0 +1,92 @@
+"""Controls made from a recorded run: its spells, or as many batches at random."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from motivation.analysis.switch_trace import SwitchTrace
+from motivation.errors import ConfigError
+from motivation.policies.switch_policy import SwitchPolicy
+from motivation.registry import POLICIES
+
+
+class _Recorded(SwitchPolicy):
+    """Reads which batches of a run were motivated."""
+
+    def __init__(self, run: str) -> None:
+        if not isinstance(run, (str, Path)):
+            raise ConfigError(f'motivation.policy.run is {run!r}; give the work_dir of a run, or its switches.npz')
+        self.run = str(run)
+        self._trace = SwitchTrace.load(Path(run))
+
+    def _check_length(self, max_iters: int) -> None:
+        if len(self._trace) != max_iters:
+            raise ConfigError(
+                f'motivation.policy.run is {self.run!r}, which recorded {len(self._trace):,} batches, but this run '
+                f'has {max_iters:,}; give a finished run of the same length'
+            )
+
+
+@POLICIES.register_module()
+class Replay(_Recorded):
+    """Decides after each batch as a recorded run did, so that the same batches are motivated.
+
+    Args:
+        run: The work_dir of the recorded run, or its ``switches.npz``.
+
+    Raises:
+        ConfigError: There is no trace, or (after the first batch) it is of another length.
+
+    Example:
+        >>> motivation = dict(policy=dict(type='Replay', run='work_dirs/resnet8_resnet20_consecutive'))
+    """
+
+    def __init__(self, run: str) -> None:
+        super().__init__(run)
+
+    def update(self, loss: float, iter: int, max_iters: int) -> bool:
+        self._check_length(max_iters)
+        return bool(self._trace.decisions[iter - 1])
+
+
+@POLICIES.register_module()
+class MatchedRandom(_Recorded):
+    """As many motivated batches as a recorded run had, at random places.
+
+    Every choice of that many batches is equally likely; the first batch is never among them.
+
+    Source: control experiment B of "Motivation is Something You Need", arXiv 2602.21064.
+
+    Args:
+        run: The work_dir of the recorded run, or its ``switches.npz``.
+        seed: Seed of the draws; ``None`` takes the run's seed.
+
+    Raises:
+        ConfigError: There is no trace, or (after the first batch) it is of another length.
+
+    Example:
+        >>> motivation = dict(policy=dict(type='MatchedRandom', run='work_dirs/resnet8_resnet20_consecutive'))
+    """
+
+    def __init__(self, run: str, seed: int | None = None) -> None:
+        super().__init__(run)
+        self.seed = seed
+        self._seed = seed or 0
+        self._chosen: set[int] | None = None
+
+    def set_seed(self, seed: int) -> None:
+        if self.seed is None:
+            self._seed = seed
+
+    def update(self, loss: float, iter: int, max_iters: int) -> bool:
+        if self._chosen is None:
+            self._check_length(max_iters)
+            count = self._trace.motivated[1:].count(1)
+            self._chosen = set(random.Random(self._seed).sample(range(1, max_iters), count))
+        return iter in self._chosen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'seed': self._seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._seed, self._chosen = state_dict['seed'], None

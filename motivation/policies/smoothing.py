@@ -1,0 +1,54 @@
+"""Smoothing of a noisy sequence."""
+
+import math
+from typing import Any
+
+from motivation.errors import ConfigError
+from motivation.policies.arguments import check_number, check_whole
+
+
+class Smoothing:
+    """Exponential average, or mean of a window, of the values so far.
+
+    A value that is not finite is passed through and leaves no trace.
+
+    Args:
+        momentum: Weight of the past in the exponential average, from 0 (none) to below 1; the average
+            begins with the first value.
+        window: Number of last values whose mean is taken; 1 for none.
+
+    Raises:
+        ConfigError: A value is out of range, or both are given.
+    """
+
+    def __init__(self, momentum: float = 0.0, window: int = 1) -> None:
+        check_number('smoothing', momentum, 0, 1)
+        check_whole('window', window, 1)
+        if momentum == 1:
+            raise ConfigError(
+                'motivation.policy.smoothing is 1; it must be below 1, or the loss would count for nothing'
+            )
+        if momentum and window > 1:
+            raise ConfigError(
+                f'motivation.policy.smoothing is {momentum!r} and motivation.policy.window is {window!r}; give one of them'
+            )
+        self.momentum = momentum
+        self.window = window
+        self.values: list[float] = []  # the last `window`, or the average alone
+
+    def __call__(self, value: float) -> float:
+        """Take in a value; return the smoothed one."""
+        if not math.isfinite(value):
+            return value
+        if self.momentum:
+            past = self.values[0] if self.values else value
+            self.values = [self.momentum * past + (1 - self.momentum) * value]
+        else:
+            self.values = [*self.values, value][-self.window :]
+        return sum(self.values) / len(self.values)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'values': list(self.values)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.values = list(state_dict['values'])

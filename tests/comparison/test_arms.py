@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+
+from motivation.analysis.switch_trace import SwitchTrace
+from motivation.comparison.arms import configure, plan_arms
+from motivation.engine.config import check_config, load_config
+from motivation.errors import ConfigError
+from tests.conftest import DIGITS, ROOT
+
+
+def plan(*texts):
+    return {arm.label: arm for arm in plan_arms(texts)}
+
+
+def configured(text, *others, **kwargs):
+    arm = plan(text, *others)[text]
+    kwargs = {'seed': 0, 'reference': None, **kwargs}
+    return configure(arm, load_config(DIGITS), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ('text', 'policy'),
+    [
+        ('never', dict(type='Never')),
+        ('always', dict(type='Always')),
+        ('consecutive', dict(type='ConsecutiveDrop')),
+        ('consecutive:drops=3', dict(type='ConsecutiveDrop', drops=3)),
+        ('random:rate=0.2,seed=4', dict(type='RandomGate', rate=0.2, seed=4)),
+        ('EpochSchedule:epochs=[(0,1),(2,None)]', dict(type='EpochSchedule', epochs=[(0, 1), (2, None)])),
+        (
+            'ConsecutiveDrop:threshold=0.1,threshold_mode=rel',
+            dict(type='ConsecutiveDrop', threshold=0.1, threshold_mode='rel'),
+        ),
+        (
+            "Budget:max_fraction=0.2,policy={'type': 'Plateau', 'patience': 9}",
+            dict(type='Budget', max_fraction=0.2, policy=dict(type='Plateau', patience=9)),
+        ),
+        ('config', dict(type='ConsecutiveDrop', drops=2)),
+        ('config:drops=4', dict(type='ConsecutiveDrop', drops=4)),
+    ],
+)
+def test_arm_is_a_policy_in_the_config_of_all(text, policy):
+    config = configured(text, seed=7)
+    check_config(config)
+    assert config.motivation.policy.to_dict() == policy
+    assert config.randomness.seed == 7
+    assert config.model.to_dict() == load_config(DIGITS).model.to_dict()
+
+
+def test_arm_changes_other_fields_by_their_dotted_names_and_its_own_epochs():
+    config = configured('consecutive:drops=1,max_epochs=10,model.statistics=shared', epochs=20)
+    assert config.motivation.policy.to_dict() == dict(type='ConsecutiveDrop', drops=1)
+    assert (config.train_cfg.max_epochs, config.param_scheduler[0].T_max) == (10, 10)
+    assert config.model.statistics == 'shared'
+    assert configured('consecutive', epochs=20).param_scheduler[0].T_max == 20
+    assert configured('consecutive').train_cfg.max_epochs == 40
+
+
+def test_arm_may_be_another_config():
+    other = str(ROOT / 'configs/cifar10/resnet8_resnet20_always.py')
+    config = configured(f'{other}:train_dataloader.batch_size=64', seed=3)
+    assert config.motivation.policy.type == 'Always' and config.train_dataloader.batch_size == 64
+    assert config.randomness.seed == 3
+
+
+def test_only_a_model_that_is_trained_is_evaluated():
+    assert configured('never').val_cfg.models == ['base']
+    assert configured('always').val_cfg.models == ['motivated']
+    assert 'models' not in configured('consecutive').val_cfg
+
+
+def test_control_is_made_from_the_first_condition_or_the_one_it_names():
+    arms = plan('never', 'always', 'random', 'matched:arm=consecutive:drops=3', 'consecutive', 'consecutive:drops=3')
+    assert {label: arm.reference for label, arm in arms.items()} == {
+        'never': None,
+        'always': None,
+        'random': 'consecutive',
+        'matched:arm=consecutive:drops=3': 'consecutive:drops=3',
+        'consecutive': None,
+        'consecutive:drops=3': None,
+    }
+
+
+def test_control_takes_rate_or_trace_from_that_run():
+    trace = SwitchTrace()
+    for motivated in [0, 1, 1, 0, 0]:
+        trace.append(0, 1.0, bool(motivated), False)
+    Path('run').mkdir()
+    trace.save(Path('run'))
+    random = configured('random', 'consecutive', reference=Path('run'))
+    assert random.motivation.policy.to_dict() == dict(type='RandomGate', rate=2 / 4)  # the first is not drawn
+    matched = configured('matched', 'consecutive', reference=Path('run'))
+    assert matched.motivation.policy.to_dict() == dict(type='MatchedRandom', run='run')
+
+
+def test_distillation_trains_the_base_with_the_motivated_model_of_always():
+    arm = plan('distillation:temperature=2', 'always')['distillation:temperature=2']
+    assert arm.reference == 'always' and arm.trains == ('base',)
+    config = configure(arm, load_config(DIGITS), 0, Path('runs/always'))
+    check_config(config)
+    assert config.model.base.type == 'DistilledClassifier'
+    assert (config.model.base.teacher, config.model.base.temperature) == ('runs/always/motivated.pth', 2)
+    assert config.motivation.policy.type == 'Never' and config.model.motivated.type == 'TimmClassifier'
+
+
+@pytest.mark.parametrize(
+    ('texts', 'message'),
+    [
+        (['nevr'], "'nevr' names no arm and no registered policy; did you mean 'never'"),
+        (['never', 'never'], "has 'never' twice"),
+        (['consecutive:3'], 'not of the form NAME:KEY=VALUE'),
+        (['random'], 'is made from the runs of another arm, and there is none'),
+        (['matched:arm=consecutiv', 'consecutive'], "'consecutiv', which is no arm; did you mean 'consecutive'"),
+        (['consecutive:arm=never', 'never'], 'is not made from another arm'),
+        (['distillation', 'never'], "learns from the motivated model of an arm 'always'; add that arm"),
+        (['other.py:drops=3'], 'takes dotted fields only'),
+        (['consecutive:max_epochs=0'], 'epochs is 0; it must be a whole number'),
+    ],
+)
+def test_mistake_is_one_sentence(texts, message):
+    with pytest.raises(ConfigError, match=message):
+        for arm in plan_arms(texts):
+            configure(arm, load_config(DIGITS), 0, None)

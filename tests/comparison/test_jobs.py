@@ -1,0 +1,117 @@
+"""Scheduling of processes, with a trainer that takes no time and does what its config says."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from motivation.comparison.arms import plan_arms
+from motivation.comparison.jobs import Job, is_finished, run_jobs
+from motivation.errors import ConfigError
+
+TRAINER = """
+import os, sys, time
+from pathlib import Path
+folder = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+behaviour = Path(sys.argv[1]).read_text()
+with open('order.txt', 'a') as order:
+    order.write(f'begin {folder.name}\\n')
+(folder / 'arguments.txt').write_text(' '.join(sys.argv[1:]) + ' ' + os.environ.get('MARK', ''))
+print('training', flush=True)
+time.sleep(0.3)
+if 'fail' in behaviour:
+    sys.exit('error: out of memory')
+if 'silent' not in behaviour:
+    (folder / 'report.json').write_text('{}')
+with open('order.txt', 'a') as order:
+    order.write(f'end {folder.name}\\n')
+"""
+
+
+def make_jobs(*texts):
+    Path('trainer.py').write_text(TRAINER)
+    return [Job(arm, 0, Path(arm.folder)) for arm in plan_arms(texts)]
+
+
+def run(jobs, limit=1, behaviours=None, **kwargs):
+    changes = []
+
+    def prepare(job):
+        behaviour = (behaviours or {}).get(job.arm.label, '')
+        if behaviour == 'refuse':
+            raise ConfigError('drops is 0; it must be more')
+        path = Path(f'{job.arm.folder}.config')
+        path.write_text(behaviour)
+        return path
+
+    run_jobs(
+        jobs, limit, [sys.executable, 'trainer.py'], prepare, {'MARK': 'marked'},
+        changed=lambda job: changes.append((job.arm.label, job.status)), waiting=lambda: None, **kwargs,
+    )  # fmt: skip
+    return changes
+
+
+def order():
+    return [line.split() for line in Path('order.txt').read_text().splitlines()]
+
+
+def test_runs_in_order_with_the_command_and_environment_given():
+    jobs = make_jobs('never', 'consecutive:drops=3')
+    changes = run(jobs)
+    assert changes == [
+        (label, status) for label in ('never', 'consecutive:drops=3') for status in ('running', 'finished')
+    ]
+    assert all(is_finished(job.folder) for job in jobs)
+    assert Path('never/arguments.txt').read_text() == 'never.config --work-dir never marked'
+    assert order() == [
+        ['begin', 'never'], ['end', 'never'], ['begin', 'consecutive_drops=3'], ['end', 'consecutive_drops=3'],
+    ]  # fmt: skip
+
+
+def test_no_more_than_the_limit_run_at_a_time():
+    run(make_jobs('never', 'always', 'consecutive', 'LossRise'), limit=2)
+    running, most = 0, 0
+    for what, _ in order():
+        running += 1 if what == 'begin' else -1
+        most = max(most, running)
+    assert most == 2
+
+
+def test_control_waits_for_the_run_it_is_made_from():
+    run(make_jobs('matched', 'never', 'consecutive'), limit=3)
+    assert order().index(['begin', 'matched']) > order().index(['end', 'consecutive'])
+
+
+def test_failed_run_is_reported_and_the_rest_go_on():
+    jobs = make_jobs('consecutive', 'matched', 'never', 'LossRise', 'Plateau')
+    run(jobs, behaviours={'consecutive': 'fail', 'LossRise': 'silent', 'Plateau': 'refuse'})
+    by_label = {job.arm.label: job for job in jobs}
+    assert {label: job.status for label, job in by_label.items()} == {
+        'consecutive': 'failed', 'matched': 'skipped', 'never': 'finished', 'LossRise': 'failed', 'Plateau': 'failed',
+    }  # fmt: skip
+    assert by_label['consecutive'].reason.startswith('error: out of memory (all of it: consecutive/output.txt')
+    assert "made from 'consecutive', which has not finished" in by_label['matched'].reason
+    assert by_label['Plateau'].reason == 'drops is 0; it must be more'
+
+
+def test_finished_run_is_kept_and_a_broken_off_one_resumed():
+    jobs = make_jobs('never', 'always')
+    jobs[0].status = 'finished'
+    jobs[1].folder.mkdir()
+    (jobs[1].folder / 'epoch_3.pth').touch()
+    assert run(jobs) == [('always', 'running'), ('always', 'finished')]
+    assert Path('always/arguments.txt').read_text().startswith('always.config --work-dir always --resume')
+
+
+def test_interruption_ends_the_running_processes():
+    jobs = make_jobs('never')
+    Path('trainer.py').write_text('import time; time.sleep(60)')
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(jobs, 1, [sys.executable, 'trainer.py'], lambda job: Path('c'), {}, lambda job: None, interrupt)
+    assert jobs[0].process.poll() is not None and time.monotonic() - begun < 30

@@ -1,0 +1,211 @@
+"""From reports on disk to the comparison, with numbers chosen so that everything can be worked out by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from motivation.comparison.arms import plan_arms
+from motivation.comparison.claims import find_differences, judge_claims
+from motivation.comparison.jobs import Job
+from motivation.comparison.render import render_markdown, write_comparison
+from motivation.comparison.results import gather
+from motivation.errors import ConfigError
+
+
+def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=10.0):
+    """A run of two validations; at the first, half of everything."""
+
+    def model(accuracy, flops):
+        return {'metrics': {} if accuracy is None else {'accuracy/top1': accuracy}, 'train_flops': flops}
+
+    folder.mkdir(parents=True)
+    history = [
+        {'epoch': n, 'base': model(base and base * n / 2, base_flops * n / 2),
+         'motivated': model(motivated and motivated * n / 2, motivated_flops * n / 2)}
+        for n in (1, 2)
+    ]  # fmt: skip
+    report = {
+        'policy': 'Policy()', 'epochs': 2, 'base': model(base, base_flops), 'motivated': model(motivated, motivated_flops),
+        'total_train_flops': base_flops + motivated_flops, 'motivated_alone_train_flops': 400, 'motivated_fraction': 0.25,
+        'wall_seconds': seconds, 'history': history,
+    }  # fmt: skip
+    (folder / 'report.json').write_text(json.dumps(report))
+
+
+# Accuracies of base and motivated with seeds 0, 1, 2 and FLOPs of base and motivated.
+RUNS = {
+    'never': ([50, 51, 52], [None] * 3, 100, 0),
+    'always': ([None] * 3, [60, 62, 64], 0, 400),
+    'consecutive': ([53, 53, 55], [58, 59, 59], 90, 70),
+    'matched': ([50, 54, 51], [58, 57, 60], 90, 70),
+    'distillation': ([52, 55, 53], [None] * 3, 150, 0),
+}
+
+
+def compare(labels=tuple(RUNS), failed=()):
+    jobs = []
+    for arm in plan_arms(labels):
+        base, motivated, base_flops, motivated_flops = RUNS[arm.label]
+        for seed in range(3):
+            job = Job(arm, seed, Path('runs') / arm.folder / f'seed{seed}')
+            if (arm.label, seed) in failed:
+                job.status, job.reason = 'failed', 'out of memory'
+            else:
+                write_report(job.folder, base[seed], motivated[seed], base_flops, motivated_flops)
+                job.status = 'finished'
+            jobs.append(job)
+    comparison = gather(jobs, None, {'config': 'some_config.py', 'epochs': 2, 'seeds': [0, 1, 2]})
+    comparison['differences'] = find_differences(comparison['arms'])
+    comparison['claims'] = judge_claims(comparison)
+    return comparison
+
+
+def arm_of(comparison, label):
+    return next(arm for arm in comparison['arms'] if arm['arm'] == label)
+
+
+def difference(comparison, arm, against, model):
+    (row,) = (
+        row for row in comparison['differences'] if (row['arm'], row['against'], row['model']) == (arm, against, model)
+    )
+    return row
+
+
+def verdict(comparison, claim):
+    (row,) = (row for row in comparison['claims'] if row['claim'] == claim)
+    return row['verdict']
+
+
+def test_arms_are_summarised_over_their_seeds():
+    own = arm_of(compare(), 'consecutive')['summary']
+    assert own['base']['mean'] == pytest.approx(161 / 3) and own['base']['n'] == 3
+    assert own['base']['sd'] == pytest.approx((4 / 3) ** 0.5)
+    assert own['total_train_flops']['mean'] == 160
+    assert own['saving']['mean'] == 400 / 160
+    assert own['motivated_fraction']['mean'] == 0.25
+
+
+def test_an_untrained_model_has_no_accuracy():
+    comparison = compare()
+    assert arm_of(comparison, 'never')['summary']['motivated'] is None
+    assert arm_of(comparison, 'always')['summary']['base'] is None
+
+
+def test_both_standalone_trainings_are_one_line():
+    standalone = compare()['standalone']
+    assert standalone['arm'] == 'never + always'
+    own = standalone['summary']
+    assert (own['base']['mean'], own['motivated']['mean']) == (51, 62)
+    assert own['total_train_flops']['mean'] == 500 and own['saving']['mean'] == pytest.approx(400 / 500)
+    assert own['wall_seconds']['mean'] == 20
+
+
+def test_distillation_pays_for_its_teacher_and_has_it_as_motivated_model():
+    arm = arm_of(compare(), 'distillation')
+    own = arm['summary']
+    assert own['total_train_flops']['mean'] == 150 + 400 and own['wall_seconds']['mean'] == 20
+    assert own['motivated']['mean'] == 62 and own['motivated_fraction'] is None
+    assert [row['total_train_flops'] for row in arm['runs'][0]['history']] == [400 + 75, 400 + 150]
+
+
+def test_differences_are_paired_by_seed():
+    comparison = compare()
+    row = difference(comparison, 'consecutive', 'never', 'base')  # 3, 2, 3
+    half = 4.302653 * (1 / 3) ** 0.5 / 3**0.5
+    assert (row['mean'], row['n']) == (pytest.approx(8 / 3), 3)
+    assert (row['low'], row['high']) == (pytest.approx(8 / 3 - half), pytest.approx(8 / 3 + half))
+    assert difference(comparison, 'consecutive', 'always', 'motivated')['mean'] == pytest.approx((-2 - 3 - 5) / 3)
+    assert difference(comparison, 'consecutive', 'matched', 'base')['mean'] == pytest.approx((3 - 1 + 4) / 3)
+    assert difference(comparison, 'consecutive', 'distillation', 'base')['mean'] == pytest.approx((1 - 2 + 2) / 3)
+
+
+def test_nothing_is_compared_with_itself_or_its_own_teacher():
+    pairs = [(row['arm'], row['against'], row['model']) for row in compare()['differences']]
+    assert len(pairs) == len(set(pairs))
+    assert ('distillation', 'always', 'motivated') not in pairs
+    assert not any(arm == against for arm, against, _ in pairs)
+
+
+def test_claims_are_judged_by_their_intervals():
+    comparison = compare()
+    assert verdict(comparison, 'consecutive: its base model is better than that of never') == 'supported'
+    assert verdict(comparison, 'consecutive: its base model is better than that of matched') == 'not decided'
+    assert verdict(comparison, 'consecutive: both models cost fewer training FLOPs than always') == 'supported'
+    assert verdict(comparison, 'consecutive: both models cost fewer training FLOPs than never + always') == 'supported'
+    assert verdict(comparison, 'distillation: both models cost fewer training FLOPs than always') == 'contradicted'
+    assert (
+        verdict(comparison, 'distillation: both models cost fewer training FLOPs than never + always') == 'contradicted'
+    )
+
+
+def test_equal_flops_interpolates_between_validations():
+    """Never spends 100 in all. Consecutive is at 80 with half its accuracy and at 160 with all of it."""
+    equal = compare()['equal_flops']
+    assert equal['base']['train_flops'] == 100
+    at = 161 / 3 * (0.5 + 0.5 * (100 - 80) / 80)
+    assert equal['base']['arms']['consecutive']['mean'] == pytest.approx(at)
+    assert equal['base']['arms']['never']['mean'] == 51
+    assert equal['base']['arms']['distillation'] is None  # its teacher alone costs more
+    assert equal['motivated']['train_flops'] == 160
+    assert equal['motivated']['arms']['always'] is None  # not validated before 200
+    assert 'never' not in equal['motivated']['arms']
+
+
+def test_unfinished_runs_are_named_and_the_rest_compared():
+    comparison = compare(failed={('consecutive', 1)})
+    assert difference(comparison, 'consecutive', 'never', 'base')['n'] == 2
+    assert verdict(comparison, 'consecutive: its base model is better than that of never') == 'not decided'
+    assert '- `consecutive`, seed 1: failed: out of memory' in render_markdown(comparison)
+
+
+def test_markdown_holds_the_numbers():
+    text = render_markdown(compare())
+    for line in (
+        '| `consecutive` | 3 | 53.67 ± 1.15 | 58.67 ± 0.58 | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
+        '| `never + always` | 3 | 51.00 ± 1.00 | 62.00 ± 2.00 | 100 | 400 | 500 | 0.80 x |  | 20 |',
+        '| `consecutive` | `never` | base | +2.67 | +1.23 to +4.10 | 3 |',
+        '| consecutive: its base model is better than that of never | **supported** | +2.67 points, 95 % interval '
+        '+1.23 to +4.10 (3 seeds) |',
+        '| `never` | 51.00 ± 1.00 |  |',
+    ):
+        assert line in text.splitlines()
+    assert 'FLOPs = 2 x MACs' in text and '`some_config.py`, 2 epochs, seeds 0, 1, 2' in text
+
+
+def test_files_are_written_and_the_data_reads_back():
+    comparison = compare()
+    Path('out').mkdir()
+    paths = write_comparison(comparison, Path('out'))
+    assert [path.name for path in paths] == ['compare.md', 'compare.json', 'compare.png']
+    assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison))
+
+
+def test_picture_has_a_curve_for_each_arm_that_trains_the_model():
+    """Colours of the first arms of matplotlib's tab10, by their place: never blue, always orange."""
+    write_comparison(compare(), Path())
+    pixels = imread('compare.png')[..., :3]
+    left, right = np.split(pixels[: int(0.85 * pixels.shape[0])], 2, axis=1)  # without the legend
+
+    def has(panel, colour):
+        return bool((np.abs(panel - np.array(colour)) < 0.01).all(axis=2).any())
+
+    blue, orange, green = (0.122, 0.467, 0.706), (1.0, 0.498, 0.055), (0.173, 0.627, 0.173)
+    assert has(left, blue) and not has(right, blue)
+    assert has(right, orange) and not has(left, orange)
+    assert has(left, green) and has(right, green)
+
+
+def test_nothing_to_compare_is_one_sentence():
+    (arm,) = plan_arms(['never'])
+    about = {'config': 'c.py', 'epochs': 2, 'seeds': [0]}
+    with pytest.raises(ConfigError, match='no run has finished'):
+        gather([Job(arm, 0, Path('never'))], None, about)
+    write_report(Path('never'), 50, None, 100, 0)
+    job = Job(arm, 0, Path('never'), status='finished')
+    with pytest.raises(
+        ConfigError, match="--metric is 'top2', which a run does not report for base; it reports accuracy"
+    ):
+        gather([job], 'top2', about)

@@ -1,0 +1,47 @@
+"""A run as a policy sees it, without models: batches, signals, and the compute meter of what it decides."""
+
+from motivation.analysis.compute_meter import ComputeMeter
+from motivation.analysis.macs import TrainStepMacs
+
+# Compute of a made-up pair, a fixed part among it.
+MACS = {'base': TrainStepMacs(10, 15, 3), 'motivated': TrainStepMacs(40, 60, 7)}
+
+
+class Simulation:
+    """Feeds a policy exactly the signals it declares, as the hook does."""
+
+    def __init__(self, losses, batches_per_epoch=5, batch_size=8, last_batch=3, distillation=False, **signals):
+        assert len(losses) % batches_per_epoch == 0
+        self.losses = losses
+        self.per_epoch = batches_per_epoch
+        self.sizes = [last_batch if (i + 1) % batches_per_epoch == 0 else batch_size for i in range(len(losses))]
+        self.batch_size = batch_size
+        self.distillation = distillation
+        self.given = signals  # a list of values each, one a batch
+        self.meter = ComputeMeter(MACS)
+        self.active = []  # of each batch
+        self.decisions = []
+
+    def run(self, policy, begin=0, end=None, motivated=False):
+        for i in range(begin, len(self.losses) if end is None else end):
+            self.active.append(motivated)
+            self.meter.update('motivated' if motivated else 'base', self.sizes[i])
+            if motivated and self.distillation:
+                self.meter.update_distillation(self.sizes[i])
+            everything = {
+                'iter': i + 1,
+                'max_iters': len(self.losses),
+                'progress': (i + 1) / len(self.losses),
+                'epoch': (i + 1) // self.per_epoch,
+                'compute': self.meter.forecast(len(self.losses), sum(self.sizes), self.batch_size, self.distillation),
+                **{name: values[i] for name, values in self.given.items()},
+            }
+            motivated = policy.update(self.losses[i], **{name: everything[name] for name in policy.signals})
+            self.decisions.append(motivated)
+        return self
+
+
+def decide(policy, losses, **signals):
+    """The decisions of a policy on a sequence of losses, one epoch long unless told otherwise."""
+    signals.setdefault('batches_per_epoch', len(losses))
+    return Simulation(losses, **signals).run(policy).decisions

@@ -1,0 +1,153 @@
+"""What holds for all policies: no one raises, forgets, or knows what it was not told."""
+
+import ast
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motivation import policies
+from motivation.analysis.switch_trace import SwitchTrace
+from motivation.hooks.signals import SIGNALS
+from motivation.policies import SwitchPolicy
+from motivation.policies.combinators import build_inner
+from motivation.registry import POLICIES
+from tests.policies.simulation import Simulation
+
+BATCHES = 40
+
+DROP = dict(type='ConsecutiveDrop', drops=1)
+GATE = dict(type='RandomGate', rate=0.4)
+CONFIGS = [
+    DROP,
+    dict(type='ConsecutiveDrop', drops=2, smoothing=0.5, threshold=0.01, threshold_mode='rel', across_epochs=False),
+    dict(type='ConsecutiveDrop', window=3, threshold=0.1, min_spell=2, max_spell=4, cooldown=3),
+    dict(type='Never'),
+    dict(type='Always'),
+    GATE,
+    dict(type='MatchedRandom', run='recorded'),
+    dict(type='Replay', run='recorded'),
+    dict(type='Periodic', on=2, off=3),
+    dict(type='EpochSchedule', epochs=[(1, 3), (5, None)]),
+    dict(type='LossRise', rises=2),
+    dict(type='LossBelow', threshold=1.0, smoothing=0.5),
+    dict(type='Plateau', patience=3, threshold=0.01, smoothing=0.5),
+    dict(type='LossZScore', below=-0.5, window=4),
+    dict(type='LossZScore', above=0.5, window=4),
+    dict(type='GradientNorm', below=1.0, relative=0.9),
+    dict(type='GradientNorm', above=2.0),
+    dict(type='ValidationGain', min_gain=0.1),
+    dict(type='All', policies=[DROP, GATE, dict(type='GradientNorm', below=3.0)]),
+    dict(type='Any', policies=[DROP, dict(type='Periodic', on=1, off=4)]),
+    dict(type='Not', policy=GATE),
+    dict(type='During', policy=GATE, start=0.25, end=0.75),
+    dict(type='During', policy=DROP, start=1, end=4, unit='epoch'),
+    dict(type='LimitSpells', policy=GATE, min_spell=2, max_spell=3, cooldown=2),
+    dict(type='Budget', policy=GATE, max_fraction=0.2, mode='thin', tail=0.1),
+    dict(type='Budget', policy=dict(type='Any', policies=[DROP, GATE]), min_saving=1.5, tail=0.05),
+    dict(type='Budget', policy=dict(type='Not', policy=DROP), max_train_flops=50_000),
+]
+IDS = [f'{index}-{config["type"]}' for index, config in enumerate(CONFIGS)]
+
+every_policy = pytest.mark.parametrize('config', CONFIGS, ids=IDS)
+
+
+@pytest.fixture(autouse=True)
+def _recorded_run(tmp_path):
+    trace, generator = SwitchTrace(), random.Random(5)
+    motivated = [False] + [generator.random() < 0.3 for _ in range(BATCHES)]
+    for i in range(BATCHES):
+        trace.append(i // 5, 1.0, motivated[i], motivated[i + 1])
+    (tmp_path / 'recorded').mkdir()
+    trace.save(tmp_path / 'recorded')
+
+
+def sequences():
+    """A run's worth of losses and of every signal that is not a matter of counting."""
+    loss = st.floats(allow_nan=True, allow_infinity=True, width=32) | st.floats(0, 5)
+    metrics = st.none() | st.builds(lambda x: {'base/accuracy/top1': x}, st.floats(0, 100))
+    return st.fixed_dictionaries(
+        {
+            'losses': st.lists(loss, min_size=BATCHES, max_size=BATCHES),
+            'accuracy': st.lists(st.floats(0, 1), min_size=BATCHES, max_size=BATCHES),
+            'grad_norm': st.lists(st.floats(0, 10) | st.just(float('inf')), min_size=BATCHES, max_size=BATCHES),
+            'metrics': st.lists(metrics, min_size=BATCHES, max_size=BATCHES),
+        }
+    )
+
+
+def build(config, seed=3) -> SwitchPolicy:
+    policy = build_inner(config, 'policy')
+    policy.set_seed(seed)
+    return policy
+
+
+def test_every_registered_policy_is_here():
+    names = {name for name in policies.__all__ if name in POLICIES.module_dict}
+    assert names == {config['type'] for config in CONFIGS} == set(policies.__all__) - {'SwitchPolicy', 'Compute'}
+
+
+@every_policy
+@settings(max_examples=25, deadline=None)
+@given(run=sequences())
+def test_answers_yes_or_no_whatever_comes(config, run):
+    decisions = Simulation(**run).run(build(config)).decisions
+    assert len(decisions) == BATCHES and all(type(decision) is bool for decision in decisions)
+
+
+@every_policy
+@settings(max_examples=25, deadline=None)
+@given(run=sequences(), cut=st.integers(0, BATCHES))
+def test_state_carries_everything_across_a_restart(config, run, cut):
+    """Interrupted anywhere, saved as plain data and restored into a new policy, it decides on as before."""
+    whole = Simulation(**run).run(build(config))
+    broken, before = Simulation(**run), build(config)
+    broken.run(before, end=cut)
+    state = json.loads(json.dumps(before.state_dict()))
+    after = build(config, seed=99)
+    after.load_state_dict(state)
+    broken.run(after, begin=cut, motivated=bool(broken.decisions and broken.decisions[-1]))
+    assert broken.decisions == whole.decisions
+
+
+@every_policy
+@settings(max_examples=15, deadline=None)
+@given(run=sequences(), other=sequences())
+def test_depends_on_nothing_it_did_not_declare(config, run, other):
+    """Other values of all other signals, and other global randomness, change nothing."""
+    policy = build(config)
+    assert policy.signals <= SIGNALS.keys()
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    first = Simulation(**run).run(policy).decisions
+    states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    undeclared = {name: values for name, values in other.items() if name not in policy.signals and name != 'losses'}
+    assert Simulation(**{**run, **undeclared}).run(build(config)).decisions == first
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    assert random.getstate() == states[0]
+    assert (np.random.get_state()[1] == states[1]).all()
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+@every_policy
+def test_repr_names_what_was_given(config):
+    text = repr(build(config))
+    assert text.startswith(config['type'] + '(')
+    for name, value in config.items():
+        if isinstance(value, (int, float)):
+            assert f'{name}={value!r}' in text
+
+
+@pytest.mark.parametrize('name', sorted(set(policies.__all__) - {'SwitchPolicy', 'Compute'}))
+def test_example_of_the_docstring_is_a_config_that_builds(name):
+    lines = re.findall(r'(?:>>>|\.\.\.) (.*)', getattr(policies, name).__doc__)
+    assert lines, 'a policy is documented with a config example'
+    code = '\n'.join(lines).replace('work_dirs/resnet8_resnet20_consecutive', 'recorded')
+    space = {}
+    exec(compile(ast.parse(code), name, 'exec'), space)
+    assert type(build_inner(space['motivation']['policy'], 'policy')).__name__ == name

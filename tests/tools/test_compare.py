@@ -1,0 +1,87 @@
+"""A whole comparison as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from motivation.analysis.switch_trace import SwitchTrace
+from tests.conftest import DIGITS, ROOT
+
+PLUGIN = """
+from motivation.policies import SwitchPolicy
+from motivation.registry import POLICIES
+
+
+@POLICIES.register_module()
+class EveryThird(SwitchPolicy):
+    def update(self, loss, iter):
+        if iter == self.stop:
+            raise RuntimeError('stopped on purpose')
+        return iter % 3 == 0
+
+    def __init__(self, stop=None):
+        self.stop = stop
+"""
+
+
+def call(tool, *arguments):
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
+    """The plugin lies beside the config, which is not where the comparison is called."""
+    Path('mine').mkdir()
+    Path('mine/every_third.py').write_text(PLUGIN)
+    Path('mine/config.py').write_text(
+        f"_base_ = {DIGITS!r}\ncustom_imports = dict(imports=['every_third'])\n"
+        'train_dataloader = dict(num_batch_per_epoch=4)\n'
+    )
+    arguments = [
+        'mine/config.py', '--arms', 'EveryThird', 'matched', 'EveryThird:stop=6', '--seeds', '0', '--epochs', '2',
+        '--jobs', '2', '--work-dir', 'work',
+    ]  # fmt: skip
+    first = call('compare.py', *arguments)
+    assert first.returncode == 1, first.stderr  # one run failed, the others did not
+    assert 'EveryThird:stop=6, seed 0: failed: RuntimeError: stopped on purpose' in first.stdout
+
+    comparison = json.loads(Path('work/compare.json').read_text())
+    arms = {arm['arm']: arm for arm in comparison['arms']}
+    assert [len(arm['runs']) for arm in arms.values()] == [1, 1, 0]
+    traces = {name: SwitchTrace.load(Path(f'work/{name}/seed0')) for name in ('EveryThird', 'matched')}
+    assert list(traces['EveryThird'].motivated) == [0, 0, 0, 1, 0, 0, 1, 0]
+    assert sum(traces['matched'].motivated) == 2
+    report = json.loads(Path('work/EveryThird/seed0/report.json').read_text())
+    run = arms['EveryThird']['runs'][0]
+    assert (run['base'], run['motivated']) == tuple(
+        report[name]['metrics']['accuracy/top1'] for name in ('base', 'motivated')
+    )
+    assert run['total_train_flops'] == report['total_train_flops']
+    assert Path('work/compare.png').stat().st_size > 10_000
+
+    untouched = Path('work/matched/seed0/report.json').stat().st_mtime_ns
+    second = call('compare.py', *[argument for argument in arguments if argument != 'EveryThird:stop=6'])
+    assert (second.returncode, second.stderr) == (0, '')
+    assert '2 of them finished before' in second.stdout and 'begins' not in second.stdout
+    assert Path('work/matched/seed0/report.json').stat().st_mtime_ns == untouched
+
+    drawn = call('plot_switches.py', 'work/EveryThird/seed0', 'work/matched/seed0')
+    assert (drawn.returncode, drawn.stdout) == (0, 'written: switches.png\n')
+    assert Path('switches.png').stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'message'),
+    [
+        ('compare.py', [DIGITS, '--arms', 'nevr'], "error: --arms 'nevr' names no arm"),
+        ('compare.py', [DIGITS, '--jobs', '0'], 'error: --jobs is 0'),
+        ('plot_switches.py', ['nowhere'], "error: 'nowhere' has no switches.npz"),
+    ],
+)
+def test_mistake_is_one_sentence_and_exit_status_2(tool, arguments, message):
+    done = call(tool, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
