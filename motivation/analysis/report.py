@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import nn
 
 from motivation.analysis.switch_plot import draw_loss
-from motivation.analysis.switch_trace import SwitchTrace
+from motivation.policies.switch_trace import SwitchTrace
 
 DEFINITION = (
     'MACs: multiply-accumulates of convolutions, linear layers, matrix products and attention; '

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.models import MODEL_NAMES
+from motivation.policies.switch_trace import SwitchTrace
 
 COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.engine.config import load_config
 from motivation.engine.schedule import scale_epochs
 from motivation.errors import ConfigError, near_matches
+from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 
 # Short names of the policies that a comparison is usually made of.

@@ -76,11 +76,7 @@ class Display:
 
 
 def _results(job: Job) -> str:
+    """The first metric of each model that the run trained."""
     report = json.loads((job.folder / 'report.json').read_text())
-    shown = []
-    for name in job.arm.trains:
-        metrics = report[name]['metrics']
-        if metrics:
-            metric = next(iter(metrics))
-            shown.append(f'{name} {metric} {metrics[metric]:.2f}')
-    return ', '.join(shown)
+    firsts = {name: next(iter(report[name]['metrics'].values()), None) for name in job.arm.trains}
+    return ', '.join(f'{name} {value:.2f}' for name, value in firsts.items() if value is not None)

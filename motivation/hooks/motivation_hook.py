@@ -6,9 +6,9 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.hooks.signals import Signals, mean_over_processes
 from motivation.policies import SwitchPolicy
+from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS, POLICIES
 
 

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from motivation.analysis.report import count_parameters, model_label
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.engine.loops import class_names
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.models import MODEL_NAMES
+from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
 
 # Seconds between two updates of the live line.

@@ -4,9 +4,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.errors import ConfigError
 from motivation.policies.switch_policy import SwitchPolicy
+from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 
 

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from motivation.analysis.report import build_table, render_markdown, write_report
-from motivation.analysis.switch_trace import SwitchTrace
+from motivation.policies.switch_trace import SwitchTrace
 
 
 def report(history=True):

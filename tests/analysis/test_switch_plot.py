@@ -6,8 +6,8 @@ import pytest
 from matplotlib.image import imread
 
 from motivation.analysis.switch_plot import draw_switches, streak_shares
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.errors import ConfigError
+from motivation.policies.switch_trace import SwitchTrace
 
 
 def test_streak_shares_by_hand():

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.comparison.arms import configure, plan_arms
 from motivation.engine.config import check_config, load_config
 from motivation.errors import ConfigError
+from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS, ROOT
 
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import digits_config, small_dual_model, train
 
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motivation import policies
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.hooks.signals import SIGNALS
 from motivation.policies import SwitchPolicy
 from motivation.policies.combinators import build_inner
+from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 from tests.policies.simulation import Simulation
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.errors import ConfigError
 from motivation.policies import MatchedRandom, Replay
+from motivation.policies.switch_trace import SwitchTrace
 from tests.policies.simulation import Simulation
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from motivation.analysis.switch_trace import SwitchTrace
+from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS, ROOT
 
 PLUGIN = """

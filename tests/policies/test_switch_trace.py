@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motivation.analysis.switch_trace import SwitchTrace
 from motivation.errors import ConfigError
+from motivation.policies.switch_trace import SwitchTrace
 
 
 def trace_of(motivated):
