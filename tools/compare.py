@@ -1,6 +1,7 @@
 """Compare when the motivated model is woken: arms over seeds, with what the results support."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def main() -> None:
         epochs=args.epochs,
         options=args.cfg_options,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended too
     command = [sys.executable, str(Path(__file__).with_name('train.py'))]
     try:
         comparison.run(command, limit=args.jobs)

@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from torch import nn
 
-from motivation.analysis.switch_plot import draw_loss
+from motivation.analysis.switch_plot import COLOURS, draw_loss
 from motivation.policies.switch_trace import SwitchTrace
 
 DEFINITION = (
     'MACs: multiply-accumulates of convolutions, linear layers, matrix products and attention; '
     'FLOPs = 2 x MACs; forward and backward of training, validation not counted.'
 )
-_COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
 
 
 def model_label(model: nn.Module) -> str:
@@ -111,7 +110,7 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     spells = [(first - 0.5, end - first) for first, end in trace.spells()]
     axes.broken_barh(
         spells, (0, 1), transform=axes.get_xaxis_transform(),
-        color=_COLOURS['motivated'], alpha=0.6, linewidth=0, snap=False, label='motivated spell',
+        color=COLOURS['motivated'], alpha=0.6, linewidth=0, snap=False, label='motivated spell',
     )  # fmt: skip
     draw_loss(axes, trace)
     axes.set(xlabel='batch')
@@ -119,11 +118,11 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
 
 
 def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
-    evaluated = [name for name in _COLOURS if history and history[-1][name]['metrics']]
+    evaluated = [name for name in COLOURS if history and history[-1][name]['metrics']]
     metric = next(iter(history[-1][evaluated[0]]['metrics'])) if evaluated else None
     for name in evaluated:
         values = [row[name]['metrics'][metric] for row in history]
-        axes.plot([row['epoch'] for row in history], values, marker='.', color=_COLOURS[name], label=name)
+        axes.plot([row['epoch'] for row in history], values, marker='.', color=COLOURS[name], label=name)
     if evaluated:
         axes.legend(loc='lower right')
     axes.locator_params(axis='x', integer=True)
@@ -133,12 +132,12 @@ def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
 
 def _draw_flops(axes: Axes, report: dict[str, Any]) -> None:
     bars = {
-        'this run': [report[name]['train_flops'] for name in _COLOURS],
+        'this run': [report[name]['train_flops'] for name in COLOURS],
         'motivated model alone': [0, report['motivated_alone_train_flops']],
     }
     for place, (base, motivated) in enumerate(bars.values()):
-        axes.barh(place, base, color=_COLOURS['base'], label='base' if place == 0 else None)
-        axes.barh(place, motivated, left=base, color=_COLOURS['motivated'], label='motivated' if place == 0 else None)
+        axes.barh(place, base, color=COLOURS['base'], label='base' if place == 0 else None)
+        axes.barh(place, motivated, left=base, color=COLOURS['motivated'], label='motivated' if place == 0 else None)
         axes.annotate(f' {base + motivated:.3g}', (base + motivated, place), va='center')
     axes.set_yticks(range(len(bars)), list(bars))
     axes.set(xlabel='training FLOPs', xlim=(0, 1.15 * max(sum(bar) for bar in bars.values())))
@@ -153,7 +152,10 @@ def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> 
         The files written.
     """
     paths = [work_dir / f'report.{suffix}' for suffix in ('json', 'md', 'png')]
-    paths[0].write_text(json.dumps(report, indent=1) + '\n')
     paths[1].write_text(render_markdown(report))
     draw_report(report, trace, paths[2])
+    # Last and in one go: where it is, the run has come to its end.
+    temporary = paths[0].with_name('.report.json.part')
+    temporary.write_text(json.dumps(report, indent=1) + '\n')
+    temporary.replace(paths[0])
     return paths

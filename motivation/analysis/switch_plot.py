@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
+from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.policies.switch_trace import SwitchTrace
 
@@ -33,7 +35,7 @@ def draw_switches(runs: Sequence[Path], path: Path) -> None:
         path: The picture written.
 
     Raises:
-        ConfigError: A run has no trace.
+        ConfigError: A run has no trace, or the picture cannot be written.
     """
     traces = [SwitchTrace.load(run) for run in runs]
     figure = Figure(figsize=(2 + 6 * len(runs), 12), layout='constrained')
@@ -50,13 +52,18 @@ def draw_switches(runs: Sequence[Path], path: Path) -> None:
             axes.sharex(loss)
         accuracy.set(xlabel='batch')
         _draw_streaks(streaks, trace)
-    figure.savefig(path, dpi=110)
+    try:
+        figure.savefig(path, dpi=110)
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f"'{path}' cannot be written ({error}); name a .png, .pdf or .svg in a folder there is"
+        ) from error
 
 
 def _title(run: Path, trace: SwitchTrace, report: dict[str, Any] | None) -> str:
     spells = trace.spells()
     length = f', {sum(end - first for first, end in spells) / len(spells):.1f} batches each' if spells else ''
-    policy = f'\n{report["policy"]}, seed {report["seed"]}' if report else ''
+    policy = f'\n{report["policy"]}, seed {report["seed"]}' if report and 'policy' in report else ''
     return (
         f'{run}{policy}\n{trace.motivated_fraction:.1%} of {len(trace):,} batches motivated, '
         f'in {len(spells):,} spells{length}'
@@ -64,8 +71,12 @@ def _title(run: Path, trace: SwitchTrace, report: dict[str, Any] | None) -> str:
 
 
 def _read_report(run: Path) -> dict[str, Any] | None:
-    file = (run if run.is_dir() else run.parent) / 'report.json'
-    return json.loads(file.read_text()) if file.is_file() else None
+    """The report of a run; of one that is still going the part of it that its newest checkpoint holds."""
+    folder = run if run.is_dir() else run.parent
+    if (folder / 'report.json').is_file():
+        return json.loads((folder / 'report.json').read_text())
+    checkpoints = find_checkpoints(folder)
+    return read_checkpoint(checkpoints[-1])['report'] if checkpoints else None
 
 
 def _edges(count: int, bins: int) -> np.ndarray:
@@ -76,7 +87,7 @@ def _edges(count: int, bins: int) -> np.ndarray:
 def draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     """Draw the loss of each batch; of a long run, the median and the range of each stretch of it."""
     losses = np.array(trace.losses)
-    axes.set(ylabel='training loss', xlim=(0, max(len(losses) - 1, 1)))
+    axes.set(ylabel='training loss', xlim=(-0.5, max(len(losses), 1) - 0.5))
     if len(losses) <= 2 * _BINS:
         axes.plot(losses, color='0.3', linewidth=0.7, label='loss of each batch')
         return
@@ -118,7 +129,7 @@ def _draw_accuracy(axes: Axes, report: dict[str, Any] | None, trace: SwitchTrace
                 marker='.', color=COLOURS[name], label=name,
             )  # fmt: skip
     if metric is None:
-        axes.text(0.5, 0.5, 'no report of this run yet', ha='center', va='center', transform=axes.transAxes)
+        axes.text(0.5, 0.5, 'not validated yet', ha='center', va='center', transform=axes.transAxes)
         return
     axes.set(ylabel=f'validation {metric} (%)')
     axes.grid(alpha=0.3)

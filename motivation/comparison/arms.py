@@ -4,13 +4,13 @@ import ast
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from motivation.engine.config import load_config
+from motivation.engine.config import apply_options, load_config
 from motivation.engine.schedule import scale_epochs
 from motivation.errors import ConfigError, near_matches
 from motivation.policies.switch_trace import SwitchTrace
@@ -25,8 +25,6 @@ ALIASES = {
     'matched': 'MatchedRandom',
     'replay': 'Replay',
 }
-_OTHERS = ('config', 'distillation')
-
 # Controls that are made from the runs of another arm, and the field they take from it.
 _FROM_ANOTHER = {'RandomGate': 'rate', 'MatchedRandom': 'run', 'Replay': 'run'}
 
@@ -37,8 +35,9 @@ class Arm:
 
     Attributes:
         label: As the user wrote it.
-        kind: ``'config'`` (the config as it is), ``'distillation'``, a policy's type, or the path of
-            another config.
+        source: ``'config'`` (the policy of the config), ``'distillation'``, a policy's type, or the path
+            of another config.
+        policy: The type of its policy; of a distillation ``None``.
         options: Fields of the policy, or of the distillation.
         config_options: Other fields of the config, by dotted name.
         max_epochs: Epochs, where they differ from the other arms'.
@@ -46,7 +45,8 @@ class Arm:
     """
 
     label: str
-    kind: str
+    source: str
+    policy: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     config_options: dict[str, Any] = field(default_factory=dict)
     max_epochs: int | None = None
@@ -60,65 +60,96 @@ class Arm:
     @property
     def trains(self) -> tuple[str, ...]:
         """The models it trains from beginning to end, or by turns."""
-        return {'Never': ('base',), 'distillation': ('base',), 'Always': ('motivated',)}.get(
-            self.kind, ('base', 'motivated')
-        )
+        return {None: ('base',), 'Never': ('base',), 'Always': ('motivated',)}.get(self.policy, ('base', 'motivated'))
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether controls can be made from it."""
+        return self.policy not in (None, 'Never', 'Always', *_FROM_ANOTHER)
 
 
-def plan_arms(texts: Sequence[str]) -> list[Arm]:
+def plan_arms(texts: Sequence[str], config: Config, options: dict[str, Any] | None = None) -> list[Arm]:
     """Read the arms of a command line and settle which is made from which.
 
     Args:
         texts: ``NAME`` or ``NAME:KEY=VALUE,...`` each; see ``docs/comparing.md``.
+        config: What they share.
+        options: Values by dotted field name that override those of another config too.
 
     Raises:
         ConfigError: A name is unknown, an arm is given twice, or the arm that one is made from is
             missing.
     """
-    arms = [_parse_arm(text) for text in texts]
-    labels = [arm.label for arm in arms]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ConfigError(f'--arms has {label!r} twice; give each arm once')
-    folders = [arm.folder for arm in arms]
+    arms = [_parse_arm(text, texts, config, options) for text in texts]
+    labels, folders = [arm.label for arm in arms], [arm.folder for arm in arms]
     for arm in arms:
+        if labels.count(arm.label) > 1:
+            raise ConfigError(f'--arms has {arm.label!r} twice; give each arm once')
         if folders.count(arm.folder) > 1:
             raise ConfigError(f'--arms has two arms whose folder would be {arm.folder!r}; write one of them otherwise')
     return [_settle_reference(arm, arms) for arm in arms]
 
 
-def _parse_arm(text: str) -> Arm:
+def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[str, Any] | None) -> Arm:
     name, _, rest = text.partition(':')
-    options: dict[str, Any] = {}
+    rest, reference = _split_reference(rest, texts)
+    fields: dict[str, Any] = {}
     for part in re.split(r',(?=[\w.]+=)', rest) if rest else []:
         key, equals, value = part.partition('=')
         if not equals or not key:
             raise ConfigError(
                 f'--arms {text!r} is not of the form NAME:KEY=VALUE,...; write such as consecutive:drops=3'
             )
-        options[key] = _value(value)
+        fields[key] = _value(value)
+    source = ALIASES.get(name, name)
     if name.endswith('.py'):
-        kind = name
-        if any('.' not in key and key != 'max_epochs' for key in options):
+        if any('.' not in key and key != 'max_epochs' for key in fields):
             raise ConfigError(
                 f'--arms {text!r}: another config takes dotted fields only, such as motivation.policy.drops=3'
             )
+        policy = _policy_type(load_config(name, options))
+    elif name == 'config':
+        policy = _policy_type(config)
+    elif name == 'distillation':
+        policy = None
+    elif source and POLICIES.get(source) is not None:
+        policy = source
     else:
-        kind = ALIASES.get(name, name)
-        if kind not in _OTHERS and POLICIES.get(kind) is None:
-            known = {*ALIASES, *_OTHERS, *POLICIES.module_dict}
-            raise ConfigError(f'--arms {text!r} names no arm and no registered policy; {near_matches(name, known)}')
+        known = {*ALIASES, 'config', 'distillation', *POLICIES.module_dict}
+        raise ConfigError(f'--arms {text!r} names no arm and no registered policy; {near_matches(name, known)}')
+    if 'randomness.seed' in fields:
+        raise ConfigError(f'--arms {text!r} sets randomness.seed, which is what --seeds is for; leave it out')
     return Arm(
         label=text,
-        kind=kind,
-        options={key: value for key, value in options.items() if '.' not in key and key not in ('max_epochs', 'arm')},
-        config_options={key: value for key, value in options.items() if '.' in key},
-        max_epochs=options.get('max_epochs'),
-        reference=options.get('arm'),
+        source=source,
+        policy=policy,
+        options={key: value for key, value in fields.items() if '.' not in key and key != 'max_epochs'},
+        config_options={key: value for key, value in fields.items() if '.' in key},
+        max_epochs=fields.get('max_epochs'),
+        reference=reference,
     )
 
 
+def _split_reference(rest: str, texts: Sequence[str]) -> tuple[str, str | None]:
+    """Take ``arm=LABEL`` out of an arm's fields; a label may hold commas, so a known one goes first."""
+    match = re.search(r'(^|,)arm=', rest)
+    if match is None:
+        return rest, None
+    before, after = rest[: match.start()], rest[match.end() :]
+    known = [text for text in texts if after == text or after.startswith(f'{text},')]
+    reference = max(known, key=len, default=after.split(',')[0])
+    return ','.join(filter(None, (before, after[len(reference) + 1 :]))), reference
+
+
+def _policy_type(config: Config) -> str:
+    policy = (config.get('motivation') or {}).get('policy') or {}
+    return str(policy.get('type'))
+
+
 def _value(text: str) -> Any:
+    words = {'true': True, 'false': False, 'none': None}
+    if text.lower() in words:
+        return words[text.lower()]
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -127,88 +158,90 @@ def _value(text: str) -> Any:
 
 def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
     """Find the arm that a control or a distillation is made from."""
-    labels = {other.label: other for other in arms if other is not arm}
-    if arm.kind == 'distillation':
-        if 'teacher' in arm.options:
-            return arm
-        reference = arm.reference or next((other.label for other in arms if other.kind == 'Always'), None)
-        if reference not in labels:
-            raise ConfigError(
-                f"--arms {arm.label!r} learns from the motivated model of an arm 'always'; add that arm, or give "
-                'distillation:teacher=PATH of a motivated.pth'
-            )
-        return _with(arm, reference=reference)
-    taken = _FROM_ANOTHER.get(arm.kind)
+    others = {other.label: other for other in arms if other is not arm}
+    taken = 'teacher' if arm.source == 'distillation' else _FROM_ANOTHER.get(arm.source)
     if taken is None or taken in arm.options:
         if arm.reference is not None:
             raise ConfigError(
                 f'--arms {arm.label!r} gives arm={arm.reference}, but is not made from another arm; leave it out'
             )
         return arm
-    conditions = [
-        other.label for other in arms if other.kind not in ('Never', 'Always', 'distillation', *_FROM_ANOTHER)
-    ]
-    reference = arm.reference or next(iter(conditions), None)
+    if arm.source == 'distillation':
+        candidates = [label for label, other in others.items() if other.policy == 'Always']
+        wanted = "learns from the motivated model of an arm 'always', and there is none; add that arm"
+    else:
+        candidates = [label for label, other in others.items() if other.is_condition]
+        wanted = 'is made from the runs of another arm, and there is none; add such as consecutive'
+    reference = arm.reference or next(iter(candidates), None)
     if reference is None:
+        raise ConfigError(f'--arms {arm.label!r} {wanted}, or give {taken} itself')
+    if reference not in others:
         raise ConfigError(
-            f'--arms {arm.label!r} is made from the runs of another arm, and there is none; add such as consecutive, or '
-            f'give {taken} itself'
+            f'--arms {arm.label!r} is made from {reference!r}, which is no arm; {near_matches(reference, others)}'
         )
-    if reference not in labels:
-        raise ConfigError(
-            f'--arms {arm.label!r} is made from {reference!r}, which is no arm; {near_matches(reference, labels)}'
-        )
-    return _with(arm, reference=reference)
+    epochs = arm.max_epochs if arm.source == 'distillation' or arm.max_epochs else others[reference].max_epochs
+    return replace(arm, reference=reference, max_epochs=epochs)
 
 
-def _with(arm: Arm, **changes: Any) -> Arm:
-    return Arm(**{**arm.__dict__, **changes})
-
-
-def configure(arm: Arm, config: Config, seed: int, reference: Path | None, epochs: int | None = None) -> Config:
+def configure(
+    arm: Arm,
+    config: Config,
+    seed: int,
+    reference: Path | None,
+    epochs: int | None = None,
+    options: dict[str, Any] | None = None,
+) -> Config:
     """The config of one run of an arm.
 
     Args:
         arm: The arm.
         config: What the arms share; left as it is.
         seed: Seed of the run.
-        reference: The work_dir of the run it is made from.
+        reference: The work_dir of the run it is made from; ``None`` if there is none yet, which leaves a
+            config that can be checked, but not run.
         epochs: Epochs of every arm that does not give its own; ``None`` for the config's.
+        options: Values by dotted field name that override those of another config.
 
     Raises:
         ConfigError: An option does not apply.
     """
-    if arm.kind.endswith('.py'):
-        config = load_config(arm.kind)
+    if arm.source.endswith('.py'):
+        config = load_config(arm.source, options)
     config = copy.deepcopy(config)
     config.setdefault('randomness', {})
     config.randomness.seed = seed
-    options = {**arm.options, **_taken_from(arm, reference)}
-    if arm.kind == 'distillation':
-        _distil(config, options)
-    elif arm.kind == 'config':
-        config.motivation.policy.update(options)
-    elif not arm.kind.endswith('.py'):
-        config.motivation = dict(policy=dict(type=arm.kind, **options))
+    fields = {**arm.options, **_taken_from(arm, reference)}
+    if arm.source == 'distillation':
+        _distil(config, fields)
+    elif arm.source == 'config':
+        config.motivation.policy.update(fields)
+    elif not arm.source.endswith('.py'):
+        config.motivation = dict(policy=dict(type=arm.policy, **fields))
     if arm.trains != ('base', 'motivated') and config.get('val_cfg') is not None:
         config.val_cfg.models = list(arm.trains)
-    own = epochs if arm.max_epochs is None else arm.max_epochs
-    if own is not None:
-        scale_epochs(config, own)
-    if arm.config_options:
-        config.merge_from_dict(arm.config_options)
+    if arm.max_epochs is not None:
+        scale_epochs(config, arm.max_epochs, f'--arms {arm.label!r}: max_epochs')
+    elif epochs is not None:
+        scale_epochs(config, epochs, '--epochs')
+    try:
+        apply_options(config, arm.label, arm.config_options)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace('--cfg-options', f'--arms {arm.label!r}:')) from error
     return config
 
 
 def _taken_from(arm: Arm, reference: Path | None) -> dict[str, Any]:
-    if reference is None:
+    """The field that an arm takes from the run it is made from."""
+    if arm.reference is None:
         return {}
-    if arm.kind == 'distillation':
-        return {'teacher': str(reference / 'motivated.pth')}
-    if arm.kind == 'RandomGate':
-        motivated = SwitchTrace.load(reference).motivated
-        return {'rate': motivated.count(1) / max(len(motivated) - 1, 1)}  # the first batch is not drawn
-    return {'run': str(reference)}
+    if arm.source == 'distillation':
+        return {'teacher': str((reference or Path()) / 'motivated.pth')}
+    if arm.source != 'RandomGate':
+        return {'run': str(reference)}
+    if reference is None:
+        return {'rate': 0.0}
+    motivated = SwitchTrace.load(reference).motivated
+    return {'rate': motivated.count(1) / max(len(motivated) - 1, 1)}  # the first batch is not drawn
 
 
 def _distil(config: Config, options: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from motivation.comparison.results import Arm, Run, find_kind, paired
+from motivation.comparison.results import Arm, difference, find_kind, paired
 from motivation.comparison.statistics import Interval
 from motivation.models import MODEL_NAMES
 
@@ -24,14 +24,10 @@ def find_differences(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """
     differences = []
     for arm, against, model in _pairs(arms):
-        interval = paired(arm, against, partial(_difference, model))
+        interval = paired(arm, against, partial(difference, model))
         if interval is not None:
             differences.append({'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()})
     return differences
-
-
-def _difference(model: str, run: Run, other: Run) -> float | None:
-    return None if run[model] is None or other[model] is None else run[model] - other[model]
 
 
 def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
@@ -49,10 +45,10 @@ def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
         if condition is not None and control['kind'] != 'distillation':
             for model in MODEL_NAMES:
                 yield condition, control, model
-    distilled = find_kind(arms, 'distillation')
-    for arm in arms:
-        if distilled is not None and arm['kind'] not in _BASELINES:
-            yield arm, distilled, 'base'
+    for distilled in arms:
+        for arm in arms:
+            if distilled['kind'] == 'distillation' and arm['kind'] not in _BASELINES:
+                yield arm, distilled, 'base'
 
 
 def judge_claims(comparison: dict[str, Any]) -> list[dict[str, str]]:
@@ -62,17 +58,19 @@ def judge_claims(comparison: dict[str, Any]) -> list[dict[str, str]]:
         For each ``claim``, ``verdict`` (``'supported'``, ``'contradicted'`` or ``'not decided'``) and
         ``evidence``.
     """
-    claims = []
-    for row in comparison['differences']:
-        interval = Interval(row['mean'], row['low'], row['high'], row['n'])
-        claims.append(
-            {
-                'claim': f'{row["arm"]}: its {row["model"]} model is better than that of {row["against"]}',
-                'verdict': interval.verdict(),
-                'evidence': describe_interval(interval, 'points'),
-            }
-        )
+    claims = [_judge(row, '') for row in comparison['differences']]
+    for one in comparison['equal_flops'].values():
+        claims += [_judge(row, f' after {one["train_flops"]:.3g} FLOPs') for row in one['differences']]
     return claims + list(_cost_claims(comparison))
+
+
+def _judge(row: dict[str, Any], when: str) -> dict[str, str]:
+    interval = Interval(row['mean'], row['low'], row['high'], row['n'])
+    return {
+        'claim': f'{row["arm"]}: its {row["model"]} model is better than that of {row["against"]}{when}',
+        'verdict': interval.verdict(),
+        'evidence': describe_interval(interval, 'points'),
+    }
 
 
 def _cost_claims(comparison: dict[str, Any]) -> Iterator[dict[str, str]]:

@@ -13,12 +13,14 @@ from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
 from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
 from motivation.comparison.render import build_table, write_comparison
-from motivation.comparison.results import gather
+from motivation.comparison.results import gather, read_teacher_report
 from motivation.engine.checkpoint import find_checkpoints
 from motivation.engine.config import check_config, load_config
 from motivation.engine.run_config import describe_run_config, first_difference
 from motivation.errors import ConfigError
-from motivation.registry import POLICIES
+from motivation.models.distillation import check_soft_targets
+from motivation.models.distilled_classifier import TEMPERATURE, WEIGHT, DistilledClassifier
+from motivation.registry import MODELS, POLICIES
 
 
 class Comparison:
@@ -46,12 +48,15 @@ class Comparison:
         epochs: int | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        if len(set(seeds)) < len(seeds):
-            raise ConfigError(f'--seeds has {" ".join(map(str, seeds))}; give each seed once')
+        if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
+            raise ConfigError(f'--seeds has {" ".join(map(str, seeds))}; give each seed once, from 0 on')
+        if work_dir.exists() and not work_dir.is_dir():
+            raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
         self.path = config
         self.config = load_config(config, options)
         check_config(self.config)
-        self.arms = plan_arms(arms)
+        self.options = options
+        self.arms = plan_arms(arms, self.config, options)
         self.seeds = list(seeds)
         self.work_dir = work_dir
         self.epochs = epochs
@@ -59,11 +64,12 @@ class Comparison:
         self.console = Console(highlight=False, soft_wrap=True)
         for arm in self.arms:
             self._check_arm(arm)
-        for job in self.jobs:
-            if is_finished(job.folder):
-                job.status = 'finished'
-        for job in self.jobs:
-            self._check_held(job)
+        for job in sorted(self.jobs, key=lambda job: job.arm.reference is not None):
+            reference = find_reference(job, self.jobs)
+            if reference is None or reference.status == 'finished':  # else it is looked at in its turn
+                self._check_held(job)
+                if is_finished(job.folder):
+                    job.status = 'finished'
 
     def run(self, command: Sequence[str], limit: int = 1) -> None:
         """Run what has not finished.
@@ -77,8 +83,9 @@ class Comparison:
         """
         if limit < 1:
             raise ConfigError(f'--jobs is {limit}; it must be at least 1')
-        folders = [str(Path(self.path).parent.resolve()), str(Path.cwd()), os.environ.get('PYTHONPATH', '')]
-        environment = {'PYTHONPATH': os.pathsep.join(folder for folder in folders if folder)}
+        configs = [self.path, *(arm.source for arm in self.arms if arm.source.endswith('.py'))]
+        folders = [*(str(Path(path).parent.resolve()) for path in configs), str(Path.cwd())]
+        environment = {'PYTHONPATH': os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))}
         if limit > 1 and 'OMP_NUM_THREADS' not in os.environ:
             environment['OMP_NUM_THREADS'] = str(max((os.cpu_count() or 1) // limit, 1))
         with Display(self.console, self.jobs, self.work_dir) as display:
@@ -117,13 +124,19 @@ class Comparison:
 
     def _check_arm(self, arm: Arm) -> None:
         """Find an arm's mistakes before anything runs, as far as they do not depend on another run."""
-        if arm.reference is None:
-            config = self._configure(arm, self.seeds[0], None)
-            check_config(config)
+        config = self._configure(arm, self.seeds[0], None)
+        check_config(config)
+        if arm.source == 'distillation':
+            model = config.model.base
+            check_soft_targets('model.base', model.get('weight', WEIGHT), model.get('temperature', TEMPERATURE))
+            if arm.reference is None:
+                read_teacher_report(model.teacher)
+            MODELS.build(DistilledClassifier.deployed_config(model.to_dict()))
+        elif arm.reference is None or arm.source == 'RandomGate':
             POLICIES.build(config.motivation.policy.to_dict())
 
     def _configure(self, arm: Arm, seed: int, reference: Path | None) -> Config:
-        return configure(arm, self.config, seed, reference, self.epochs)
+        return configure(arm, self.config, seed, reference, self.epochs, self.options)
 
     def _config_path(self, job: Job) -> Path:
         return self.work_dir / 'configs' / f'{job.arm.folder}_seed{job.seed}.py'
@@ -137,10 +150,9 @@ class Comparison:
             raise ConfigError(
                 f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that is of no comparison; name another"
             )
-        if reference is not None and reference.status != 'finished':
-            return  # it is compared when its turn has come
-        now = describe_run_config(self._configure(job.arm, job.seed, reference.folder if reference else None))
-        difference = first_difference(describe_run_config(Config.fromfile(str(path), import_custom_modules=False)), now)
+        held = Config.fromfile(str(path), import_custom_modules=False)
+        now = self._configure(job.arm, job.seed, reference.folder if reference else None)
+        difference = first_difference(*(describe_run_config(config, evaluation=True) for config in (held, now)))
         if difference is not None:
             field, then, value = difference
             raise ConfigError(

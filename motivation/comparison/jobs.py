@@ -67,7 +67,8 @@ def run_jobs(
         jobs: What is to be run; those with status ``'finished'`` are kept as they are.
         limit: Processes at a time.
         command: What trains a config: the path of the config and ``--work-dir`` are appended.
-        prepare: Writes the config of a job whose reference is finished and returns its path.
+        prepare: Writes the config of a job whose reference is finished and returns its path; it raises a
+            ConfigError where the job cannot be run, or its folder holds another run.
         environment: Variables of the processes, beside this one's.
         changed: Called after a job has changed its status.
         waiting: Called again and again while jobs run.
@@ -112,6 +113,10 @@ def _begin(
         config = prepare(job)
     except ConfigError as error:
         job.status, job.reason = 'failed', str(error)
+        changed(job)
+        return
+    if is_finished(job.folder):
+        job.status = 'finished'
         changed(job)
         return
     job.folder.mkdir(parents=True, exist_ok=True)

@@ -19,14 +19,29 @@ from motivation.models import MODEL_NAMES
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``compare.md``, ``compare.json`` and ``compare.png``.
 
+    An earlier comparison of arms or seeds that this one leaves out is kept, as ``compare-1.md`` and so on.
+
     Returns:
         The files written.
     """
     paths = [folder / f'compare.{suffix}' for suffix in ('md', 'json', 'png')]
+    if paths[1].is_file() and not _covers(comparison, json.loads(paths[1].read_text())):
+        number = 1 + len(list(folder.glob('compare-*.json')))
+        for path in paths:
+            path.rename(path.with_stem(f'compare-{number}'))
     paths[0].write_text(render_markdown(comparison))
     paths[1].write_text(json.dumps(comparison, indent=1) + '\n')
     draw_comparison(comparison, paths[2])
     return paths
+
+
+def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
+    """Whether a comparison has every run that an earlier one has."""
+
+    def runs(one: dict[str, Any]) -> set[tuple[str, int]]:
+        return {(arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs']}
+
+    return runs(comparison) >= runs(earlier)
 
 
 def render_markdown(comparison: dict[str, Any]) -> str:
@@ -121,7 +136,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
 _RESULTS_NOTE = (
     'Mean and standard deviation over seeds. A model that an arm does not train is left empty. `distillation` is '
     'the base model taught by the motivated model of its teacher arm, whose training is counted in; its motivated '
-    'model is that teacher. Wall times are of runs that may have shared the machine.'
+    'model is that teacher. The saving is against the first arm that is `always`. Wall times are of runs that may have shared the machine.'
 )
 
 
@@ -166,16 +181,28 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
     if not equal:
         return 'No run was validated.'
     labels = list(dict.fromkeys(label for one in equal.values() for label in one['arms']))
-    header = ['arm', *(f'{model}, at {one["train_flops"]:.4g} FLOPs' for model, one in equal.items())]
-    rows = [[f'`{label}`', *(_spread(one['arms'].get(label)) for one in equal.values())] for label in labels]
+    header, rows = ['arm'], [[f'`{label}`'] for label in labels]
+    for model, one in equal.items():
+        against = next((row['against'] for row in one['differences']), None)
+        header += [f'{model}, at {one["train_flops"]:.4g} FLOPs', f'against `{against}`' if against else '']
+        gained = {row['arm']: row for row in one['differences']}
+        for label, row in zip(labels, rows, strict=True):
+            row += [_spread(one['arms'].get(label)), _interval(gained.get(label))]
     return _markdown_table(header, rows)
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ''
+    return f'{row["mean"]:+.2f}' + ('' if row['low'] is None else f' ({row["low"]:+.2f} to {row["high"]:+.2f})')
 
 
 _EQUAL_FLOPS_NOTE = (
     'What each arm had reached when it had spent what the cheapest arm that trains the model spends in all, between '
-    'two validations interpolated. There the schedules of the other arms are not over, their learning rate is still '
-    'high, and an arm that had not been validated by then is empty; for a comparison of finished trainings give an '
-    'arm other epochs (`never:max_epochs=...`).'
+    'two validations interpolated, and the difference to the arm that trains the model alone with its 95 % interval. An '
+    'arm is left out where a run of it had not been validated by then. The schedules of all but the cheapest arm are '
+    'not over there and their learning rate is still high, so this favours the cheapest; for a comparison of finished '
+    'trainings give an arm other epochs (`never:max_epochs=...`).'
 )
 
 

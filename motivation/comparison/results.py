@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from motivation.comparison.jobs import Job, find_reference
@@ -45,7 +47,7 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
         arms.append(
             {
                 'arm': label,
-                'kind': own[0].arm.kind,
+                'kind': own[0].arm.policy or 'distillation',
                 'trains': list(own[0].arm.trains),
                 'made_from': own[0].arm.reference,
                 'policy': runs[0]['policy'] if runs else None,
@@ -83,8 +85,8 @@ def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, dict[str, Any]],
     models = list(job.arm.trains)
     accuracies = {name: _metric(report[name]['metrics'], metric, name) for name in models}
     reference = find_reference(job, jobs)
-    if job.arm.kind == 'distillation' and reference is not None:  # its teacher is its motivated model, and costs
-        teacher = reports[id(reference)]
+    if job.arm.source == 'distillation':  # its teacher is its motivated model, and costs
+        teacher = reports[id(reference)] if reference else read_teacher_report(job.arm.options['teacher'])
         before, waited = teacher['total_train_flops'], teacher['wall_seconds']
         accuracies['motivated'] = _metric(teacher['motivated']['metrics'], metric, 'motivated')
     return {
@@ -97,7 +99,7 @@ def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, dict[str, Any]],
         'motivated_train_flops': report['motivated']['train_flops'] + before,
         'total_train_flops': report['total_train_flops'] + before,
         'motivated_alone_train_flops': report['motivated_alone_train_flops'],
-        'motivated_fraction': None if job.arm.kind == 'distillation' else report['motivated_fraction'],
+        'motivated_fraction': None if job.arm.source == 'distillation' else report['motivated_fraction'],
         'wall_seconds': report['wall_seconds'] + waited,
         'history': [
             {
@@ -108,6 +110,21 @@ def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, dict[str, Any]],
             for row in report['history']
         ],
     }
+
+
+def read_teacher_report(teacher: str) -> dict[str, Any]:
+    """The report of the run that exported a teacher, which knows what it cost.
+
+    Raises:
+        ConfigError: There is none beside it.
+    """
+    report = Path(teacher).parent / 'report.json'
+    if not report.is_file():
+        raise ConfigError(
+            f'distillation:teacher={teacher} has no report.json beside it, so that its cost is not known; give the '
+            "motivated.pth in the work_dir of its run, or an arm 'always'"
+        )
+    return json.loads(report.read_text())
 
 
 def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
@@ -180,34 +197,62 @@ def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> I
 def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
     """For each model, every arm's metric when it had spent what the cheapest arm spent in all.
 
-    Between two validations the metric is interpolated linearly; before the first it is not known.
+    Between two validations the metric is interpolated linearly; an arm is left out where that is not
+    known of each of its runs, because one had not been validated by then.
 
     Returns:
-        For each model ``train_flops`` and, by arm, the summary over seeds.
+        For each model ``train_flops``, ``arms``: the summary over seeds by arm, and ``differences``,
+        paired by seed, to the arm that trains the model alone.
     """
     table: dict[str, Any] = {}
-    for model in MODEL_NAMES:
-        taught = [
-            arm
-            for arm in arms
-            if arm['runs'] and any(row[model] is not None for run in arm['runs'] for row in run['history'])
-        ]
-        if not taught:
+    for model, kind in zip(MODEL_NAMES, ('Never', 'Always'), strict=True):
+        ends = [run['history'][-1] for arm in arms for run in arm['runs'] if run['history']]
+        ends = [end for end in ends if end[model] is not None]
+        if not ends:
             continue
-        budget = min(run['history'][-1]['total_train_flops'] for arm in taught for run in arm['runs'])
-        table[model] = {'train_flops': budget, 'arms': {}}
-        for arm in taught:
-            values = summarise(
-                [v for v in (_at(run['history'], model, budget) for run in arm['runs']) if v is not None]
-            )
-            table[model]['arms'][arm['arm']] = asdict(values) if values else None
+        budget = min(end['total_train_flops'] for end in ends)
+        then = {
+            arm['arm']: {'arm': arm['arm'], 'kind': arm['kind'], 'runs': _runs_at(arm, model, budget)} for arm in arms
+        }
+        known = {label: arm for label, arm in then.items() if arm['runs']}
+        table[model] = {
+            'train_flops': budget,
+            'arms': {
+                label: asdict(values)
+                for label, arm in known.items()
+                if (values := summarise([run[model] for run in arm['runs']]))
+            },
+            'differences': [],
+        }
+        against = find_kind(list(known.values()), kind)
+        for arm in known.values():
+            interval = paired(arm, against, partial(difference, model)) if against and arm is not against else None
+            if against is not None and interval is not None:
+                table[model]['differences'].append(
+                    {'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()}
+                )
     return table
+
+
+def difference(model: str, run: Run, other: Run) -> float | None:
+    """How much better a model is in one run than in another; ``None`` where one does not train it."""
+    return None if run[model] is None or other[model] is None else run[model] - other[model]
+
+
+def _runs_at(arm: Arm, model: str, train_flops: float) -> list[Run]:
+    """The runs of an arm as they were at a cost; none, if one of them is not known there."""
+    values = [_at(run['history'], model, train_flops) for run in arm['runs']]
+    if None in values:
+        return []
+    return [{'seed': run['seed'], model: value} for run, value in zip(arm['runs'], values, strict=True)]
 
 
 def _at(history: Sequence[dict[str, Any]], model: str, train_flops: float) -> float | None:
     before = None
     for row in history:
         here, value = row['total_train_flops'], row[model]
+        if value is None:
+            return None
         if here == train_flops or (here > train_flops and before is None):
             return value if here == train_flops else None
         if here > train_flops and before is not None:

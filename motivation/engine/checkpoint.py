@@ -98,6 +98,29 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def check_plain(value: Any, name: str) -> None:
+    """Refuse nested data that would not load again as plain data.
+
+    Args:
+        value: What is to be saved.
+        name: What to call it in the message.
+
+    Raises:
+        ConfigError: Names the part that is not plain, and its type.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            check_plain(item, f'{name}[{key!r}]')
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            check_plain(item, f'{name}[{index}]')
+    elif value is not None and not isinstance(value, (bool, int, float, str, torch.Tensor, np.ndarray, np.generic)):
+        raise ConfigError(
+            f'{name} is a {type(value).__name__}, which a checkpoint cannot hold; return plain data: numbers, strings, '
+            'lists, dicts or tensors'
+        )
+
+
 def from_plain(value: Any) -> Any:
     """Turn the histories of :func:`to_plain` back into MMEngine's; leave all else as it is."""
     if isinstance(value, dict) and _HISTORY in value:

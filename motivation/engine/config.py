@@ -65,7 +65,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     config.setdefault('runner_type', 'DualModelRunner')
     config.setdefault('default_scope', registries.SCOPE)
     _import_custom_modules(config)
-    _apply_options(config, path, options or {})
+    apply_options(config, path, options or {})
     return config
 
 
@@ -90,8 +90,17 @@ def _import_custom_modules(config: Config) -> None:
             ) from error
 
 
-def _apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
-    """Override fields of a config in place."""
+def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
+    """Override fields of a config in place.
+
+    Args:
+        config: Changed.
+        path: Where it comes from, for messages.
+        options: As of :func:`load_config`.
+
+    Raises:
+        ConfigError: An option names no field, or does not apply.
+    """
     known = {*config, *inspect.signature(Runner).parameters}
     for option in options:
         if option.split('.')[0] not in known:
@@ -155,7 +164,9 @@ def check_config(config: Config) -> None:
         raise ConfigError(
             "motivation has no 'policy'; write motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))"
         )
-    if not isinstance(config.motivation.policy, dict) or 'type' not in config.motivation.policy:
+    if not isinstance(config.motivation.policy, dict) or not isinstance(
+        config.motivation.policy.get('type'), (str, type)
+    ):
         raise ConfigError(
             f'motivation.policy is {config.motivation.policy!r}; write policy=dict(type=...), or on the command line '
             'motivation.policy.type=...'
@@ -211,18 +222,17 @@ def _check_component(path: str, node: dict[str, Any], registry: Registry) -> Non
             f'{path}.type is {node["type"]!r}, which is not registered; {near_matches(node["type"], known)}'
         )
     parameters = inspect.signature(component).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if not takes_any and registry is not registries.OPTIM_WRAPPERS:  # the constructor shares that field
+        for argument in node.keys() - parameters.keys() - {'type', '_scope_'}:
+            raise ConfigError(
+                f'{path}.{argument} is not an argument of {node["type"]}; {near_matches(argument, parameters)}'
+            )
     if registry in _SELF_CONTAINED:
         for name, parameter in parameters.items():
             named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
             if named and parameter.default is parameter.empty and name not in node:
                 raise ConfigError(f'{path}.{name} is missing; {node["type"]} needs it')
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    if takes_any or registry is registries.OPTIM_WRAPPERS:  # the constructor shares that field
-        return
-    for argument in node.keys() - parameters.keys() - {'type', '_scope_'}:
-        raise ConfigError(
-            f'{path}.{argument} is not an argument of {node["type"]}; {near_matches(argument, parameters)}'
-        )
 
 
 def _reason(error: Exception) -> str:

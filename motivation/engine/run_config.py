@@ -12,14 +12,23 @@ from motivation.errors import ConfigError
 # What the training of both models depends on.
 _PARTS = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'randomness')
 
+# What its results depend on besides.
+_EVALUATION = ('val_dataloader', 'val_cfg', 'val_evaluator', 'load_from', 'custom_hooks')
+
 # Fields among them that change nothing of it: where the data lies, how fast it comes, when to validate.
 _FREE = {'root', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'cache_mib', 'val_interval'}
 
 
-def describe_run_config(config: Config) -> str:
-    """The part of a config that a resumed run must share, as JSON."""
+def describe_run_config(config: Config, evaluation: bool = False) -> str:
+    """The part of a config that a resumed run must share, as JSON.
+
+    Args:
+        config: The config.
+        evaluation: With what its results depend on besides: validation, and the weights it begins with.
+    """
     plain = config._cfg_dict.to_dict()
-    return json.dumps({part: plain.get(part) for part in _PARTS}, default=repr)
+    parts = _PARTS + _EVALUATION if evaluation else _PARTS
+    return json.dumps({part: plain.get(part) for part in parts}, default=repr)
 
 
 def first_difference(before: str, now: str) -> tuple[str, Any, Any] | None:

@@ -10,7 +10,7 @@ from motivation.errors import ConfigError
 _EPOCH_FIELDS = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'restarts', 'total_steps')
 
 
-def scale_epochs(config: Config, epochs: int) -> None:
+def scale_epochs(config: Config, epochs: int, field: str = 'epochs') -> None:
     """Make a run of ``epochs`` epochs of a config, its learning rate following the same curve.
 
     ``train_cfg.max_epochs`` is set, and every field of ``param_scheduler`` that counts epochs is
@@ -19,12 +19,13 @@ def scale_epochs(config: Config, epochs: int) -> None:
     Args:
         config: Changed in place.
         epochs: At least 1.
+        field: What the user calls them, for the message.
 
     Raises:
         ConfigError: ``epochs`` is not a whole number of at least 1.
     """
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise ConfigError(f'epochs is {epochs!r}; it must be a whole number of at least 1')
+        raise ConfigError(f'{field} is {epochs!r}; it must be a whole number of at least 1')
     factor = epochs / config.train_cfg.max_epochs
     config.train_cfg.max_epochs = epochs
     for scheduler in _schedulers(config.get('param_scheduler')):

@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from motivation.engine.checkpoint import check_plain
+from motivation.errors import ConfigError
 from motivation.hooks.signals import Signals, mean_over_processes
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
@@ -47,6 +49,7 @@ class MotivationHook(Hook):
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
         self._signals = Signals(runner, self.policy.signals)
         self._signals.metrics = self._resumed_metrics
+        check_plain(self.policy.state_dict(), f'{type(self.policy).__name__}.state_dict()')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -56,6 +59,9 @@ class MotivationHook(Hook):
         loss = mean_over_processes(outputs['loss'])
         signals = self._signals.read('motivated' if motivated else 'base')
         decision = self.policy.update(loss, **signals)
+        if decision is None:
+            raise ConfigError(f'{type(self.policy).__name__}.update returned None; it must return True or False')
+        decision = bool(decision)
         self.trace.append(runner.epoch, loss, motivated, decision)
         if decision:
             runner.model.activate(runner.optim_wrapper)
@@ -72,8 +78,10 @@ class MotivationHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         assert self._signals is not None
+        state = self.policy.state_dict()
+        check_plain(state, f'{type(self.policy).__name__}.state_dict()')
         checkpoint['motivation'] = {
-            'policy': self.policy.state_dict(),
+            'policy': state,
             'trace': self.trace.state_dict(),
             'metrics': self._signals.metrics,
         }

@@ -1,12 +1,13 @@
 """What a switch policy can ask for beside the loss, and how a run knows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
@@ -39,6 +40,11 @@ class Signals:
     def __init__(self, runner: Runner, names: frozenset[str]) -> None:
         for name in sorted(names - SIGNALS.keys()):
             raise ConfigError(f'motivation.policy asks for {name!r}, which is no signal; {near_matches(name, SIGNALS)}')
+        if 'metrics' in names and runner.val_loop is None:
+            raise ConfigError(
+                "motivation.policy asks for 'metrics', but this run has no validation; give the config val_dataloader, "
+                'val_cfg and val_evaluator, or choose another policy'
+            )
         readers: dict[str, Callable[[str], Any]] = {
             'iter': lambda active: runner.iter + 1,
             'max_iters': lambda active: runner.max_iters,
@@ -103,27 +109,34 @@ def _watch_accuracy(runner: Runner) -> Callable[[str], float]:
 
 
 def _watch_grad_norm(runner: Runner) -> Callable[[str], float]:
-    """Measures the gradient that each optimizer steps along, or takes what clipping measured."""
-    norms: dict[str, Tensor | float] = {}
+    """Measures each model's gradient where it is clipped, or else where its optimizer steps."""
+    norms: dict[str, Tensor] = {}
 
-    def look(name: str) -> Callable[..., None]:
-        wrapper = runner.optim_wrapper[name]
+    def measure(name: str, parameters: Iterable[Tensor]) -> None:
+        norms[name] = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
 
+    def before_step(name: str) -> Callable[..., None]:
         def hook(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            if wrapper.clip_grad_kwargs and wrapper.grad_name == 'grad_norm':
-                norms[name] = runner.message_hub.get_scalar('train/grad_norm').current()
-            else:
-                gradients = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
-                norms[name] = torch.nn.utils.get_total_norm(gradients)
+            measure(name, (parameter for group in optimizer.param_groups for parameter in group['params']))
 
         return hook
 
+    def before_clipping(name: str, clip: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(parameters: list[Tensor], **kwargs: Any) -> Any:
+            measure(name, parameters)
+            return clip(parameters, **kwargs)
+
+        return measured
+
     for name in MODEL_NAMES:
-        runner.optim_wrapper[name].optimizer.register_step_pre_hook(look(name))
+        wrapper = runner.optim_wrapper[name]
+        if wrapper.clip_grad_kwargs:
+            wrapper.clip_func = before_clipping(name, wrapper.clip_func)
+        else:
+            wrapper.optimizer.register_step_pre_hook(before_step(name))
 
     def read(active: str) -> float:
-        norm = norms.pop(active, float('inf'))
-        return mean_over_processes(norm)
+        return mean_over_processes(norms.pop(active, float('inf')))
 
     return read
 

@@ -12,6 +12,9 @@ from motivation.models.distillation import check_soft_targets, soft_target_diver
 from motivation.models.timm_classifier import TimmClassifier
 from motivation.registry import MODELS
 
+# Defaults of the distillation.
+WEIGHT, TEMPERATURE = 0.9, 4.0
+
 
 @MODELS.register_module()
 class DistilledClassifier(TimmClassifier):
@@ -45,8 +48,8 @@ class DistilledClassifier(TimmClassifier):
         model_name: str,
         num_classes: int,
         teacher: str,
-        weight: float = 0.9,
-        temperature: float = 4.0,
+        weight: float = WEIGHT,
+        temperature: float = TEMPERATURE,
         **kwargs: Any,
     ) -> None:
         check_soft_targets('model.base', weight, temperature)

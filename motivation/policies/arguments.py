@@ -46,11 +46,35 @@ def check_one_of(**values: Any) -> None:
     """Refuse anything but exactly one value that is not ``None``.
 
     Raises:
-        ConfigError: Names the fields that were given.
+        ConfigError: Names the fields and their values.
     """
-    given = [f'motivation.policy.{field}' for field, value in values.items() if value is not None]
-    if len(given) != 1:
-        raise ConfigError(
-            f'{" and ".join(given) or "nothing"} is given; give exactly one of '
-            f'{", ".join(f"motivation.policy.{field}" for field in values)}'
-        )
+    if sum(value is not None for value in values.values()) != 1:
+        state = ', '.join(f'motivation.policy.{field} is {value!r}' for field, value in values.items())
+        raise ConfigError(f'{state}; give exactly one of {", ".join(values)}')
+
+
+def check_bool(field: str, value: Any) -> None:
+    """Refuse what is neither ``True`` nor ``False``.
+
+    Raises:
+        ConfigError: Names the field and the value.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f'motivation.policy.{field} is {value!r}; it must be True or False')
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what is no seed: neither ``None`` nor a whole number of at least 0.
+
+    Raises:
+        ConfigError: Names the value.
+    """
+    if seed is not None:
+        check_whole('seed', seed, 0)
+
+
+def is_beyond(value: float, below: float | None, above: float | None, unit: float = 1.0) -> bool:
+    """Whether a value is below ``below`` or above ``above``, whichever is given, in multiples of ``unit``."""
+    if below is not None:
+        return value < below * unit
+    return above is not None and value > above * unit

@@ -14,7 +14,7 @@ from motivation.registry import POLICIES
 class Budget(CompositePolicy):
     """Lets its policy wake the motivated model as long as the run then ends within a budget.
 
-    A motivated batch is granted only if, were all later batches the base model's (except for the
+    It has to be the outermost policy. A motivated batch is granted only if, were all later batches the base model's (except for the
     tail), the run would end within the budget. So it is never exceeded, whatever the policy says.
 
     Args:
@@ -27,7 +27,7 @@ class Budget(CompositePolicy):
             than the same share of the budget as of the batches that are over, so that it lasts to
             the end.
         tail: Share of the run's batches, at its end, that are motivated whatever the policy says;
-            their compute is set aside from the beginning.
+            rounded down; their compute is set aside from the beginning.
 
     Raises:
         ConfigError: A value is out of range, not exactly one budget is given, or it is too small for
@@ -37,6 +37,8 @@ class Budget(CompositePolicy):
         >>> motivation = dict(policy=dict(
         ...     type='Budget', min_saving=2.0, mode='thin', policy=dict(type='ConsecutiveDrop', drops=1)))
     """
+
+    bounds_run = True
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Budget(CompositePolicy):
         batches_done, max_iters = signals['iter'], signals['max_iters']
         if batches_done >= max_iters:
             return False  # no batch follows
-        tail = min(math.ceil(self.tail * max_iters), max_iters - 1)
+        tail = min(_whole_part(self.tail * max_iters), max_iters - 1)
         room = self._room(max_iters, signals.get('compute'))
         if batches_done == 1:
             self._check_room(room, tail, signals.get('compute'))
@@ -95,7 +97,7 @@ class Budget(CompositePolicy):
     def _room(self, max_iters: int, compute: Compute | None) -> int:
         """Further motivated batches that the budget has room for, all others being the base's."""
         if self.max_fraction is not None:
-            return math.floor(self.max_fraction * max_iters) - self.granted
+            return _whole_part(self.max_fraction * max_iters) - self.granted
         assert compute is not None
         further = compute.batch['motivated'] - compute.batch['base']
         return int((self._limit(compute) - compute.spent - compute.left['base']) // max(further, 1))
@@ -134,3 +136,8 @@ class Budget(CompositePolicy):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.granted = state_dict['granted']
+
+
+def _whole_part(batches: float) -> int:
+    """Rounded down, but 0.29 of 100 is 29, though their product as floats is a little less."""
+    return math.floor(batches + 1e-9)

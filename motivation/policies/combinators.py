@@ -22,16 +22,23 @@ def build_inner(config: PolicyConfig, field: str) -> SwitchPolicy:
         field: The field of the outer policy it stands in, for messages.
 
     Raises:
-        ConfigError: It is neither, or the policy refuses an argument.
+        ConfigError: It is neither, the policy refuses an argument, or it must not be inside another.
     """
     if isinstance(config, SwitchPolicy):
-        return config
-    if not isinstance(config, dict) or 'type' not in config:
-        raise ConfigError(f'motivation.policy.{field} is {config!r}; write {field.split(".")[0]}=dict(type=...)')
-    try:
-        return POLICIES.build(config)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace('motivation.policy.', f'motivation.policy.{field}.')) from error
+        policy = config
+    elif not isinstance(config, dict) or not isinstance(config.get('type'), (str, type)):
+        raise ConfigError(f'motivation.policy.{field} is {config!r}; it must be a policy: dict(type=...)')
+    else:
+        try:
+            policy = POLICIES.build(config)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace('motivation.policy.', f'motivation.policy.{field}.')) from error
+    if policy.bounds_run:
+        raise ConfigError(
+            f'motivation.policy.{field} is a {type(policy).__name__}, which bounds the whole run and so must be the '
+            'outermost policy; put the others into its policy'
+        )
+    return policy
 
 
 class CompositePolicy(SwitchPolicy):

@@ -1,8 +1,9 @@
 """The paper's motivation condition."""
 
+import math
 from typing import Any, Literal
 
-from motivation.policies.arguments import check_choice, check_number, check_whole
+from motivation.policies.arguments import check_bool, check_choice, check_number, check_whole
 from motivation.policies.smoothing import Smoothing
 from motivation.policies.spell_limits import SpellLimits
 from motivation.policies.switch_policy import SwitchPolicy
@@ -15,7 +16,8 @@ class ConsecutiveDrop(SwitchPolicy):
 
     Each loss is compared with the loss of the batch before, whichever model made it. The motivated
     model stays active while the loss goes on dropping; the first batch that does not drop ends the
-    spell. An equal loss is not a drop, nor is one that is not a number.
+    spell. An equal loss is not a drop, nor is one that is not a number
+    or that follows a loss that is not finite.
 
     Source: "Motivation is Something You Need", arXiv 2602.21064; the options beyond ``drops`` are
     not the paper's. Were the losses independent noise, ``drops`` in a row would happen after
@@ -31,7 +33,7 @@ class ConsecutiveDrop(SwitchPolicy):
         max_spell: Motivated batches of a spell at most; ``None`` for no limit.
         cooldown: Base batches after a spell at least; drops are counted meanwhile.
         across_epochs: Whether a streak goes on from one epoch to the next; if not, each epoch begins
-            with the base model and nothing to compare with.
+            with the base model, whatever ``min_spell``, and with nothing to compare with or to average.
 
     Raises:
         ConfigError: A value is out of range.
@@ -57,6 +59,7 @@ class ConsecutiveDrop(SwitchPolicy):
         check_whole('drops', drops, 1)
         check_number('threshold', threshold, 0)
         check_choice('threshold_mode', threshold_mode, 'abs', 'rel')
+        check_bool('across_epochs', across_epochs)
         self.drops = drops
         self.smoothing = smoothing
         self.window = window
@@ -81,12 +84,14 @@ class ConsecutiveDrop(SwitchPolicy):
         self.streak = self.streak + 1 if self._dropped(value) else 0
         self.previous = value
         if epoch != self._epoch:
+            self._epoch = epoch
             self.streak, self.previous = 0, None
-        self._epoch = epoch
+            self._smooth.reset()
+            return self._limits.end_spell()
         return self._limits.decide(self.streak >= self.drops)
 
     def _dropped(self, value: float) -> bool:
-        if self.previous is None:
+        if self.previous is None or not math.isfinite(self.previous):
             return False
         margin = self.threshold * (abs(self.previous) if self.threshold_mode == 'rel' else 1)
         return value < self.previous - margin

@@ -5,7 +5,7 @@ from collections import deque
 from statistics import fmean, pstdev
 from typing import Any
 
-from motivation.policies.arguments import check_number, check_one_of, check_whole
+from motivation.policies.arguments import check_number, check_one_of, check_whole, is_beyond
 from motivation.policies.smoothing import Smoothing
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
@@ -154,8 +154,7 @@ class LossZScore(SwitchPolicy):
         if math.isfinite(loss):
             deviation = pstdev(self._losses) if len(self._losses) == self.window else 0.0
             if deviation > 0:
-                score = (loss - fmean(self._losses)) / deviation
-                awake = score < self.below if self.below is not None else score > (self.above or 0.0)
+                awake = is_beyond((loss - fmean(self._losses)) / deviation, self.below, self.above)
             self._losses.append(loss)
         return awake
 

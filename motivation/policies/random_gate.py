@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from motivation.policies.arguments import check_number
+from motivation.policies.arguments import check_number, check_seed
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
 
@@ -27,6 +27,7 @@ class RandomGate(SwitchPolicy):
 
     def __init__(self, rate: float, seed: int | None = None) -> None:
         check_number('rate', rate, 0, 1)
+        check_seed(seed)
         self.rate = rate
         self.seed = seed
         self._generator = random.Random(seed)

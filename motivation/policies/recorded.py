@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from motivation.errors import ConfigError
+from motivation.policies.arguments import check_seed
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
@@ -14,7 +15,7 @@ class _Recorded(SwitchPolicy):
     """Reads which batches of a run were motivated."""
 
     def __init__(self, run: str) -> None:
-        if not isinstance(run, (str, Path)):
+        if not isinstance(run, (str, Path)) or not str(run):
             raise ConfigError(f'motivation.policy.run is {run!r}; give the work_dir of a run, or its switches.npz')
         self.run = str(run)
         self._trace = SwitchTrace.load(Path(run))
@@ -40,9 +41,6 @@ class Replay(_Recorded):
     Example:
         >>> motivation = dict(policy=dict(type='Replay', run='work_dirs/resnet8_resnet20_consecutive'))
     """
-
-    def __init__(self, run: str) -> None:
-        super().__init__(run)
 
     def update(self, loss: float, iter: int, max_iters: int) -> bool:
         self._check_length(max_iters)
@@ -70,6 +68,7 @@ class MatchedRandom(_Recorded):
 
     def __init__(self, run: str, seed: int | None = None) -> None:
         super().__init__(run)
+        check_seed(seed)
         self.seed = seed
         self._seed = seed or 0
         self._chosen: set[int] | None = None

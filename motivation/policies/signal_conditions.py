@@ -4,8 +4,7 @@ import math
 from typing import Any
 
 from motivation.errors import ConfigError, near_matches
-from motivation.policies.arguments import check_number, check_one_of
-from motivation.policies.smoothing import Smoothing
+from motivation.policies.arguments import check_number, check_one_of, is_beyond
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
 
@@ -35,26 +34,24 @@ class GradientNorm(SwitchPolicy):
         check_number('below' if above is None else 'above', below if above is None else above, 0)
         if relative is not None:
             check_number('relative', relative, 0, 1)
+            if relative == 1:
+                raise ConfigError('motivation.policy.relative is 1; it must be below 1, or the average would not move')
         self.below = below
         self.above = above
         self.relative = relative
-        self.average: float | None = None
-        self._smooth = Smoothing(relative or 0.0)
+        self.average: float | None = None  # of the norms before
 
     def update(self, loss: float, grad_norm: float) -> bool:
-        unit = 1.0 if self.relative is None else self.average
-        if self.relative is not None and math.isfinite(grad_norm):
-            self.average = self._smooth(grad_norm)
-        if unit is None or not math.isfinite(grad_norm):
+        if not math.isfinite(grad_norm):
             return False
-        return grad_norm < self.below * unit if self.below is not None else grad_norm > (self.above or 0.0) * unit
+        if self.relative is None:
+            return is_beyond(grad_norm, self.below, self.above)
+        before = self.average
+        self.average = grad_norm if before is None else self.relative * before + (1 - self.relative) * grad_norm
+        return before is not None and is_beyond(grad_norm, self.below, self.above, unit=before)
 
     def state_dict(self) -> dict[str, Any]:
-        return {'average': self.average, 'smoothing': self._smooth.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.average = state_dict['average']
-        self._smooth.load_state_dict(state_dict['smoothing'])
+        return {'average': self.average}
 
 
 @POLICIES.register_module()
@@ -77,6 +74,8 @@ class ValidationGain(SwitchPolicy):
     """
 
     def __init__(self, metric: str = 'base/accuracy/top1', min_gain: float = 0.0) -> None:
+        if not isinstance(metric, str):
+            raise ConfigError(f'motivation.policy.metric is {metric!r}; give the name of a metric of validation')
         check_number('min_gain', min_gain)
         self.metric = metric
         self.min_gain = min_gain

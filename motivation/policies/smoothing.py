@@ -47,6 +47,10 @@ class Smoothing:
             self.values = [*self.values, value][-self.window :]
         return sum(self.values) / len(self.values)
 
+    def reset(self) -> None:
+        """Forget all values."""
+        self.values = []
+
     def state_dict(self) -> dict[str, Any]:
         return {'values': list(self.values)}
 

@@ -41,12 +41,18 @@ class SpellLimits:
             too_long = self.max_spell is not None and self.spell >= self.max_spell
             awake = too_short or (wanted and not too_long)
             if not awake:
-                self.rest = max(self.cooldown - 1, 0)
+                return self.end_spell()
         else:
             awake = wanted and self.rest == 0
             self.rest = max(self.rest - 1, 0)
         self.spell = self.spell + 1 if awake else 0
         return awake
+
+    def end_spell(self) -> bool:
+        """Let the base model train the next batch, whatever ``min_spell``; returns ``False``."""
+        self.rest = max((self.cooldown if self.spell else self.rest) - 1, 0)
+        self.spell = 0
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         return {'spell': self.spell, 'rest': self.rest}

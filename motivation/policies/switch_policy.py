@@ -14,6 +14,9 @@ class SwitchPolicy(ABC):
     from :meth:`state_dict`, so that a resumed run decides as an uninterrupted one would.
     """
 
+    # Whether the policy's promise holds only if its decisions are carried out: it cannot be inside another.
+    bounds_run = False
+
     @abstractmethod
     def update(self, loss: float, *args: Any, **signals: Any) -> bool:
         """Take in the batch just trained on.

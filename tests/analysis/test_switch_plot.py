@@ -68,3 +68,9 @@ def test_runs_stand_side_by_side_and_a_running_one_needs_no_report():
 def test_run_without_a_trace_is_one_sentence():
     with pytest.raises(ConfigError, match=r'has no switches\.npz'):
         draw_switches([Path('nowhere')], Path('out.png'))
+
+
+@pytest.mark.parametrize('out', ['out.foo', 'no/folder/out.png'])
+def test_picture_that_cannot_be_written_is_one_sentence(out):
+    with pytest.raises(ConfigError, match=f"'{out}' cannot be written"):
+        draw_switches([record('run', 40)], Path(out))

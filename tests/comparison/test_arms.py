@@ -9,8 +9,8 @@ from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS, ROOT
 
 
-def plan(*texts):
-    return {arm.label: arm for arm in plan_arms(texts)}
+def plan(*texts, **kwargs):
+    return {arm.label: arm for arm in plan_arms(texts, load_config(DIGITS), **kwargs)}
 
 
 def configured(text, *others, **kwargs):
@@ -38,6 +38,7 @@ def configured(text, *others, **kwargs):
         ),
         ('config', dict(type='ConsecutiveDrop', drops=2)),
         ('config:drops=4', dict(type='ConsecutiveDrop', drops=4)),
+        ('consecutive:across_epochs=false', dict(type='ConsecutiveDrop', across_epochs=False)),
     ],
 )
 def test_arm_is_a_policy_in_the_config_of_all(text, policy):
@@ -62,6 +63,10 @@ def test_arm_may_be_another_config():
     config = configured(f'{other}:train_dataloader.batch_size=64', seed=3)
     assert config.motivation.policy.type == 'Always' and config.train_dataloader.batch_size == 64
     assert config.randomness.seed == 3
+    arm = plan(other)[other]
+    assert (arm.policy, arm.trains, arm.is_condition) == ('Always', ('motivated',), False)
+    options = {'train_dataloader.batch_size': 32}
+    assert configure(arm, load_config(DIGITS), 0, None, options=options).train_dataloader.batch_size == 32
 
 
 def test_only_a_model_that_is_trained_is_evaluated():
@@ -80,6 +85,14 @@ def test_control_is_made_from_the_first_condition_or_the_one_it_names():
         'consecutive': None,
         'consecutive:drops=3': None,
     }
+
+
+def test_reference_may_have_several_options_and_its_control_has_its_epochs():
+    reference = 'consecutive:drops=2,window=5,max_epochs=7'
+    control = plan('LossRise', reference, f'matched:seed=3,arm={reference}')[f'matched:seed=3,arm={reference}']
+    assert (control.reference, control.max_epochs, control.options) == (reference, 7, {'seed': 3})
+    other = plan('LossRise', 'random:arm=LossRise,seed=3')['random:arm=LossRise,seed=3']
+    assert (other.reference, other.options) == ('LossRise', {'seed': 3})
 
 
 def test_control_takes_rate_or_trace_from_that_run():
@@ -113,12 +126,18 @@ def test_distillation_trains_the_base_with_the_motivated_model_of_always():
         (['random'], 'is made from the runs of another arm, and there is none'),
         (['matched:arm=consecutiv', 'consecutive'], "'consecutiv', which is no arm; did you mean 'consecutive'"),
         (['consecutive:arm=never', 'never'], 'is not made from another arm'),
-        (['distillation', 'never'], "learns from the motivated model of an arm 'always'; add that arm"),
+        (
+            ['distillation', 'never'],
+            "learns from the motivated model of an arm 'always', and there is none; add that arm",
+        ),
         (['other.py:drops=3'], 'takes dotted fields only'),
-        (['consecutive:max_epochs=0'], 'epochs is 0; it must be a whole number'),
+        (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0': max_epochs is 0; it must be a whole number"),
+        (['consecutive:optim_wraper.optimizer.lr=1'], r'--arms .*: optim_wraper\.optimizer\.lr is not a field'),
+        (['consecutive:randomness.seed=5'], 'sets randomness.seed, which is what --seeds is for'),
+        ([''], "'' names no arm"),
     ],
 )
 def test_mistake_is_one_sentence(texts, message):
     with pytest.raises(ConfigError, match=message):
-        for arm in plan_arms(texts):
+        for arm in plan(*texts).values():
             configure(arm, load_config(DIGITS), 0, None)

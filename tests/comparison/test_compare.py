@@ -7,6 +7,7 @@ import pytest
 
 from motivation.comparison.compare import Comparison
 from motivation.errors import ConfigError
+from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS
 
 
@@ -17,7 +18,7 @@ def comparison(*arms, **kwargs):
 def hold(job, planned):
     """As if the job had been run by an earlier comparison."""
     path = planned._prepare(job)
-    job.folder.mkdir(parents=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / 'report.json').write_text(json.dumps({}))
     return path
 
@@ -42,6 +43,11 @@ def test_finished_runs_of_the_same_config_are_kept():
     [
         (dict(epochs=3), 'train_cfg.max_epochs 40, which is 3 now'),
         (dict(options={'optim_wrapper.optimizer.lr': 0.3}), 'optim_wrapper.optimizer.lr 0.05, which is 0.3 now'),
+        (
+            dict(options={'val_dataloader.dataset.split': 'train'}),
+            "val_dataloader.dataset.split 'test', which is 'train' now",
+        ),
+        (dict(options={'load_from': 'x.pth'}), "load_from None, which is 'x.pth' now"),
     ],
 )
 def test_folder_with_runs_of_another_config_is_refused(kwargs, field):
@@ -80,13 +86,52 @@ def test_written_config_is_the_arm_and_trains_by_itself():
             r"motivation\.policy\.dropz is not an argument of ConsecutiveDrop; did you mean 'drops'",
         ),
         (['never'], dict(seeds=[0, 0]), '--seeds has 0 0; give each seed once'),
-        (['never'], dict(epochs=0), 'epochs is 0'),
+        (['never'], dict(epochs=0), '--epochs is 0'),
+        (['never'], dict(seeds=[-1]), 'from 0 on'),
+        # Of a control before the arm that it is made from has run.
+        (['consecutive', 'matched:seeed=3'], {}, r'motivation\.policy\.seeed is not an argument of MatchedRandom'),
+        (['consecutive', 'random:rte=2'], {}, r'motivation\.policy\.rte is not an argument of RandomGate'),
+        (
+            ['always', 'distillation:wieght=2'],
+            {},
+            "timm does not build 'cifar_resnet8' with the arguments .*'wieght': 2",
+        ),
+        (['always', 'distillation:weight=2'], {}, r'model\.base\.weight is 2'),
+        (['distillation:teacher=x/motivated.pth'], {}, r'has no report\.json beside it'),
     ],
 )
 def test_mistake_is_found_before_anything_runs(arms, kwargs, message):
     with pytest.raises(ConfigError, match=message):
         comparison(*arms, **kwargs)
     assert not Path('work').exists()
+
+
+def test_file_in_place_of_the_folder_is_refused():
+    Path('work').touch()
+    with pytest.raises(ConfigError, match="--work-dir 'work' is a file"):
+        comparison('never')
+
+
+def test_finished_control_is_not_taken_for_one_of_another_arm():
+    """It was made from consecutive; now the first condition is LossRise, which has not run yet."""
+    planned = comparison('consecutive', 'random', seeds=[0])
+    for job, motivated in zip(planned.jobs, ([0, 1, 1, 0], [0, 1, 0, 0]), strict=True):
+        job.folder.mkdir(parents=True)
+        trace = SwitchTrace()
+        for flag in motivated:
+            trace.append(0, 1.0, bool(flag), False)
+        trace.save(job.folder)
+        hold(job, planned)
+        job.status = 'finished'
+    assert [job.status for job in comparison('consecutive', 'random', seeds=[0]).jobs] == ['finished'] * 2
+    later = comparison('LossRise', 'consecutive', 'random', seeds=[0])
+    rise, _, random = later.jobs
+    assert random.status == 'waiting'
+    rise.folder.mkdir(parents=True)
+    trace.save(rise.folder)
+    rise.status = 'finished'
+    with pytest.raises(ConfigError, match=r"holds 'random' with motivation\.policy\.rate 0\.66.*, which is 0\.33"):
+        later._prepare(random)
 
 
 def test_impossible_number_of_jobs_is_refused():

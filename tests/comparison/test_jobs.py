@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.jobs import Job, is_finished, run_jobs
@@ -31,7 +32,7 @@ with open('order.txt', 'a') as order:
 
 def make_jobs(*texts):
     Path('trainer.py').write_text(TRAINER)
-    return [Job(arm, 0, Path(arm.folder)) for arm in plan_arms(texts)]
+    return [Job(arm, 0, Path(arm.folder)) for arm in plan_arms(texts, Config(dict()))]
 
 
 def run(jobs, limit=1, behaviours=None, **kwargs):
@@ -102,6 +103,19 @@ def test_finished_run_is_kept_and_a_broken_off_one_resumed():
     (jobs[1].folder / 'epoch_3.pth').touch()
     assert run(jobs) == [('always', 'running'), ('always', 'finished')]
     assert Path('always/arguments.txt').read_text().startswith('always.config --work-dir always --resume')
+
+
+def test_control_that_has_finished_before_is_looked_at_when_its_turn_comes():
+    """Its reference runs first; then prepare may refuse it, or it is kept."""
+    jobs = make_jobs('consecutive', 'matched', 'random')
+    for job in jobs[1:]:
+        job.folder.mkdir()
+        (job.folder / 'report.json').write_text('{}')
+    changes = run(jobs, behaviours={'random': 'refuse'})
+    assert changes == [
+        ('consecutive', 'running'), ('consecutive', 'finished'), ('matched', 'finished'), ('random', 'failed'),
+    ]  # fmt: skip
+    assert not Path('matched/arguments.txt').exists()
 
 
 def test_interruption_ends_the_running_processes():

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from mmengine.config import Config
 
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.jobs import Job
 from motivation.comparison.render import render_markdown, write_comparison
-from motivation.comparison.results import gather
+from motivation.comparison.results import gather, read_teacher_report
 from motivation.errors import ConfigError
 
 
@@ -47,7 +48,7 @@ RUNS = {
 
 def compare(labels=tuple(RUNS), failed=()):
     jobs = []
-    for arm in plan_arms(labels):
+    for arm in plan_arms(labels, Config(dict())):
         base, motivated, base_flops, motivated_flops = RUNS[arm.label]
         for seed in range(3):
             job = Job(arm, seed, Path('runs') / arm.folder / f'seed{seed}')
@@ -148,10 +149,32 @@ def test_equal_flops_interpolates_between_validations():
     at = 161 / 3 * (0.5 + 0.5 * (100 - 80) / 80)
     assert equal['base']['arms']['consecutive']['mean'] == pytest.approx(at)
     assert equal['base']['arms']['never']['mean'] == 51
-    assert equal['base']['arms']['distillation'] is None  # its teacher alone costs more
+    assert 'distillation' not in equal['base']['arms']  # its teacher alone costs more
     assert equal['motivated']['train_flops'] == 160
-    assert equal['motivated']['arms']['always'] is None  # not validated before 200
+    assert 'always' not in equal['motivated']['arms']  # not validated before 200
     assert 'never' not in equal['motivated']['arms']
+
+
+def test_differences_at_equal_flops_are_paired_and_judged_too():
+    comparison = compare()
+    (row,) = (row for row in comparison['equal_flops']['base']['differences'] if row['arm'] == 'consecutive')
+    assert (row['against'], row['n']) == ('never', 3)
+    assert row['mean'] == pytest.approx(161 / 3 * 0.625 - 51)
+    claim = 'consecutive: its base model is better than that of never after 100 FLOPs'
+    assert verdict(comparison, claim) == 'contradicted'
+
+
+def test_arm_of_which_one_run_is_not_known_at_equal_flops_is_left_out():
+    """Else the mean would be that of the runs that happened to be validated early."""
+    jobs = []
+    for arm in plan_arms(['never', 'consecutive'], Config(dict())):
+        for seed in range(2):
+            job = Job(arm, seed, Path('early') / arm.folder / f'seed{seed}', status='finished')
+            late = arm.label == 'consecutive' and seed == 1
+            write_report(job.folder, 50, None if arm.label == 'never' else 50, 100, 150 if late else 0)
+            jobs.append(job)
+    equal = gather(jobs, None, {'config': 'c.py', 'epochs': 2, 'seeds': [0, 1]})['equal_flops']['base']
+    assert equal['train_flops'] == 100 and list(equal['arms']) == ['never']
 
 
 def test_unfinished_runs_are_named_and_the_rest_compared():
@@ -169,7 +192,8 @@ def test_markdown_holds_the_numbers():
         '| `consecutive` | `never` | base | +2.67 | +1.23 to +4.10 | 3 |',
         '| consecutive: its base model is better than that of never | **supported** | +2.67 points, 95 % interval '
         '+1.23 to +4.10 (3 seeds) |',
-        '| `never` | 51.00 ± 1.00 |  |',
+        '| `never` | 51.00 ± 1.00 |  |  |  |',
+        '| `consecutive` | 33.54 ± 0.72 | -17.46 (-18.75 to -16.17) | 58.67 ± 0.58 |  |',
     ):
         assert line in text.splitlines()
     assert 'FLOPs = 2 x MACs' in text and '`some_config.py`, 2 epochs, seeds 0, 1, 2' in text
@@ -181,6 +205,19 @@ def test_files_are_written_and_the_data_reads_back():
     paths = write_comparison(comparison, Path('out'))
     assert [path.name for path in paths] == ['compare.md', 'compare.json', 'compare.png']
     assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison))
+
+
+def test_a_comparison_of_fewer_runs_does_not_replace_a_larger_one():
+    Path('out').mkdir()
+    write_comparison(compare(), Path('out'))
+    before = Path('out/compare.json').read_text()
+    few = json.loads(before)
+    few['arms'] = few['arms'][:2]
+    write_comparison(few, Path('out'))
+    assert Path('out/compare-1.json').read_text() == before
+    assert len(json.loads(Path('out/compare.json').read_text())['arms']) == 2
+    write_comparison(json.loads(before), Path('out'))
+    assert not Path('out/compare-2.json').exists()  # the larger one holds all of the smaller
 
 
 def test_picture_has_a_curve_for_each_arm_that_trains_the_model():
@@ -199,7 +236,7 @@ def test_picture_has_a_curve_for_each_arm_that_trains_the_model():
 
 
 def test_nothing_to_compare_is_one_sentence():
-    (arm,) = plan_arms(['never'])
+    (arm,) = plan_arms(['never'], Config(dict()))
     about = {'config': 'c.py', 'epochs': 2, 'seeds': [0]}
     with pytest.raises(ConfigError, match='no run has finished'):
         gather([Job(arm, 0, Path('never'))], None, about)
@@ -209,3 +246,16 @@ def test_nothing_to_compare_is_one_sentence():
         ConfigError, match="--metric is 'top2', which a run does not report for base; it reports accuracy"
     ):
         gather([job], 'top2', about)
+
+
+def test_teacher_from_elsewhere_pays_what_its_own_run_cost():
+    write_report(Path('elsewhere'), None, 61, 0, 380)
+    (arm,) = plan_arms(['distillation:teacher=elsewhere/motivated.pth'], Config(dict()))
+    write_report(Path('run'), 55, None, 120, 0)
+    comparison = gather(
+        [Job(arm, 0, Path('run'), status='finished')], None, {'config': 'c.py', 'epochs': 2, 'seeds': [0]}
+    )
+    run = comparison['arms'][0]['runs'][0]
+    assert (run['total_train_flops'], run['motivated']) == (500, 61)
+    with pytest.raises(ConfigError, match=r'has no report\.json beside it, so that its cost is not known'):
+        read_teacher_report('nowhere/motivated.pth')

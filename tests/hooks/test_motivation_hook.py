@@ -1,9 +1,13 @@
+from collections import deque
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import digits_config, small_dual_model, train
 
@@ -130,3 +134,42 @@ def test_trace_file_is_written_after_each_epoch_and_is_the_trace(tmp_path):
         assert column.tolist() == read.state_dict()[name].tolist(), name
     assert list(read.epochs) == [i // 6 for i in range(18)]
     assert list(read.decisions[:-1]) == list(read.motivated[1:])  # each decision holds for the next batch
+
+
+class Odd(SwitchPolicy):
+    """Answers and remembers what it is told to."""
+
+    def __init__(self, answer, memory=None):
+        self.answer, self.memory = answer, memory
+
+    def update(self, loss):
+        return self.answer
+
+    def state_dict(self):
+        return {'memory': self.memory}
+
+
+def hook_of(policy):
+    hook = MotivationHook(dict(type='Never'))
+    hook.policy = policy
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, optim_wrapper=None)
+    hook.before_train(runner)
+    return hook, runner
+
+
+def test_answer_of_numpy_is_as_good_as_pythons():
+    hook, runner = hook_of(Odd(np.bool_(True)))
+    hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+    assert runner.model.active == 'motivated' and list(hook.trace.decisions) == [1]
+
+
+def test_no_answer_is_one_sentence():
+    hook, runner = hook_of(Odd(None))
+    with pytest.raises(ConfigError, match='update returned None; it must return True or False'):
+        hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+
+
+def test_state_that_no_checkpoint_can_hold_is_refused_before_training():
+    """Else the run could be saved, but never resumed."""
+    with pytest.raises(ConfigError, match=r"Odd\.state_dict\(\)\['memory'\]\[0\] is a deque"):
+        hook_of(Odd(True, [deque([1])]))

@@ -101,8 +101,9 @@ def test_policy_gets_every_signal_as_it_was(tmp_path):
     assert {signals['compute'].motivated_alone for signals in seen} == {meter.motivated_alone_train_flops}
 
 
-def test_gradient_norm_is_that_before_clipping(tmp_path):
-    _, seen, witness = run(tmp_path, 'RecordsNorm', **{'optim_wrapper.clip_grad': dict(max_norm=1e-3)})
+@pytest.mark.parametrize('clip', [dict(max_norm=1e-3), dict(type='value', clip_value=1e-3)], ids=['norm', 'value'])
+def test_gradient_norm_is_that_before_clipping(tmp_path, clip):
+    _, seen, witness = run(tmp_path, 'RecordsNorm', **{'optim_wrapper.clip_grad': clip})
     assert [signals['grad_norm'] for signals in seen] == pytest.approx(witness.norms, rel=1e-5)
 
 
@@ -139,4 +140,12 @@ def test_unknown_signal_is_one_sentence(tmp_path):
     config = digits_config(tmp_path / 'run', epochs=1)
     config.motivation = dict(policy=dict(type='AsksForTheMoon'))
     with pytest.raises(ConfigError, match="asks for 'gradnorm', which is no signal; did you mean 'grad_norm'"):
+        train(config)
+
+
+def test_validation_metrics_without_validation_are_one_sentence(tmp_path):
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.motivation = dict(policy=dict(type='ValidationGain'))
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    with pytest.raises(ConfigError, match="asks for 'metrics', but this run has no validation"):
         train(config)

@@ -80,12 +80,14 @@ def test_limit_spells_of_any_policy():
     [
         (lambda: All([]), r'motivation\.policy\.policies is \[\]'),
         (lambda: Any(DROP), r'motivation\.policy\.policies is \{'),
-        (lambda: Not('Never'), r"motivation\.policy\.policy is 'Never'; write policy=dict\(type=\.\.\.\)"),
+        (lambda: Not('Never'), r"motivation\.policy\.policy is 'Never'; it must be a policy: dict\(type=\.\.\.\)"),
         (lambda: All([DROP, dict(type='RandomGate', rate=2)]), r'motivation\.policy\.policies\.1\.rate is 2'),
         (
             lambda: Not(dict(type='Any', policies=[dict(type='ConsecutiveDrop', drops=0)])),
             r'motivation\.policy\.policy\.policies\.0\.drops is 0',
         ),
+        (lambda: All([DROP, 5]), r'motivation\.policy\.policies\.1 is 5; it must be a policy'),
+        (lambda: Not(dict(type=5)), r"motivation\.policy\.policy is \{'type': 5\}"),
         (lambda: During(DROP, start=2), 'start is 2; it must be a number between 0 and 1'),
         (lambda: During(DROP, start=0.5, end=0.5), 'end is 0.5, which is not after'),
         (lambda: During(DROP, unit='batch'), "unit is 'batch'"),

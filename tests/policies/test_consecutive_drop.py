@@ -25,6 +25,8 @@ def flags(*values):
         (3, [9, 8, 7, 8, 7, 6, 5, 4, 5], [0, 0, 0, 0, 0, 0, 1, 1, 0]),
         # A loss that is not a number neither is a drop nor lets the next one be.
         (1, [5, float('nan'), 4, 3], [0, 0, 0, 1]),
+        # Nor is what comes after an infinite loss.
+        (1, [5, float('inf'), 7, 6], [0, 0, 0, 1]),
     ],
 )
 def test_decides_by_drops_in_a_row(drops, losses, decisions):
@@ -70,6 +72,12 @@ def test_streak_survives_the_end_of_an_epoch_unless_told_otherwise(across, decis
     assert decide(policy, [6, 5, 4, 3, 2, 1], batches_per_epoch=3) == flags(*decisions)
 
 
+def test_epoch_begins_with_the_base_model_even_within_the_least_spell():
+    policy = ConsecutiveDrop(1, min_spell=6, across_epochs=False)
+    decisions = decide(policy, [9, 8, 7, 6, 9, 8, 7, 6], batches_per_epoch=4)
+    assert decisions == flags(0, 1, 1, 0, 0, 1, 1, 0)  # the fourth decides for the first batch of the next epoch
+
+
 @pytest.mark.parametrize('drops', [1, 2, 3, 4])
 def test_on_independent_losses_wakes_with_probability_one_over_factorial(drops):
     generator = random.Random(0)
@@ -100,6 +108,7 @@ def test_refuses_impossible_drops(drops):
         (dict(threshold_mode='relative'), "threshold_mode is 'relative'; it must be 'abs' or 'rel'"),
         (dict(min_spell=4, max_spell=3), 'max_spell is 3, below'),
         (dict(cooldown='long'), "cooldown is 'long'"),
+        (dict(across_epochs='no'), "across_epochs is 'no'; it must be True or False"),
     ],
 )
 def test_refuses_impossible_options(options, message):

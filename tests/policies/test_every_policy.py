@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from motivation import policies
 from motivation.hooks.signals import SIGNALS
 from motivation.policies import SwitchPolicy
-from motivation.policies.combinators import build_inner
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 from tests.policies.simulation import Simulation
@@ -82,7 +81,7 @@ def sequences():
 
 
 def build(config, seed=3) -> SwitchPolicy:
-    policy = build_inner(config, 'policy')
+    policy = POLICIES.build(dict(config))
     policy.set_seed(seed)
     return policy
 
@@ -150,4 +149,4 @@ def test_example_of_the_docstring_is_a_config_that_builds(name):
     code = '\n'.join(lines).replace('work_dirs/resnet8_resnet20_consecutive', 'recorded')
     space = {}
     exec(compile(ast.parse(code), name, 'exec'), space)
-    assert type(build_inner(space['motivation']['policy'], 'policy')).__name__ == name
+    assert type(POLICIES.build(space['motivation']['policy'])).__name__ == name

@@ -38,7 +38,7 @@ def test_decisions_follow_from_the_definition(policy, losses, decisions):
         (lambda: Plateau(patience=0), 'patience is 0'),
         (
             lambda: LossZScore(),
-            'nothing is given; give exactly one of motivation.policy.below, motivation.policy.above',
+            'below is None, motivation.policy.above is None; give exactly one of below, above',
         ),
         (lambda: LossZScore(below=-1, above=1), 'give exactly one'),
         (lambda: LossZScore(below=-1, window=1), 'window is 1; it must be a whole number of at least 2'),

@@ -40,3 +40,9 @@ def test_restored_gate_draws_on():
 def test_refuses_what_is_no_probability(rate):
     with pytest.raises(ConfigError, match=r'motivation\.policy\.rate is'):
         RandomGate(rate)
+
+
+@pytest.mark.parametrize('seed', [-1, 1.5, 'x', [1]])
+def test_refuses_what_is_no_seed(seed):
+    with pytest.raises(ConfigError, match=r'motivation\.policy\.seed is'):
+        RandomGate(0.5, seed=seed)

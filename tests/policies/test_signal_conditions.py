@@ -38,3 +38,7 @@ def test_refuses_impossible_options():
         GradientNorm()
     with pytest.raises(ConfigError, match='above is -1'):
         GradientNorm(above=-1)
+    with pytest.raises(ConfigError, match='relative is 1; it must be below 1'):
+        GradientNorm(above=1, relative=1)
+    with pytest.raises(ConfigError, match='metric is 3'):
+        ValidationGain(3)

@@ -77,7 +77,6 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
     ('tool', 'arguments', 'message'),
     [
         ('compare.py', [DIGITS, '--arms', 'nevr'], "error: --arms 'nevr' names no arm"),
-        ('compare.py', [DIGITS, '--jobs', '0'], 'error: --jobs is 0'),
         ('plot_switches.py', ['nowhere'], "error: 'nowhere' has no switches.npz"),
     ],
 )
