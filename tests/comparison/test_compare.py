@@ -92,9 +92,9 @@ def test_written_config_is_the_arm_and_trains_by_itself():
         (['consecutive', 'matched:seeed=3'], {}, r'motivation\.policy\.seeed is not an argument of MatchedRandom'),
         (['consecutive', 'random:rte=2'], {}, r'motivation\.policy\.rte is not an argument of RandomGate'),
         (
-            ['always', 'distillation:wieght=2'],
+            ['always', 'distillation:strength=2'],
             {},
-            "timm does not build 'cifar_resnet8' with the arguments .*'wieght': 2",
+            "timm does not build 'cifar_resnet8' with the arguments .*'strength': 2",
         ),
         (['always', 'distillation:weight=2'], {}, r'model\.base\.weight is 2'),
         (['distillation:teacher=x/motivated.pth'], {}, r'has no report\.json beside it'),
