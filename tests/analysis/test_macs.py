@@ -8,7 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from motivation.analysis.macs import count_forward, count_train_step, measure_train_step
+from motivation.analysis.forward_macs import count_forward
+from motivation.analysis.macs import measure_train_step
+from motivation.analysis.step_macs import count_train_step, dispatch_forward
+from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
 
 
@@ -86,12 +89,12 @@ class Products(nn.Module):
     ],
 )
 def test_forward_counts_what_fvcore_lacks(kind, macs):
-    assert count_forward(Products(kind), torch.randn(2, 3, 8, 8)) == macs
+    assert count_forward(Products(kind), torch.randn(2, 3, 8, 8)).total == macs
 
 
 def test_forward_leaves_norms_and_pooling_out():
     network = nn.Sequential(nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.AdaptiveAvgPool2d(1), nn.Upsample(scale_factor=2))
-    assert count_forward(network, torch.randn(2, 3, 8, 8)) == 0
+    assert count_forward(network, torch.randn(2, 3, 8, 8)).total == 0
 
 
 class Grouped(TimmClassifier):
@@ -140,3 +143,26 @@ def test_counting_leaves_no_trace():
         assert torch.equal(tensor, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_gradient_checkpointing_computes_the_blocks_once_more_but_for_their_last_layer():
+    plain = TimmClassifier('test_vit', num_classes=10).train()
+    thrifty = TimmClassifier('test_vit', num_classes=10).train()
+    thrifty.backbone.set_grad_checkpointing()
+    data = {'inputs': torch.zeros(2, 3, 160, 160), 'targets': torch.tensor([0, 1])}
+    (forward, backward), counted = count_train_step(plain, data), count_train_step(thrifty, data)
+    macs = dispatch_forward(plain.backbone, data['inputs'])
+    # torch stops recomputing a block before its last layer, whose output no gradient needs.
+    last = sum(macs[f'blocks.{index}.mlp.fc2'] for index in range(len(plain.backbone.blocks)))
+    assert counted == (forward, backward + macs['blocks'] - last)
+    assert all(parameter.grad is None for parameter in thrifty.parameters())
+    assert (
+        count_forward(thrifty.backbone, data['inputs']).total == dispatch_forward(thrifty.backbone, data['inputs'])['']
+    )
+    assert thrifty.backbone.grad_checkpointing  # the trace of the forward pass did without on a copy
+
+
+def test_recurrent_layer_without_a_formula_is_refused_by_name():
+    network = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 5))
+    with pytest.raises(ConfigError, match="'aten::lstm' cannot be counted"):
+        count_forward(network, torch.zeros(2, 3, 4, 4))

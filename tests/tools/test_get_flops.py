@@ -1,0 +1,63 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DIGITS, ROOT
+
+
+def call(*arguments):
+    command = [sys.executable, str(ROOT / 'tools/get_flops.py'), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_config_is_priced_for_its_own_images_and_epochs():
+    done = call(DIGITS, '--detail', '--json', 'pair.json')
+    assert (done.returncode, done.stderr) == (0, '')
+    pair = json.loads(Path('pair.json').read_text())
+    assert pair['input'] == [1, 8, 8] and pair['images'] == 1437 * 40
+    for name in ('base', 'motivated'):
+        one = pair[name]
+        for part in ('stages', 'operators'):  # the parts add up to the whole
+            forward, backward = (sum(counts) for counts in zip(*one[part].values(), strict=True))
+            assert (forward, backward) == (one['forward_macs_per_image'], one['backward_macs_per_image'])
+    # ResNet-8's first convolution on 8 x 8 grey images, whose input needs no gradient.
+    assert pair['base']['stages']['conv1'] == [64 * 16 * 9, 64 * 16 * 9]
+    assert pair['base']['stages'].keys() == {'conv1', 'layer1', 'layer2', 'layer3', 'fc'}
+    cost = {
+        name: 2 * (pair[name]['forward_macs_per_image'] + pair[name]['backward_macs_per_image'])
+        for name in ('base', 'motivated')
+    }
+    assert pair['largest_saving'] == cost['motivated'] / cost['base']
+    planned = {row['motivated_fraction']: row for row in pair['planned']}
+    assert planned[0.0]['train_flops'] == cost['base'] * 1437 * 40
+    assert planned[1.0]['train_flops'] == cost['motivated'] * 1437 * 40 and planned[1.0]['saving'] == 1
+    assert planned[0.5]['train_flops'] == (cost['base'] + cost['motivated']) * 1437 * 20
+    for text in ('77,754', '272,186', 'conv1', 'aten.convolution_backward', 'largest saving of this pair: 3.33 x'):
+        assert text in done.stdout
+
+
+def test_two_timm_names_at_an_input_of_choice():
+    done = call(
+        'test_resnet', 'test_efficientnet', '--input', '3', '64', '64', '--images', '1000', '--json', 'pair.json'
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    pair = json.loads(Path('pair.json').read_text())
+    assert pair['input'] == [3, 64, 64] and pair['images'] == 1000
+    assert [pair[name]['model'] for name in ('base', 'motivated')] == ['test_resnet', 'test_efficientnet']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['resnet18', 'resnt34'], "error: model_name 'resnt34' is not a timm model"),
+        ([DIGITS, '--json', 'no/where.json'], "error: --json 'no/where.json' is in a folder that does not exist"),
+        (['resnet18', 'resnet34', '--images', '0'], 'error: --images is 0; it must be at least 1'),
+    ],
+)
+def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
