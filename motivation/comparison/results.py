@@ -19,7 +19,7 @@ STANDALONE = 'never + always'
 
 
 def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> dict[str, Any]:
-    """Everything that ``compare.json`` holds.
+    """Read what the runs reported.
 
     Args:
         jobs: All jobs, whatever became of them.
@@ -28,8 +28,8 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
         about: What the arms share: config, epochs, seeds.
 
     Returns:
-        ``arms``: for each its runs and their summary; ``differences``: paired by seed; ``claims``:
-        what they support; ``equal_flops``: accuracies at one cost.
+        ``about`` and ``metric``; ``arms``: for each its runs and their summary; ``standalone``: the same of
+        both standalone trainings together, or ``None``; ``equal_flops``: see :func:`equal_flops`.
 
     Raises:
         ConfigError: No run has finished, or none reports the metric.

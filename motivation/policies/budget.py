@@ -14,8 +14,9 @@ from motivation.registry import POLICIES
 class Budget(CompositePolicy):
     """Lets its policy wake the motivated model as long as the run then ends within a budget.
 
-    It has to be the outermost policy. A motivated batch is granted only if, were all later batches the base model's (except for the
-    tail), the run would end within the budget. So it is never exceeded, whatever the policy says.
+    A motivated batch is granted only if, were all later batches the base model's (except for the tail),
+    the run would end within the budget. So it is never exceeded, whatever the policy says. It has to be
+    the outermost policy, since another could overrule it.
 
     Args:
         policy: Config of the policy.
