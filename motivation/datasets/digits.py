@@ -5,8 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from motivation.datasets.image_dataset import ImageDataset, TensorImages
 from motivation.errors import ConfigError
@@ -33,6 +31,10 @@ class DigitsDataset(ImageDataset):
     def __init__(self, split: Literal['train', 'test'], transforms: Sequence[dict[str, Any]] = ()) -> None:
         if split not in ('train', 'test'):
             raise ConfigError(f"DigitsDataset.split is {split!r}; it must be 'train' or 'test'")
+        # Imported here, for it takes a second that no other data set should cost.
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
         digits = load_digits()
         parts = train_test_split(digits.images, digits.target, test_size=0.2, random_state=0, stratify=digits.target)
         images, targets = parts[0::2] if split == 'train' else parts[1::2]
