@@ -1,17 +1,17 @@
 """What two models cost, as data and as tables, before anything is trained."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor
 
-from motivation.analysis.macs import measure_train_step
+from motivation.analysis.macs import count_at_two_sizes, measure_train_step
 from motivation.analysis.report import count_parameters, model_label
 from motivation.analysis.step_macs import detail_train_step
 from motivation.models import MODEL_NAMES
-from motivation.random_state import preserved_random_state
 from motivation.weight_maps import ModelName
 
 # Shares of motivated batches for which a planned run is priced.
@@ -58,19 +58,7 @@ def describe_pair(models: Mapping[ModelName, BaseModel], sample: dict[str, Tenso
 
 def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
     """Forward and backward MACs of one image by stage and by operator."""
-    was_training = model.training
-    model.train()
-    with preserved_random_state():
-        two, four = (
-            detail_train_step(
-                model,
-                model.data_preprocessor(
-                    {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}, True
-                ),
-            )
-            for images in (2, 4)
-        )
-    model.train(was_training)
+    two, four = count_at_two_sizes(model, sample, partial(detail_train_step, model))
     return {
         part: {
             name: [(b - a) // 2 for a, b in zip(two[part][name], four[part][name], strict=True)] for name in two[part]

@@ -98,9 +98,9 @@ def einsum_macs(equation: str, shapes: list[Shape]) -> int:
     An index that only one of the two has, and nobody later, is summed beforehand; a pair with nothing
     to sum over is an element-wise product, which is not counted.
     """
-    left, _, out = equation.replace(' ', '').partition('->')
+    left, arrow, out = equation.replace(' ', '').partition('->')
     terms = left.split(',')
-    if '.' in left or not _:
+    if '.' in left or not arrow:
         raise ConfigError(f'the compute of einsum {equation!r} cannot be counted; write every index and the output')
     sizes = {
         index: size for term, shape in zip(terms, shapes, strict=True) for index, size in zip(term, shape, strict=True)

@@ -21,12 +21,10 @@ class ForwardMacs(NamedTuple):
     Attributes:
         total: All of them.
         by_module: Those of each module by its dotted name, its children's included; ``''`` is all.
-        by_operator: Those of each kind of operator, such as ``'conv'``.
     """
 
     total: int
     by_module: dict[str, int]
-    by_operator: dict[str, int]
 
 
 # A handle gets the inputs and outputs of a traced operator and returns its MACs.
@@ -123,5 +121,4 @@ def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
         return ForwardMacs(
             total,
             {name: int(macs) for name, macs in analysis.by_module().items()},
-            {name: int(macs) for name, macs in analysis.by_operator().items()},
         )

@@ -4,7 +4,8 @@ MACs are the multiply-accumulates of convolutions, linear layers, matrix product
 (QK^T and PV); FLOPs = 2 x MACs. Normalisation, activations and pooling are not counted.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from motivation.analysis.forward_macs import ForwardMacs, count_forward
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.random_state import preserved_random_state
+
+T = TypeVar('T')
 
 # Share by which the two counts of a forward pass may differ.
 TOLERANCE = 1e-3
@@ -74,6 +77,25 @@ def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: di
     )
 
 
+def count_at_two_sizes(model: BaseModel, sample: dict[str, Tensor], count: Callable[[dict[str, Tensor]], T]) -> list[T]:
+    """What ``count`` says of training batches of two and of four images.
+
+    Args:
+        model: In training mode meanwhile; otherwise left untouched.
+        sample: One image as the dataset returns it, collated: every tensor (1, ...).
+        count: Gets a batch as the model's data preprocessor returns it.
+    """
+    was_training = model.training
+    model.train()
+    counts = []
+    with preserved_random_state():
+        for images in (2, 4):
+            batch = {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}
+            counts.append(count(model.data_preprocessor(batch, True)))
+    model.train(was_training)
+    return counts
+
+
 def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStepMacs:
     """Count the training step of a model from batches of two and of four images.
 
@@ -85,16 +107,9 @@ def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStep
         ConfigError: An operator multiplies and has no formula, or two counts of the forward pass
             disagree.
     """
-    was_training = model.training
-    model.train()
-    counts = []
-    with preserved_random_state():
-        for images in (2, 4):
-            batch = {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}
-            data = model.data_preprocessor(batch, True)
-            counts.append((checked_forward(model, data['inputs']).total, *count_train_step(model, data)))
-    model.train(was_training)
-    (network_2, forward_2, backward_2), (network_4, forward_4, backward_4) = counts
+    (network_2, forward_2, backward_2), (network_4, forward_4, backward_4) = count_at_two_sizes(
+        model, sample, lambda data: (checked_forward(model, data['inputs']).total, *count_train_step(model, data))
+    )
     network, forward, backward = (
         (network_4 - network_2) // 2,
         (forward_4 - forward_2) // 2,

@@ -1,10 +1,9 @@
 """What the runs of a comparison support, contradict or leave open."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
-from motivation.comparison.results import Arm, difference, find_kind, paired
+from motivation.comparison.results import Arm, compare_pair, find_kind, paired
 from motivation.comparison.statistics import Interval
 from motivation.models import MODEL_NAMES
 
@@ -20,14 +19,9 @@ def find_differences(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     ``distillation`` in the base model.
 
     Returns:
-        For each: ``arm``, ``against``, ``model``, and the interval's ``mean``, ``low``, ``high``, ``n``.
+        A row of :func:`~motivation.comparison.results.compare_pair` for each.
     """
-    differences = []
-    for arm, against, model in _pairs(arms):
-        interval = paired(arm, against, partial(difference, model))
-        if interval is not None:
-            differences.append({'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()})
-    return differences
+    return list(filter(None, (compare_pair(*pair) for pair in _pairs(arms))))
 
 
 def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:

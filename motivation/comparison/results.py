@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,18 +224,26 @@ def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
             'differences': [],
         }
         against = find_kind(list(known.values()), kind)
-        for arm in known.values():
-            interval = paired(arm, against, partial(difference, model)) if against and arm is not against else None
-            if against is not None and interval is not None:
-                table[model]['differences'].append(
-                    {'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()}
-                )
+        rows = (compare_pair(arm, against, model) for arm in known.values() if against and arm is not against)
+        table[model]['differences'] += filter(None, rows)
     return table
 
 
-def difference(model: str, run: Run, other: Run) -> float | None:
-    """How much better a model is in one run than in another; ``None`` where one does not train it."""
-    return None if run[model] is None or other[model] is None else run[model] - other[model]
+def compare_pair(arm: Arm, against: Arm, model: str) -> dict[str, Any] | None:
+    """How much better a model is in one arm than in another, paired by seed.
+
+    Returns:
+        ``arm``, ``against``, ``model``, and the interval's ``mean``, ``low``, ``high``, ``n``; ``None``
+        where no seed has the model trained by both.
+    """
+
+    def difference(run: Run, other: Run) -> float | None:
+        return None if run[model] is None or other[model] is None else run[model] - other[model]
+
+    interval = paired(arm, against, difference)
+    if interval is None:
+        return None
+    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()}
 
 
 def _runs_at(arm: Arm, model: str, train_flops: float) -> list[Run]:

@@ -50,6 +50,7 @@ class CompositePolicy(SwitchPolicy):
 
     def __init__(self, policies: Sequence[SwitchPolicy]) -> None:
         self._inner = list(policies)
+        self._asked = [sorted(policy.signals) for policy in self._inner]  # once, not at every batch
 
     @property
     def signals(self) -> frozenset[str]:
@@ -69,7 +70,10 @@ class CompositePolicy(SwitchPolicy):
 
     def _updates(self, loss: float, signals: dict[str, typing.Any]) -> list[bool]:
         """Tell every policy of the batch, and each the signals it asked for; return what they say."""
-        return [policy.update(loss, **{name: signals[name] for name in policy.signals}) for policy in self._inner]
+        return [
+            policy.update(loss, **{name: signals[name] for name in asked})
+            for policy, asked in zip(self._inner, self._asked, strict=True)
+        ]
 
 
 def _build_list(policies: typing.Any) -> list[SwitchPolicy]:
