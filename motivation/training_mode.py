@@ -1,19 +1,28 @@
-"""A look at a model in evaluation mode, without changing the mode that training left it in."""
+"""A look at a model in another mode, without changing the mode that training left it in."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from torch import nn
 
 
-@contextmanager
-def evaluation_mode(*models: nn.Module) -> Iterator[None]:
+def evaluation_mode(*models: nn.Module) -> AbstractContextManager[None]:
     """Put models in evaluation mode; at the end every module has the mode it had."""
+    return _mode(models, training=False)
+
+
+def training_mode(*models: nn.Module) -> AbstractContextManager[None]:
+    """Put models in training mode; at the end every module has the mode it had."""
+    return _mode(models, training=True)
+
+
+@contextmanager
+def _mode(models: tuple[nn.Module, ...], training: bool) -> Iterator[None]:
     modes = {module: module.training for model in models for module in model.modules()}
     for model in models:
-        model.eval()
+        model.train(training)
     try:
         yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module, was_training in modes.items():
+            module.training = was_training

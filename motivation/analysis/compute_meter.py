@@ -1,49 +1,77 @@
 """What training has cost so far."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from motivation.analysis.macs import TrainStepMacs
+from motivation.analysis.macs import ModelMacs
+from motivation.models import MODEL_NAMES
 from motivation.policies.compute import Compute
 from motivation.weight_maps import ModelName
 
 
-class ComputeMeter:
-    """Adds up the training compute of both models, batch by batch, from true batch sizes.
-
-    Args:
-        macs: Compute of a training step of each model.
+@dataclass
+class Work:
+    """Batches that a model was run on.
 
     Attributes:
-        iters: Batches each model trained on.
-        images: Images each model trained on.
-        distillation_iters: Batches on which the base model took a second step, towards the motivated
-            model's outputs.
-        distillation_images: Images of those batches.
+        iters: Their number.
+        images: Their images, those of all processes.
+        seconds: How long they took.
     """
 
-    def __init__(self, macs: Mapping[ModelName, TrainStepMacs]) -> None:
+    iters: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+    def add(self, images: int, iters: int = 1, seconds: float = 0.0) -> None:
+        """Add batches."""
+        self.iters += iters
+        self.images += images
+        self.seconds += seconds
+
+
+class ComputeMeter:
+    """Adds up the compute of both models, batch by batch, from true batch sizes.
+
+    Args:
+        macs: What each model computes.
+        processes: Processes that share each batch.
+
+    Attributes:
+        trained: Batches on which each model was the active one.
+        distilled: Batches on which the base model took a second step, towards the motivated model's
+            outputs.
+        evaluated: Batches that each model was validated on.
+        reestimated: Batches on which each model's statistics were estimated anew.
+    """
+
+    def __init__(self, macs: Mapping[ModelName, ModelMacs], processes: int = 1) -> None:
         self.macs = macs
-        self.iters: dict[ModelName, int] = {'base': 0, 'motivated': 0}
-        self.images: dict[ModelName, int] = {'base': 0, 'motivated': 0}
-        self.distillation_iters = self.distillation_images = 0
+        self.processes = processes
+        self.trained = {name: Work() for name in MODEL_NAMES}
+        self.distilled = Work()
+        self.evaluated = {name: Work() for name in MODEL_NAMES}
+        self.reestimated = {name: Work() for name in MODEL_NAMES}
 
-    def update(self, model: ModelName, images: int) -> None:
-        """Count one training step of ``model`` on a batch of ``images`` images."""
-        self.iters[model] += 1
-        self.images[model] += images
+    def forward_flops(self, model: ModelName) -> int:
+        """FLOPs of the forward passes of training one model."""
+        return self.macs[model].forward.flops(*self._steps(model))
 
-    def update_distillation(self, images: int) -> None:
-        """Count a further step of the base model on a batch that the motivated model trained on."""
-        self.distillation_iters += 1
-        self.distillation_images += images
+    def backward_flops(self, model: ModelName) -> int:
+        """FLOPs of the backward passes of training one model."""
+        return self.macs[model].backward.flops(*self._steps(model))
 
     def train_flops(self, model: ModelName) -> int:
         """FLOPs that training has spent on one model."""
-        iters, images = self.iters[model], self.images[model]
+        return self.macs[model].train_flops(*self._steps(model))
+
+    def _steps(self, model: ModelName) -> tuple[int, int]:
+        """Batches, one a process, and images of all training steps of a model."""
+        iters, images = self.trained[model].iters, self.trained[model].images
         if model == 'base':
-            iters, images = iters + self.distillation_iters, images + self.distillation_images
-        return self.macs[model].train_flops(iters, images)
+            iters, images = iters + self.distilled.iters, images + self.distilled.images
+        return iters * self.processes, images
 
     @property
     def total_train_flops(self) -> int:
@@ -53,7 +81,33 @@ class ComputeMeter:
     @property
     def motivated_alone_train_flops(self) -> int:
         """FLOPs that training the motivated model alone would have spent on the same batches."""
-        return self.macs['motivated'].train_flops(sum(self.iters.values()), sum(self.images.values()))
+        return self._flops('motivated', *(self._total(field) for field in ('iters', 'images')))
+
+    def evaluation_flops(self, model: ModelName) -> int:
+        """FLOPs of validating one model; no part of training."""
+        return self._inference_flops(model, self.evaluated[model])
+
+    def reestimation_flops(self, model: ModelName) -> int:
+        """FLOPs of estimating the statistics of one model anew; no part of training."""
+        return self._inference_flops(model, self.reestimated[model])
+
+    def _inference_flops(self, model: ModelName, work: Work) -> int:
+        return self.macs[model].inference.flops(work.iters, work.images)
+
+    def images_per_second(self, model: ModelName) -> float | None:
+        """Images that training took in a second of the batches of one active model; ``None`` before any."""
+        return _rate(self.trained[model].images, self.trained[model].seconds)
+
+    def flops_per_second(self, model: ModelName) -> float | None:
+        """FLOPs that training achieved in a second of the batches of one active model; ``None`` before any."""
+        return _rate(self.batch_flops(model), self.trained[model].seconds)
+
+    def batch_flops(self, model: ModelName) -> int:
+        """FLOPs of the batches of one active model; a motivated one includes the base's further step."""
+        flops = self._flops(model, self.trained[model].iters, self.trained[model].images)
+        if model == 'motivated':
+            flops += self._flops('base', self.distilled.iters, self.distilled.images)
+        return flops
 
     def forecast(self, iters: int, images: int, batch_size: int, distillation: bool) -> Compute:
         """What training has cost and can still cost.
@@ -61,28 +115,56 @@ class ComputeMeter:
         Args:
             iters: Batches of the whole run.
             images: Images of the whole run.
-            batch_size: Images of a full batch.
+            batch_size: Images of a full batch of all processes.
             distillation: Whether the base model takes a further step on every motivated batch.
         """
 
         def flops(iters: int, images: int) -> dict[str, int]:
-            base, motivated = (self.macs[name].train_flops(iters, images) for name in ('base', 'motivated'))
+            base, motivated = (self._flops(name, iters, images) for name in MODEL_NAMES)
             return {'base': base, 'motivated': motivated + base * distillation}
 
         return Compute(
             spent=self.total_train_flops,
-            left=flops(iters - sum(self.iters.values()), images - sum(self.images.values())),
+            left=flops(iters - self._total('iters'), images - self._total('images')),
             batch=flops(1, batch_size),
-            motivated_alone=self.macs['motivated'].train_flops(iters, images),
+            motivated_alone=self._flops('motivated', iters, images),
         )
+
+    def _flops(self, model: ModelName, iters: int, images: int) -> int:
+        return self.macs[model].train_flops(iters * self.processes, images)
+
+    def _total(self, field: str) -> int:
+        return sum(getattr(work, field) for work in self.trained.values())
+
+    def describe(self, model: ModelName) -> dict[str, Any]:
+        """The totals of one model: the fields of a report and of a checkpoint."""
+        return {
+            'iters': self.trained[model].iters,
+            'images': self.trained[model].images,
+            'forward_flops': self.forward_flops(model),
+            'backward_flops': self.backward_flops(model),
+            'train_flops': self.train_flops(model),
+            'evaluation_flops': self.evaluation_flops(model),
+            'reestimation_flops': self.reestimation_flops(model),
+            'seconds': self.trained[model].seconds,
+            'images_per_second': self.images_per_second(model),
+            'flops_per_second': self.flops_per_second(model),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            'iters': dict(self.iters),
-            'images': dict(self.images),
-            'distillation': [self.distillation_iters, self.distillation_images],
+            **{kind: {name: asdict(getattr(self, kind)[name]) for name in MODEL_NAMES} for kind in _KINDS},
+            'distilled': asdict(self.distilled),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.iters, self.images = dict(state_dict['iters']), dict(state_dict['images'])
-        self.distillation_iters, self.distillation_images = state_dict['distillation']
+        for kind in _KINDS:
+            setattr(self, kind, {name: Work(**state_dict[kind][name]) for name in MODEL_NAMES})
+        self.distilled = Work(**state_dict['distilled'])
+
+
+_KINDS = ('trained', 'evaluated', 'reestimated')
+
+
+def _rate(amount: float, seconds: float) -> float | None:
+    return amount / seconds if seconds else None

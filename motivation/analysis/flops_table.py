@@ -1,17 +1,17 @@
 """What two models cost, as data and as tables, before anything is trained."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor
 
-from motivation.analysis.macs import count_at_two_sizes, measure_train_step
+from motivation.analysis.macs import measure_model, training_batches
 from motivation.analysis.report import count_parameters, model_label
 from motivation.analysis.step_macs import detail_train_step
 from motivation.models import MODEL_NAMES
+from motivation.training_mode import training_mode
 from motivation.weight_maps import ModelName
 
 # Shares of motivated batches for which a planned run is priced.
@@ -31,16 +31,17 @@ def describe_pair(models: Mapping[ModelName, BaseModel], sample: dict[str, Tenso
         saving at several shares of motivated batches; ``largest_saving``, that of a run that never
         wakes the motivated model.
     """
-    macs = {name: measure_train_step(models[name], sample) for name in MODEL_NAMES}
+    macs = {name: measure_model(models[name], sample) for name in MODEL_NAMES}
     per_image = {name: macs[name].train_flops(1, 1) for name in MODEL_NAMES}
     pair: dict[str, Any] = {'input': list(sample['inputs'].shape[1:])}
     for name, model in models.items():
         pair[name] = {
             'model': model_label(model),
             'params': count_parameters(model),
-            'forward_macs_per_image': macs[name].forward_macs_per_image,
-            'backward_macs_per_image': macs[name].backward_macs_per_image,
-            'fixed_macs_per_step': macs[name].fixed_macs,
+            'forward_macs_per_image': macs[name].network.per_image,
+            'backward_macs_per_image': macs[name].backward.per_image,
+            'inference_macs_per_image': macs[name].inference.per_image,
+            'fixed_macs_per_step': macs[name].forward.per_batch + macs[name].backward.per_batch,
             **_detail(model, sample),
         }
     pair['images'] = images
@@ -58,7 +59,8 @@ def describe_pair(models: Mapping[ModelName, BaseModel], sample: dict[str, Tenso
 
 def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
     """Forward and backward MACs of one image by stage and by operator."""
-    two, four = count_at_two_sizes(model, sample, partial(detail_train_step, model))
+    with training_mode(model):
+        two, four = (detail_train_step(model, batch) for batch in training_batches(model, sample))
     return {
         part: {
             name: [(b - a) // 2 for a, b in zip(two[part][name], four[part][name], strict=True)] for name in two[part]

@@ -1,6 +1,5 @@
 """Multiply-accumulates of a forward pass, traced by fvcore."""
 
-import copy
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from motivation.analysis import formulas
-from motivation.random_state import preserved_random_state
+from motivation.analysis.isolation import bare, isolated, light_copy
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -97,7 +96,8 @@ def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
     """Count the MACs of one forward pass.
 
     Args:
-        network: Left untouched: a copy is traced, in the mode (training or evaluation) it is in.
+        network: Left untouched: a copy without its weights is traced, in the mode (training or
+            evaluation) it is in.
         inputs: The network's input, (N, C, H, W).
 
     Returns:
@@ -106,12 +106,12 @@ def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    traced = copy.deepcopy(network).cpu()
-    checkpointing = getattr(traced, 'set_grad_checkpointing', None)
-    if callable(checkpointing):
-        checkpointing(False)  # a forward pass does the same without, and tracing fails with it
     handles = {**_HANDLES, **{name: _custom_handle(macs) for name, macs in formulas.CUSTOM.items()}}
-    with preserved_random_state():
+    with isolated():
+        traced = light_copy(bare(network))
+        checkpointing = getattr(traced, 'set_grad_checkpointing', None)
+        if callable(checkpointing):
+            checkpointing(False)  # a forward pass does the same without, and tracing fails with it
         analysis = FlopCountAnalysis(traced, inputs.cpu()).set_op_handle(**handles)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
         total = int(analysis.total())

@@ -4,62 +4,71 @@ MACs are the multiply-accumulates of convolutions, linear layers, matrix product
 (QK^T and PV); FLOPs = 2 x MACs. Normalisation, activations and pooling are not counted.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from motivation.analysis.forward_macs import ForwardMacs, count_forward
+from motivation.analysis.isolation import bare, isolated, light_copy
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
-from motivation.random_state import preserved_random_state
-
-T = TypeVar('T')
+from motivation.training_mode import evaluation_mode, training_mode
 
 # Share by which the two counts of a forward pass may differ.
 TOLERANCE = 1e-3
 
 
-class TrainStepMacs(NamedTuple):
-    """MACs of a training step of one model, affine in the batch size.
+class Macs(NamedTuple):
+    """MACs that are affine in the batch size.
 
     Attributes:
-        forward_macs_per_image: Forward MACs of the network that each further image costs.
-        backward_macs_per_image: Backward MACs that each further image costs.
-        fixed_macs: MACs of a step whatever its batch size; 0 for most networks.
-        further_macs_per_image: What a training step computes for each further image beside the
-            network's own two passes, such as a teacher's forward pass; 0 for most.
+        per_image: What each further image costs.
+        per_batch: What a batch costs whatever its size; 0 for most networks.
     """
 
-    forward_macs_per_image: int
-    backward_macs_per_image: int
-    fixed_macs: int
-    further_macs_per_image: int = 0
+    per_image: int
+    per_batch: int = 0
 
-    def train_flops(self, iters: int, images: int) -> int:
-        """FLOPs of ``iters`` training steps on ``images`` images altogether: 2 x MACs."""
-        per_image = self.forward_macs_per_image + self.backward_macs_per_image + self.further_macs_per_image
-        return 2 * (iters * self.fixed_macs + images * per_image)
+    def flops(self, batches: int, images: int) -> int:
+        """FLOPs of so many batches of so many images altogether: 2 x MACs."""
+        return 2 * (batches * self.per_batch + images * self.per_image)
 
 
-def checked_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
+class ModelMacs(NamedTuple):
+    """What one model computes.
+
+    Attributes:
+        network: Forward pass of the network in training, which drops patches and the like.
+        forward: Forward pass of a training step: the network's, and a teacher's if it has one.
+        backward: Backward pass of a training step.
+        inference: Forward pass of the network in evaluation mode.
+    """
+
+    network: Macs
+    forward: Macs
+    backward: Macs
+    inference: Macs
+
+    def train_flops(self, batches: int, images: int) -> int:
+        """FLOPs of training on so many batches of so many images altogether."""
+        return self.forward.flops(batches, images) + self.backward.flops(batches, images)
+
+
+def check_forward(network: nn.Module, inputs: Tensor) -> None:
     """Count a forward pass by fvcore and by dispatch, which must agree.
 
     Args:
         network: Left untouched.
-        inputs: Its input, (N, C, H, W).
-
-    Returns:
-        MACs of all N images together.
+        inputs: Its input, (N, C, H, W), of which the first image serves.
 
     Raises:
         ConfigError: The counts differ by more than 0.1 %, or an operator has no formula.
     """
-    traced, dispatched = count_forward(network, inputs), dispatch_forward(network, inputs)
+    light, image = light_copy(bare(network)), inputs[:1].cpu()
+    traced, dispatched = count_forward(light, image), dispatch_forward(light, image)
     if abs(traced.total - dispatched['']) > TOLERANCE * max(traced.total, dispatched['']):
-        raise ConfigError(_describe_difference(network, traced, dispatched))
-    return traced
+        raise ConfigError(_describe_difference(light, traced, dispatched))
 
 
 def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: dict[str, int]) -> str:
@@ -77,42 +86,50 @@ def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: di
     )
 
 
-def count_at_two_sizes(model: BaseModel, sample: dict[str, Tensor], count: Callable[[dict[str, Tensor]], T]) -> list[T]:
-    """What ``count`` says of training batches of two and of four images.
+def training_batches(model: BaseModel, sample: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Training batches of two and of four images, from which costs of an image and of a batch follow.
 
     Args:
-        model: In training mode meanwhile; otherwise left untouched.
+        model: Prepares them.
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
-        count: Gets a batch as the model's data preprocessor returns it.
     """
-    was_training = model.training
-    model.train()
-    counts = []
-    with preserved_random_state():
-        for images in (2, 4):
-            batch = {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}
-            counts.append(count(model.data_preprocessor(batch, True)))
-    model.train(was_training)
-    return counts
+    with isolated():
+        return [
+            model.data_preprocessor(
+                {name: tensor.repeat(images, *[1] * (tensor.ndim - 1)) for name, tensor in sample.items()}, True
+            )
+            for images in (2, 4)
+        ]
 
 
-def measure_train_step(model: BaseModel, sample: dict[str, Tensor]) -> TrainStepMacs:
-    """Count the training step of a model from batches of two and of four images.
+def measure_model(model: BaseModel, sample: dict[str, Tensor]) -> ModelMacs:
+    """Count what a model computes, from batches of two and of four images.
 
     Args:
-        model: Left untouched.
+        model: Left untouched; its training mode is counted, whatever it is in. What is wrapped in
+            data parallelism, compiled or under autocast counts as it would without.
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
 
     Raises:
         ConfigError: An operator multiplies and has no formula, or two counts of the forward pass
             disagree.
     """
-    (network_2, forward_2, backward_2), (network_4, forward_4, backward_4) = count_at_two_sizes(
-        model, sample, lambda data: (checked_forward(model, data['inputs']).total, *count_train_step(model, data))
-    )
-    network, forward, backward = (
-        (network_4 - network_2) // 2,
-        (forward_4 - forward_2) // 2,
-        (backward_4 - backward_2) // 2,
-    )
-    return TrainStepMacs(network, backward, forward_2 + backward_2 - 2 * (forward + backward), forward - network)
+    model = bare(model)
+    batches = training_batches(model, sample)
+    inputs = [batch['inputs'] for batch in batches]
+    with training_mode(model):
+        check_forward(model, inputs[0])
+        network = _affine(*(dispatch_forward(model, images)[''] for images in inputs))
+        steps = [count_train_step(model, batch) for batch in batches]
+        forward, backward = (_affine(*counts) for counts in zip(*steps, strict=True))
+    with evaluation_mode(model):
+        inference = _affine(*(dispatch_forward(model, images)[''] for images in inputs))
+        if inference != network:
+            check_forward(model, inputs[0])
+    return ModelMacs(network, forward, backward, inference)
+
+
+def _affine(two: int, four: int) -> Macs:
+    """From the MACs of two images and those of four."""
+    per_image = (four - two) // 2
+    return Macs(per_image, two - 2 * per_image)

@@ -14,7 +14,7 @@ from motivation.policies.switch_trace import SwitchTrace
 
 DEFINITION = (
     'MACs: multiply-accumulates of convolutions, linear layers, matrix products and attention; '
-    'FLOPs = 2 x MACs; forward and backward of training, validation not counted.'
+    'FLOPs = 2 x MACs; forward and backward of training; validation apart.'
 )
 
 
@@ -46,7 +46,23 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         row('batches trained on', *(f'{one["iters"]:,}' for one in both)),
         row('images trained on', *(f'{one["images"]:,}' for one in both)),
         row('training FLOPs', *(f'{one["train_flops"]:.4g}' for one in both)),
+        row('of which forward', *(f'{one["forward_flops"]:.4g}' for one in both)),
+        row('of which backward', *(f'{one["backward_flops"]:.4g}' for one in both)),
+        row('validation FLOPs', *(f'{one["evaluation_flops"]:.4g}' for one in both)),
+        *(
+            [row('FLOPs of re-estimated statistics', *(f'{one["reestimation_flops"]:.4g}' for one in both))]
+            if any(one['reestimation_flops'] for one in both)
+            else []
+        ),
+        row('seconds of its batches', *(f'{one["seconds"]:,.1f}' for one in both)),
+        row('images a second', *(format_rate(one['images_per_second']) for one in both)),
+        row('GFLOPs a second', *(format_rate(one['flops_per_second'], 1e9) for one in both)),
     ]
+
+
+def format_rate(rate: float | None, unit: float = 1.0) -> str:
+    """A rate in multiples of a unit, or a dash for none."""
+    return '-' if rate is None else f'{rate / unit:,.1f}'
 
 
 def _metric(one: dict[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from motivation.analysis import formulas
+from motivation.analysis.isolation import bare, isolated
 
 
 def _convolution_backward(
@@ -90,8 +91,8 @@ def count_train_step(model: BaseModel, data: dict[str, Tensor]) -> tuple[int, in
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    mapping = _mapping()
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping):
+    model, mapping = bare(model), _mapping()
+    with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping):
         fake_data = {name: fake.from_tensor(tensor) for name, tensor in data.items()}
         with FlopCounterMode(display=False, custom_mapping=mapping) as forward:
             losses = torch.func.functional_call(model, _fake_state(model, fake), kwargs={**fake_data, 'mode': 'loss'})
@@ -115,9 +116,9 @@ def detail_train_step(model: BaseModel, data: dict[str, Tensor]) -> dict[str, di
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    mapping = _mapping()
+    model, mapping = bare(model), _mapping()
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
+    with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
         fake_data = {name: fake.from_tensor(tensor) for name, tensor in data.items()}
         losses = torch.func.functional_call(model, _fake_state(model, fake), kwargs={**fake_data, 'mode': 'loss'})
         loss, _ = model.parse_losses(losses)
@@ -156,9 +157,9 @@ def dispatch_forward(network: nn.Module, inputs: Tensor) -> dict[str, int]:
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    mapping = _mapping()
+    network, mapping = bare(network), _mapping()
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
+    with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
         torch.func.functional_call(network, _fake_state(network, fake), (fake.from_tensor(inputs),))
     counts = {name: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()}
     root = type(network).__name__

@@ -45,7 +45,8 @@ def recalibrated(runner: Runner) -> Iterator[None]:
         torch.manual_seed(runner.seed)
         loader = _loader(runner, images)
         for name in MODEL_NAMES:
-            _estimate(getattr(runner.model, name), loader)
+            if _estimate(getattr(runner.model, name), loader):
+                runner.call_hook('after_reestimation', model=name, iters=len(loader), images=len(loader.dataset))
     try:
         yield
     finally:
@@ -75,14 +76,15 @@ def _loader(runner: Runner, images: int) -> DataLoader:
 
 
 @torch.no_grad()
-def _estimate(model: BaseModel, loader: DataLoader) -> None:
-    """Re-estimate the statistics of one model, in place."""
+def _estimate(model: BaseModel, loader: DataLoader) -> bool:
+    """Re-estimate the statistics of one model, in place; ``False`` if it has none."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     with evaluation_mode(model):
         for norm in norms:
             norm.train()
         if norms:
             update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
+    return bool(norms)
 
 
 class _FromBatch(nn.Module):

@@ -7,8 +7,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.engine.checkpoint import check_plain
+from motivation.engine.processes import mean_over_processes
 from motivation.errors import ConfigError
-from motivation.hooks.signals import Signals, mean_over_processes
+from motivation.hooks.signals import Signals
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS, POLICIES

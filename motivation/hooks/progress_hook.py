@@ -9,7 +9,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from motivation.analysis.report import count_parameters, model_label
+from motivation.analysis.compute_meter import ComputeMeter
+from motivation.analysis.report import count_parameters, format_rate, model_label
 from motivation.engine.loops import class_names
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
@@ -77,8 +78,9 @@ class ProgressHook(Hook):
             f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}',
             f'active {made_by:<9}  loss {self._trace.losses[-1]:.4f}  '
             f'motivated batches {self._trace.motivated_fraction:.0%}',
+            describe_compute(runner.find_hook(ComputeMeterHook).meter),
         )
-        if self._progress is not None:  # on two lines, which fit 80 columns
+        if self._progress is not None:  # on three lines, which fit 80 columns
             self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state='\n'.join(state))
         else:
             self.console.print('  '.join([*state, f'{self._time_left(runner)} left']))
@@ -95,7 +97,8 @@ class ProgressHook(Hook):
         )
         self.console.print(
             f'epoch {runner.epoch:>{len(str(runner.max_epochs))}}/{runner.max_epochs}  loss {loss:.4f}  '
-            f'motivated batches {self._trace.motivated_fraction:.0%}  top-1: {accuracies}'
+            f'motivated batches {self._trace.motivated_fraction:.0%}  '
+            f'{runner.find_hook(ComputeMeterHook).meter.total_train_flops:.3g} FLOPs  top-1: {accuracies}'
         )
 
     def after_train(self, runner: Runner) -> None:
@@ -122,6 +125,17 @@ def format_duration(seconds: float) -> str:
     return f'{minutes // 60}:{minutes % 60:02}:{second:02}'
 
 
+def describe_compute(meter: ComputeMeter) -> str:
+    """FLOPs so far, and images and GFLOPs a second of the batches of each model that has trained."""
+    rates = (
+        f'{name} {format_rate(meter.images_per_second(name))} images/s, '
+        f'{format_rate(meter.flops_per_second(name), 1e9)} GFLOP/s'
+        for name in MODEL_NAMES
+        if meter.trained[name].seconds
+    )
+    return '  '.join([f'{meter.total_train_flops:.3g} FLOPs', *rates])
+
+
 def describe_run(runner: Runner) -> list[str]:
     """A header of at most 15 lines: what is trained, on what, how and where."""
     model, meter = runner.model, runner.find_hook(ComputeMeterHook).meter
@@ -130,8 +144,8 @@ def describe_run(runner: Runner) -> list[str]:
         one, macs = getattr(model, name), meter.macs[name]
         lines.append(
             f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters, '
-            f'{macs.forward_macs_per_image / 1e6:,.2f} MMACs forward and '
-            f'{macs.backward_macs_per_image / 1e6:,.2f} backward an image'
+            f'{macs.network.per_image / 1e6:,.2f} MMACs forward and '
+            f'{macs.backward.per_image / 1e6:,.2f} backward an image'
         )
     train = runner.train_dataloader
     classes = class_names(train.dataset)

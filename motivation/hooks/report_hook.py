@@ -77,7 +77,7 @@ class ReportHook(Hook):
             'motivated_fraction': motivation.trace.motivated_fraction,
             'activations': len(motivation.trace.spells()),
             'wall_seconds': round(self._wall_seconds(), 1),
-            'distillation_iters': meter.distillation_iters,
+            'distillation_iters': meter.distilled.iters,
             'total_train_flops': meter.total_train_flops,
             'motivated_alone_train_flops': meter.motivated_alone_train_flops,
             'saving': meter.motivated_alone_train_flops / meter.total_train_flops,
@@ -87,11 +87,9 @@ class ReportHook(Hook):
             report[name] = {
                 'model': model_label(model),
                 'params': count_parameters(model),
-                'forward_macs_per_image': macs.forward_macs_per_image,
-                'backward_macs_per_image': macs.backward_macs_per_image,
-                'iters': meter.iters[name],
-                'images': meter.images[name],
-                'train_flops': meter.train_flops(name),
+                'forward_macs_per_image': macs.network.per_image,
+                'backward_macs_per_image': macs.backward.per_image,
+                **meter.describe(name),
                 'metrics': self.history[-1][name]['metrics'] if self.history else {},
             }
         return {**report, 'history': self.history}

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from motivation.engine.processes import mean_over_processes
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.models import MODEL_NAMES
@@ -69,15 +70,6 @@ class Signals:
     def _take_metrics(self) -> dict[str, float] | None:
         metrics, self.metrics = self.metrics, None
         return metrics
-
-
-def mean_over_processes(value: Tensor | float) -> float:
-    """The mean of a scalar over all processes, as a Python number."""
-    if get_world_size() == 1:
-        return torch.as_tensor(value).item()
-    mean = torch.as_tensor(value, dtype=torch.float64).clone()
-    all_reduce(mean, 'mean')
-    return mean.item()
 
 
 def _watch_accuracy(runner: Runner) -> Callable[[str], float]:
@@ -143,9 +135,8 @@ def _watch_grad_norm(runner: Runner) -> Callable[[str], float]:
 
 def _watch_compute(runner: Runner) -> Callable[[str], Compute]:
     meter = runner.find_hook(ComputeMeterHook).meter
-    loader = runner.train_dataloader
-    batch_size = loader.batch_size
-    images_per_epoch = min(len(loader.sampler), len(loader) * batch_size)
+    loader, processes = runner.train_dataloader, get_world_size()
+    images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
-    images = runner.max_epochs * images_per_epoch
+    images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
     return lambda active: meter.forecast(runner.max_iters, images, batch_size, distils)

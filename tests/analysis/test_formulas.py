@@ -6,7 +6,7 @@ from torch import nn
 
 from motivation.analysis import formulas, register_formula
 from motivation.analysis.forward_macs import count_forward
-from motivation.analysis.macs import checked_forward
+from motivation.analysis.macs import check_forward
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
@@ -80,7 +80,8 @@ def test_operator_of_ones_own_is_refused_by_name_until_it_has_a_formula():
 
 
 def test_registered_formula_counts_in_both_counters_forward_and_backward(registered):
-    assert checked_forward(Custom(), torch.zeros(2, 3, 2, 2)).total == 2 * 12 * 5
+    check_forward(Custom(), torch.zeros(2, 3, 2, 2))
+    assert count_forward(Custom(), torch.zeros(2, 3, 2, 2)).total == 2 * 12 * 5
     data = {'inputs': torch.zeros(2, 3, 2, 2), 'targets': torch.zeros(2, dtype=torch.long)}
     # The gradient to the weight; that to the image is computed too, by this operator's own backward.
     assert count_train_step(custom_classifier(), data) == (2 * 12 * 5, 2 * 2 * 12 * 5)
@@ -94,10 +95,8 @@ def test_counts_that_differ_name_the_module(registered, monkeypatch):
     right = {torch.ops.motivation_test.product: lambda left, right, **_: 2 * left[0] * left[1] * right[1]}
     monkeypatch.setattr(step_macs, '_mapping', lambda: {**step_macs._FORMULAS, **right})
     network = nn.Sequential(nn.Identity(), Custom())
-    with pytest.raises(
-        ConfigError, match=r"are 1 by fvcore and 120 by dispatch; they part in '1' \(Custom: 1 and 120\)"
-    ):
-        checked_forward(network, torch.zeros(2, 3, 2, 2))
+    with pytest.raises(ConfigError, match=r"are 1 by fvcore and 60 by dispatch; they part in '1' \(Custom: 1 and 60\)"):
+        check_forward(network, torch.zeros(2, 3, 2, 2))
 
 
 def test_refuses_a_name_without_a_library():

@@ -11,7 +11,12 @@ from motivation.policies.switch_trace import SwitchTrace
 
 
 def report(history=True):
-    model = dict(forward_macs_per_image=12_500_000, backward_macs_per_image=24_000_000)
+    model = dict(
+        forward_macs_per_image=12_500_000,
+        backward_macs_per_image=24_000_000,
+        evaluation_flops=6e9,
+        reestimation_flops=0,
+    )
     metrics = {'accuracy/top1': 75.051, 'accuracy/top5': 98.0}
     row = {'metrics': metrics, 'train_flops': 10**12}
     return {
@@ -31,7 +36,12 @@ def report(history=True):
             params=78042,
             iters=30,
             images=3840,
+            forward_flops=4 * 10**11,
+            backward_flops=6 * 10**11,
             train_flops=10**12,
+            seconds=30.0,
+            images_per_second=128.0,
+            flops_per_second=3.25e10,
             metrics=metrics if history else {},
         ),
         'motivated': dict(
@@ -40,7 +50,12 @@ def report(history=True):
             params=272474,
             iters=10,
             images=1280,
+            forward_flops=10**12,
+            backward_flops=2 * 10**12,
             train_flops=3 * 10**12,
+            seconds=0.0,
+            images_per_second=None,
+            flops_per_second=None,
             metrics=metrics if history else {},
         ),
         'history': [{'epoch': 1, 'iter': 40, 'base': row, 'motivated': row}] if history else [],

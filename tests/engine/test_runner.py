@@ -37,6 +37,9 @@ class InterruptAt(Hook):
 def comparable(runner):
     report = json.loads((Path(runner.work_dir) / 'report.json').read_text())
     report.pop('wall_seconds')
+    for name in ('base', 'motivated'):
+        for field in ('seconds', 'images_per_second', 'flops_per_second'):
+            assert report[name].pop(field) > 0
     trace = runner.find_hook(MotivationHook).trace
     return report, list(trace.losses), list(trace.motivated)
 
@@ -141,7 +144,8 @@ def test_small_last_batch_is_counted_as_it_is(tmp_path):
     config.train_dataloader.pop('num_batch_per_epoch')
     runner = train(config)
     meter = runner.find_hook(ComputeMeterHook).meter
-    assert sum(meter.images.values()) == 1437 and sum(meter.iters.values()) == 23
+    works = meter.trained.values()
+    assert sum(work.images for work in works) == 1437 and sum(work.iters for work in works) == 23
 
 
 def test_active_model_follows_the_definition_of_the_method(tmp_path):

@@ -121,7 +121,7 @@ def test_budget_of_a_run_is_kept_by_the_compute_meter(tmp_path, options, mode):
     options = {'train_dataloader.num_batch_per_epoch': None, **options}
     runner = run_digits(tmp_path / 'run', policy, epochs=1, **options)
     meter = runner.find_hook(ComputeMeterHook).meter
-    assert sum(meter.images.values()) == 1437
+    assert sum(work.images for work in meter.trained.values()) == 1437
     least = meter.motivated_alone_train_flops / 1.6
     further = meter.forecast(23, 1437, 64, bool(options.get('model.distillation'))).batch
     assert least - 2 * (further['motivated'] - further['base']) < meter.total_train_flops <= least

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from motivation.analysis.macs import measure_train_step
+from motivation.analysis.macs import Macs, measure_model
 from motivation.engine.export import export_model, load_exported
 from motivation.errors import ConfigError
 from motivation.models import DistilledClassifier, TimmClassifier
@@ -53,10 +53,10 @@ def test_teacher_is_frozen_and_no_part_of_the_model(teacher):
 
 def test_teachers_forward_pass_is_counted(teacher):
     sample = {'inputs': torch.zeros(1, 3, 32, 32, dtype=torch.uint8), 'targets': torch.tensor([0])}
-    alone = measure_train_step(TimmClassifier('cifar_resnet8', num_classes=10), sample)
-    taught = measure_train_step(student(), sample)
-    teachers = measure_train_step(teacher, sample).forward_macs_per_image
-    assert taught == alone._replace(further_macs_per_image=teachers)
+    alone = measure_model(TimmClassifier('cifar_resnet8', num_classes=10), sample)
+    taught = measure_model(student(), sample)
+    teachers = measure_model(teacher, sample).network.per_image
+    assert taught == alone._replace(forward=Macs(alone.forward.per_image + teachers))
     assert taught.train_flops(1, 10) == alone.train_flops(1, 10) + 2 * 10 * teachers
 
 
