@@ -13,17 +13,19 @@ Shape = list[int]
 # Operators of torch whose work is multiply-accumulates: one that has no formula is an error, not a zero.
 MULTIPLYING = frozenset(
     {
-        '_addmm_activation', '_bilinear', '_cdist_forward', '_convolution', '_convolution_mode', '_flash_attention_forward',
-        '_efficient_attention_forward', '_native_multi_head_attention', '_scaled_dot_product_attention_math',
-        '_scaled_dot_product_attention_math_for_mps', '_scaled_dot_product_cudnn_attention',
-        '_scaled_dot_product_efficient_attention', '_scaled_dot_product_flash_attention',
-        '_scaled_dot_product_flash_attention_for_cpu', '_scaled_dot_product_fused_attention_overrideable', '_scaled_mm',
-        '_int_mm', '_grouped_mm', '_transform_bias_rescale_qkv', '_trilinear', '_weight_int4pack_mm', '_weight_int8pack_mm',
-        'addbmm', 'addmm', 'addmv', 'baddbmm', 'bilinear', 'bmm', 'chain_matmul', 'convolution', 'convolution_backward',
-        'convolution_overrideable', 'cudnn_convolution', 'cudnn_convolution_transpose', 'dot', 'einsum', 'gru', 'inner',
-        'linalg_multi_dot', 'linear', 'linear_backward', 'lstm', 'matmul', 'matrix_exp', 'miopen_convolution',
-        'mkldnn_convolution', 'mkldnn_linear', 'mkldnn_rnn_layer', 'mm', 'mps_convolution', 'mv', 'rnn_relu', 'rnn_tanh',
-        'scaled_dot_product_attention', 'sparse_mm', 'tensordot', 'vdot',
+        '_addmm_activation', '_bilinear', '_cdist_forward', '_cudnn_rnn', '_cudnn_rnn_backward', '_convolution',
+        '_convolution_mode', '_flash_attention_forward', '_efficient_attention_forward', '_native_multi_head_attention',
+        '_scaled_dot_product_attention_math', '_scaled_dot_product_attention_math_for_mps',
+        '_scaled_dot_product_cudnn_attention', '_scaled_dot_product_efficient_attention',
+        '_scaled_dot_product_flash_attention', '_scaled_dot_product_flash_attention_for_cpu',
+        '_scaled_dot_product_fused_attention_overrideable', '_scaled_mm', '_int_mm', '_grouped_mm',
+        '_transform_bias_rescale_qkv', '_trilinear', '_weight_int4pack_mm', '_weight_int8pack_mm', 'addbmm', 'addmm',
+        'addmv', 'baddbmm', 'bilinear', 'bmm', 'chain_matmul', 'convolution', 'convolution_backward',
+        'convolution_overrideable', 'cudnn_convolution', 'cudnn_convolution_transpose', 'dot', 'einsum', 'gru',
+        'gru_cell', 'inner', 'linalg_multi_dot', 'linear', 'linear_backward', 'lstm', 'lstm_cell', 'matmul',
+        'matrix_exp', 'miopen_convolution', 'miopen_rnn', 'mkldnn_convolution', 'mkldnn_linear', 'mkldnn_rnn_layer',
+        'mkldnn_rnn_layer_backward', 'mm', 'mps_convolution', 'mv', 'rnn_relu', 'rnn_relu_cell', 'rnn_tanh',
+        'rnn_tanh_cell', 'scaled_dot_product_attention', 'sparse_mm', 'tensordot', 'vdot',
     }
 )  # fmt: skip
 
@@ -90,6 +92,11 @@ def convolution_backward_macs(
     positions = inputs if transposed else grad_output
     forward = positions[0] * math.prod(positions[2:]) * math.prod(weight)
     return forward * (int(mask[0]) + int(mask[1]))
+
+
+def recurrent_macs(inputs: Shape, weights: list[Shape]) -> int:
+    """Every weight matrix once for each step of each sequence: inputs (..., features), one of ``...`` the steps."""
+    return math.prod(inputs[:-1]) * sum(map(math.prod, weights))
 
 
 def einsum_macs(equation: str, shapes: list[Shape]) -> int:

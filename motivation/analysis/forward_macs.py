@@ -57,6 +57,18 @@ def _einsum(inputs: list[Any], outputs: list[Any]) -> int:
     return formulas.einsum_macs(inputs[0].toIValue(), [_shape(tensor) for tensor in inputs[1].node().inputs()])
 
 
+def _recurrent(inputs: list[Any], outputs: list[Any]) -> int:
+    """A whole layer: its lists hold weights (2-D), biases (1-D) and initial states (3-D)."""
+    lists = [argument.node() for argument in inputs if argument.node().kind() == 'prim::ListConstruct']
+    shapes = [_shape(tensor) for node in lists for tensor in node.inputs()]
+    return formulas.recurrent_macs(_shape(inputs[0]), [shape for shape in shapes if len(shape) == 2])
+
+
+def _recurrent_cell(inputs: list[Any], outputs: list[Any]) -> int:
+    """One step: input, state, weight of the input, weight of the state."""
+    return formulas.recurrent_macs(_shape(inputs[0]), [_shape(weight) for weight in inputs[2:4]])
+
+
 def _nothing(inputs: list[Any], outputs: list[Any]) -> int:
     return 0
 
@@ -72,6 +84,8 @@ _HANDLES = {
     'aten::einsum': _einsum,
     'aten::scaled_dot_product_attention': _attention,
     'aten::_convolution_mode': _convolution_mode,
+    **{f'aten::{name}': _recurrent for name in ('lstm', 'gru', 'rnn_tanh', 'rnn_relu')},
+    **{f'aten::{name}_cell': _recurrent_cell for name in ('lstm', 'gru', 'rnn_tanh', 'rnn_relu')},
     # What fvcore counts though it is no multiply-accumulate of the definition.
     'aten::batch_norm': _nothing,
     'aten::group_norm': _nothing,

@@ -29,11 +29,23 @@ def _attention_backward(grad_output: Any, query: Any, key: Any, value: Any, *_: 
     return 2 * formulas.attention_backward_macs(query, key, value)
 
 
+def _recurrent(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any, **__: Any) -> int:
+    return 2 * formulas.recurrent_macs(inputs, [weight, recurrent_weight])
+
+
+def _recurrent_backward(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any, **__: Any) -> int:
+    """Gradients to the inputs, to all states and to both weights, needed or not: the kernel has no mask."""
+    return 2 * _recurrent(inputs, weight, recurrent_weight)
+
+
 # FLOPs, from shapes in place of tensors: what torch counts wrongly, or not at all.
 _FORMULAS = {
     torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    # One layer and direction of an LSTM; torch dispatches other recurrent layers as matrix products, step by step.
+    torch.ops.aten.mkldnn_rnn_layer: _recurrent,
+    torch.ops.aten.mkldnn_rnn_layer_backward: _recurrent_backward,
     torch.ops.aten.mv: lambda matrix, vector, **_: 2 * math.prod(matrix),
     torch.ops.aten.dot: lambda left, right, **_: 2 * math.prod(left),
     torch.ops.aten.vdot: lambda left, right, **_: 2 * math.prod(left),

@@ -19,7 +19,7 @@ ARCHITECTURES = {
     'mambaout_femto': 64, 'mixer_s32_224': 224, 'mobilenetv3_small_050': 32, 'mobilenetv4_conv_small_050': 32,
     'mobilevit_xxs': 64, 'mobilevitv2_050': 64, 'mvitv2_tiny': 64, 'nest_tiny': 224,
     'nextvit_small': 64, 'pit_ti_224': 224, 'poolformer_s12': 64, 'pvt_v2_b0': 64, 'regnetx_002': 32,     'regnetz_b16': 32, 'repghostnet_050': 32, 'repvit_m0_9': 32, 'resnest14d': 64,
-    'resnetv2_50': 32, 'rexnet_100': 32, 'seresnet18': 32, 'skresnet18': 32, 'swiftformer_xs': 64,
+    'resnetv2_50': 32, 'rexnet_100': 32, 'sequencer2d_s': 14, 'seresnet18': 32, 'skresnet18': 32, 'swiftformer_xs': 64,
     'swin_tiny_patch4_window7_224': 56, 'test_nfnet': 32, 'test_resnet': 32, 'test_vit': 32,
     'tiny_vit_5m_224': 224, 'tresnet_m': 64, 'twins_pcpvt_small': 224, 'visformer_tiny': 224,
     'xcit_nano_12_p16_224': 224, 'ese_vovnet19b_slim': 32, 'starnet_s1': 32, 'shvit_s1': 64, 'iformer_t': 64,

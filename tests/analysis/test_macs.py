@@ -96,33 +96,10 @@ def test_forward_leaves_norms_and_pooling_out():
     assert count_forward(network, torch.randn(2, 3, 8, 8)).total == 0
 
 
-class Grouped(TimmClassifier):
-    """One convolution and a mean: everything can be counted by hand."""
-
-    def __init__(self, conv):
-        super().__init__('test_resnet', num_classes=4)
-        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 1), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-@pytest.mark.parametrize(
-    ('conv', 'macs'),
-    [
-        (nn.Conv2d(8, 8, 3, padding=1, groups=8), 6 * 6 * 8 * 9),  # depthwise
-        (nn.Conv2d(8, 16, 3, padding=1, groups=4), 6 * 6 * 16 * 2 * 9),
-        (nn.Conv2d(8, 8, 3, padding=2, dilation=2, stride=2), 3 * 3 * 8 * 8 * 9),
-        (nn.ConvTranspose2d(8, 4, 2, stride=2), 6 * 6 * 8 * 4 * 4),  # every input position once
-    ],
-)
-def test_backward_of_convolutions_is_twice_their_forward(conv, macs):
-    model = Grouped(conv)
-    first = 6 * 6 * 3 * 8  # its input needs no gradient
-    data = {'inputs': torch.randn(2, 3, 6, 6), 'targets': torch.tensor([0, 1])}
-    assert count_train_step(model, data) == (2 * (first + macs), 2 * (first + 2 * macs))
-
-
 def test_frozen_layers_cost_no_weight_gradient():
-    model = Grouped(nn.Conv2d(8, 8, 3, padding=1))
-    model.backbone[1].requires_grad_(False)
+    model = TimmClassifier('test_resnet', num_classes=8)
+    layers = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
+    model.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     data = {'inputs': torch.randn(2, 3, 6, 6), 'targets': torch.tensor([0, 1])}
     first, second = 6 * 6 * 3 * 8, 6 * 6 * 8 * 8 * 9
     assert count_train_step(model, data) == (2 * (first + second), 2 * (first + second))
@@ -145,7 +122,16 @@ def test_gradient_checkpointing_computes_the_blocks_once_more_but_for_their_last
     assert thrifty.backbone.grad_checkpointing  # the trace of the forward pass did without on a copy
 
 
-def test_recurrent_layer_without_a_formula_is_refused_by_name():
-    network = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 5))
-    with pytest.raises(ConfigError, match="'aten::lstm' cannot be counted"):
-        count_forward(network, torch.zeros(2, 3, 4, 4))
+class Bilinear(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Bilinear(4, 4, 5)
+
+    def forward(self, x):
+        return self.layer(x, x)
+
+
+def test_operator_without_a_formula_is_refused_by_name():
+    for count, operator in ((count_forward, 'bilinear'), (dispatch_forward, '_trilinear')):
+        with pytest.raises(ConfigError, match=f"'aten::{operator}' cannot be counted"):
+            count(Bilinear(), torch.zeros(2, 3, 4, 4))
