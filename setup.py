@@ -22,5 +22,5 @@ setup(
     packages=find_packages(include=['motivation', 'motivation.*']),
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
-    extras_require={'tests': requirements('tests')},
+    extras_require={'energy': requirements('energy'), 'tests': requirements('tests') + requirements('energy')},
 )

@@ -85,6 +85,11 @@ def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ('motivated model alone', f'{report["motivated_alone_train_flops"]:.4g} on the same batches'),
         ('saving', f'{report["saving"]:.2f} x'),
         ('wall time', f'{report["wall_seconds"]:,.0f} s'),
+        *(
+            [('energy', f'{report["energy_wh"]:.3g} Wh, {report["co2_grams"]:.3g} g CO2e ({report["energy_source"]})')]
+            if 'energy_wh' in report
+            else []
+        ),
     ]
 
 

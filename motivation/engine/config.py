@@ -37,7 +37,7 @@ _REGISTRY_OF = [
 ]
 
 # Components that get all their arguments from the config.
-_SELF_CONTAINED = (registries.MODELS, registries.POLICIES, registries.DATASETS, registries.TRANSFORMS)
+_SELF_CONTAINED = (registries.MODELS, registries.POLICIES, registries.DATASETS, registries.TRANSFORMS, registries.HOOKS)
 
 # What a training config cannot do without.
 _REQUIRED = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper')

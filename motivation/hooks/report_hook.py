@@ -19,6 +19,8 @@ from motivation.registry import HOOKS
 class ReportHook(Hook):
     """Writes ``report.json``, ``report.md`` and ``report.png`` and prints the table at the end.
 
+    A hook with a method ``on_report(runner, report)`` can add to the report.
+
     Attributes:
         history: For each validation the epoch, the batches so far, and for each model its metrics
             and the FLOPs of its training so far.
@@ -92,4 +94,5 @@ class ReportHook(Hook):
                 **meter.describe(name),
                 'metrics': self.history[-1][name]['metrics'] if self.history else {},
             }
+        runner.call_hook('on_report', report=report)
         return {**report, 'history': self.history}

@@ -1,0 +1,193 @@
+"""Measures the electricity that training uses, and what its generation emits."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from motivation.errors import ConfigError, near_matches
+from motivation.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EnergyHook(Hook):
+    """Adds the energy of training and its CO2-equivalent to the report, through codecarbon.
+
+    Counted is the whole machine from the first batch until both models are written, validation and
+    whatever else runs on it included: processor, memory, and the GPUs that CUDA_VISIBLE_DEVICES
+    leaves visible. What the machine does not let codecarbon measure is estimated, and the report says
+    which. Rank 0 alone counts, so other machines of a distributed run are not seen. A resumed run adds
+    to what its checkpoint says. No network, file, or configuration of codecarbon's own is used; its
+    warnings go to the run's log.
+
+    Args:
+        country: Whose grid supplies the machine, as an ISO 3166-1 alpha-3 code.
+
+    Attributes:
+        energy_wh: Energy so far, in watt-hours.
+        co2_grams: CO2-equivalent so far, in grams.
+        sources: How these were obtained; several where parts of a resumed run differ.
+
+    Raises:
+        ConfigError: codecarbon is not installed, or has no data on the country.
+
+    Example:
+        >>> default_hooks = dict(energy=dict(type='EnergyHook', country='DEU'))
+    """
+
+    priority = 95  # stops after the models are written (VERY_LOW) and before the report (LOWEST)
+
+    def __init__(self, country: str) -> None:
+        _check_country(country)
+        self.country = country
+        self.energy_wh = self.co2_grams = 0.0
+        self.sources: list[str] = []
+        self._counted = (0.0, 0.0)  # before the tracker of now
+        self._tracker: Any = None
+        self._running = ExitStack()
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.rank != 0:
+            return
+        from codecarbon import OfflineEmissionsTracker, emissions_tracker
+
+        self._counted = (self.energy_wh, self.co2_grams)
+        self._running.enter_context(_messages_to(runner.logger))
+        # A configuration of the user's could have the data sent or written somewhere.
+        with mock.patch.object(emissions_tracker, 'get_hierarchical_config', dict):
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code=self.country, output_methods=[], output_handlers=[self], output_dir=runner.log_dir,
+                api_call_interval=-1, log_level='warning',
+            )  # fmt: skip
+        self._running.callback(self._stop)
+        self._tracker.start()
+        if self._tracker.flush() is None:  # codecarbon logs its exceptions and goes on
+            raise ConfigError(
+                f"default_hooks.energy: codecarbon does not work on this machine, and '{runner.log_dir}' says why; "
+                'leave the hook out'
+            )
+        self._add_source(describe_hardware(self._tracker._hardware) + f', grid of {self.country}')
+
+    def after_train(self, runner: Runner) -> None:
+        self._running.close()
+
+    def on_exit(self, runner: Runner) -> None:
+        """Stop measuring also after an error."""
+        self._running.close()
+
+    def on_report(self, runner: Runner, report: dict[str, Any]) -> None:
+        """Add to the report of the run."""
+        report['energy_wh'], report['co2_grams'] = self.energy_wh, self.co2_grams
+        report['energy_source'] = '; '.join(self.sources)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if self._tracker is not None:
+            self._tracker.flush()
+        checkpoint['energy'] = {'energy_wh': self.energy_wh, 'co2_grams': self.co2_grams, 'sources': self.sources}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if not runner.resuming:
+            return
+        if 'energy' in checkpoint:
+            saved = checkpoint['energy']
+            self.energy_wh, self.co2_grams = saved['energy_wh'], saved['co2_grams']
+            self.sources = list(saved['sources'])
+        else:
+            self._add_source(f'nothing counted of the first {checkpoint["meta"]["epoch"]} epochs')
+
+    def out(self, total: Any, delta: Any) -> None:
+        """Take what codecarbon has counted; it calls this when flushed or stopped."""
+        self.energy_wh = self._counted[0] + 1000 * total.energy_consumed  # from kWh
+        self.co2_grams = self._counted[1] + 1000 * total.emissions  # from kg
+
+    def exit(self) -> None:
+        """Nothing; codecarbon calls this when stopped."""
+
+    def _add_source(self, source: str) -> None:
+        if source not in self.sources:
+            self.sources.append(source)
+
+    def _stop(self) -> None:
+        stop_timers(self._tracker)
+        self._tracker.stop()
+        self._tracker = None
+
+
+def describe_hardware(parts: list[Any]) -> str:
+    """How codecarbon obtains the energy of the parts of a machine.
+
+    Args:
+        parts: What its tracker found.
+    """
+    said = []
+    for part in parts:
+        mode = getattr(part, '_mode', None)
+        if type(part).__name__ == 'RAM':
+            said.append('memory estimated from its size')
+        elif mode == 'cpu_load':
+            said.append(f'CPU estimated from its load and {part._tdp:g} W at full load')
+        elif mode == 'constant':
+            said.append(f'CPU estimated as half of {part._tdp:g} W')
+        else:
+            said.append(f'{getattr(part, "chip_part", type(part).__name__)} measured')
+    return ', '.join(said)
+
+
+def stop_timers(tracker: Any) -> None:
+    """Stop the threads in which a tracker waits to measure again, and wait for their end.
+
+    The tracker's own ``stop()`` does not wait, and a timer that is just firing sets another after it.
+
+    Args:
+        tracker: Whose methods the timers call.
+    """
+
+    def is_its_timer(thread: threading.Thread) -> bool:
+        scheduler = getattr(getattr(thread, 'function', None), '__self__', None)
+        return isinstance(thread, threading.Timer) and (
+            getattr(getattr(scheduler, 'function', None), '__self__', None) is tracker
+        )
+
+    while timers := [thread for thread in threading.enumerate() if is_its_timer(thread)]:
+        for timer in timers:
+            timer.cancel()  # type: ignore[attr-defined]
+            timer.join()
+
+
+def _check_country(country: str) -> None:
+    try:
+        with _messages_to(None):
+            from codecarbon.input import DataSource
+    except ImportError as error:
+        raise ConfigError(
+            f'default_hooks.energy needs codecarbon, which does not import ({error}); run '
+            "pip install 'motivation[energy]', or leave the hook out"
+        ) from error
+    known = DataSource().get_global_energy_mix_data()
+    if country not in known:
+        raise ConfigError(
+            f'default_hooks.energy.country is {country!r}, of whose grid codecarbon has no data; give an ISO 3166-1 '
+            f'alpha-3 code: {near_matches(str(country).upper(), known)}'
+        )
+
+
+@contextmanager
+def _messages_to(logger: logging.Logger | None) -> Iterator[None]:
+    """Take codecarbon's messages off the terminal; warnings go to the file of a logger, if one is given."""
+
+    def divert(record: logging.LogRecord) -> bool:
+        if logger is not None and record.levelno >= logging.WARNING:
+            logger.info(f'codecarbon: {record.getMessage()}', exc_info=record.exc_info)
+        return False
+
+    codecarbon = logging.getLogger('codecarbon')
+    codecarbon.addFilter(divert)
+    try:
+        yield
+    finally:
+        codecarbon.removeFilter(divert)
