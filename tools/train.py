@@ -1,4 +1,4 @@
-"""Train base and motivated model together as a config says."""
+"""Train base and motivated model together as a config says; with torchrun in several processes."""
 
 import argparse
 
@@ -35,8 +35,10 @@ def main() -> None:
     args = parse_args()
 
     from motivation.engine.launch import prepare_training
+    from motivation.engine.processes import join_processes
     from motivation.registry import RUNNERS
 
+    join_processes()
     config = prepare_training(args.config, args.work_dir, args.resume, args.cfg_options)
     RUNNERS.build(config).train()
 

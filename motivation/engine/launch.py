@@ -7,6 +7,7 @@ from mmengine.config import Config, DictAction
 
 from motivation.engine.checkpoint import find_checkpoints
 from motivation.engine.config import load_config
+from motivation.engine.processes import decide_once
 from motivation.errors import ConfigError
 
 LATEST = 'latest'
@@ -48,12 +49,22 @@ def prepare_training(
         raise ConfigError("--work-dir is ''; name a folder, or leave it out")
     config = load_config(path, options)
     named = work_dir or config.get('work_dir')
+    folder, checkpoint = decide_once(lambda: _place(path, named, resume))
+    config.work_dir = str(folder)
+    if checkpoint is not None:
+        config.resume, config.load_from = True, str(checkpoint)
+    return config
+
+
+def _place(path: str, named: str | None, resume: str | None) -> tuple[Path, Path | None]:
+    """The work_dir, made if need be, and the checkpoint to resume, if any."""
     if resume is None:
         folder = Path(named) if named else next(f for f in _default_folders(path) if not _holds_run(f))
         if _holds_run(folder):
             raise ConfigError(
                 f"work_dir '{folder}' already holds a run; continue it with --resume, or name another --work-dir"
             )
+        checkpoint = None
     else:
         if named:
             folder = Path(named)
@@ -61,12 +72,10 @@ def prepare_training(
             folder = _newest_default_folder(path)
         else:
             folder = Path(resume).parent
-        config.resume = True
-        config.load_from = str(_find_checkpoint(folder, resume))
-        _require_newest(folder, Path(config.load_from))
+        checkpoint = _find_checkpoint(folder, resume)
+        _require_newest(folder, checkpoint)
     _require_writable(folder)
-    config.work_dir = str(folder)
-    return config
+    return folder, checkpoint
 
 
 def prepare_test(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.runner import BaseLoop, Runner
 
+from motivation.engine.processes import share_buffers
 from motivation.engine.recalibration import recalibrated
 from motivation.models import MODEL_NAMES
 from motivation.registry import LOOPS
@@ -53,6 +54,7 @@ class DualValLoop(BaseLoop):
         call_hook(f'before_{self.stage}')
         call_hook(f'before_{self.stage}_epoch')
         model.transfer()
+        share_buffers(model)
         model.eval()
         with recalibrated(self.runner):
             for index, batch in enumerate(self.dataloader):

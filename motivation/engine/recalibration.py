@@ -46,7 +46,7 @@ def recalibrated(runner: Runner) -> Iterator[None]:
         loader = _loader(runner, images)
         for name in MODEL_NAMES:
             if _estimate(getattr(runner.model, name), loader):
-                runner.call_hook('after_reestimation', model=name, iters=len(loader), images=len(loader.dataset))
+                runner.call_hook('after_reestimation', model=name, iters=len(loader), images=len(loader.dataset))  # type: ignore[arg-type]
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 
 from motivation.errors import ConfigError
 
@@ -28,7 +29,8 @@ def describe_run_config(config: Config, evaluation: bool = False) -> str:
     """
     plain = config._cfg_dict.to_dict()
     parts = _PARTS + _EVALUATION if evaluation else _PARTS
-    return json.dumps({part: plain.get(part) for part in parts}, default=repr)
+    described = {'processes': get_world_size(), **{part: plain.get(part) for part in parts}}
+    return json.dumps(described, default=repr)
 
 
 def first_difference(before: str, now: str) -> tuple[str, Any, Any] | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import mmengine
 from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
@@ -67,6 +69,7 @@ class DualModelRunner(Runner):
                 cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.seed_worker'))
         # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
         name = Path(cfg.filename).stem if cfg.filename else 'run'
+        cfg.launcher = 'pytorch' if get_world_size() > 1 else 'none'
         cfg.experiment_name = f'{name}_{uuid.uuid4().hex[:8]}'
         return super().from_cfg(cfg)
 
@@ -79,6 +82,18 @@ class DualModelRunner(Runner):
                 return super().train()
             finally:
                 self.call_hook('on_exit')  # also after an error or Ctrl-C
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """Move the models to the device; under several processes, let these train them together.
+
+        Args:
+            model_wrapper_cfg: Arguments of :class:`torch.nn.parallel.DistributedDataParallel`.
+            model: The models.
+        """
+        model = model.to(get_device())
+        if self.distributed:
+            model.parallelize(**(model_wrapper_cfg or {}))
+        return model
 
     @property
     def resuming(self) -> bool:

@@ -23,7 +23,7 @@ class Accuracy(BaseMetric):
     default_prefix = 'accuracy'
 
     def __init__(self, topk: Sequence[int] = (1, 5), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{'collect_device': 'gpu', **kwargs})  # between processes without files, on a CPU too
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, torch.Tensor]]) -> None:

@@ -55,5 +55,7 @@ class EpochCheckpointHook(Hook):
             by_epoch=False,
             meta={'epoch': runner.epoch, 'iter': runner.iter},
         )
+        if runner.rank != 0:
+            return
         for old in find_checkpoints(Path(runner.work_dir))[: -self.max_keep]:
             old.unlink()

@@ -30,4 +30,5 @@ class ExportHook(Hook):
                 model, config = getattr(runner.model, name), runner.cfg.model[name].to_dict()
                 if hasattr(model, 'deployed_config'):  # what trains is not always what is deployed
                     config = model.deployed_config(config)
-                export_model(model, config, Path(runner.work_dir) / f'{name}.pth')
+                if runner.rank == 0:
+                    export_model(model, config, Path(runner.work_dir) / f'{name}.pth')

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
@@ -150,6 +151,8 @@ def describe_run(runner: Runner) -> list[str]:
     train = runner.train_dataloader
     classes = class_names(train.dataset)
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
+    processes = get_world_size()
+    together = f'{processes} x ' if processes > 1 else ''
     threads = (
         f', torch threads: {torch.get_num_threads()}'
         if runner.model.base.data_preprocessor.device.type == 'cpu'
@@ -163,8 +166,8 @@ def describe_run(runner: Runner) -> list[str]:
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(train.dataset).__name__}: {len(train.dataset):,} training and '
         f'{validation} validation images' + (f', {len(classes)} classes' if classes else ''),
-        f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {train.batch_size}, seed {runner.seed}'
+        f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after epoch {runner.epoch}' if runner.epoch else ''),
-        f'  device     {model.base.data_preprocessor.device}{threads}',
+        f'  device     {together}{model.base.data_preprocessor.device}{threads}',
         f'  work_dir   {runner.work_dir}',
     ]

@@ -1,6 +1,6 @@
 """The base model learns from the motivated model on the same batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -65,26 +65,31 @@ class Distillation:
         return cls(base, motivated, **config)
 
     def train_step(
-        self, data: Any, optim_wrapper: OptimWrapperDict, exchange: Callable[[ModelName], None]
+        self,
+        data: Any,
+        optim_wrapper: OptimWrapperDict,
+        steppers: Mapping[ModelName, Any],
+        exchange: Callable[[ModelName], None],
     ) -> dict[str, Tensor]:
         """Step the motivated model, then the base model.
 
         Args:
             data: A batch.
             optim_wrapper: Both optimizer wrappers.
+            steppers: Both models, or what they are wrapped in for several processes.
             exchange: Transfers the weights of the named model into the other.
 
         Returns:
             ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
         """
-        with optim_wrapper['motivated'].optim_context(self.motivated):
+        with optim_wrapper['motivated'].optim_context(steppers['motivated']):
             prepared = self.motivated.data_preprocessor(data, True)
-            logits = self.motivated(prepared['inputs'])
+            logits = steppers['motivated'](prepared['inputs'])
             loss = self.motivated.loss(logits, prepared['targets'])
         optim_wrapper['motivated'].update_params(loss)
         exchange('motivated')
-        with optim_wrapper['base'].optim_context(self.base):
-            own = self.base(prepared['inputs'])
+        with optim_wrapper['base'].optim_context(steppers['base']):
+            own = steppers['base'](prepared['inputs'])
             base_loss = (1 - self.weight) * self.base.loss(own, prepared['targets'])
             base_loss = base_loss + self.weight * soft_target_divergence(own, logits.detach(), self.temperature)
         optim_wrapper['base'].update_params(base_loss)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
@@ -86,6 +86,9 @@ class DualModel(BaseModel):
         self._optimizer_state = OptimizerStateTransfer(self.weight_map) if optimizer_state == 'transfer' else None
         self._active: ModelName = 'base'
         self._was_woken = False
+        # What makes a training step: the models themselves, or around them what makes processes agree.
+        # In no module's registry, so that checkpoints are the same for any number of processes.
+        self._steppers: dict[ModelName, Any] = {name: getattr(self, name) for name in MODEL_NAMES}
         # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
         self._input_size = map_config.get('input_size')
@@ -105,6 +108,15 @@ class DualModel(BaseModel):
                 self.extension_caveats = zero_extension(self.weight_map, size)
             except ConfigError as error:  # a model of the user's own, which trains all the same
                 self.extension_caveats = [str(error)]
+
+    def parallelize(self, **kwargs: Any) -> None:
+        """Average the gradients of both models over all processes from now on.
+
+        Args:
+            **kwargs: Passed to :class:`torch.nn.parallel.DistributedDataParallel`.
+        """
+        for name in MODEL_NAMES:
+            self._steppers[name] = MMDistributedDataParallel(getattr(self, name), **kwargs)
 
     @property
     def active(self) -> ModelName:
@@ -159,9 +171,9 @@ class DualModel(BaseModel):
             motivated step, also ``'distillation_loss'``, that of the base's own step.
         """
         if self._active == 'motivated' and self.distillation is not None:
-            log_vars = self.distillation.train_step(data, optim_wrapper, self._exchange)
+            log_vars = self.distillation.train_step(data, optim_wrapper, self._steppers, self._exchange)
         else:
-            log_vars = getattr(self, self._active).train_step(data, optim_wrapper[self._active])
+            log_vars = self._steppers[self._active].train_step(data, optim_wrapper[self._active])
         return {**log_vars, 'motivated': float(self._active == 'motivated')}
 
     def _exchange(self, source: ModelName) -> None:

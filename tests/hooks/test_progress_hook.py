@@ -32,7 +32,9 @@ def test_prints_a_short_header_a_line_an_epoch_and_the_table(tmp_path, capsys):
         == 12
     )
     epochs = [
-        line for line in lines if re.match(r'epoch \d/2  loss \d\.\d{4}  motivated batches \d+%  top-1: base ', line)
+        line
+        for line in lines
+        if re.match(r'epoch \d/2  loss \d\.\d{4}  motivated batches \d+%  \S+ FLOPs  top-1: base ', line)
     ]
     assert len(epochs) == 2
     assert 'saving: ' in printed.out and 'accuracy/top1' in printed.out

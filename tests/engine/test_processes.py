@@ -1,0 +1,98 @@
+"""Two real processes against one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from motivation.engine.checkpoint import read_checkpoint
+from motivation.engine.launch import prepare_training
+from motivation.engine.processes import decide_once, join_processes, mean_over_processes, sum_over_processes
+from motivation.errors import ConfigError
+from motivation.policies.switch_trace import SwitchTrace
+from motivation.registry import RUNNERS
+from tests.conftest import ROOT
+from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG
+
+
+def two_processes(folder, *command):
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    return subprocess.run([*torchrun, *command], cwd=folder, capture_output=True, text=True, check=False)
+
+
+AGREE = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import torch
+from motivation.engine.processes import *
+from motivation.errors import ConfigError
+join_processes()
+rank = torch.distributed.get_rank()
+norm = torch.nn.BatchNorm1d(2)
+norm.running_mean += rank + 1
+share_buffers(norm)
+try:
+    def refuse():
+        raise ConfigError(f'decided by {{rank}}')
+    decide_once(refuse)
+except ConfigError as error:
+    refused = str(error)
+result = [decide_once(lambda: rank), mean_over_processes(torch.tensor(rank + 0.5)), sum_over_processes(10 + rank), refused]
+open(f'{{rank}}.json', 'w').write(__import__('json').dumps([*result, norm.running_mean.tolist()]))
+"""
+
+
+def test_processes_agree(tmp_path):
+    (tmp_path / 'agree.py').write_text(AGREE)
+    done = two_processes(tmp_path, 'agree.py')
+    assert done.returncode == 0, done.stderr
+    for rank in '01':
+        assert json.loads((tmp_path / f'{rank}.json').read_text()) == [0, 1.0, 21, 'decided by 0', [1.0, 1.0]]
+
+
+def test_a_process_of_its_own_asks_nobody(monkeypatch):
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    join_processes()
+    assert not torch.distributed.is_initialized()
+    assert decide_once(lambda: 3) == sum_over_processes(3) == 3 and mean_over_processes(0.5) == 0.5
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    for name, value in (('WORLD_SIZE', '4'), ('LOCAL_RANK', '2'), ('LOCAL_WORLD_SIZE', '4')):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    with pytest.raises(ConfigError, match='torchrun --nproc-per-node is 4, but there are 2 GPUs'):
+        join_processes()
+
+
+def test_two_processes_train_as_one_does_on_the_same_batches(tmp_path):
+    """The same global batches: losses, decisions, weights, compute and accuracy; and no other number resumes it."""
+    (tmp_path / 'my_plugin.py').write_text(PLUGIN)
+    # No augmentation, which draws anew in each process.
+    together = PLUGIN_CONFIG.replace("type='EveryThird'", "type='ConsecutiveDrop', drops=1")
+    together += 'train_dataloader = dict(batch_size={}, num_batch_per_epoch=10, dataset=dict(transforms=[]))\n'
+    (tmp_path / 'one.py').write_text(together.format(64))
+    (tmp_path / 'two.py').write_text(together.format(32))
+    done = two_processes(tmp_path, str(ROOT / 'tools/train.py'), 'two.py')
+    assert done.returncode == 0, done.stderr
+    assert '1 epochs of 10 batches of 2 x 32' in done.stdout and done.stdout.count('written: report.json') == 1
+    RUNNERS.build(prepare_training('one.py')).train()
+
+    folders = [Path('work_dirs/one'), Path('work_dirs/two')]
+    one, two = (SwitchTrace.load(folder) for folder in folders)
+    assert list(two.losses) == pytest.approx(list(one.losses), rel=1e-5)
+    assert two.decisions == one.decisions and 0 < two.decisions.count(1) < 10
+    one, two = (json.loads((folder / 'report.json').read_text()) for folder in folders)
+    for name in ('base', 'motivated'):
+        for field in ('iters', 'images', 'train_flops', 'evaluation_flops', 'metrics'):
+            assert one[name][field] == two[name][field], (name, field)
+    assert one['saving'] == two['saving']
+    one, two = (read_checkpoint(folder / 'epoch_1.pth')['state_dict'] for folder in folders)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], rtol=1e-4, atol=1e-6)
+    with pytest.raises(ConfigError, match=r"processes is 1, and was 2 in '.*epoch_1\.pth'"):
+        RUNNERS.build(prepare_training('two.py', resume='latest')).train()
