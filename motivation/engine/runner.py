@@ -22,7 +22,7 @@ from motivation.engine.config import check_config
 from motivation.engine.loops import class_names
 from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.errors import ConfigError
-from motivation.models import MODEL_NAMES
+from motivation.models import MODEL_NAMES, DualModel
 from motivation.registry import RUNNERS
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
@@ -92,6 +92,7 @@ class DualModelRunner(Runner):
         """
         model = model.to(get_device())
         if self.distributed:
+            assert isinstance(model, DualModel)
             model.parallelize(**(model_wrapper_cfg or {}))
         return model
 

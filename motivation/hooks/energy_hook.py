@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest import mock
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -22,8 +21,8 @@ class EnergyHook(Hook):
     whatever else runs on it included: processor, memory, and the GPUs that CUDA_VISIBLE_DEVICES
     leaves visible. What the machine does not let codecarbon measure is estimated, and the report says
     which. Rank 0 alone counts, so other machines of a distributed run are not seen. A resumed run adds
-    to what its checkpoint says. No network, file, or configuration of codecarbon's own is used; its
-    warnings go to the run's log.
+    to what its checkpoint says. No network is used and no file written; codecarbon's warnings go to the
+    run's log, and a ``.codecarbon.config`` of the user's own applies.
 
     Args:
         country: Whose grid supplies the machine, as an ISO 3166-1 alpha-3 code.
@@ -54,16 +53,14 @@ class EnergyHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.rank != 0:
             return
-        from codecarbon import OfflineEmissionsTracker, emissions_tracker
+        from codecarbon import OfflineEmissionsTracker
 
         self._counted = (self.energy_wh, self.co2_grams)
         self._running.enter_context(_messages_to(runner.logger))
-        # A configuration of the user's could have the data sent or written somewhere.
-        with mock.patch.object(emissions_tracker, 'get_hierarchical_config', dict):
-            self._tracker = OfflineEmissionsTracker(
-                country_iso_code=self.country, output_methods=[], output_handlers=[self], output_dir=runner.log_dir,
-                api_call_interval=-1, log_level='warning',
-            )  # fmt: skip
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code=self.country, output_methods=[], output_handlers=[self], output_dir=runner.log_dir,
+            api_call_interval=-1, log_level='warning',
+        )  # fmt: skip
         self._running.callback(self._stop)
         self._tracker.start()
         if self._tracker.flush() is None:  # codecarbon logs its exceptions and goes on

@@ -36,7 +36,7 @@ def live_timers():
 
 
 def test_report_holds_energy_and_emissions_that_can_be_true(tmp_path, capfd):
-    (tmp_path / '.codecarbon.config').write_text('[codecarbon]\npue = 1000\noutput_methods = csv\nlog_level = debug\n')
+    (tmp_path / '.codecarbon.config').write_text('[codecarbon]\noutput_methods = csv\nlog_level = debug\n')
     begun = time.monotonic()
     train(energy_config(tmp_path / 'run'))
     seconds = time.monotonic() - begun

@@ -1,0 +1,116 @@
+"""The meter of a real run against its trace, its data and its logs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from motivation.analysis.macs import measure_model
+from motivation.engine.checkpoint import read_checkpoint
+from motivation.errors import ConfigError
+from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.models import TimmClassifier
+from tests.conftest import digits_config, train
+
+SAMPLE = {'inputs': torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 'targets': torch.tensor([0])}
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """All 1,437 images, so that the last of an epoch's 23 batches is small; statistics re-estimated on 100."""
+    folder = tmp_path_factory.mktemp('meter') / 'run'
+    config = digits_config(folder, **{'model.recalibrate': 100, 'default_hooks.compute_meter.interval': 10})
+    config.train_dataloader.pop('num_batch_per_epoch')
+    return train(config)
+
+
+@pytest.fixture(scope='module')
+def macs():
+    names = {'base': 'cifar_resnet8', 'motivated': 'cifar_resnet20'}
+    return {
+        name: measure_model(TimmClassifier(model, 10, in_chans=1, mean=[0.5], std=[0.5]), SAMPLE)
+        for name, model in names.items()
+    }
+
+
+def recomputed(trace, macs):
+    """Cumulative (forward, backward) FLOPs of each model after every batch, from the trace alone."""
+    totals = {'base': [(0, 0)], 'motivated': [(0, 0)]}
+    for index, flag in enumerate(trace.motivated):
+        images = 29 if index % 23 == 22 else 64
+        for name, sums in totals.items():
+            steps = images * (flag == (name == 'motivated'))
+            forward, backward = (2 * steps * part.per_image for part in (macs[name].forward, macs[name].backward))
+            sums.append((sums[-1][0] + forward, sums[-1][1] + backward))
+    return totals
+
+
+def test_totals_equal_the_sum_over_the_switch_trace(finished, macs):
+    trace, meter = finished.find_hook(MotivationHook).trace, finished.find_hook(ComputeMeterHook).meter
+    assert len(trace) == 46 and 0 < sum(trace.motivated) < 46
+    for name, sums in recomputed(trace, macs).items():
+        assert (meter.forward_flops(name), meter.backward_flops(name)) == sums[-1]
+
+
+def test_validation_and_reestimation_are_counted_apart(finished, macs):
+    meter = finished.find_hook(ComputeMeterHook).meter
+    for name in ('base', 'motivated'):
+        assert meter.evaluation_flops(name) == 2 * 2 * 360 * macs[name].inference.per_image  # two epochs
+        assert meter.reestimation_flops(name) == 2 * 3 * 100 * macs[name].inference.per_image  # and for the export
+
+
+def test_curves_hold_forward_backward_and_total_so_far_and_a_step(finished, macs):
+    totals = recomputed(finished.find_hook(MotivationHook).trace, macs)
+    steps = [10, 20, 30, 40, 46]
+    logs = Path(finished.log_dir) / 'vis_data'
+    events = EventAccumulator(str(logs)).Reload()
+    lines = [json.loads(line) for line in (logs / 'scalars.json').read_text().splitlines()]
+    lines = [line for line in lines if 'flops/base/total' in line]
+    assert [line['step'] for line in lines] == steps
+    for name, sums in totals.items():
+        for part, pick in (('forward', lambda s: s[0]), ('backward', lambda s: s[1]), ('total', sum)):
+            values = [pick(sums[step]) for step in steps]
+            means = [(b - a) / n for a, b, n in zip([0, *values], values, [10, 10, 10, 10, 6], strict=False)]
+            assert [line[f'flops/{name}/{part}'] for line in lines] == values
+            assert [line[f'iter_flops/{name}/{part}'] for line in lines] == means
+            curve = events.Scalars(f'flops/{name}/{part}')
+            assert [event.step for event in curve] == steps
+            assert [event.value for event in curve] == pytest.approx(values)  # in single precision
+        for line, begin, end in zip(lines, [0, *steps], steps, strict=False):
+            if sums[begin] == sums[end]:  # this model made none of the steps
+                assert f'images_per_second/{name}' not in line
+            else:
+                assert line[f'images_per_second/{name}'] > 0 and line[f'flops_per_second/{name}'] > 0
+
+
+def test_time_of_the_batches_is_part_of_the_wall_time(finished):
+    report = json.loads((Path(finished.work_dir) / 'report.json').read_text())
+    seconds = sum(report[name]['seconds'] for name in ('base', 'motivated'))
+    assert 0.1 * report['wall_seconds'] < seconds < report['wall_seconds'] + 0.1
+    for name in ('base', 'motivated'):
+        one = report[name]
+        assert one['images_per_second'] == pytest.approx(one['images'] / one['seconds'])
+        assert one['flops_per_second'] == pytest.approx(one['train_flops'] / one['seconds'])
+
+
+def test_checkpoint_holds_the_totals(finished):
+    totals = read_checkpoint(Path(finished.work_dir) / 'epoch_2.pth')['compute_meter']['totals']
+    meter = finished.find_hook(ComputeMeterHook).meter
+    for name in ('base', 'motivated'):
+        assert totals[name]['train_flops'] == meter.train_flops(name)
+        assert totals[name]['forward_flops'] + totals[name]['backward_flops'] == meter.train_flops(name)
+
+
+def test_distillation_adds_a_step_of_the_base_to_every_motivated_batch(tmp_path, macs):
+    runner = train(digits_config(tmp_path / 'run', epochs=3, **{'model.distillation': dict(weight=0.5)}))
+    trace, meter = runner.find_hook(MotivationHook).trace, runner.find_hook(ComputeMeterHook).meter
+    assert 0 < sum(trace.motivated) < 18
+    assert meter.train_flops('base') == macs['base'].train_flops(18, 18 * 64)
+    assert meter.batch_flops('base') + meter.batch_flops('motivated') == meter.total_train_flops
+
+
+def test_refuses_an_interval_of_none():
+    with pytest.raises(ConfigError, match=r'default_hooks\.compute_meter\.interval is 0; it must be at least 1'):
+        ComputeMeterHook(interval=0)
