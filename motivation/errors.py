@@ -17,6 +17,13 @@ class ConfigError(ValueError):
     """
 
 
+class TrainingError(RuntimeError):
+    """What stopped training though the config was right: says what, where, and the way out.
+
+    The command-line tools print it without a traceback and exit with status 1.
+    """
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """A clause that helps after a misspelt name: its near matches, or everything there is.
 
@@ -55,9 +62,9 @@ def check_stack() -> None:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn a :class:`ConfigError` into one line on stderr and exit status 2; leave all else alone."""
+    """Turn our own errors into one line on stderr and exit status 2 or 1; leave all else alone."""
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, TrainingError) as error:
         print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -1,4 +1,4 @@
-"""Work on the side that draws random numbers without changing what training draws next."""
+"""The random states of Python, numpy and torch: seeding them, and leaving them alone."""
 
 import random
 from collections.abc import Iterator
@@ -6,6 +6,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+
+def seed_everything(*key: int) -> None:
+    """Seed Python, numpy and torch with numbers drawn from a key of whole numbers."""
+    python_seed, numpy_seed, torch_seed = np.random.SeedSequence(key).generate_state(3)
+    random.seed(int(python_seed))
+    np.random.seed(numpy_seed)
+    torch.manual_seed(int(torch_seed))
 
 
 @contextmanager

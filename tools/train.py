@@ -18,7 +18,12 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='latest',
         metavar='PATH',
-        help='continue from a checkpoint; without PATH from the newest of the work_dir',
+        help='continue from a checkpoint; without PATH from the newest whole one of the work_dir; '
+        "with 'auto' likewise, or begin if there is none",
+    )
+    parser.add_argument('--allow-changes', action='store_true', help='resume though the config is another')
+    parser.add_argument(
+        '--check', action='store_true', help='build everything, run a batch of each model and a transfer, keep nothing'
     )
     parser.add_argument(
         '--cfg-options',
@@ -34,12 +39,15 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
-    from motivation.engine.launch import prepare_training
+    from motivation.engine.launch import prepare_check, prepare_training
     from motivation.engine.processes import join_processes
     from motivation.registry import RUNNERS
 
     join_processes()
-    config = prepare_training(args.config, args.work_dir, args.resume, args.cfg_options)
+    if args.check:
+        config = prepare_check(args.config, args.cfg_options)
+    else:
+        config = prepare_training(args.config, args.work_dir, args.resume, args.cfg_options, args.allow_changes)
     RUNNERS.build(config).train()
 
 

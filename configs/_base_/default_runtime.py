@@ -7,10 +7,10 @@ env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
 
 # Added to MMEngine's own (runtime_info, timer, sampler_seed, param_scheduler); None removes one.
 default_hooks = dict(
-    logger=dict(type='LoggerHook', interval=1),
-    epoch_seed=dict(type='EpochSeedHook'),
+    logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+    iteration_seed=dict(type='IterationSeedHook'),
     compute_meter=dict(type='ComputeMeterHook'),
-    checkpoint=dict(type='EpochCheckpointHook', interval=1, max_keep=2),
+    checkpoint=dict(type='DualCheckpointHook', interval=1, max_keep=2),
     export=dict(type='ExportHook'),
     progress=dict(type='ProgressHook'),
     report=dict(type='ReportHook'),

@@ -42,6 +42,7 @@ class ComputeMeter:
         trained: Batches on which each model was the active one.
         distilled: Batches on which the base model took a second step, towards the motivated model's
             outputs.
+        skipped: Batches whose loss was no number, on which each active model ran forward alone.
         evaluated: Batches that each model was validated on.
         reestimated: Batches on which each model's statistics were estimated anew.
     """
@@ -51,12 +52,15 @@ class ComputeMeter:
         self.processes = processes
         self.trained = {name: Work() for name in MODEL_NAMES}
         self.distilled = Work()
+        self.skipped = {name: Work() for name in MODEL_NAMES}
         self.evaluated = {name: Work() for name in MODEL_NAMES}
         self.reestimated = {name: Work() for name in MODEL_NAMES}
 
     def forward_flops(self, model: ModelName) -> int:
         """FLOPs of the forward passes of training one model."""
-        return self.macs[model].forward.flops(*self._steps(model))
+        skipped = self.skipped[model]
+        forward = self.macs[model].forward
+        return forward.flops(*self._steps(model)) + forward.flops(skipped.iters * self.processes, skipped.images)
 
     def backward_flops(self, model: ModelName) -> int:
         """FLOPs of the backward passes of training one model."""
@@ -64,7 +68,7 @@ class ComputeMeter:
 
     def train_flops(self, model: ModelName) -> int:
         """FLOPs that training has spent on one model."""
-        return self.macs[model].train_flops(*self._steps(model))
+        return self.forward_flops(model) + self.backward_flops(model)
 
     def _steps(self, model: ModelName) -> tuple[int, int]:
         """Batches, one a process, and images of all training steps of a model."""
@@ -134,7 +138,7 @@ class ComputeMeter:
         return self.macs[model].train_flops(iters * self.processes, images)
 
     def _total(self, field: str) -> int:
-        return sum(getattr(work, field) for work in self.trained.values())
+        return sum(getattr(work, field) for kind in (self.trained, self.skipped) for work in kind.values())
 
     def describe(self, model: ModelName) -> dict[str, Any]:
         """The totals of one model: the fields of a report and of a checkpoint."""
@@ -163,7 +167,7 @@ class ComputeMeter:
         self.distilled = Work(**state_dict['distilled'])
 
 
-_KINDS = ('trained', 'evaluated', 'reestimated')
+_KINDS = ('trained', 'skipped', 'evaluated', 'reestimated')
 
 
 def _rate(amount: float, seconds: float) -> float | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import nn
 
 from motivation.analysis.switch_plot import COLOURS, draw_loss
+from motivation.files import write_whole
 from motivation.policies.switch_trace import SwitchTrace
 
 DEFINITION = (
@@ -81,6 +82,12 @@ def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
             if report['distillation_iters']
             else []
         ),
+        *(
+            [('skipped batches', f'{report["skipped_iters"]:,}, whose loss was no number')]
+            if report['skipped_iters']
+            else []
+        ),
+        *([('rollbacks', f'{report["rollbacks"]}, after a loss that was no number')] if report['rollbacks'] else []),
         ('training FLOPs of both', f'{report["total_train_flops"]:.4g}'),
         ('motivated model alone', f'{report["motivated_alone_train_flops"]:.4g} on the same batches'),
         ('saving', f'{report["saving"]:.2f} x'),
@@ -176,7 +183,5 @@ def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> 
     paths[1].write_text(render_markdown(report))
     draw_report(report, trace, paths[2])
     # Last and in one go: where it is, the run has come to its end.
-    temporary = paths[0].with_name('.report.json.part')
-    temporary.write_text(json.dumps(report, indent=1) + '\n')
-    temporary.replace(paths[0])
+    write_whole(paths[0], lambda file: file.write((json.dumps(report, indent=1) + '\n').encode()))
     return paths

@@ -3,7 +3,7 @@
 from motivation.datasets import transforms
 from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import ImageDataset
-from motivation.datasets.loading import collate_images, seed_worker
+from motivation.datasets.loading import collate_images, init_worker
 from motivation.datasets.timm_dataset import TimmDataset
 
-__all__ = ['DigitsDataset', 'ImageDataset', 'TimmDataset', 'collate_images', 'seed_worker', 'transforms']
+__all__ = ['DigitsDataset', 'ImageDataset', 'TimmDataset', 'collate_images', 'init_worker', 'transforms']

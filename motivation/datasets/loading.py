@@ -9,14 +9,18 @@ from torch.utils.data import default_collate
 
 from motivation.errors import ConfigError
 from motivation.registry import FUNCTIONS
+from motivation.signals import ignore_signals
 
 
 @FUNCTIONS.register_module()
-def seed_worker(worker_id: int) -> None:
-    """Seed Python and numpy in a data-loader worker from torch's seed, which differs by epoch and worker.
+def init_worker(worker_id: int) -> None:
+    """Prepare a data-loading worker: signals are the main process's, random numbers are torch's.
 
-    MMEngine's own function gives a worker the same random numbers in every epoch.
+    Python and numpy are seeded from torch's seed, which differs by epoch and worker; MMEngine's own
+    function gives a worker the same random numbers in every epoch. Training samples are seeded again,
+    by :class:`~motivation.datasets.seeded.SeededDataset`.
     """
+    ignore_signals()
     seed = torch.initial_seed() % 2**32
     random.seed(seed)
     np.random.seed(seed)

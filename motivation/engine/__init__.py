@@ -3,5 +3,13 @@
 from motivation.engine.loops import DualTestLoop, DualValLoop
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.engine.runner import DualModelRunner
+from motivation.engine.train_loop import CheckLoop, DualTrainLoop
 
-__all__ = ['DualModelRunner', 'DualOptimWrapperConstructor', 'DualTestLoop', 'DualValLoop']
+__all__ = [
+    'CheckLoop',
+    'DualModelRunner',
+    'DualOptimWrapperConstructor',
+    'DualTestLoop',
+    'DualTrainLoop',
+    'DualValLoop',
+]

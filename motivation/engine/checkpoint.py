@@ -1,8 +1,10 @@
 """Checkpoints of plain data, written whole or not at all."""
 
-import os
 import re
+import zipfile
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +14,78 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from motivation.errors import ConfigError
+from motivation.files import write_whole
+
+_NAME = re.compile(r'epoch_(\d+)(?:_iter_(\d+))?\.pth')
+
+
+def checkpoint_name(epoch: int, iteration: int | None = None) -> str:
+    """The file name of a checkpoint.
+
+    Args:
+        epoch: Epochs that are over, with their validation.
+        iteration: Batches that are over, if it lies within an epoch; else ``None``.
+    """
+    return f'epoch_{epoch}.pth' if iteration is None else f'epoch_{epoch}_iter_{iteration}.pth'
 
 
 def find_checkpoints(work_dir: Path) -> list[Path]:
-    """The ``epoch_<n>.pth`` of a work_dir, oldest first."""
-    epochs = {path: re.fullmatch(r'epoch_(\d+)\.pth', path.name) for path in work_dir.glob('epoch_*.pth')}
-    return sorted((path for path, match in epochs.items() if match), key=lambda path: int(path.stem[6:]))
+    """The checkpoints of a work_dir, oldest first."""
+    places = {path: _NAME.fullmatch(path.name) for path in work_dir.glob('epoch_*.pth')}
+    found = {path: (int(match[1]), int(match[2] or 0)) for path, match in places.items() if match}
+    return sorted(found, key=found.__getitem__)
+
+
+def newest_whole(checkpoints: Sequence[Path]) -> tuple[Path | None, list[Path]]:
+    """The last checkpoint that is whole.
+
+    Args:
+        checkpoints: Oldest first.
+
+    Returns:
+        It, or ``None`` if there is none; and those after it, which are damaged.
+    """
+    damaged: list[Path] = []
+    for path in reversed(checkpoints):
+        if is_whole(path):
+            return path, damaged
+        damaged.append(path)
+    return None, damaged
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every part of a file that torch has saved has the checksum (CRC-32) that the file says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged archive raises half a dozen types
+        return False
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Save a checkpoint: to a temporary file, flushed to the disk, then renamed over ``path``.
+    """Save a checkpoint as plain data, whole or not at all.
 
-    Whenever the machine stops, ``path`` is the old file or the new one, never half of one.
+    Raises:
+        OSError: It cannot be written.
     """
-    temporary = path.with_name(f'.{path.name}.part')
-    with temporary.open('wb') as file:
-        torch.save(to_plain(checkpoint), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, partial(torch.save, to_plain(checkpoint)))
 
 
 def read_checkpoint(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
     """Load a checkpoint as plain data; nothing in the file is run.
 
     Raises:
-        ConfigError: There is no such file, or it is not a checkpoint of plain data.
+        ConfigError: There is no such file, it is damaged, or it is not a checkpoint of plain data.
     """
     if not path.is_file():
         raise ConfigError(f'checkpoint {str(path)!r} does not exist; give the path of an epoch_<n>.pth')
+    if not is_whole(path):
+        raise ConfigError(f'checkpoint {str(path)!r} is damaged or no checkpoint at all; give another epoch_<n>.pth')
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises half a dozen types for a file that is not what it seems
         raise ConfigError(
-            f'checkpoint {str(path)!r} is damaged or holds more than plain data; give another epoch_<n>.pth'
+            f'checkpoint {str(path)!r} holds more than plain data, none of which was run; give another epoch_<n>.pth'
         ) from error
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise ConfigError(f'{str(path)!r} is not a checkpoint of this framework; give an epoch_<n>.pth')

@@ -195,7 +195,7 @@ def check_components(plain: dict[str, Any]) -> None:
         if not isinstance(weight_map, dict):
             raise ConfigError(f"model.weight_map is {weight_map!r}; write dict(type='AutoMap'), or leave it out")
         plain['model']['weight_map'] = {'type': 'AutoMap', **weight_map}
-    for name, loop in (('train_cfg', 'EpochBasedTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
+    for name, loop in (('train_cfg', 'DualTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
         if isinstance(plain.get(name), dict):
             plain[name] = {'type': loop, **{key: value for key, value in plain[name].items() if key != 'by_epoch'}}
     for path, node in _typed_nodes(plain, ''):

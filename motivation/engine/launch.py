@@ -1,16 +1,22 @@
 """From a command line to a config that is ready to build: what is run, where, and from where on."""
 
+import atexit
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from motivation.engine.checkpoint import find_checkpoints
-from motivation.engine.config import load_config
+from motivation.engine.checkpoint import find_checkpoints, is_whole, newest_whole
+from motivation.engine.config import check_config, load_config
+from motivation.engine.lock import FolderInUseError, lock_folder
 from motivation.engine.processes import decide_once
 from motivation.errors import ConfigError
 
-LATEST = 'latest'
+LATEST, AUTO = 'latest', 'auto'
 
 
 class Options(DictAction):
@@ -29,21 +35,29 @@ class Options(DictAction):
 
 
 def prepare_training(
-    path: str, work_dir: str | None = None, resume: str | None = None, options: dict[str, Any] | None = None
+    path: str,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    options: dict[str, Any] | None = None,
+    allow_changes: bool = False,
 ) -> Config:
     """Read the config of a training run and decide on its work_dir and its beginning.
+
+    The work_dir is this process's until it ends.
 
     Args:
         path: A config file.
         work_dir: Folder of the results; ``None`` takes the config's ``work_dir``, or else
             ``work_dirs/<config>``, or ``work_dirs/<config>-2`` and so on if that holds a run.
         resume: Checkpoint to continue from (its folder is the work_dir, unless one is named),
-            ``'latest'`` for the newest of the work_dir, ``None`` to begin anew.
+            ``'latest'`` for the newest whole one of the work_dir, ``'auto'`` for the same, or to begin
+            anew if there is none; ``None`` to begin anew. Damaged ones after it are put aside.
         options: Values by dotted field name that override the config's.
+        allow_changes: Whether to resume though the config differs from the checkpoint's.
 
     Raises:
-        ConfigError: The config is missing or wrong, the work_dir holds what would be overwritten or
-            cannot be written, or there is nothing to resume.
+        ConfigError: The config is missing or wrong, the work_dir holds what would be overwritten,
+            cannot be written or is in use, or there is nothing to resume.
     """
     if work_dir == '':
         raise ConfigError("--work-dir is ''; name a folder, or leave it out")
@@ -52,30 +66,85 @@ def prepare_training(
     folder, checkpoint = decide_once(lambda: _place(path, named, resume))
     config.work_dir = str(folder)
     if checkpoint is not None:
-        config.resume, config.load_from = True, str(checkpoint)
+        config.resume, config.load_from, config.allow_changes = True, str(checkpoint), allow_changes
     return config
 
 
 def _place(path: str, named: str | None, resume: str | None) -> tuple[Path, Path | None]:
-    """The work_dir, made if need be, and the checkpoint to resume, if any."""
+    """The work_dir, claimed, and the checkpoint to resume, if any."""
     if resume is None:
-        folder = Path(named) if named else next(f for f in _default_folders(path) if not _holds_run(f))
-        if _holds_run(folder):
+        return (_begin_in(Path(named)) if named else _begin_in_default(path)), None
+    if resume not in (LATEST, AUTO):
+        if not Path(resume).is_file():
+            raise ConfigError(f'--resume {resume!r} does not exist; give the path of an epoch_<n>.pth')
+        folder = Path(named) if named else Path(resume).parent
+        _claim(folder)
+        _require_newest(folder, Path(resume))
+        return folder, Path(resume)
+    held = Path(named) if named else _newest_default_folder(path)
+    if held is None or not find_checkpoints(held):
+        if resume == AUTO:
+            return (_begin_in(Path(named)) if named else _begin_in_default(path)), None
+        if held is None:
             raise ConfigError(
-                f"work_dir '{folder}' already holds a run; continue it with --resume, or name another --work-dir"
+                f"--resume finds no run under 'work_dirs/{Path(path).stem}'; name its folder with --work-dir"
             )
-        checkpoint = None
-    else:
-        if named:
-            folder = Path(named)
-        elif resume == LATEST:
-            folder = _newest_default_folder(path)
-        else:
-            folder = Path(resume).parent
-        checkpoint = _find_checkpoint(folder, resume)
-        _require_newest(folder, checkpoint)
-    _require_writable(folder)
-    return folder, checkpoint
+        raise ConfigError(f"--resume finds no epoch_<n>.pth in work_dir '{held}'; leave --resume out to begin anew")
+    _claim(held)
+    return held, _newest_whole(held)
+
+
+def _newest_whole(folder: Path) -> Path:
+    """The newest checkpoint that is whole; those after it are put aside."""
+    whole, damaged = newest_whole(find_checkpoints(folder))
+    if whole is None:
+        raise ConfigError(
+            f"every checkpoint of work_dir '{folder}' is damaged: {', '.join(path.name for path in damaged)}; begin anew in "
+            'another --work-dir'
+        )
+    for path in damaged:
+        aside = path.with_name(f'{path.name}.damaged')
+        path.replace(aside)
+        print(f"'{path}' is damaged and now called '{aside.name}'; going on from '{whole.name}'", file=sys.stderr)
+    return whole
+
+
+def _begin_in(folder: Path) -> Path:
+    if _holds_run(folder):
+        raise ConfigError(
+            f"work_dir '{folder}' already holds a run; continue it with --resume, or name another --work-dir"
+        )
+    _claim(folder)
+    return folder
+
+
+def _begin_in_default(path: str) -> Path:
+    for folder in _default_folders(path):
+        if not _holds_run(folder):
+            try:
+                return _begin_in(folder)
+            except FolderInUseError:  # by a run that has saved nothing yet
+                continue
+    raise AssertionError('there is always another number')
+
+
+def prepare_check(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config to see whether it trains; what the run writes goes to a temporary folder.
+
+    Args:
+        path: A config file.
+        options: Values by dotted field name that override the config's.
+
+    Raises:
+        ConfigError: The config is missing or wrong.
+    """
+    config = load_config(path, options)
+    check_config(config)
+    config.train_cfg.pop('by_epoch', None)
+    config.train_cfg.type = 'CheckLoop'
+    config.work_dir = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, config.work_dir, ignore_errors=True)
+    return config
 
 
 def prepare_test(
@@ -103,7 +172,7 @@ def prepare_test(
     return config
 
 
-def _default_folders(path: str) -> Any:
+def _default_folders(path: str) -> Iterator[Path]:
     first = Path('work_dirs') / Path(path).stem
     yield first
     number = 2
@@ -116,36 +185,29 @@ def _holds_run(folder: Path) -> bool:
     return bool(find_checkpoints(folder)) or (folder / 'report.json').exists()
 
 
-def _newest_default_folder(path: str) -> Path:
+def _newest_default_folder(path: str) -> Path | None:
     newest = None
     for folder in _default_folders(path):
         if not _holds_run(folder):
-            break
+            return newest
         newest = folder
-    if newest is None:
-        raise ConfigError(f"--resume finds no run under 'work_dirs/{Path(path).stem}'; name its folder with --work-dir")
-    return newest
-
-
-def _find_checkpoint(folder: Path, resume: str) -> Path:
-    if resume != LATEST:
-        if not Path(resume).is_file():
-            raise ConfigError(f'--resume {resume!r} does not exist; give the path of an epoch_<n>.pth')
-        return Path(resume)
-    checkpoints = find_checkpoints(folder)
-    if not checkpoints:
-        raise ConfigError(f"--resume finds no epoch_<n>.pth in work_dir '{folder}'; leave --resume out to begin anew")
-    return checkpoints[-1]
+    return None
 
 
 def _require_newest(folder: Path, checkpoint: Path) -> None:
     """Refuse to write over what a run has made after the checkpoint it is resumed from."""
-    held = find_checkpoints(folder)
+    held = [path for path in find_checkpoints(folder) if is_whole(path)]
     if held and held[-1].resolve() != checkpoint.resolve():
         raise ConfigError(
             f"work_dir '{folder}' holds '{held[-1].name}' beside the checkpoint to resume, '{checkpoint}'; "
             'name a new --work-dir to branch off from there, or resume from the newest'
         )
+
+
+def _claim(folder: Path) -> None:
+    """Make a folder if need be, and keep others out of it."""
+    _require_writable(folder)
+    lock_folder(folder)
 
 
 def _require_writable(folder: Path) -> None:

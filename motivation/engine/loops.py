@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop, Runner
 
 from motivation.engine.processes import share_buffers
@@ -12,6 +14,10 @@ from motivation.engine.recalibration import recalibrated
 from motivation.models import MODEL_NAMES
 from motivation.registry import LOOPS
 from motivation.weight_maps import ModelName
+
+
+class ValidationInterruptedError(Exception):
+    """A signal asks the run to end, within a validation."""
 
 
 def class_names(dataset: Any) -> list[str] | None:
@@ -58,6 +64,8 @@ class DualValLoop(BaseLoop):
         model.eval()
         with recalibrated(self.runner):
             for index, batch in enumerate(self.dataloader):
+                if self._is_interrupted():
+                    self._end()
                 call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
                 outputs = model.val_step(batch, models=list(self.evaluators))
                 for name, evaluator in self.evaluators.items():
@@ -72,6 +80,16 @@ class DualValLoop(BaseLoop):
         call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         call_hook(f'after_{self.stage}')
         return metrics
+
+    def _is_interrupted(self) -> bool:
+        interruption = self.runner.interruption  # several processes may have different numbers of batches to ask at
+        return interruption is not None and get_world_size() == 1 and interruption.asked()
+
+    def _end(self) -> None:
+        for hook in self.runner.hooks:
+            if isinstance(hook, EMAHook):  # has put averaged weights into the models, and back after validation
+                hook.after_val_epoch(self.runner)
+        raise ValidationInterruptedError
 
 
 @LOOPS.register_module()

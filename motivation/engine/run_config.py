@@ -16,8 +16,20 @@ _PARTS = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper
 # What its results depend on besides.
 _EVALUATION = ('val_dataloader', 'val_cfg', 'val_evaluator', 'load_from', 'custom_hooks')
 
-# Fields among them that change nothing of it: where the data lies, how fast it comes, when to validate.
-_FREE = {'root', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'cache_mib', 'val_interval'}
+# Differences that a message names.
+_SHOWN = 3
+
+# Fields among them that change nothing of it: where the data lies, how fast it comes, when to validate, what to do in need.
+_FREE = {
+    'root',
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'prefetch_factor',
+    'cache_mib',
+    'val_interval',
+    'on_bad_loss',
+}
 
 
 def describe_run_config(config: Config, evaluation: bool = False) -> str:
@@ -33,38 +45,43 @@ def describe_run_config(config: Config, evaluation: bool = False) -> str:
     return json.dumps(described, default=repr)
 
 
-def first_difference(before: str, now: str) -> tuple[str, Any, Any] | None:
-    """Where two runs part: the first field that matters, its value before and its value now.
+def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
+    """Where two runs part: each field that matters, its value before and its value now.
 
     Args:
         before: What :func:`describe_run_config` said of one run.
         now: The same of the other.
     """
     then, later = (dict(_fields(json.loads(text))) for text in (before, now))
-    for field in [*then, *later]:
+    for field in dict.fromkeys([*then, *later]):
         if then.get(field) != later.get(field) and field.rpartition('.')[2] not in _FREE:
-            return field, then.get(field, 'absent'), later.get(field, 'absent')
-    return None
+            yield field, then.get(field, 'absent'), later.get(field, 'absent')
 
 
-def check_same_run(config: Config, before: str, checkpoint: Path) -> None:
-    """Refuse to resume a run under another config.
+def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
+    """Refuse to resume a run under another config, unless it says ``allow_changes``.
 
     Args:
         config: The config of now.
         before: What :func:`describe_run_config` said of the run that is resumed.
         checkpoint: For the message.
 
+    Returns:
+        What differs and is allowed to; ``''`` for nothing.
+
     Raises:
-        ConfigError: A field differs; the first is named.
+        ConfigError: A field differs; the first few are named.
     """
-    difference = first_difference(before, describe_run_config(config))
-    if difference is not None:
-        field, then, now = difference
+    differences = list(config_differences(before, describe_run_config(config)))
+    said = ', '.join(f'{field} is {now!r}, and was {then!r}' for field, then, now in differences[:_SHOWN])
+    if len(differences) > _SHOWN:
+        said += f', and {len(differences) - _SHOWN} more'
+    if said and not config.get('allow_changes'):
         raise ConfigError(
-            f"{field} is {now!r}, and was {then!r} in '{checkpoint}'; a resumed run goes on as it began: give the same "
-            'config, or begin a new run with load_from'
+            f"{said} in '{checkpoint}'; a resumed run goes on as it began: give the same config, begin a new run with "
+            'load_from, or go on all the same with --allow-changes'
         )
+    return said
 
 
 def _fields(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:

@@ -19,8 +19,12 @@ from torch import nn
 
 from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
 from motivation.engine.config import check_config
+from motivation.engine.interruption import Interruption
+from motivation.engine.lock import lock_folder
+from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps
 from motivation.engine.loops import class_names
 from motivation.engine.run_config import check_same_run, describe_run_config
+from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES, DualModel
 from motivation.registry import RUNNERS
@@ -57,7 +61,8 @@ class DualModelRunner(Runner):
             **{name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINE_HOOKS},
             'motivation': dict(type='MotivationHook', **cfg.motivation),
         }
-        cfg.train_cfg.setdefault('by_epoch', True)
+        cfg.train_cfg.pop('by_epoch', None)
+        cfg.train_cfg.setdefault('type', 'DualTrainLoop')
         if cfg.get('optim_wrapper'):
             cfg.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
         for stage, loop in (('val', 'DualValLoop'), ('test', 'DualTestLoop')):
@@ -66,22 +71,33 @@ class DualModelRunner(Runner):
         for stage in ('train', 'val', 'test'):
             if cfg.get(f'{stage}_dataloader'):
                 cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='motivation.collate_images'))
-                cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.seed_worker'))
+                cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.init_worker'))
         # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
         name = Path(cfg.filename).stem if cfg.filename else 'run'
         cfg.launcher = 'pytorch' if get_world_size() > 1 else 'none'
         cfg.experiment_name = f'{name}_{uuid.uuid4().hex[:8]}'
         return super().from_cfg(cfg)
 
+    # What asks this run to end, while it trains.
+    interruption: Interruption | None = None
+
     def train(self) -> nn.Module:
-        """Train, then return the model."""
-        with warnings.catch_warnings():
+        """Train, then return the model.
+
+        Raises:
+            Interrupted: SIGTERM, SIGINT or SIGUSR1 asked for an end; everything is saved.
+            TrainingError: Training cannot go on.
+        """
+        if self.rank == 0:
+            lock_folder(Path(self.work_dir))
+        with warnings.catch_warnings(), Interruption() as self.interruption:
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
             try:
                 return super().train()
             finally:
                 self.call_hook('on_exit')  # also after an error or Ctrl-C
+                self.interruption = None
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Move the models to the device; under several processes, let these train them together.
@@ -100,6 +116,55 @@ class DualModelRunner(Runner):
     def resuming(self) -> bool:
         """Whether the run continues an earlier one, rather than beginning from given weights or none."""
         return self._resume
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """As MMEngine's; a resumed run goes on logging where it did before."""
+        super().setup_env(env_cfg)
+        logs = find_log_folder(Path(self.work_dir)) if self.cfg.get('resume') else None
+        if logs is not None:
+            self._timestamp = logs.name
+
+    def tell(self, message: str) -> None:
+        """Say something to who watches the run, and to its log."""
+        self.logger.info(message)
+        self.call_hook('on_message', message=message)
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Go on from a checkpoint of this run.
+
+        Args:
+            filename: A local path.
+            *args: As of MMEngine's runner.
+            **kwargs: As of MMEngine's runner.
+
+        Raises:
+            ConfigError: As of :meth:`load_checkpoint`.
+        """
+        super().resume(filename, *args, **kwargs)
+        self.train_loop.load_state_dict(self._resumed_meta)
+        if self.rank == 0:
+            forget_later_steps(self.visualizer, Path(self.log_dir), self.iter)
+
+    def roll_back(self, checkpoint: Path) -> None:
+        """Return to a checkpoint of this run, with a learning rate that is lower by the rollbacks since then.
+
+        Args:
+            checkpoint: Where to.
+        """
+        loop, rollbacks = self.train_loop, self.train_loop.rollbacks
+        self._resume = True
+        self.resume(str(checkpoint))
+        factor = ROLLBACK_FACTOR ** (rollbacks - loop.rollbacks)
+        loop.rollbacks = rollbacks
+        for wrapper in self.optim_wrapper.values():
+            for group in wrapper.param_groups:
+                group['lr'] *= factor
+                if 'initial_lr' in group:
+                    group['initial_lr'] *= factor
+        for schedulers in (self.param_schedulers or {}).values():
+            for scheduler in schedulers:
+                if scheduler.param_name == 'lr':
+                    scheduler.base_values = [value * factor for value in scheduler.base_values]
 
     def find_hook(self, hook_type: type[Hook]) -> Any:
         """The registered hook of a type.
@@ -170,25 +235,24 @@ class DualModelRunner(Runner):
             if hasattr(hook, fn_name):
                 getattr(hook, fn_name)(self, **kwargs)
 
-    def save_checkpoint(
-        self, out_dir: str, filename: str, meta: dict[str, Any] | None = None, by_epoch: bool = True, **_: Any
-    ) -> None:
+    def save_checkpoint(self, out_dir: str | Path, filename: str, meta: dict[str, Any] | None = None, **_: Any) -> None:
         """Save everything a resumed run needs, as plain data, whole or not at all.
 
         Args:
             out_dir: Folder of the checkpoint.
             filename: Its name.
-            meta: ``'epoch'`` and ``'iter'`` done; what is missing is taken from the run.
-            by_epoch: Whether MMEngine calls this before it counts the epoch, else before it counts
-                the iteration.
+            meta: Whatever else it shall say of itself.
+
+        Raises:
+            OSError: It cannot be written.
         """
         if self.rank != 0:
             return
+        flush_logs(self.visualizer)
         self.model.transfer()
         checkpoint = {
             'meta': {
-                'epoch': self.epoch + by_epoch,
-                'iter': self.iter + (not by_epoch),
+                **self.train_loop.state_dict(),
                 'cfg': self.cfg.pretty_text,
                 'run': describe_run_config(self.cfg),
                 'seed': self.seed,
@@ -224,7 +288,10 @@ class DualModelRunner(Runner):
         checkpoint = read_checkpoint(Path(filename), map_location)
         check_fits(checkpoint['state_dict'], self.model, Path(filename))
         if self.resuming:
-            check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))
+            changes = check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))
+            if changes:
+                self.tell(f'going on though {changes}')
+            self._resumed_meta = checkpoint['meta']
         checkpoint['message_hub']['log_scalars'] = from_plain(checkpoint['message_hub']['log_scalars'])
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self.model.load_state_dict(checkpoint['state_dict'])

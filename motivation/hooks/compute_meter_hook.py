@@ -1,5 +1,6 @@
 """Counts what training costs."""
 
+import math
 import time
 from typing import Any
 
@@ -76,10 +77,12 @@ class ComputeMeterHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         assert outputs is not None
-        torch.as_tensor(outputs['loss']).item()  # waits for the device, which is then done with the step
+        loss = torch.as_tensor(outputs['loss']).item()  # waits for the device, which is then done with the step
         now = time.perf_counter()
         images = sum_over_processes(len(data_batch['inputs']))
-        self.meter.trained['motivated' if outputs['motivated'] else 'base'].add(images, seconds=now - self._ended)
+        active: ModelName = 'motivated' if outputs['motivated'] else 'base'
+        work = self.meter.trained if math.isfinite(loss) else self.meter.skipped
+        work[active].add(images, seconds=now - self._ended)
         self._ended = now
         if 'distillation_loss' in outputs:
             self.meter.distilled.add(images)
@@ -111,6 +114,9 @@ class ComputeMeterHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
             self._resumed = checkpoint['compute_meter']
+            if self._trains:
+                self.meter.load_state_dict(self._resumed)
+                self._logged = self._totals()
 
     def _totals(self) -> dict[ModelName, dict[str, Any]]:
         return {name: {**self.meter.describe(name), 'batch': self.meter.batch_flops(name)} for name in MODEL_NAMES}

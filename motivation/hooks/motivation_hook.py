@@ -1,5 +1,6 @@
 """Feeds the switch policy and wakes or puts to rest the motivated model."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ class MotivationHook(Hook):
         assert outputs is not None and self._signals is not None
         motivated = bool(outputs['motivated'])
         loss = mean_over_processes(outputs['loss'])
+        if not math.isfinite(loss):  # a batch on which no step was taken is none of the policy's
+            self.trace.append(runner.epoch, loss, motivated, motivated)
+            return
         signals = self._signals.read('motivated' if motivated else 'base')
         decision = self.policy.update(loss, **signals)
         if decision is None:
@@ -92,3 +96,5 @@ class MotivationHook(Hook):
             self.policy.load_state_dict(checkpoint['motivation']['policy'])
             self.trace.load_state_dict(checkpoint['motivation']['trace'])
             self._resumed_metrics = checkpoint['motivation']['metrics']
+            if self._signals is not None:  # within training
+                self._signals.metrics = self._resumed_metrics

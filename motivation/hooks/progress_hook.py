@@ -1,5 +1,6 @@
 """What a person sees while a run trains."""
 
+import math
 import time
 from typing import Any
 
@@ -90,7 +91,8 @@ class ProgressHook(Hook):
         if runner.rank != 0 or self._begun == 0 or metrics is None:
             return
         batches = len(runner.train_dataloader)
-        loss = sum(self._trace.losses[-batches:]) / batches
+        losses = [loss for loss in self._trace.losses[-batches:] if math.isfinite(loss)]
+        loss = sum(losses) / max(len(losses), 1)
         accuracies = '  '.join(
             f'{name} {metrics[f"{name}/accuracy/top1"]:.2f} %'
             for name in MODEL_NAMES
@@ -101,6 +103,11 @@ class ProgressHook(Hook):
             f'motivated batches {self._trace.motivated_fraction:.0%}  '
             f'{runner.find_hook(ComputeMeterHook).meter.total_train_flops:.3g} FLOPs  top-1: {accuracies}'
         )
+
+    def on_message(self, runner: Runner, message: str) -> None:
+        """Print what the run has to say."""
+        if runner.rank == 0:
+            self.console.print(message, markup=False)
 
     def after_train(self, runner: Runner) -> None:
         self._stop()
@@ -150,6 +157,7 @@ def describe_run(runner: Runner) -> list[str]:
         )
     train = runner.train_dataloader
     classes = class_names(train.dataset)
+    source = getattr(train.dataset, 'dataset', train.dataset)  # the user's own, inside what seeds it
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
     processes = get_world_size()
     together = f'{processes} x ' if processes > 1 else ''
@@ -164,10 +172,10 @@ def describe_run(runner: Runner) -> list[str]:
         f'extension of {model.weight_map.extension_size:,} parameters, statistics {model.statistics}',
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
-        f'  data       {type(train.dataset).__name__}: {len(train.dataset):,} training and '
+        f'  data       {type(source).__name__}: {len(train.dataset):,} training and '
         f'{validation} validation images' + (f', {len(classes)} classes' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
-        + (f', resumed after epoch {runner.epoch}' if runner.epoch else ''),
+        + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),
         f'  device     {together}{model.base.data_preprocessor.device}{threads}',
         f'  work_dir   {runner.work_dir}',
     ]

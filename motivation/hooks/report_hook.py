@@ -65,7 +65,8 @@ class ReportHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
             self.history = list(checkpoint['report']['history'])
-            self._seconds_before = checkpoint['report']['wall_seconds']
+            if self._begun is None:
+                self._seconds_before = checkpoint['report']['wall_seconds']
 
     def _wall_seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._begun if self._begun is not None else 0.0)
@@ -80,6 +81,8 @@ class ReportHook(Hook):
             'activations': len(motivation.trace.spells()),
             'wall_seconds': round(self._wall_seconds(), 1),
             'distillation_iters': meter.distilled.iters,
+            'skipped_iters': runner.train_loop.skipped,
+            'rollbacks': runner.train_loop.rollbacks,
             'total_train_flops': meter.total_train_flops,
             'motivated_alone_train_flops': meter.motivated_alone_train_flops,
             'saving': meter.motivated_alone_train_flops / meter.total_train_flops,

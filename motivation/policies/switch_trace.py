@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from motivation.errors import ConfigError
+from motivation.files import write_whole
 
 TRACE_NAME = 'switches.npz'
 
@@ -69,10 +70,7 @@ class SwitchTrace:
 
         It is a compressed numpy archive of the arrays of :meth:`state_dict`; row i is batch i.
         """
-        temporary = folder / f'.{TRACE_NAME}.part'
-        with temporary.open('wb') as file:
-            np.savez_compressed(file, **self.state_dict())
-        temporary.replace(folder / TRACE_NAME)
+        write_whole(folder / TRACE_NAME, lambda file: np.savez_compressed(file, **self.state_dict()))
 
     @classmethod
     def load(cls, path: Path) -> 'SwitchTrace':

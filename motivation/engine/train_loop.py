@@ -1,0 +1,287 @@
+"""The training loop: it can begin and end at any batch, and takes no step on a loss that is no number."""
+
+import math
+import signal
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader
+
+from motivation.datasets.seeded import PlacedSampler, SeededDataset
+from motivation.engine.checkpoint import find_checkpoints, newest_whole
+from motivation.engine.interruption import Interrupted
+from motivation.engine.loops import ValidationInterruptedError
+from motivation.engine.processes import mean_over_processes
+from motivation.errors import ConfigError, TrainingError
+from motivation.models import MODEL_NAMES
+from motivation.registry import DATASETS, LOOPS
+
+# How often something is tried before training gives up.
+MAX_SKIPPED_IN_A_ROW = 10
+MAX_ROLLBACKS = 5
+MAX_WORKER_RESTARTS = 3
+
+ROLLBACK_FACTOR = 0.5
+
+_STATE = ('validation_due', 'skipped', 'rollbacks')
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss on which no step was taken."""
+
+    def __init__(self, model: str, loss: float) -> None:
+        super().__init__(model, loss)
+        self.model = model
+        self.loss = loss
+
+
+@LOOPS.register_module()
+class DualTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's loop over epochs, which goes on from within an epoch and ends in order.
+
+    Beside MMEngine's hook points it has two: ``between_iters``, where everything of a batch is over and
+    nothing of the next has begun, and ``after_epoch``, where an epoch and its validation are over.
+
+    Args:
+        runner: The runner.
+        dataloader: Data loader, or its config.
+        max_epochs: Epochs of the run.
+        val_begin: First epoch after which to validate.
+        val_interval: Epochs from one validation to the next; the last epoch is always validated.
+        on_bad_loss: What to do where a loss is NaN or infinite, on which no step is ever taken:
+            ``'stop'`` training, saving nothing; ``'skip'`` the batch and count it, at most ten in a row;
+            or ``'rollback'`` to the newest checkpoint with half the learning rate, at most five times.
+            The policy is told nothing of such a batch.
+
+    Raises:
+        ConfigError: ``on_bad_loss`` is none of these.
+
+    Example:
+        >>> train_cfg = dict(max_epochs=100, on_bad_loss='skip')
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        on_bad_loss: Literal['stop', 'skip', 'rollback'] = 'stop',
+    ) -> None:
+        if on_bad_loss not in ('stop', 'skip', 'rollback'):
+            raise ConfigError(f"train_cfg.on_bad_loss is {on_bad_loss!r}; it must be 'stop', 'skip' or 'rollback'")
+        if isinstance(dataloader, dict):
+            dataset = dataloader['dataset']
+            dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+            dataloader = {**dataloader, 'dataset': SeededDataset(dataset, (runner.seed, runner.rank))}
+        super().__init__(runner, dataloader, max_epochs, val_begin, val_interval)
+        self.on_bad_loss = on_bad_loss
+        # Whether an epoch is over, and its validation not.
+        self.validation_due = False
+        self.skipped = self.rollbacks = 0
+        self._skipped_in_a_row = 0
+        self._sampler = _place(self.dataloader)
+
+    def run(self) -> torch.nn.Module:
+        """Train from where the run stands to its end."""
+        for name in MODEL_NAMES:
+            wrapper = self.runner.optim_wrapper[name]
+            wrapper.update_params = _only_finite(name, wrapper.update_params)
+        self.runner.call_hook('before_train')
+        while self.validation_due or (self._epoch < self._max_epochs and not self.stop_training):
+            try:
+                if not self.validation_due:
+                    self.run_epoch()
+                if self.validation_due:
+                    self._validate()
+                self.runner.call_hook('after_epoch')
+            except NonFiniteLossError as bad:
+                self._stop_or_roll_back(bad)
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train to the end of the epoch."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for batch_idx, data_batch in enumerate(self._batches(done), done):
+            self.run_iter(batch_idx, data_batch)
+            self.runner.call_hook('between_iters')
+            if self.runner.interruption.asked():
+                self._end()
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        self.validation_due = self._is_validated(self._epoch)
+
+    def run_iter(self, batch_idx: int, data_batch: Any) -> None:
+        """Train on one batch."""
+        self.runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
+        model = self.runner.model
+        statistics = [buffer.clone() for buffer in model.buffers()] if self.on_bad_loss == 'skip' else []
+        try:
+            outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+            self._skipped_in_a_row = 0
+        except NonFiniteLossError as bad:
+            if self.on_bad_loss != 'skip':
+                raise
+            self._skip(bad)
+            for buffer, value in zip(model.buffers(), statistics, strict=True):
+                buffer.copy_(value)
+            outputs = {'loss': torch.tensor(bad.loss), 'motivated': float(model.active == 'motivated')}
+        self.runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+
+    def _batches(self, done: int) -> Iterator[Any]:
+        """The batches of an epoch after the first ``done``; loading is begun anew where a worker has died."""
+        restarts = 0
+        while done < len(self.dataloader):
+            batches = self._load(done)
+            try:
+                for batch in batches:
+                    yield batch
+                    done += 1
+                return
+            except RuntimeError as error:
+                if 'DataLoader worker' not in str(error):
+                    raise
+                restarts += 1
+                if restarts > MAX_WORKER_RESTARTS:
+                    raise TrainingError(
+                        f'data-loading workers died {restarts} times in epoch {self._epoch + 1} ({error}); the machine may '
+                        'be short of memory: lower train_dataloader.num_workers, and continue with --resume'
+                    ) from error
+                self.dataloader._iterator = None  # that of persistent workers
+                self.runner.tell(f'a data-loading worker died ({error}); loading goes on with batch {done + 1}')
+
+    def _load(self, done: int) -> Iterator[Any]:
+        if self._sampler is None:  # a batch sampler of the user's own
+            return islice(self.dataloader, done, None)
+        self._sampler.begin = done * self.dataloader.batch_size
+        batches = iter(self.dataloader)
+        # Torch raises where a worker dies, wherever training is then; asking for the next batch says so too.
+        if self.dataloader.num_workers and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return batches
+
+    def _is_validated(self, epoch: int) -> bool:
+        if self.runner.val_loop is None or epoch < self.val_begin:
+            return False
+        return epoch % self.val_interval == 0 or epoch == self._max_epochs
+
+    def _validate(self) -> None:
+        try:
+            self.runner.val_loop.run()
+        except ValidationInterruptedError:
+            self._end()
+        self.validation_due = False
+        if self.runner.interruption.asked():
+            self.runner.call_hook('after_epoch')
+            self._end()
+
+    def _end(self) -> None:
+        """Save and end because a signal asked for it."""
+        self.runner.call_hook('before_interruption')
+        raise Interrupted(self.runner.interruption.exit_status)
+
+    def _skip(self, bad: NonFiniteLossError) -> None:
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
+            raise TrainingError(
+                f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights are past saving; '
+                "continue from an earlier checkpoint, or with train_cfg.on_bad_loss='rollback'"
+            ) from bad
+        self.runner.tell(f'{self._describe(bad)}; the batch is skipped')
+
+    def _stop_or_roll_back(self, bad: NonFiniteLossError) -> None:
+        said = self._describe(bad)
+        if self.on_bad_loss == 'stop':
+            raise TrainingError(
+                f'{said}; nothing was saved after it: lower optim_wrapper.optimizer.lr or clip the gradient '
+                "(optim_wrapper.clip_grad), or go on with train_cfg.on_bad_loss='skip' or 'rollback'"
+            ) from bad
+        checkpoint, _ = newest_whole(find_checkpoints(Path(self.runner.work_dir)))
+        if checkpoint is None or self.rollbacks == MAX_ROLLBACKS:
+            reason = f'{MAX_ROLLBACKS} rollbacks did not help' if checkpoint else 'there is no checkpoint to go back to'
+            raise TrainingError(f'{said}; {reason}: begin with a lower optim_wrapper.optimizer.lr') from bad
+        self.rollbacks += 1
+        self.runner.roll_back(checkpoint)
+        self.runner.tell(f"{said}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint says of where the run stands."""
+        return {field: getattr(self, field) for field in _STATE} | {'epoch': self._epoch, 'iter': self._iter}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where a checkpoint says."""
+        self._epoch, self._iter = state['epoch'], state['iter']
+        for field in _STATE:
+            setattr(self, field, state[field])
+
+    def _describe(self, bad: NonFiniteLossError) -> str:
+        from motivation.hooks import MotivationHook  # hooks know the loop
+
+        losses = [loss for loss in self.runner.find_hook(MotivationHook).trace.losses if math.isfinite(loss)]
+        rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
+        batch = self._iter - self._epoch * len(self.dataloader) + 1
+        return (
+            f'the loss of the {bad.model} model is {bad.loss} at batch {batch} of epoch {self._epoch + 1} (iteration '
+            f'{self._iter + 1}), learning rate {rate:.4g}, last good losses '
+            f'{", ".join(f"{loss:.4g}" for loss in losses[-3:]) or "none"}'
+        )
+
+
+@LOOPS.register_module()
+class CheckLoop(DualTrainLoop):
+    """Instead of training: a batch for each model, a transfer each way, and a batch of validation.
+
+    Example:
+        >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
+    """
+
+    def run(self) -> torch.nn.Module:
+        """Do all that once, and leave nothing but changed weights."""
+        runner, model = self.runner, self.runner.model
+        runner.call_hook('before_train')
+        model.train()
+        batch = next(iter(self.dataloader))
+        for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
+            loss = model.train_step(batch, runner.optim_wrapper)['loss']
+            runner.tell(
+                f'{name} trained on a batch of {len(batch["inputs"])} images: loss {torch.as_tensor(loss).item():.4f}'
+            )
+            switch(runner.optim_wrapper)
+        runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
+        if runner.val_loop is not None:
+            model.eval()
+            model.val_step(next(iter(runner.val_dataloader)))
+            runner.tell('both models predicted a batch of the validation data')
+        return model
+
+
+def _place(dataloader: DataLoader) -> PlacedSampler | None:
+    """Let a data loader know the places of its samples; ``None`` if a batch sampler of the user's own chooses them."""
+    if type(dataloader.batch_sampler) is not BatchSampler:
+        return None
+    placed = PlacedSampler(dataloader.sampler)
+    dataloader.batch_sampler.sampler = placed
+    return placed
+
+
+def _only_finite(model: str, update_params: Callable[..., None]) -> Callable[..., None]:
+    """A step that is not taken where the loss, or that of another process, is no number."""
+
+    def update(loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        value = mean_over_processes(loss)
+        if not math.isfinite(value):
+            raise NonFiniteLossError(model, value)
+        update_params(loss, *args, **kwargs)
+
+    return update

@@ -1,0 +1,105 @@
+"""Saves checkpoints from which a run goes on as if it had not stopped."""
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from motivation.engine.checkpoint import checkpoint_name, find_checkpoints
+from motivation.errors import ConfigError, TrainingError
+from motivation.registry import HOOKS
+
+
+@HOOKS.register_module()
+class DualCheckpointHook(Hook):
+    """Saves ``epoch_<n>.pth`` after epochs and their validation, more often if asked, and when interrupted.
+
+    What is saved within epoch n + 1 is ``epoch_<n>_iter_<batches so far>.pth``. MMEngine's own hook
+    saves before validation, whose result a resumed run would then lack.
+
+    Args:
+        interval: Save every so many epochs; the last epoch is always saved.
+        every_iters: Save every so many batches, too; ``None`` for not.
+        every_minutes: Save when so many minutes have passed since the last time, too; ``None`` for not.
+        max_keep: Newest checkpoints kept, at least 1.
+        on_write_error: Where a checkpoint cannot be written, ``'continue'`` training, saying so and
+            keeping those before it; or ``'stop'``.
+
+    Raises:
+        ConfigError: A value is out of range.
+
+    Example:
+        >>> default_hooks = dict(checkpoint=dict(type='DualCheckpointHook', interval=5, every_minutes=20))
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = 1,
+        every_iters: int | None = None,
+        every_minutes: float | None = None,
+        max_keep: int = 2,
+        on_write_error: Literal['continue', 'stop'] = 'continue',
+    ) -> None:
+        for name, value in (('interval', interval), ('every_iters', every_iters), ('max_keep', max_keep)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f'default_hooks.checkpoint.{name} is {value!r}; it must be at least 1')
+        if every_minutes is not None and (not isinstance(every_minutes, (int, float)) or not every_minutes > 0):
+            raise ConfigError(f'default_hooks.checkpoint.every_minutes is {every_minutes!r}; it must be above 0')
+        if on_write_error not in ('continue', 'stop'):
+            raise ConfigError(
+                f"default_hooks.checkpoint.on_write_error is {on_write_error!r}; it must be 'continue' or 'stop'"
+            )
+        self.interval = interval
+        self.every_iters = every_iters
+        self.every_minutes = every_minutes
+        self.max_keep = max_keep
+        self.on_write_error = on_write_error
+        self._saved_at = 0.0
+        self._saved: str | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        self._saved_at = time.monotonic()
+
+    def between_iters(self, runner: Runner) -> None:
+        """Save within an epoch, where it is time to."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        if (self.every_iters and runner.iter % self.every_iters == 0) or (
+            self.every_minutes and minutes >= self.every_minutes
+        ):
+            self._save(runner, runner.iter)
+
+    def after_epoch(self, runner: Runner) -> None:
+        """Save after an epoch, where it is time to."""
+        if runner.epoch % self.interval == 0 or runner.epoch == runner.max_epochs or runner.train_loop.stop_training:
+            self._save(runner)
+
+    def before_interruption(self, runner: Runner) -> None:
+        """Save where the run is interrupted, and say where that is."""
+        within = runner.train_loop.validation_due or runner.iter != runner.epoch * len(runner.train_dataloader)
+        self._save(runner, runner.iter if within else None)
+        if self._saved is not None:
+            runner.tell(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
+
+    def _save(self, runner: Runner, iteration: int | None = None) -> None:
+        name = checkpoint_name(runner.epoch - runner.train_loop.validation_due, iteration)
+        if name == self._saved:
+            return
+        folder = Path(runner.work_dir)
+        try:
+            runner.save_checkpoint(folder, name)
+        except OSError as error:
+            kept = ', '.join(f"'{path.name}'" for path in find_checkpoints(folder)) or 'nothing'
+            said = f"'{folder / name}' cannot be written ({error.strerror or error}); {kept} is kept"
+            if self.on_write_error == 'stop':
+                raise TrainingError(f'{said}, and training stops: make room, then --resume') from error
+            runner.tell(f'{said}, and training goes on: make room')
+            self._saved_at = time.monotonic()
+            return
+        self._saved, self._saved_at = name, time.monotonic()
+        if runner.rank == 0:
+            for old in find_checkpoints(folder)[: -self.max_keep]:
+                old.unlink()
