@@ -16,7 +16,7 @@ from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
 from motivation.engine.checkpoint import find_checkpoints
 from motivation.engine.config import check_config, load_config
-from motivation.engine.run_config import describe_run_config
+from motivation.engine.run_config import config_differences, describe_run_config
 from motivation.errors import ConfigError
 from motivation.models.distillation import check_soft_targets
 from motivation.models.distilled_classifier import TEMPERATURE, WEIGHT, DistilledClassifier
@@ -153,7 +153,7 @@ class Comparison:
         held = Config.fromfile(str(path), import_custom_modules=False)
         now = self._configure(job.arm, job.seed, reference.folder if reference else None)
         difference = next(
-            find_differences(*(describe_run_config(config, evaluation=True) for config in (held, now))), None
+            config_differences(*(describe_run_config(config, evaluation=True) for config in (held, now))), None
         )
         if difference is not None:
             field, then, value = difference

@@ -26,6 +26,8 @@ def report(history=True):
         'motivated_fraction': 0.25,
         'activations': 2,
         'distillation_iters': 0,
+        'skipped_iters': 0,
+        'rollbacks': 0,
         'wall_seconds': 1234.4,
         'total_train_flops': 4 * 10**12,
         'motivated_alone_train_flops': 10**13,

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from motivation.datasets import collate_images, seed_worker
+from motivation.datasets import collate_images, init_worker
 from motivation.errors import ConfigError
 
 
 def test_python_and_numpy_follow_torchs_seed():
     def draws(seed):
         torch.manual_seed(seed)
-        seed_worker(0)
+        init_worker(0)
         return random.random(), np.random.rand()
 
     assert draws(2**40 + 1) == draws(2**40 + 1)

@@ -119,7 +119,7 @@ def test_counts_must_be_whole_numbers_of_at_least_one(field, value):
 
 def test_misspelt_field_of_a_loop_comes_with_its_near_match():
     refused(
-        r"train_cfg\.max_epoch is not an argument of EpochBasedTrainLoop; did you mean 'max_epochs'",
+        r"train_cfg\.max_epoch is not an argument of DualTrainLoop; did you mean 'max_epochs'",
         **{'train_cfg.max_epoch': 3},
     )
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from motivation.engine.checkpoint import write_checkpoint
 from motivation.engine.launch import prepare_test, prepare_training
 from motivation.errors import ConfigError
 from tests.conftest import DIGITS
@@ -12,7 +13,7 @@ NAME = Path(DIGITS).stem
 def hold_run(folder, epochs=(1,)):
     Path(folder).mkdir(parents=True)
     for epoch in epochs:
-        (Path(folder) / f'epoch_{epoch}.pth').touch()
+        write_checkpoint({'state_dict': {}}, Path(folder) / f'epoch_{epoch}.pth')
 
 
 def test_default_work_dir_is_the_first_without_a_run():

@@ -2,7 +2,7 @@ import pytest
 
 from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.errors import ConfigError
-from motivation.hooks import EpochCheckpointHook
+from motivation.hooks import DualCheckpointHook
 from tests.conftest import digits_config, train
 
 
@@ -20,4 +20,4 @@ def test_saves_at_the_interval_and_at_the_end_with_that_epochs_validation(tmp_pa
 @pytest.mark.parametrize('field', ['interval', 'max_keep'])
 def test_refuses_to_keep_or_save_nothing(field):
     with pytest.raises(ConfigError, match=rf'default_hooks\.checkpoint\.{field} is 0; it must be at least 1'):
-        EpochCheckpointHook(**{field: 0})
+        DualCheckpointHook(**{field: 0})

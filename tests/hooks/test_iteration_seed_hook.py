@@ -4,15 +4,15 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from motivation.hooks import EpochSeedHook
+from motivation.hooks import IterationSeedHook
 
 
-def draws(seed, epoch, rank=0):
-    EpochSeedHook().before_train_epoch(SimpleNamespace(seed=seed, epoch=epoch, rank=rank))
+def draws(seed, iteration, rank=0):
+    IterationSeedHook().before_train_iter(SimpleNamespace(seed=seed, iter=iteration, rank=rank), 0)
     return random.random(), np.random.rand(), torch.rand(1).item()
 
 
-def test_randomness_is_a_function_of_seed_epoch_and_rank():
+def test_randomness_is_a_function_of_seed_iteration_and_rank():
     first = draws(0, 3)
     torch.rand(100)  # whatever was drawn in between
     assert draws(0, 3) == first
