@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from motivation.analysis import formulas
-from motivation.analysis.isolation import bare, isolated, light_copy
+from motivation.analysis.isolation import isolated, light_copy
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -122,7 +122,7 @@ def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
     """
     handles = {**_HANDLES, **{name: _custom_handle(macs) for name, macs in formulas.CUSTOM.items()}}
     with isolated():
-        traced = light_copy(bare(network))
+        traced = light_copy(network)
         checkpointing = getattr(traced, 'set_grad_checkpointing', None)
         if callable(checkpointing):
             checkpointing(False)  # a forward pass does the same without, and tracing fails with it

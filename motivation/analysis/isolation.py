@@ -3,13 +3,16 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from motivation.random_state import preserved_random_state
+
+T = TypeVar('T', bound=nn.Module)
 
 
 @contextmanager
@@ -26,25 +29,16 @@ def isolated() -> Iterator[None]:
         yield
 
 
-def bare(model: nn.Module) -> nn.Module:
-    """A model without what only changes how it runs: data parallelism and compilation, at any depth.
+def fake_copy(model: T, fake: FakeTensorMode) -> T:
+    """A copy of a model with fake tensors in place of its parameters and buffers.
 
-    Returns:
-        The model itself if it has none of these, else one around the same parameters and buffers.
+    Whatever is run on it, the model itself, its plain attributes included, stays as it is.
+
+    Args:
+        model: Data parallelism and compilation are left out of the copy, at any depth.
+        fake: The mode the copy is for.
     """
-    wrapped = [module for module in model.modules() if _unwrapped(module) is not module]
-    if not wrapped and not any(module._compiled_call_impl for module in model.modules()):
-        return model
-    copies: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    for module in reversed(wrapped):  # the innermost first
-        copies[id(module)] = copy.deepcopy(_unwrapped(module), copies)
-    return copy.deepcopy(model, copies)  # which leaves out what was compiled in place
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
-        return module.module
-    return getattr(module, '_orig_mod', module)
+    return _copy(model, {id(tensor): fake.from_tensor(tensor) for tensor in (*model.parameters(), *model.buffers())})
 
 
 def light_copy(network: nn.Module) -> nn.Module:
@@ -52,14 +46,42 @@ def light_copy(network: nn.Module) -> nn.Module:
 
     All its parameters are zeros of one piece of memory, as large as the largest of them. Batch norms
     are in evaluation mode, so that it takes a single image; they are no compute that is counted.
+
+    Args:
+        network: Data parallelism and compilation are left out of the copy, at any depth.
     """
     zeros = torch.zeros(max((parameter.numel() for parameter in network.parameters()), default=0))
     shared: dict[int, Any] = {}
     for parameter in network.parameters():
         values = zeros[: parameter.numel()].view(parameter.shape).to(parameter.dtype)
         shared[id(parameter)] = nn.Parameter(values, requires_grad=False)
-    light = copy.deepcopy(network, shared).cpu()
+    light = _copy(network, shared).cpu()
     for module in light.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
     return light
+
+
+def _copy(model: T, copies: dict[int, Any]) -> T:
+    """Copy a model without what only changes how it runs.
+
+    Args:
+        model: The model.
+        copies: What takes the place of an object, by the object's id; is added to.
+    """
+    with unset_fake_temporarily():
+        for module in model.modules():
+            for value in vars(module).values():
+                if isinstance(value, Tensor) and not value.is_leaf:  # computed before; only leaves can be copied
+                    copies[id(value)] = value.detach()
+        for module in reversed(list(model.modules())):  # the innermost first
+            if unwrapped(module) is not module:
+                copies[id(module)] = copy.deepcopy(unwrapped(module), copies)
+        return copy.deepcopy(model, copies)  # which leaves out what was compiled in place
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """What data parallelism or compilation is around, if the module is one of these; else the module."""
+    if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
+        return module.module
+    return getattr(module, '_orig_mod', module)

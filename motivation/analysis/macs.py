@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from motivation.analysis.forward_macs import ForwardMacs, count_forward
-from motivation.analysis.isolation import bare, isolated, light_copy
+from motivation.analysis.isolation import isolated, light_copy, unwrapped
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.training_mode import evaluation_mode, training_mode
@@ -65,7 +65,7 @@ def check_forward(network: nn.Module, inputs: Tensor) -> None:
     Raises:
         ConfigError: The counts differ by more than 0.1 %, or an operator has no formula.
     """
-    light, image = light_copy(bare(network)), inputs[:1].cpu()
+    light, image = light_copy(network), inputs[:1].cpu()
     traced, dispatched = count_forward(light, image), dispatch_forward(light, image)
     if abs(traced.total - dispatched['']) > TOLERANCE * max(traced.total, dispatched['']):
         raise ConfigError(_describe_difference(light, traced, dispatched))
@@ -114,7 +114,7 @@ def measure_model(model: BaseModel, sample: dict[str, Tensor]) -> ModelMacs:
         ConfigError: An operator multiplies and has no formula, or two counts of the forward pass
             disagree.
     """
-    model = bare(model)
+    model = unwrapped(model)
     batches = training_batches(model, sample)
     inputs = [batch['inputs'] for batch in batches]
     with training_mode(model):

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from motivation.analysis import formulas
-from motivation.analysis.isolation import bare, isolated
+from motivation.analysis.isolation import fake_copy, isolated
 
 
 def _convolution_backward(
@@ -103,12 +103,12 @@ def count_train_step(model: BaseModel, data: dict[str, Tensor]) -> tuple[int, in
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    model, mapping = bare(model), _mapping()
+    mapping = _mapping()
     with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping):
+        copied = fake_copy(model, fake)
         fake_data = {name: fake.from_tensor(tensor) for name, tensor in data.items()}
         with FlopCounterMode(display=False, custom_mapping=mapping) as forward:
-            losses = torch.func.functional_call(model, _fake_state(model, fake), kwargs={**fake_data, 'mode': 'loss'})
-            loss, _ = model.parse_losses(losses)
+            loss, _ = copied.parse_losses(copied(**fake_data, mode='loss'))
         with FlopCounterMode(display=False, custom_mapping=mapping) as backward:
             loss.backward()
     return forward.get_total_flops() // 2, backward.get_total_flops() // 2
@@ -128,12 +128,12 @@ def detail_train_step(model: BaseModel, data: dict[str, Tensor]) -> dict[str, di
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    model, mapping = bare(model), _mapping()
+    mapping = _mapping()
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
     with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
+        copied = fake_copy(model, fake)
         fake_data = {name: fake.from_tensor(tensor) for name, tensor in data.items()}
-        losses = torch.func.functional_call(model, _fake_state(model, fake), kwargs={**fake_data, 'mode': 'loss'})
-        loss, _ = model.parse_losses(losses)
+        loss, _ = copied.parse_losses(copied(**fake_data, mode='loss'))
         forward = {name: dict(flops) for name, flops in counter.get_flop_counts().items()}
         loss.backward()
     both = counter.get_flop_counts()
@@ -142,7 +142,7 @@ def detail_train_step(model: BaseModel, data: dict[str, Tensor]) -> dict[str, di
         ahead = sum(forward.get(name, {}).values()) // 2
         return [ahead, sum(both[name].values()) // 2 - ahead]
 
-    root = f'{type(model).__name__}.' + ('backbone.' if hasattr(model, 'backbone') else '')
+    root = f'{type(copied).__name__}.' + ('backbone.' if hasattr(copied, 'backbone') else '')
     stages = {
         name.removeprefix(root): split(name)
         for name in both
@@ -169,15 +169,12 @@ def dispatch_forward(network: nn.Module, inputs: Tensor) -> dict[str, int]:
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    network, mapping = bare(network), _mapping()
+    mapping = _mapping()
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
     with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
-        torch.func.functional_call(network, _fake_state(network, fake), (fake.from_tensor(inputs),))
+        copied = fake_copy(network, fake)
+        copied(fake.from_tensor(inputs))
     counts = {name: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()}
-    root = type(network).__name__
+    root = type(copied).__name__
     inner = {name.removeprefix(f'{root}.'): macs for name, macs in counts.items() if name.startswith(f'{root}.')}
     return {'': counter.get_total_flops() // 2, **inner}
-
-
-def _fake_state(module: nn.Module, fake: FakeTensorMode) -> dict[str, Tensor]:
-    return {name: fake.from_tensor(tensor) for name, tensor in (*module.named_parameters(), *module.named_buffers())}

@@ -167,3 +167,39 @@ def test_vit_large_at_batch_256_is_counted_within_100_mib():
     mebibytes, *same = done.stdout.split()
     assert same == ['True', 'True']
     assert float(mebibytes) < 100
+
+
+class Remembers(nn.Module):
+    """One layer at two places, and attributes that the forward pass changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.twice = nn.Sequential(self.first, nn.ReLU(), self.first, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.calls, self.last = 0, None
+
+    def forward(self, x):
+        self.calls, self.last = self.calls + 1, x
+        return self.twice(x)
+
+
+@pytest.mark.parametrize('norm', [None, nn.utils.weight_norm])
+def test_model_that_shares_a_layer_or_remembers_what_it_saw_is_left_alone(norm):
+    model = TimmClassifier('test_resnet', num_classes=3)
+    model.backbone = Remembers()
+    if norm is not None:
+        norm(model.backbone.first)
+        model.backbone(torch.zeros(1, 3, 4, 4))
+    parameters, calls, last = list(model.parameters()), model.backbone.calls, model.backbone.last
+    macs = measure_model(model, {'inputs': torch.zeros(1, 3, 8, 8), 'targets': torch.tensor([0])})
+    assert all(ours is theirs for ours, theirs in zip(model.parameters(), parameters, strict=True))
+    assert model.backbone.calls == calls and model.backbone.last is last
+    assert macs.forward.per_image == 2 * 64 * 3 * 3 * 9
+    assert model.backbone(torch.zeros(1, 3, 4, 4)).isfinite().all()
+
+
+def test_attention_caches_of_a_network_hold_nothing_of_the_count():
+    model = TimmClassifier('levit_128s', num_classes=10).eval()
+    before = model(torch.zeros(1, 3, 224, 224))
+    measure_model(model, {'inputs': torch.zeros(1, 3, 224, 224), 'targets': torch.tensor([0])})
+    assert torch.equal(model(torch.zeros(1, 3, 224, 224)), before)
