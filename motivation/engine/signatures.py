@@ -79,10 +79,10 @@ def fits(value: Any, annotation: Any) -> bool:
         )
     if kind is Callable or issubclass(kind, os.PathLike):
         return isinstance(value, (str, dict, kind)) or callable(value)
-    if kind in (bool, str):
+    if kind in (bool, str, types.NoneType):
         return isinstance(value, kind)
     # What is built from a dict may stand for any other class.
-    return isinstance(value, kind) or not isinstance(value, (bool, int, float, str, list, tuple, type(None)))
+    return isinstance(value, kind) or not isinstance(value, (bool, int, float, str, bytes, list, tuple, type(None)))
 
 
 def in_words(annotation: Any) -> str:

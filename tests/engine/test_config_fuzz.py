@@ -262,7 +262,7 @@ SEEN = Counter()
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_every_config_trains_or_is_refused_in_a_sentence(name):
-    plain = load_config(DIGITS, CONFIGS[name])._cfg_dict.to_dict()
+    plain = load_config(DIGITS, copy.deepcopy(CONFIGS[name]))._cfg_dict.to_dict()
 
     @settings(
         max_examples=EXAMPLES if name == 'quickstart' else EXAMPLES // 4,
@@ -285,4 +285,4 @@ def test_every_config_trains_or_is_refused_in_a_sentence(name):
 
 def test_nothing_is_refused_that_is_right():
     for options in CONFIGS.values():
-        assert outcome(load_config(DIGITS, options)._cfg_dict.to_dict()) == 'trains'
+        assert outcome(load_config(DIGITS, copy.deepcopy(options))._cfg_dict.to_dict()) == 'trains'
