@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -37,6 +38,17 @@ def near_matches(name: str, known: Iterable[str]) -> str:
         return 'did you mean ' + ' or '.join(repr(match) for match in close) + '?'
     shown = ', '.join(names[:20]) or 'nothing'
     return f'there is {shown}' + (f' and {len(names) - 20} more' if len(names) > 20 else '')
+
+
+def one_line(text: str, length: int) -> str:
+    """A text without its line breaks, cut to so many characters."""
+    line = ' '.join(text.split())
+    return line if len(line) <= length else f'{line[: length - 4]} ...'
+
+
+def shortened(value: Any) -> str:
+    """What a value looks like, for a sentence; a long one is cut."""
+    return one_line(repr(value), 160)
 
 
 def check_stack() -> None:

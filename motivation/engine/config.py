@@ -1,11 +1,12 @@
 """Reading a config and finding its mistakes before anything is built."""
 
+import difflib
 import importlib
 import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,20 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import DataLoader
 
 from motivation import registry as registries
-from motivation.errors import ConfigError, near_matches
+from motivation.engine.signatures import arguments_of, fits, in_words
+from motivation.errors import ConfigError, near_matches, shortened
 
 # Which registry the `type` of a field is looked up in, by the field's path.
 _REGISTRY_OF = [
     (r'(model|model\.base|model\.motivated)', registries.MODELS),
     (r'model\.weight_map', registries.WEIGHT_MAPS),
+    (r'motivation', registries.HOOKS),
     (r'motivation\.policy(\.policy|\.policies\.\d+)*', registries.POLICIES),
     (r'(train|val|test)_cfg', registries.LOOPS),
     (r'(train|val|test)_dataloader\.dataset', registries.DATASETS),
@@ -32,15 +39,56 @@ _REGISTRY_OF = [
     (r'optim_wrapper(\.base|\.motivated)?\.optimizer', registries.OPTIMIZERS),
     (r'param_scheduler(\.\d+|\.base\.\d+|\.motivated\.\d+)?', registries.PARAM_SCHEDULERS),
     (r'default_hooks\.\w+|custom_hooks\.\d+', registries.HOOKS),
+    (r'log_processor', registries.LOG_PROCESSORS),
     (r'visualizer', registries.VISUALIZERS),
     (r'visualizer\.vis_backends\.\d+', registries.VISBACKENDS),
 ]
+
+# Fields that hold the arguments of something that is not in a registry, and which these have besides.
+_ARGUMENTS_OF: list[tuple[str, Callable[..., Any] | None, tuple[str, ...]]] = [
+    (r'(train|val|test)_dataloader', DataLoader, ('num_batch_per_epoch', 'disable_subprocess_warning')),
+    (r'optim_wrapper(\.base|\.motivated)?\.clip_grad', clip_grad_norm_, ('type', 'clip_value')),
+    (r'randomness', Runner.set_randomness, ()),
+    (r'env_cfg', None, ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')),
+    (r'env_cfg\.mp_cfg', set_multi_processing, ()),
+    (r'auto_scale_lr', None, ('enable', 'base_batch_size')),
+    (r'custom_imports', import_modules_from_strings, ()),
+]
+
+# Fields that give only a part of a component, or several of them by name.
+_PARTIAL = r'optim_wrapper\.(base|motivated)(\.optimizer)?|param_scheduler|(val|test)_evaluator'
+
+# What a component's config may have beside its arguments.
+_BESIDES = {
+    registries.OPTIM_WRAPPERS: ('constructor', 'paramwise_cfg', 'base', 'motivated'),
+    registries.PARAM_SCHEDULERS: ('convert_to_iter_based',),
+    registries.HOOKS: ('priority',),
+}
+
+# Top-level fields that are no arguments of MMEngine's runner.
+_FIELDS = {'motivation', 'runner_type', 'custom_imports', 'model_wrapper_cfg', 'activation_checkpointing'}
+_FIELDS |= {'efficient_conv_bn_eval', 'compile', 'sync_bn', 'find_unused_parameters'}
+
+# How like a known name another must be to be a misspelling of it: 'modl' is, 'train_loader' is a name of its own.
+_LIKENESS = 0.87
+
+_MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+_CONSTRUCTOR = 'DualOptimWrapperConstructor'
 
 # Components that get all their arguments from the config.
 _SELF_CONTAINED = (registries.MODELS, registries.POLICIES, registries.DATASETS, registries.TRANSFORMS, registries.HOOKS)
 
 # What a training config cannot do without.
 _REQUIRED = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+
+# What a schedule divides by.
+_PERIODS = {'T_max', 'step_size', 'total_steps'}
+
+# What MMEngine's schedulers take for the end of time.
+_MAX_COUNT = 10**9
+
+# More processes than these are a mistake, and would stop the machine before anything tells.
+_MAX_WORKERS = 256
 
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
@@ -66,6 +114,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     config.setdefault('default_scope', registries.SCOPE)
     _import_custom_modules(config)
     apply_options(config, path, options or {})
+    check_fields(config._cfg_dict.to_dict())
     return config
 
 
@@ -75,6 +124,8 @@ def _import_custom_modules(config: Config) -> None:
     MMEngine's own function hides why an import failed behind a list of every folder Python looks in.
     """
     custom = config.get('custom_imports') or {}
+    if not isinstance(custom, dict) or not isinstance(custom.get('imports') or [], (str, list, tuple)):
+        raise ConfigError(f'custom_imports is {shortened(custom)}; write dict(imports=[...]) with names of modules')
     names = custom.get('imports') or []
     for name in [names] if isinstance(names, str) else names:
         try:
@@ -101,7 +152,7 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
     Raises:
         ConfigError: An option names no field, or does not apply.
     """
-    known = {*config, *inspect.signature(Runner).parameters}
+    known = {*config, *inspect.signature(Runner).parameters, *_FIELDS}
     for option in options:
         if option.split('.')[0] not in known:
             raise ConfigError(
@@ -151,34 +202,76 @@ def load_plugins(folder: Path) -> None:
         plugin.load()
 
 
-def check_config(config: Config) -> None:
-    """Find what a config names that does not exist, and what it lacks.
+def check_fields(plain: dict[str, Any]) -> None:
+    """Find misspelt top-level fields, and values of the wrong type in them.
+
+    Every other name is the config's own: a helper variable.
+
+    Args:
+        plain: A config, as a plain dict.
 
     Raises:
         ConfigError: Names the field, its value and what would be right.
     """
+    arguments, _ = arguments_of(Runner)
+    known = {*arguments, *_FIELDS}
+    for field, value in plain.items():
+        if field in known:
+            _check_value(field, value, arguments.get(field))
+        elif not field.startswith('_'):
+            _check_spelling(field, known, 'mend it, or begin the name of a helper variable with _')
+    scope = plain.get('default_scope', registries.SCOPE)
+    if scope != registries.SCOPE:
+        raise ConfigError(f'default_scope is {shortened(scope)}; leave it out, or write {registries.SCOPE!r}')
+    name = plain.get('runner_type', 'DualModelRunner')
+    if not isinstance(name, type) and not (isinstance(name, str) and _look_up(registries.RUNNERS, name)):
+        raise ConfigError(
+            f'runner_type is {shortened(name)}, which is not registered; leave it out, or write DualModelRunner'
+        )
+
+
+def check_config(config: Config) -> None:
+    """Find what a config names that does not exist, what it lacks, and values that cannot be.
+
+    Raises:
+        ConfigError: Names the field, its value and what would be right.
+    """
+    plain = config._cfg_dict.to_dict()
+    check_fields(plain)
     for field in _REQUIRED:
-        if not config.get(field):
+        if not plain.get(field):
             raise ConfigError(f'the config has no {field!r}; add it, or take it from a file under configs/_base_')
-    if 'policy' not in config.motivation:
+    if not isinstance(plain['motivation'], dict) or 'policy' not in plain['motivation']:
         raise ConfigError(
             "motivation has no 'policy'; write motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))"
         )
-    if not isinstance(config.motivation.policy, dict) or not isinstance(
-        config.motivation.policy.get('type'), (str, type)
-    ):
+    policy = plain['motivation']['policy']
+    if not isinstance(policy, dict) or not isinstance(policy.get('type'), (str, type)):
         raise ConfigError(
-            f'motivation.policy is {config.motivation.policy!r}; write policy=dict(type=...), or on the command line '
+            f'motivation.policy is {shortened(policy)}; write policy=dict(type=...), or on the command line '
             'motivation.policy.type=...'
         )
-    for field in ('train_cfg.max_epochs', 'train_cfg.val_interval', 'train_dataloader.batch_size'):
+    loaders = [field for field in ('train_dataloader', 'val_dataloader', 'test_dataloader') if plain.get(field)]
+    counts = ('train_cfg.max_epochs', 'train_cfg.val_interval', 'log_processor.window_size')
+    for field in (*counts, *(f'{loader}.batch_size' for loader in loaders)):
         part, name = field.split('.')
-        value = config[part].get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f'{field} is {value!r}; it must be a whole number of at least 1')
-    if not config.train_cfg.get('by_epoch', True):
+        value = (plain.get(part) or {}).get(name, 1)
+        _check_count(field, value)
+    for loader in loaders:
+        for name in ('dataset', 'sampler'):
+            if name not in plain[loader]:
+                raise ConfigError(f'{loader}.{name} is missing; a data loader needs it')
+        workers = plain[loader].get('num_workers', 0)
+        if isinstance(workers, int) and workers > _MAX_WORKERS:
+            raise ConfigError(f'{loader}.num_workers is {workers}; it must be at most {_MAX_WORKERS} processes')
+    if not plain['train_cfg'].get('by_epoch', True):
         raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
-    check_components(config._cfg_dict.to_dict())
+    for stage in ('val', 'test'):
+        parts = [f'{stage}_{part}' for part in ('dataloader', 'cfg', 'evaluator')]
+        absent = [part for part in parts if plain.get(part) is None]
+        if 0 < len(absent) < 3:
+            raise ConfigError(f'{absent[0]} is missing; {", ".join(parts)} go together: give all of them or none')
+    check_components(plain)
 
 
 def check_components(plain: dict[str, Any]) -> None:
@@ -193,46 +286,132 @@ def check_components(plain: dict[str, Any]) -> None:
     if plain['model'].get('type') == 'DualModel':
         weight_map = plain['model'].get('weight_map') or {}
         if not isinstance(weight_map, dict):
-            raise ConfigError(f"model.weight_map is {weight_map!r}; write dict(type='AutoMap'), or leave it out")
+            raise ConfigError(
+                f"model.weight_map is {shortened(weight_map)}; write dict(type='AutoMap'), or leave it out"
+            )
         plain['model']['weight_map'] = {'type': 'AutoMap', **weight_map}
     for name, loop in (('train_cfg', 'DualTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
         if isinstance(plain.get(name), dict):
             plain[name] = {'type': loop, **{key: value for key, value in plain[name].items() if key != 'by_epoch'}}
-    for path, node in _typed_nodes(plain, ''):
+    for name, component in (('motivation', 'MotivationHook'), ('log_processor', 'LogProcessor')):
+        if isinstance(plain.get(name), dict):
+            plain[name] = {'type': component, **plain[name]}
+    if 'optim_wrapper' in plain:
+        _fill_up_optim_wrapper(plain['optim_wrapper'])
+    hooks = list(plain.get('default_hooks') or {})
+    for index, hook in enumerate(hooks):
+        if hook not in _MMENGINE_HOOKS:
+            _check_spelling(
+                f'default_hooks.{hook}', {*_MMENGINE_HOOKS, *hooks[:index]}, 'mend it, or give it another name'
+            )
+    for path, node in _nodes(plain, ''):
+        for pattern, function, besides in _ARGUMENTS_OF:
+            if re.fullmatch(pattern, path) and node is not None:
+                _check_arguments(path, node, function, besides)
         for pattern, registry in _REGISTRY_OF:
-            if re.fullmatch(pattern, path):
+            several = isinstance(node, (list, tuple)) and re.fullmatch(pattern, f'{path}.0')
+            if re.fullmatch(pattern, path) and not several:
                 _check_component(path, node, registry)
 
 
-def _typed_nodes(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every dict with a ``type`` below a node, with the dotted path to it."""
-    if isinstance(node, dict) and isinstance(node.get('type'), str):
-        yield path, node
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+def _fill_up_optim_wrapper(wrapper: dict[str, Any]) -> None:
+    """Give the wrapper its default type, and what holds for one model the types of what it overrides."""
+    wrapper.setdefault('type', 'OptimWrapper')
+    optimizer = wrapper.get('optimizer')
+    for own in (wrapper.get('base'), wrapper.get('motivated')):
+        if isinstance(own, dict):
+            own.setdefault('type', wrapper['type'])
+            if isinstance(own.get('optimizer'), dict) and isinstance(optimizer, dict) and 'type' in optimizer:
+                own['optimizer'].setdefault('type', optimizer['type'])
+
+
+def _nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Everything below a node, with the dotted path to it."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, child in children:
-        yield from _typed_nodes(child, f'{path}.{key}' if path else str(key))
+        place = f'{path}.{key}' if path else str(key)
+        yield place, child
+        yield from _nodes(child, place)
 
 
-def _check_component(path: str, node: dict[str, Any], registry: Registry) -> None:
+def _check_component(path: str, node: Any, registry: Registry) -> None:
     """Check that a component is registered and takes the arguments it is given."""
-    component = registry.get(node['type'])
+    if not isinstance(node, dict):
+        if isinstance(node, (bool, int, float, str, list, tuple)):
+            raise ConfigError(f'{path} is {shortened(node)}; it must be a component: dict(type=...)')
+        return  # None, or one that is already built
+    if 'type' not in node:
+        if re.fullmatch(_PARTIAL, path):
+            return
+        raise ConfigError(f'{path} is {shortened(node)}, without a type; write dict(type=..., ...)')
+    name = node['type']
+    if not isinstance(name, str) and not callable(name):
+        raise ConfigError(f'{path}.type is {shortened(name)}; it must be the name of a registered component')
+    component = _look_up(registry, name) if isinstance(name, str) else name
     if component is None:
         known = set(registry.module_dict) | set(registry.parent.module_dict if registry.parent else ())
-        raise ConfigError(
-            f'{path}.type is {node["type"]!r}, which is not registered; {near_matches(node["type"], known)}'
-        )
-    parameters = inspect.signature(component).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    if not takes_any and registry is not registries.OPTIM_WRAPPERS:  # the constructor shares that field
-        for argument in node.keys() - parameters.keys() - {'type', '_scope_'}:
-            raise ConfigError(
-                f'{path}.{argument} is not an argument of {node["type"]}; {near_matches(argument, parameters)}'
-            )
+        raise ConfigError(f'{path}.type is {shortened(name)}, which is not registered; {near_matches(name, known)}')
+    if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
+        return  # another constructor may take anything
+    _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
+    if registry is registries.PARAM_SCHEDULERS:
+        for argument in _PERIODS & node.keys():
+            if node[argument] is not None:
+                _check_count(f'{path}.{argument}', node[argument])
     if registry in _SELF_CONTAINED:
-        for name, parameter in parameters.items():
-            named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if named and parameter.default is parameter.empty and name not in node:
-                raise ConfigError(f'{path}.{name} is missing; {node["type"]} needs it')
+        for argument, parameter in arguments_of(component)[0].items():
+            if parameter.default is parameter.empty and argument not in node:
+                raise ConfigError(f'{path}.{argument} is missing; {_name(component)} needs it')
+
+
+def _look_up(registry: Registry, name: str) -> Any:
+    try:
+        found = registry.get(name)
+    except RuntimeError:  # MMEngine's word for some names that cannot be, such as ''
+        return None
+    return found if callable(found) else None  # MMEngine takes the name of a module for a component, too
+
+
+def _check_arguments(path: str, node: Any, component: Callable[..., Any] | None, besides: Iterable[str]) -> None:
+    """Check that something takes the arguments it is given."""
+    if not isinstance(node, dict):
+        raise ConfigError(f'{path} is {shortened(node)}; it must be a dict')
+    arguments, takes_any = arguments_of(component) if component else ({}, False)
+    for argument, value in node.items():
+        if argument in besides:
+            continue
+        if argument in arguments:
+            _check_value(f'{path}.{argument}', value, arguments[argument])
+        elif not takes_any:
+            of = f'not an argument of {_name(component)}' if component else 'not known'
+            raise ConfigError(f'{path}.{argument} is {of}; {near_matches(str(argument), {*arguments, *besides})}')
+
+
+def _check_value(field: str, value: Any, argument: inspect.Parameter | None) -> None:
+    if argument is None or value is argument.default or fits(value, argument.annotation):
+        return
+    words = in_words(argument.annotation)
+    raise ConfigError(f'{field} is {shortened(value)}; it must be {words or "a component: dict(type=...)"}')
+
+
+def _check_count(field: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f'{field} is {shortened(value)}; it must be a whole number of at least 1')
+    if value > _MAX_COUNT:
+        raise ConfigError(f'{field} is {shortened(value)}; it must be at most {_MAX_COUNT:,}')
+
+
+def _check_spelling(field: str, known: Iterable[str], way_out: str) -> None:
+    """Refuse a name that is nearly a known one, or has its letters in another order."""
+    name = field.rpartition('.')[2]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_LIKENESS)
+    near += [other for other in known if sorted(other) == sorted(name)]
+    if near:
+        raise ConfigError(f'{field} is not a field; did you mean {near[0]!r}? {way_out}')
+
+
+def _name(component: Any) -> str:
+    return getattr(component, '__name__', repr(component))
 
 
 def _reason(error: Exception) -> str:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import mmengine
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
+from mmengine.runner.runner import _SlicedDataset
 from torch import nn
 
+from motivation.engine.build_errors import explained, reason
 from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
 from motivation.engine.config import check_config
 from motivation.engine.interruption import Interruption
@@ -27,7 +30,9 @@ from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES, DualModel
+from motivation.random_state import preserved_random_state
 from motivation.registry import RUNNERS
+from motivation.training_mode import evaluation_mode
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -53,9 +58,9 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: The config names what does not exist or lacks what is needed.
         """
-        cfg = copy.deepcopy(cfg)
+        given, cfg = cfg._cfg_dict.to_dict(), copy.deepcopy(cfg)
         check_config(cfg)
-        hooks = cfg.get('default_hooks', {})
+        hooks = cfg.get('default_hooks') or {}
         cfg.default_hooks = {
             # MMEngine removes its own hooks where they are None, and fails on others.
             **{name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINE_HOOKS},
@@ -76,7 +81,8 @@ class DualModelRunner(Runner):
         name = Path(cfg.filename).stem if cfg.filename else 'run'
         cfg.launcher = 'pytorch' if get_world_size() > 1 else 'none'
         cfg.experiment_name = f'{name}_{uuid.uuid4().hex[:8]}'
-        return super().from_cfg(cfg)
+        with explained(given):
+            return super().from_cfg(cfg)
 
     # What asks this run to end, while it trains.
     interruption: Interruption | None = None
@@ -188,6 +194,16 @@ class DualModelRunner(Runner):
                 handler.setLevel(logging.WARNING)
         return logger
 
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As MMEngine's, with a sentence where an optimizer refuses its arguments."""
+        with explained(self.cfg._cfg_dict.to_dict()):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
+        """As MMEngine's, with a sentence where it cannot."""
+        with explained(self.cfg._cfg_dict.to_dict()):
+            super().scale_lr(optim_wrapper, auto_scale_lr)
+
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """As MMEngine's, with a sentence where a schedule does not fit the run.
 
@@ -196,28 +212,70 @@ class DualModelRunner(Runner):
         """
         try:
             return super().build_param_scheduler(scheduler)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise ConfigError(
-                f'param_scheduler does not fit train_cfg.max_epochs, which is {self.max_epochs}: {error}; '
+                f'param_scheduler does not fit train_cfg.max_epochs, which is {self.max_epochs}: {reason(error)}; '
                 'make them agree, or train without with param_scheduler=[]'
             ) from error
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the training data against the models."""
-        return self._check_classes('train', super().build_train_loop(loop))
+        with explained(self.cfg._cfg_dict.to_dict()):
+            return self._check_data('train', super().build_train_loop(loop))
 
     def build_val_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the validation data against the models."""
-        return self._check_classes('val', super().build_val_loop(loop))
+        with explained(self.cfg._cfg_dict.to_dict()):
+            return self._check_data('val', super().build_val_loop(loop))
 
     def build_test_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the test data against the models."""
-        return self._check_classes('test', super().build_test_loop(loop))
+        with explained(self.cfg._cfg_dict.to_dict()):
+            return self._check_data('test', super().build_test_loop(loop))
 
-    def _check_classes(self, stage: str, loop: BaseLoop) -> BaseLoop:
+    def _check_data(self, stage: str, loop: BaseLoop) -> BaseLoop:
+        field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
+        # MMEngine cuts it down to num_batch_per_epoch, without asking whether it is long enough.
+        images = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
+        if len(dataset) > images:
+            raise ConfigError(
+                f'{field}.num_batch_per_epoch is {self.cfg[field].num_batch_per_epoch}, for which its dataset with '
+                f'{images:,} images is too small; lower it, or leave it out for all of them'
+            )
+        if stage == 'train' and (loop.dataloader.batch_size or 0) > images:
+            raise ConfigError(
+                f'{field}.batch_size is {loop.dataloader.batch_size}, and its dataset has {images:,} images; give at most that'
+            )
+        if len(loop.dataloader) == 0:
+            raise ConfigError(
+                f'{field}.batch_size is {loop.dataloader.batch_size}, of which its {len(dataset):,} images fill none; '
+                'lower it, or leave out drop_last and num_batch_per_epoch'
+            )
+        self._check_classes(stage, loop)
+        with preserved_random_state(), evaluation_mode(self.model), torch.no_grad():
+            with explained(self.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
+                batch = loop.dataloader.collate_fn([dataset[0]])
+            self._try(batch, field)
+        return loop
+
+    def _try(self, batch: Any, field: str) -> None:
+        """Refuse data that a model cannot take."""
+        for name in MODEL_NAMES:
+            try:
+                self.model.val_step(batch, models=[name])
+            except ConfigError:
+                raise
+            except Exception as error:  # a network raises whatever it likes
+                shape = tuple(batch['inputs'].shape[1:])
+                raise ConfigError(
+                    f'model.{name} does not take the images of {field}.dataset, {shape}: {reason(error)}; '
+                    'make their channels and size agree'
+                ) from error
+
+    def _check_classes(self, stage: str, loop: BaseLoop) -> None:
         classes = class_names(loop.dataloader.dataset)
         if classes is None:
-            return loop
+            return
         if isinstance(self._train_loop, BaseLoop):
             _compare_classes(class_names(self.train_dataloader.dataset) or classes, classes, stage)
         for name in MODEL_NAMES:
@@ -227,7 +285,6 @@ class DualModelRunner(Runner):
                     f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
                     f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
                 )
-        return loop
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks; what one raises keeps its own traceback."""

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 
+from motivation.errors import ConfigError
 from motivation.registry import METRICS
 
 
@@ -16,6 +17,9 @@ class Accuracy(BaseMetric):
     Args:
         topk: Each k reported, as ``accuracy/top<k>``; a k above the number of classes gives 100.
 
+    Raises:
+        ConfigError: A k is below 1, or there is none.
+
     Example:
         >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
     """
@@ -25,6 +29,8 @@ class Accuracy(BaseMetric):
     def __init__(self, topk: Sequence[int] = (1, 5), **kwargs: Any) -> None:
         super().__init__(**{'collect_device': 'gpu', **kwargs})  # between processes without files, on a CPU too
         self.topk = tuple(topk)
+        if not self.topk or min(self.topk) < 1:
+            raise ConfigError(f'Accuracy.topk is {topk!r}; it must be a list of whole numbers of at least 1')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, torch.Tensor]]) -> None:
         """Take in a batch.

@@ -9,7 +9,7 @@ from timm.data import resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ConfigError, near_matches, shortened
 from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
@@ -114,12 +114,12 @@ class TimmClassifier(BaseModel):
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
     if ':' not in model_name and not timm.is_model(model_name):  # a colon names a hub: 'hf-hub:owner/model'
         raise ConfigError(
-            f'model_name {model_name!r} is not a timm model; {near_matches(model_name, timm.list_models())}'
+            f'model_name {shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
         )
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
     except Exception as error:  # every family raises its own
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
-            f'timm does not build {model_name!r} with the arguments {model_kwargs}: {reason}; mend or leave out the argument'
+            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; mend or leave out the argument'
         ) from error

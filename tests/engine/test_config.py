@@ -1,12 +1,14 @@
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from motivation.engine.config import check_config, load_config
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import RUNNERS
-from tests.conftest import DIGITS
+from tests.conftest import DIGITS, ROOT, digits_config, train
 
 
 def refused(message, **options):
@@ -186,3 +188,212 @@ def test_plugin_beside_the_config_is_found(tmp_path):
 
 def test_map_that_is_no_component_says_how_it_is_written():
     refused(r"model\.weight_map is 'AutoMap'; write dict\(type='AutoMap'\)", **{'model.weight_map': 'AutoMap'})
+
+
+@pytest.mark.parametrize(
+    ('field', 'right'),
+    [
+        ('val_evalutor', 'val_evaluator'),
+        ('optim_wraper', 'optim_wrapper'),
+        ('moitvation', 'motivation'),
+        ('mdoel', 'model'),
+        ('modl', 'model'),
+        ('resmue', 'resume'),
+        ('param_schedulers', 'param_scheduler'),
+    ],
+)
+def test_misspelt_top_level_field_comes_with_its_near_match(tmp_path, field, right):
+    (tmp_path / 'config.py').write_text(f"_base_ = '{DIGITS}'\n{field} = dict()")
+    with pytest.raises(ConfigError, match=f"^{field} is not a field; did you mean '{right}'"):
+        load_config('config.py')
+
+
+def test_helper_variables_are_the_configs_own(tmp_path):
+    names = [
+        'resize',
+        'flip',
+        'data_root',
+        'size',
+        'epochs',
+        'train_loader',
+        'train_data',
+        'val_dataset',
+        'lr',
+        'base_lr',
+    ]
+    names += [
+        'dataset_type',
+        'vis_backends',
+        'train_pipeline',
+        'num_classes',
+        'backend_args',
+        '_modl',
+        'optimizer',
+        'seed',
+    ]
+    (tmp_path / 'config.py').write_text('\n'.join([f"_base_ = '{DIGITS}'", *(f'{name} = 1' for name in names)]))
+    check_config(load_config('config.py'))
+
+
+def test_config_of_the_readme_is_legal(tmp_path):
+    text = re.search(r'```python\n(# flowers\.py.*?)```', (ROOT / 'README.md').read_text(), flags=re.S).group(1)
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    (tmp_path / 'flowers.py').write_text(text)
+    check_config(load_config('flowers.py'))
+
+
+@pytest.mark.parametrize(
+    ('field', 'message'),
+    [
+        ('train_dataloader.batch_siz', "not an argument of DataLoader; did you mean 'batch_size'"),
+        ('train_dataloader.num_batch_per_epoc', "not an argument of DataLoader; did you mean 'num_batch_per_epoch'"),
+        ('val_dataloader.sampler.shufle', "not an argument of DefaultSampler; did you mean 'shuffle'"),
+        ('optim_wrapper.clip_gard', "not an argument of OptimWrapper; did you mean 'clip_grad'"),
+        ('optim_wrapper.clip_grad.max_nrm', "not an argument of clip_grad_norm_; did you mean 'max_norm'"),
+        ('optim_wrapper.optimizer.momentun', "not an argument of SGD; did you mean 'momentum'"),
+        ('optim_wrapper.motivated.optimizer.lrr', "not an argument of SGD; did you mean 'lr'"),
+        ('param_scheduler.0.T_mx', "not an argument of CosineAnnealingLR; did you mean 'T_max'"),
+        ('default_hooks.logger.intervl', "not an argument of LoggerHook; did you mean 'interval'"),
+        ('default_hooks.progres', "not a field; did you mean 'progress'"),
+        ('visualizer.save_di', "not an argument of Visualizer; did you mean 'save_dir'"),
+        ('randomness.sed', "not an argument of set_randomness; did you mean 'seed'"),
+        ('env_cfg.cudnn_benchmrk', "not known; did you mean 'cudnn_benchmark'"),
+        ('env_cfg.mp_cfg.opencv_num_thread', "not an argument of set_multi_processing; did you mean 'opencv_num_thr"),
+        ('log_processor.windw_size', "not an argument of LogProcessor; did you mean 'window_size'"),
+        ('motivation.polcy', "not an argument of MotivationHook; did you mean 'policy'"),
+    ],
+)
+def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
+    refused(f'^{re.escape(field)} is {message}', **{field: 1})
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'must'),
+    [
+        ('optim_wrapper.optimizer.lr', '0.1', 'a finite number'),
+        ('optim_wrapper.optimizer.lr', float('nan'), 'a finite number'),
+        ('optim_wrapper.optimizer.momentum', 'a', 'a finite number'),
+        ('optim_wrapper.optimizer.nesterov', 'yes', 'True or False'),
+        ('param_scheduler.0.T_max', 0, 'a whole number of at least 1'),
+        ('param_scheduler.0.eta_min', float('inf'), 'a finite number or None'),
+        ('train_cfg.max_epochs', 10**12, 'at most 1,000,000,000'),
+        ('train_dataloader.num_workers', 10**6, 'at most 256 processes'),
+        ('train_dataloader.num_workers', 0.5, 'a whole number'),
+        ('train_dataloader', [], None),
+        ('train_dataloader.dataset', 'digits', r'a component: dict\(type=\.\.\.\)'),
+        ('train_dataloader.dataset.type', ('DigitsDataset',), 'the name of a registered component'),
+        ('train_dataloader.dataset.transforms.0.size', 'x', 'a whole number or a list of whole numbers'),
+        ('model', 'DualModel', 'a dict'),
+        ('model.base', None, None),
+        ('model.base.mean', ['a'], 'a list of numbers or None'),
+        ('randomness', None, 'a dict'),
+        ('val_cfg', [], 'a dict or None'),
+        ('custom_hooks', 'x', 'a list or None'),
+        ('resume', 'yes', 'True or False'),
+        ('work_dir', 3, 'a string'),
+        ('default_hooks.checkpoint.interval', '2', 'a whole number'),
+        ('val_evaluator.topk', ('a',), 'a list of whole numbers'),
+    ],
+)
+def test_values_of_the_wrong_type_say_what_is_right(field, value, must):
+    if must is None:
+        refused('', **{field: value})
+    else:
+        refused(rf'^{field} is {re.escape(repr(value))}; it must be {must}', **{field: value})
+
+
+def test_milestones_must_be_numbers():
+    refused(
+        r"^param_scheduler\.0\.milestones is \['a'\]; it must be a list of whole numbers",
+        param_scheduler=[dict(type='MultiStepLR', milestones=['a'])],
+    )
+
+
+def test_parts_that_go_together_are_named():
+    refused('^val_evaluator is missing; val_dataloader, val_cfg, val_evaluator go together', val_evaluator=None)
+
+
+def test_unknown_runner_and_foreign_scope_are_refused():
+    refused("^runner_type is 'Runer', which is not registered", runner_type='Runer')
+    refused("^default_scope is 'mmdet'; leave it out", default_scope='mmdet')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'randomness.seed': -1}, r"^randomness = {'seed': -1} cannot be built: ValueError: Seed must be between 0"),
+        (
+            {'optim_wrapper.optimizer.lr': -0.1},
+            r"^optim_wrapper\.optimizer = .*'lr': -0\.1.* cannot be built: ValueError: Invalid learning rate: -0\.1; "
+            'mend it; SGD takes params, lr, momentum',
+        ),
+        ({'optim_wrapper.motivated.optimizer.lr': -1}, r"^optim_wrapper\.motivated\.optimizer = {'lr': -1} cannot be"),
+        ({'train_dataloader.num_workers': -1}, r'^train_dataloader = .*num_workers option should be non-negative'),
+        ({'train_dataloader.batch_size': 10**9}, r'^train_dataloader\.batch_size is 1000000000, .* 1,437 images'),
+        (
+            {'train_dataloader.num_batch_per_epoch': 10**9},
+            r'^train_dataloader\.num_batch_per_epoch is 1000000000, .* 1,437',
+        ),
+        (
+            {'train_dataloader.num_batch_per_epoch': 0},
+            r'^train_dataloader\.batch_size is 64, of which its 0 images fill',
+        ),
+        (
+            {'train_dataloader.dataset.transforms.0.size': 10**6},
+            r'^train_dataloader\.dataset = .* gives no image: ValueError: Required crop size',
+        ),
+        (
+            {'model.base.mean': [1, 2, 3]},
+            r'^model\.base does not take the images of train_dataloader\.dataset, \(1, 8, 8\)',
+        ),
+        (
+            {'default_hooks.logger.interval': 0},
+            r'^default_hooks\.logger = .* cannot be built: ValueError: interval must',
+        ),
+        ({'log_level': 'LOUD'}, r"^log_level = 'LOUD' cannot be built: KeyError"),
+        (
+            {'env_cfg.mp_cfg.mp_start_method': 'x'},
+            r"^env_cfg = .* cannot be built: ValueError: cannot find context for 'x'",
+        ),
+        ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr = .* cannot be built: AssertionError: Lack of'),
+        ({'val_evaluator.topk': (0,)}, r'^Accuracy\.topk is \(0,\)'),
+    ],
+)
+def test_what_a_constructor_refuses_is_said_with_its_field(tmp_path, options, message):
+    config = load_config(DIGITS, options)
+    config.work_dir = str(tmp_path)
+    with pytest.raises(ConfigError, match=message) as caught:
+        train(config)
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 700
+
+
+def test_fault_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
+    (tmp_path / 'faulty_policy.py').write_text(
+        'from motivation.policies import SwitchPolicy\nfrom motivation.registry import POLICIES\n\n\n'
+        '@POLICIES.register_module()\nclass Faulty(SwitchPolicy):\n    def __init__(self, window):\n'
+        '        self.window = self.nonsense\n\n    def update(self, loss):\n        return False\n'
+    )
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{DIGITS}'\ncustom_imports = dict(imports=['faulty_policy'])\n"
+        "motivation = dict(policy=dict(_delete_=True, type='Not', policy=dict(type='Faulty', window=3)))\n"
+    )
+    config = load_config('config.py')
+    config.work_dir = str(tmp_path / 'run')
+    with pytest.raises(ConfigError) as caught:
+        DualModelRunner.from_cfg(config)
+    assert str(caught.value) == (
+        "motivation.policy.policy = {'type': 'Faulty', 'window': 3} cannot be built: AttributeError: "
+        "'Faulty' object has no attribute 'nonsense' (faulty_policy.py, line 8); mend it; Faulty takes window"
+    )
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+
+def test_looking_at_the_data_beforehand_changes_no_random_number(tmp_path):
+    states = []
+    for name in ('one', 'two'):
+        runner = DualModelRunner.from_cfg(digits_config(tmp_path / name))
+        if name == 'two':
+            runner._check_data = lambda stage, loop: loop
+        runner.train()
+        states.append(runner.model.state_dict())
+    assert all(states[0][key].equal(states[1][key]) for key in states[0])
