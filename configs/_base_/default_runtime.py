@@ -9,6 +9,7 @@ env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),
     epoch_seed=dict(type='EpochSeedHook'),
+    bad_data=dict(type='BadDataHook'),
     compute_meter=dict(type='ComputeMeterHook'),
     checkpoint=dict(type='EpochCheckpointHook', interval=1, max_keep=2),
     export=dict(type='ExportHook'),
