@@ -78,5 +78,8 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except (ConfigError, TrainingError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        sentence = str(error)
+        if sentence.startswith('Caught '):  # torch puts a traceback before what a data-loader worker raised
+            sentence = sentence.strip().rpartition('\n')[2].partition(': ')[2]
+        print(f'error: {sentence}', file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

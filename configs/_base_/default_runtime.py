@@ -9,6 +9,7 @@ env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
     iteration_seed=dict(type='IterationSeedHook'),
+    bad_data=dict(type='BadDataHook'),
     compute_meter=dict(type='ComputeMeterHook'),
     checkpoint=dict(type='DualCheckpointHook', interval=1, max_keep=2),
     export=dict(type='ExportHook'),

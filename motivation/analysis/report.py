@@ -91,6 +91,10 @@ def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ('training FLOPs of both', f'{report["total_train_flops"]:.4g}'),
         ('motivated model alone', f'{report["motivated_alone_train_flops"]:.4g} on the same batches'),
         ('saving', f'{report["saving"]:.2f} x'),
+        *(
+            (f'images left out ({stage})', f'{counts["images"]:,}, {counts["times"]:,} times')
+            for stage, counts in report.get('skipped', {}).items()
+        ),
         ('wall time', f'{report["wall_seconds"]:,.0f} s'),
         *(
             [('energy', f'{report["energy_wh"]:.3g} Wh, {report["co2_grams"]:.3g} g CO2e ({report["energy_source"]})')]

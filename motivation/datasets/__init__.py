@@ -2,8 +2,19 @@
 
 from motivation.datasets import transforms
 from motivation.datasets.digits import DigitsDataset
-from motivation.datasets.image_dataset import ImageDataset
-from motivation.datasets.loading import collate_images, init_worker
+from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels
+from motivation.datasets.loading import Batch, collate_images, first_batch, init_worker
 from motivation.datasets.timm_dataset import TimmDataset
 
-__all__ = ['DigitsDataset', 'ImageDataset', 'TimmDataset', 'collate_images', 'init_worker', 'transforms']
+__all__ = [
+    'BadImageError',
+    'Batch',
+    'DigitsDataset',
+    'ImageDataset',
+    'TimmDataset',
+    'check_labels',
+    'collate_images',
+    'first_batch',
+    'init_worker',
+    'transforms',
+]

@@ -1,14 +1,44 @@
 """The form in which every dataset hands out images."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from motivation.errors import ConfigError
 from motivation.registry import TRANSFORMS
+
+
+class BadImageError(ConfigError):
+    """An image that cannot be used.
+
+    Args:
+        image: What it is called: its file, or its number in the dataset.
+        problem: What is wrong with it. Without, ``image`` is the whole sentence, as where torch raises
+            the error of a data-loader worker again.
+    """
+
+    def __init__(self, image: str, problem: str = '') -> None:
+        advice = "mend or remove it, or leave such images out with dataset.on_error='skip'"
+        super().__init__(f'{image} {problem}; {advice}' if problem else image)
+        self.image = image
+        self.problem = problem
+
+
+class Sample(dict[str, Any]):
+    """An item of a dataset that knows what messages call it, which no model sees.
+
+    Args:
+        fields: The item.
+        name: What the image is called.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], name: str = '') -> None:
+        super().__init__(fields)
+        self.name = name
 
 
 class ImageDataset(Dataset):
@@ -17,18 +47,32 @@ class ImageDataset(Dataset):
     Legend: C channels, H x W pixels, K classes.
 
     Args:
-        source: Pairs of an image (PIL, or uint8 tensor (C, H, W)) and a class index.
+        source: Pairs of an image (PIL, or uint8 tensor (C, H, W)) and a class index; its
+            ``name(index)``, if it has that method, is what messages call an image.
         classes: K names.
         transforms: Configs of transforms, applied in order.
+        on_error: At an image whose class index is none of the K, or for which ``source`` raises a
+            :class:`BadImageError`: ``'raise'`` that, or ``'skip'`` the image, which is then left out
+            of its batch and counted.
 
     Attributes:
         metainfo: ``'classes'``: the K names.
+
+    Raises:
+        ConfigError: ``on_error`` is neither.
     """
 
     def __init__(
-        self, source: Sequence[tuple[Any, int]], classes: Sequence[str], transforms: Sequence[dict[str, Any]] = ()
+        self,
+        source: Sequence[tuple[Any, int]],
+        classes: Sequence[str],
+        transforms: Sequence[dict[str, Any]] = (),
+        on_error: Literal['raise', 'skip'] = 'raise',
     ) -> None:
+        if on_error not in ('raise', 'skip'):
+            raise ConfigError(f"dataset.on_error is {on_error!r}; it must be 'raise' or 'skip'")
         self.source = source
+        self.on_error = on_error
         self.metainfo = {'classes': list(classes)}
         self.transforms = [TRANSFORMS.build(transform) for transform in transforms]
 
@@ -40,14 +84,43 @@ class ImageDataset(Dataset):
 
         Returns:
             ``'inputs'``: tensor (C, H, W), uint8 on the scale 0 to 255 or float on the scale 0 to
-            1; ``'targets'``: class index.
+            1; ``'targets'``: class index. Of an image that is left out only ``'skipped'``: what it is
+            called, and why.
+
+        Raises:
+            BadImageError: The image cannot be used, and is not to be left out.
         """
-        image, target = self.source[index]
+        try:
+            image, target = self.source[index]
+            check_labels([target], len(self.metainfo['classes']), lambda _: self._name(index))
+        except BadImageError as error:
+            if self.on_error == 'raise':
+                raise
+            return {'skipped': (error.image, error.problem)}
         for transform in self.transforms:
             image = transform(image)
         if not isinstance(image, Tensor):
             image = v2.functional.pil_to_tensor(image)
-        return {'inputs': image, 'targets': int(target)}
+        return Sample({'inputs': image, 'targets': int(target)}, self._name(index))
+
+    def _name(self, index: int) -> str:
+        return getattr(self.source, 'name', 'image {}'.format)(index)
+
+
+def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], str]) -> None:
+    """Refuse a class index that is negative or not below the number of classes.
+
+    Args:
+        labels: Class indices.
+        num_classes: The number of classes.
+        name: Returns what the image at a place of ``labels`` is called.
+
+    Raises:
+        BadImageError: There is such a class index.
+    """
+    for place, label in enumerate(labels):
+        if not 0 <= label < num_classes:
+            raise BadImageError(name(place), f'has the label {label}, but num_classes is {num_classes}')
 
 
 class TensorImages(Sequence[tuple[Tensor, int]]):
@@ -56,15 +129,19 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
     Args:
         images: uint8, (N, C, H, W).
         targets: (N,), class indices.
+        bad: By index, the name and the problem of images that cannot be used.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor) -> None:
+    def __init__(self, images: Tensor, targets: Tensor, bad: Mapping[int, tuple[str, str]] | None = None) -> None:
         assert images.dtype == torch.uint8 and len(images) == len(targets)
         self.images = images
         self.targets = targets.tolist()
+        self.bad = dict(bad or {})
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:  # type: ignore[override]
+        if index in self.bad:
+            raise BadImageError(*self.bad[index])
         return self.images[index], self.targets[index]

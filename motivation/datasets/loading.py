@@ -1,12 +1,14 @@
 """Functions that a data loader's config names."""
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from motivation.datasets.image_dataset import Sample, check_labels
 from motivation.errors import ConfigError
 from motivation.registry import FUNCTIONS
 from motivation.signals import ignore_signals
@@ -26,9 +28,22 @@ def init_worker(worker_id: int) -> None:
     np.random.seed(seed)
 
 
+class Batch(dict[str, torch.Tensor]):
+    """A batch that knows what was left out of it, which hooks read and no model sees.
+
+    Args:
+        fields: The batch.
+        skipped: Of each image left out, what it is called and why.
+    """
+
+    def __init__(self, fields: Mapping[str, torch.Tensor], skipped: Sequence[tuple[str, str]]) -> None:
+        super().__init__(fields)
+        self.skipped = tuple(skipped)
+
+
 @FUNCTIONS.register_module()
-def collate_images(samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stack images to a batch.
+def collate_images(samples: list[dict[str, Any]]) -> Batch:
+    """Stack images to a batch, without those that are left out.
 
     Args:
         samples: Items of an :class:`~motivation.datasets.ImageDataset`.
@@ -37,12 +52,42 @@ def collate_images(samples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         ``'inputs'``: (N, C, H, W); ``'targets'``: (N,).
 
     Raises:
-        ConfigError: The images have different sizes.
+        ConfigError: The images have different sizes, or every one is left out.
     """
-    sizes = {tuple(sample['inputs'].shape) for sample in samples}
-    if len(sizes) > 1:
+    skipped = [sample['skipped'] for sample in samples if 'skipped' in sample]
+    kept = [sample for sample in samples if 'skipped' not in sample]
+    if not kept:
         raise ConfigError(
-            f'images of one batch have different sizes, {" and ".join(map(str, sorted(sizes)[:2]))}; give the dataset '
+            f"dataset.on_error is 'skip', which leaves nothing of a batch of {len(samples)}: {' '.join(skipped[0])}"
+            f'{" and so on" if len(skipped) > 1 else ""}; mend or remove such images, or give a larger batch_size'
+        )
+    of_size = {tuple(sample['inputs'].shape): sample for sample in kept}
+    if len(of_size) > 1:
+        examples = (
+            f'{size} ({sample.name})' if isinstance(sample, Sample) else str(size)
+            for size, sample in sorted(of_size.items())[:2]
+        )
+        raise ConfigError(
+            f'images of one batch have different sizes, {" and ".join(examples)}; give the dataset '
             "transforms that make them one, such as transforms=[dict(type='Resize', size=[224, 224])]"
         )
-    return default_collate(samples)
+    return Batch(default_collate(kept), skipped)
+
+
+def first_batch(dataset: Any, num_classes: int | None = None) -> Batch:
+    """A batch of the first image of a dataset that is not left out.
+
+    Args:
+        dataset: As :class:`~motivation.datasets.ImageDataset`.
+        num_classes: The number of classes, if its label is to be looked at.
+
+    Raises:
+        ConfigError: Every image is left out, or the label is no class.
+    """
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if 'skipped' not in sample:
+            if num_classes is not None:
+                check_labels([sample['targets']], num_classes, lambda _: f'image {index}')  # noqa: B023
+            return collate_images([sample])
+    raise ConfigError(f"dataset.on_error is 'skip', which leaves nothing of {len(dataset)} images; mend the data")

@@ -1,15 +1,18 @@
 """Everything that timm.data.create_dataset opens by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from timm.data import ImageDataset as TimmImages
 from timm.data import create_dataset
 from torch.utils.data import IterableDataset
 from torchvision.transforms import v2
 
-from motivation.datasets.image_dataset import ImageDataset, TensorImages
+from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
 
@@ -17,6 +20,16 @@ from motivation.registry import DATASETS
 @DATASETS.register_module()
 class TimmDataset(ImageDataset):
     """Image folders, torchvision's sets and the hubs' formats, by name.
+
+    An image is turned upright as its EXIF data say and converted to ``image_mode``: colour to grey by
+    luma, CMYK and palettes to their colours, black and white to 0 and 255, 16-bit grey by its upper 8
+    bits; transparency is dropped. Of torchvision's sets and what can only be iterated, the images are
+    taken as these formats decode them.
+
+    An unreadable image (truncated, empty, no image, a dangling link, a decompression bomb, grey levels
+    of no known scale) is an error that names it, or with ``on_error='skip'`` left out of its batch. It
+    keeps its place in the dataset, so that the number of batches does not depend on it; a batch that
+    it leaves empty is an error.
 
     Args:
         root: Folder of the data, or a tar of images.
@@ -26,12 +39,14 @@ class TimmDataset(ImageDataset):
         transforms: Configs of transforms, applied in order.
         image_mode: PIL mode that images are converted to: ``'RGB'``, or ``'L'`` for one channel.
         cache_mib: Images that all have one size and together fit into so many MiB are decoded once
-            and kept in memory; 0 decodes every time.
+            and kept in memory, unreadable ones found at once; 0 decodes every time.
+        on_error: At an unreadable image, or one whose label is no class: ``'raise'`` an error, or
+            ``'skip'`` the image.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``,
             ``class_map``, ...).
 
     Raises:
-        ConfigError: There is no data at ``root``, or timm does not open it.
+        ConfigError: There is no data at ``root``, timm does not open it, or an image is unreadable.
 
     Example:
         >>> dataset = dict(type='TimmDataset', root='data/cifar10', split='train')
@@ -45,12 +60,13 @@ class TimmDataset(ImageDataset):
         transforms: Sequence[dict[str, Any]] = (),
         image_mode: str = 'RGB',
         cache_mib: int = 1024,
+        on_error: Literal['raise', 'skip'] = 'raise',
         **kwargs: Any,
     ) -> None:
         opened = _open(root, name, split, image_mode, kwargs)
         converted = _Converted(opened, image_mode)
-        source = _cache(converted, cache_mib) or converted
-        super().__init__(source, _classes(opened, source), transforms)
+        source = _cache(converted, cache_mib, on_error) or converted
+        super().__init__(source, _classes(opened, source, on_error), transforms, on_error)
 
 
 class _Converted(Sequence[tuple[Any, int]]):
@@ -58,15 +74,65 @@ class _Converted(Sequence[tuple[Any, int]]):
 
     def __init__(self, opened: Any, image_mode: str) -> None:
         # What can only be iterated is read into memory, because an epoch draws images in any order.
-        self.opened = list(opened) if isinstance(opened, IterableDataset) else opened
+        self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
         self.image_mode = image_mode
 
     def __len__(self) -> int:
         return len(self.opened)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:  # type: ignore[override]
-        image, target = self.opened[index]
-        return image.convert(self.image_mode), int(target)
+        try:
+            image, target = self._read(index)
+            return _convert(image, self.image_mode), -1 if target is None else int(target)
+        except Exception as error:  # every decoder raises its own
+            raise BadImageError(self.name(index), f'is unreadable: {_reason(error)}') from error
+
+    def _read(self, index: int) -> tuple[Any, Any]:
+        if not isinstance(self.opened, TimmImages):
+            return self.opened[index]
+        # Not by timm's own dataset, which puts the next image in the place of an unreadable one.
+        file, target, *_ = self.opened.reader[index]
+        with file:
+            image = Image.open(file)
+            image.load()
+        return image, target
+
+    def name(self, index: int) -> str:
+        """What messages call an image: its file where it has one, else its number."""
+        samples = getattr(getattr(self.opened, 'reader', self.opened), 'samples', None)
+        if samples is None:
+            return f'image {index}'
+        return repr(
+            self.opened.filename(index, absolute=True) if isinstance(self.opened, TimmImages) else samples[index][0]
+        )
+
+
+def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
+    images: list[tuple[Any, Any]] = []
+    try:
+        images.extend(opened)
+    except Exception as error:
+        raise BadImageError(f'image {len(images)}', f'is unreadable: {_reason(error)}') from error
+    return images
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """An image upright and in another mode."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == mode:
+        return image
+    if image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PPM'):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
+    if image.mode in ('I', 'F'):
+        raise ValueError(f'its grey levels, of mode {image.mode!r}, have no known scale: save them with 8 or 16 bits')
+    image.info.pop('transparency', None)  # or Pillow warns that it drops it
+    return image.convert(mode)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return 'it is empty or no image'  # Pillow's own message has an address in it
+    return ' '.join(str(getattr(error, 'strerror', None) or error).split()) or type(error).__name__
 
 
 def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
@@ -94,27 +160,47 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
     return opened
 
 
-def _cache(source: _Converted, cache_mib: int) -> TensorImages | None:
+def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:
     """Decode all images if they have one size and fit, else ``None``."""
-    first = v2.functional.pil_to_tensor(source[0][0])
-    if len(source) * first.numel() > cache_mib * 2**20:
-        return None
-    images = torch.empty((len(source), *first.shape), dtype=torch.uint8)
-    targets = torch.empty(len(source), dtype=torch.int64)
-    for index, (image, target) in enumerate(source):
+    images: torch.Tensor | None = None
+    targets = torch.zeros(len(source), dtype=torch.int64)
+    bad: dict[int, tuple[str, str]] = {}
+    for index, image, target in _readable(source, on_error, bad):
         pixels = v2.functional.pil_to_tensor(image)
-        if pixels.shape != first.shape:
+        if images is None:
+            if len(source) * pixels.numel() > cache_mib * 2**20:
+                return None
+            images = torch.empty((len(source), *pixels.shape), dtype=torch.uint8)
+        if pixels.shape != images.shape[1:]:
             return None
         images[index], targets[index] = pixels, target
-    return TensorImages(images, targets)
+    if images is None:
+        raise ConfigError(
+            f'none of the {len(source)} images at dataset.root is readable: {" ".join(bad[0])}; give another dataset.root'
+        )
+    return TensorImages(images, targets, bad)
 
 
-def _classes(opened: Any, source: Sequence[tuple[Any, int]]) -> list[str]:
+def _readable(
+    source: Sequence[tuple[Any, int]], on_error: str, bad: dict[int, tuple[str, str]]
+) -> Iterator[tuple[int, Any, int]]:
+    """Index, image and class index of each readable image; name and problem of the others go into ``bad``."""
+    for index in range(len(source)):
+        try:
+            image, target = source[index]
+        except BadImageError as error:
+            if on_error == 'raise':
+                raise
+            bad[index] = error.image, error.problem
+        else:
+            yield index, image, target
+
+
+def _classes(opened: Any, source: Sequence[tuple[Any, int]], on_error: str) -> list[str]:
     """Names of the classes, from wherever the format keeps them; numbers where it keeps none."""
     for owner in (opened, getattr(opened, 'reader', None)):
         for attribute in ('class_to_idx', 'class_name_to_idx'):
             index_of = getattr(owner, attribute, None)
             if index_of:
                 return sorted(index_of, key=index_of.__getitem__)
-    targets = source.targets if isinstance(source, TensorImages) else [target for _, target in source]
-    return [str(index) for index in range(max(targets) + 1)]
+    return [str(index) for index in range(max(target for _, _, target in _readable(source, on_error, {})) + 1)]

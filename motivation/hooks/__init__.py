@@ -1,5 +1,6 @@
 """Hooks wire the parts to the training loop; what they decide or compute is a plain class elsewhere."""
 
+from motivation.hooks.bad_data_hook import BadDataHook
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.dual_checkpoint_hook import DualCheckpointHook
 from motivation.hooks.energy_hook import EnergyHook
@@ -10,6 +11,7 @@ from motivation.hooks.progress_hook import ProgressHook
 from motivation.hooks.report_hook import ReportHook
 
 __all__ = [
+    'BadDataHook',
     'ComputeMeterHook',
     'DualCheckpointHook',
     'EnergyHook',

@@ -8,10 +8,10 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import default_collate
 
 from motivation.analysis.compute_meter import ComputeMeter, Work
 from motivation.analysis.macs import measure_model
+from motivation.datasets import first_batch
 from motivation.engine.processes import sum_over_processes
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
@@ -61,7 +61,7 @@ class ComputeMeterHook(Hook):
         self._validated: dict[ModelName, Work] = {}
 
     def before_train(self, runner: Runner) -> None:
-        sample = default_collate([runner.train_dataloader.dataset[0]])
+        sample = first_batch(runner.train_dataloader.dataset, getattr(runner.model.base, 'num_classes', None))
         self.meter = ComputeMeter(
             {name: measure_model(getattr(runner.model, name), sample) for name in MODEL_NAMES}, get_world_size()
         )

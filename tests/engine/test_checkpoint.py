@@ -71,7 +71,7 @@ def test_crafted_pickle_is_refused_without_running(tmp_path):
         with (tmp_path / name).open('wb') as file:
             writer({'state_dict': Crafted()}, file)
         with pytest.raises(
-            ConfigError, match='is damaged or no checkpoint at all|holds more than plain data, none of which was run'
+            ConfigError, match=r'is damaged or no checkpoint at all|holds more than plain data, none of which was run'
         ):
             read_checkpoint(tmp_path / name)
     assert not (tmp_path / 'ran').exists()

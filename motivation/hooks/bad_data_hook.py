@@ -1,0 +1,88 @@
+"""Says what is wrong with the data while a run goes over it."""
+
+from itertools import chain, islice
+from typing import Any
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from motivation.datasets import check_labels
+from motivation.engine.loops import class_names
+from motivation.engine.processes import sum_over_processes
+from motivation.registry import HOOKS
+
+
+@HOOKS.register_module()
+class BadDataHook(Hook):
+    """Names and counts the images that a dataset leaves out, and refuses labels that are no class.
+
+    Each image is named once, in a warning; how often images were left out is in the report. The labels
+    are looked at before they reach the device.
+
+    Attributes:
+        skipped: For each stage (``'train'``, ``'val'``, ``'test'``), by the name of the image, how often
+            it was left out of a batch.
+
+    Example:
+        >>> default_hooks = dict(bad_data=dict(type='BadDataHook'))
+    """
+
+    def __init__(self) -> None:
+        self.skipped: dict[str, dict[str, int]] = {'train': {}, 'val': {}, 'test': {}}
+        self._skipped: list[tuple[str, str]] = []  # by this process, not counted yet
+
+    def _before_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train') -> None:
+        loader = getattr(runner, f'{mode}_dataloader')
+        classes = class_names(loader.dataset)
+        num_classes = len(classes) if classes else getattr(runner.model.base, 'num_classes', None)
+        labels = data_batch.get('targets')
+        if num_classes is None or not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
+            return
+        if labels.min() < 0 or labels.max() >= num_classes:
+            check_labels(labels.tolist(), num_classes, lambda place: _name(loader, batch_idx, place, labels))
+
+    def _after_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
+    ) -> None:
+        self._skipped += getattr(data_batch, 'skipped', ())  # none where the collate_fn is not collate_images
+        if mode == 'train':
+            self._count(runner, mode)
+
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        self._count(runner, mode)  # not after each batch, of which processes may validate different numbers
+
+    def _count(self, runner: Runner, mode: str) -> None:
+        """Take in what all processes have left out since the last time."""
+        if sum_over_processes(len(self._skipped)):
+            for image, problem in chain.from_iterable(all_gather_object(self._skipped)):
+                if image not in self.skipped[mode]:
+                    runner.logger.warning(f'{mode}_dataloader leaves out {image}, which {problem}')
+                self.skipped[mode][image] = self.skipped[mode].get(image, 0) + 1
+        self._skipped = []
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint['skipped'] = self.skipped
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if runner.resuming and 'skipped' in checkpoint:
+            self.skipped = checkpoint['skipped']
+
+    def on_report(self, runner: Runner, report: dict[str, Any]) -> None:
+        """Add the number of images left out by stage, and how often they were, if any."""
+        skipped = {
+            stage: {'images': len(times), 'times': sum(times.values())}
+            for stage, times in self.skipped.items()
+            if times
+        }
+        if skipped:
+            report['skipped'] = skipped
+
+
+def _name(loader: Any, batch_idx: int, place: int, labels: Tensor) -> str:
+    """What an image of a batch is called: its number in the dataset, if the sampler draws it again."""
+    index: list[int] = next(islice(loader.batch_sampler, batch_idx, None), [])[place : place + 1]
+    if index and int(loader.dataset[index[0]].get('targets', -1)) == labels[place]:
+        return f'image {index[0]}'
+    return f'image {place} of batch {batch_idx}'
