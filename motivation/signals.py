@@ -8,6 +8,6 @@ EXIT_STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 0}
 
 
 def ignore_signals() -> None:
-    """In a data-loading worker: leave signals to the main process, which ends its workers itself."""
+    """In a data-loading worker: leave signals to the main process, but for SIGTERM, by which that ends its workers."""
     for number in EXIT_STATUS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
