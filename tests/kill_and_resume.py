@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -40,97 +41,110 @@ def options(epochs):
     }
 
 
-def run_in_child(work_dir, epochs):
-    """Train in a process of its own, which has all modules already; returns its number."""
+def in_child(work, *arguments):
+    """Do something in a process of its own, which has all modules already; returns the number of the process.
+
+    This process itself never computes with torch, whose threads would not survive the fork.
+    """
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
-    from motivation.engine.launch import prepare_training
-    from motivation.registry import RUNNERS
-
     status = 1
     try:
-        with (work_dir.parent / f'{work_dir.name}.txt').open('a') as output:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
-            RUNNERS.build(prepare_training(CONFIG, str(work_dir), 'auto', options(epochs))).train()
-            status = 0
+        status = work(*arguments) or 0
     except SystemExit as ended:
         status = ended.code
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
-def weights(work_dir):
+def train(work_dir, epochs):
+    """Begin or go on with a run; what it prints goes beside its folder."""
+    import torch
+
+    from motivation.engine.launch import prepare_training
+    from motivation.registry import RUNNERS
+
+    output = os.open(f'{work_dir}.txt', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    torch.set_num_threads(1)
+    RUNNERS.build(prepare_training(CONFIG, str(work_dir), 'auto', options(epochs))).train()
+
+
+def compare(work_dir, whole):
+    """0 if both models of two runs have the same weights, bit for bit."""
+    import torch
+
     from motivation.engine.checkpoint import read_checkpoint
 
-    return {name: read_checkpoint(work_dir / f'{name}.pth')['state_dict'] for name in ('base', 'motivated')}
+    torch.set_num_threads(1)
+    for name in ('base.pth', 'motivated.pth'):
+        ours, theirs = (read_checkpoint(folder / name)['state_dict'] for folder in (work_dir, whole))
+        if ours.keys() != theirs.keys() or not all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items()):
+            return 1
+    return 0
+
+
+def status_of(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def live_and_die(work_dir, epochs, seconds, number):
+    """Train for a while, then send a signal; returns the exit status, negative for a signal's."""
+    child = in_child(train, work_dir, epochs)
+    time.sleep(seconds)
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        return os.waitstatus_to_exitcode(status)
+    os.kill(child, number)
+    return status_of(child)
 
 
 def main():
     args = parse_args()
-    import torch
-
     import motivation.engine.launch
     import motivation.engine.runner
     import motivation.hooks  # noqa: F401
     from motivation.engine.checkpoint import find_checkpoints
 
-    torch.set_num_threads(1)
     chance = random.Random(args.seed)
     number = {'KILL': signal.SIGKILL, 'TERM': signal.SIGTERM}[args.signal]
+    # By the signal, or in order because of it.
+    died = {'KILL': {-signal.SIGKILL}, 'TERM': {-signal.SIGTERM, 143}}[args.signal]
+    kills = runs = within_saves = 0
+    lost, failure = [], None
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / 'whole'
         begun = time.monotonic()
-        _, status = os.waitpid(run_in_child(whole, args.epochs), 0)
+        assert status_of(in_child(train, whole, args.epochs)) == 0, Path(f'{whole}.txt').read_text()
         seconds = time.monotonic() - begun
-        assert status == 0, (Path(folder) / 'whole.txt').read_text()
-        expected = weights(whole)
-        kills = runs = within_saves = 0
-        lost, failures = [], []
-        while kills < args.kills:
+        while kills < args.kills and failure is None:
             runs += 1
             work_dir = Path(folder) / f'run{runs}'
-            while True:
-                child = run_in_child(work_dir, args.epochs)
-                time.sleep(chance.uniform(0.2, 1.0) * min(seconds, 6))
-                done, status = os.waitpid(child, os.WNOHANG)
-                if not done:
-                    os.kill(child, number)
-                    _, status = os.waitpid(child, 0)
-                if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
-                    break
-                ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-                if ended not in (signal.SIGKILL, 143, signal.SIGTERM):
-                    failures.append((Path(folder) / f'run{runs}.txt').read_text()[-2000:])
-                    break
+            while (
+                status := live_and_die(work_dir, args.epochs, chance.uniform(0.2, 1) * min(seconds, 6), number)
+            ) in died:
                 kills += 1
                 within_saves += any(work_dir.glob('.*.part'))
                 lost.append(_lost(work_dir, find_checkpoints(work_dir)))
-            same = not failures and all(
-                torch.equal(tensor, expected[name][key])
-                for name, model in weights(work_dir).items()
-                for key, tensor in model.items()
-            )
-            if not same:
-                failures.append(f'run {runs}: other weights')
-            print(f'run {runs}: {kills} kills, {"the same weights" if same else "OTHER WEIGHTS"}', flush=True)
-            if failures:
-                break
+            if status != 0:
+                failure = f'run {runs} ended with status {status}: {Path(f"{work_dir}.txt").read_text()[-3000:]}'
+            elif status_of(in_child(compare, work_dir, whole)) != 0:
+                failure = f'run {runs} has other weights'
+            else:
+                print(f'run {runs}: {kills} kills so far, the same weights', flush=True)
     lost = [batches for batches in lost if batches is not None]
     print(
         f'{kills} times SIG{args.signal}, {within_saves} of them within a write; {runs} runs of {args.epochs} epochs, '
-        f'{"all" if not failures else "NOT all"} with the weights of the run without a break, bit for bit; batches lost '
+        f'{"NOT " if failure else ""}all with the weights of the run without a break, bit for bit; batches lost '
         f'a kill: mean {statistics.fmean(lost):.2f}, at most {max(lost)} (saved every 3)'
     )
-    for failure in failures:
-        print(failure)
-    sys.exit(bool(failures))
+    if failure is not None:
+        sys.exit(failure)
 
 
 def _lost(work_dir, checkpoints):

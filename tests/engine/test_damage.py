@@ -1,0 +1,140 @@
+"""Damaged checkpoints, full disks, folders in use, moved and read-only."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from motivation.engine.checkpoint import find_checkpoints, is_whole, read_checkpoint, write_checkpoint
+from motivation.engine.launch import prepare_training
+from motivation.errors import ConfigError, TrainingError
+from motivation.hooks import MotivationHook
+from tests.conftest import DIGITS, digits_config, train
+
+
+def two_checkpoints(folder):
+    folder.mkdir()
+    for epoch in (1, 2):
+        write_checkpoint({'state_dict': {'weight': torch.randn(1000)}, 'epoch': epoch}, folder / f'epoch_{epoch}.pth')
+    return (folder / 'epoch_2.pth').read_bytes()
+
+
+@pytest.mark.parametrize('kept', [0, 1, 100, 0.5, 0.9, 0.99, -22, -1])
+def test_resuming_falls_back_where_the_last_checkpoint_is_cut_off(tmp_path, capsys, kept):
+    content = two_checkpoints(tmp_path / 'run')
+    length = int(kept * len(content)) if isinstance(kept, float) else kept
+    (tmp_path / 'run/epoch_2.pth').write_bytes(content[:length])
+    config = prepare_training(DIGITS, 'run', resume='latest')
+    assert config.load_from == 'run/epoch_1.pth'
+    assert "'run/epoch_2.pth' is damaged and now called 'epoch_2.pth.damaged'" in capsys.readouterr().err
+    assert (tmp_path / 'run/epoch_2.pth.damaged').read_bytes() == content[:length]
+
+
+def test_a_single_flipped_bit_of_the_weights_is_found(tmp_path):
+    content = bytearray(two_checkpoints(tmp_path / 'run'))
+    content[len(content) // 2] ^= 4
+    path = tmp_path / 'run/epoch_2.pth'
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # torch itself does not
+    assert not is_whole(path)
+    with pytest.raises(ConfigError, match=r"epoch_2\.pth' is damaged"):
+        read_checkpoint(path)
+
+
+def test_nothing_begins_anew_where_every_checkpoint_is_damaged(tmp_path):
+    two_checkpoints(tmp_path / 'run')
+    for path in find_checkpoints(tmp_path / 'run'):
+        path.write_bytes(b'')
+    for resume in ('latest', 'auto'):
+        with pytest.raises(ConfigError, match=r"every checkpoint of work_dir 'run' is damaged: epoch_2\.pth, epoch_1"):
+            prepare_training(DIGITS, 'run', resume=resume)
+
+
+def test_auto_begins_where_there_is_nothing_and_resumes_where_there_is(tmp_path):
+    assert prepare_training(DIGITS, 'run', resume='auto').get('load_from') is None
+    assert prepare_training(DIGITS, resume='auto').work_dir == f'work_dirs/{Path(DIGITS).stem}'
+    two_checkpoints(tmp_path / 'other')
+    assert prepare_training(DIGITS, 'other', resume='auto').load_from == 'other/epoch_2.pth'
+
+
+def fail_from(monkeypatch, second):
+    """Let the writing of a checkpoint fail with a full disk, from its second time on if so asked."""
+    save, times = torch.save, []
+
+    def full(content, file):
+        times.append(1)
+        if len(times) > second:
+            file.write(b'half')
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        save(content, file)
+
+    monkeypatch.setattr(torch, 'save', full)
+
+
+def test_full_disk_keeps_the_checkpoint_before_and_trains_on(tmp_path, monkeypatch, capsys):
+    fail_from(monkeypatch, 1)
+    config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.export': None})
+    runner = train(config)
+    assert len(runner.find_hook(MotivationHook).trace) == 18
+    assert [path.name for path in find_checkpoints(tmp_path / 'run')] == ['epoch_1.pth']
+    assert is_whole(tmp_path / 'run/epoch_1.pth') and not list((tmp_path / 'run').glob('.*.part'))
+    said = capsys.readouterr().out
+    assert (
+        "epoch_2.pth' cannot be written (No space left on device); 'epoch_1.pth' is kept, and training goes on" in said
+    )
+
+
+def test_full_disk_stops_where_asked_to(tmp_path, monkeypatch):
+    fail_from(monkeypatch, 1)
+    config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.checkpoint.on_write_error': 'stop'})
+    with pytest.raises(TrainingError, match=r"'epoch_1\.pth' is kept, and training stops: make room, then --resume"):
+        train(config)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from motivation.engine.lock import lock_folder
+lock_folder(Path('run'))
+print('held', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_folder_in_use_is_refused_until_its_process_ends_in_whatever_way(tmp_path):
+    (tmp_path / 'run').mkdir()
+    with subprocess.Popen(
+        [sys.executable, '-c', HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as holder:
+        assert holder.stdout.readline() == 'held\n'
+        with pytest.raises(ConfigError, match=rf"run' is in use by process {holder.pid} on .*; wait for its end"):
+            prepare_training(DIGITS, 'run')
+        holder.kill()
+    assert prepare_training(DIGITS, 'run').work_dir == 'run'
+
+
+def test_moved_run_resumes(tmp_path):
+    whole = train(digits_config(tmp_path / 'whole'))
+    train(digits_config(tmp_path / 'here'))
+    (tmp_path / 'here/epoch_2.pth').unlink()
+    (tmp_path / 'here').rename(tmp_path / 'there')
+    config = digits_config(tmp_path / 'there')
+    config.resume, config.load_from = True, str(tmp_path / 'there/epoch_1.pth')
+    moved = train(config)
+    assert not (tmp_path / 'here').exists()
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, moved.model.state_dict()[name]), name
+
+
+def test_read_only_folder_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'run').mkdir()
+
+    def read_only(path, *_, **__):
+        raise OSError(errno.EROFS, 'Read-only file system')
+
+    monkeypatch.setattr(Path, 'touch', read_only)
+    with pytest.raises(ConfigError, match=r"work_dir 'run' cannot be written \(Read-only file system\); name another"):
+        prepare_training(DIGITS, 'run')
