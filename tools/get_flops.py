@@ -26,6 +26,9 @@ def parse_args() -> argparse.Namespace:
         help='shape of an image, with timm names; by default the larger of their own',
     )
     parser.add_argument('--images', type=int, help="images of the planned run; by default the config's, or one")
+    parser.add_argument(
+        '--batch-size', type=int, help="images of a batch of the planned run; by default the config's, or one"
+    )
     parser.add_argument('--json', metavar='FILE', help='write the same as data')
     parser.add_argument(
         '--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='override fields of the config'
@@ -36,34 +39,52 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def build_pair(
-    models: list[str], options: dict[str, Any], size: list[int] | None
-) -> tuple[dict[Any, Any], dict[str, Any], int]:
-    """Both models, one image for them, and the images of the planned run."""
+def build_pair(args: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`~motivation.analysis.flops_table.describe_pair` takes."""
     import torch
-    from torch.utils.data import default_collate
 
+    from motivation.datasets import first_batch
     from motivation.engine.config import check_config, load_config
     from motivation.models import MODEL_NAMES
     from motivation.registry import DATASETS, MODELS
 
-    if len(models) == 1:
-        config = load_config(models[0], options)
+    if len(args.models) == 1:
+        config = load_config(args.models[0], args.cfg_options or {})
         check_config(config)
-        configs = {name: config.model[name] for name in MODEL_NAMES}
         dataset = DATASETS.build(config.train_dataloader.dataset)
-        sample, images = default_collate([dataset[0]]), len(dataset) * config.train_cfg.max_epochs
-    else:
-        configs = {
-            name: dict(type='TimmClassifier', model_name=model, num_classes=1000)
-            for name, model in zip(MODEL_NAMES, models, strict=True)
+        return {
+            'models': {name: MODELS.build(config.model[name]) for name in MODEL_NAMES},
+            'sample': first_batch(dataset),
+            'images': args.images or len(dataset) * config.train_cfg.max_epochs,
+            'batch_size': args.batch_size or config.train_dataloader.batch_size,
+            'distillation': config.model.get('distillation') is not None,
         }
-    built = {name: MODELS.build(model) for name, model in configs.items()}
-    if len(models) == 2:
-        size = size or max(list(model.input_size) for model in built.values())
-        sample = {'inputs': torch.zeros(1, *size, dtype=torch.uint8), 'targets': torch.zeros(1, dtype=torch.long)}
-        images = 1
-    return built, sample, images
+    models = {
+        name: MODELS.build(dict(type='TimmClassifier', model_name=model, num_classes=1000))
+        for name, model in zip(MODEL_NAMES, args.models, strict=True)
+    }
+    size = args.input or max(list(model.input_size) for model in models.values())
+    return {
+        'models': models,
+        'sample': {'inputs': torch.zeros(1, *size, dtype=torch.uint8), 'targets': torch.zeros(1, dtype=torch.long)},
+        'images': args.images or 1,
+        'batch_size': args.batch_size or 1,
+    }
+
+
+def check_args(args: argparse.Namespace) -> None:
+    """Refuse values that cannot be, before anything is built."""
+    if args.json and not Path(args.json).parent.is_dir():
+        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
+    for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
+        if value is not None and value < 1:
+            raise ConfigError(f'{option} is {value}; it must be at least 1')
+    if args.input and len(args.models) == 1:
+        raise ConfigError("--input goes with timm names; a config's images have the size that its dataset gives them")
+    if args.input and min(args.input) < 1:
+        raise ConfigError(f'--input is {" ".join(map(str, args.input))}; channels, height and width are at least 1')
+    if args.cfg_options and len(args.models) == 2:
+        raise ConfigError('--cfg-options goes with a config; timm names have none')
 
 
 def main() -> None:
@@ -74,12 +95,8 @@ def main() -> None:
 
     from motivation.analysis.flops_table import describe_pair, pair_tables
 
-    if args.json and not Path(args.json).parent.is_dir():
-        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
-    if args.images is not None and args.images < 1:
-        raise ConfigError(f'--images is {args.images}; it must be at least 1')
-    models, sample, images = build_pair(args.models, args.cfg_options or {}, args.input)
-    pair = describe_pair(models, sample, args.images or images)
+    check_args(args)
+    pair = describe_pair(**build_pair(args))
     console = Console(highlight=False)
     for table in pair_tables(pair, args.detail):
         console.print(table)

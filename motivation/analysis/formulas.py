@@ -23,7 +23,7 @@ MULTIPLYING = frozenset(
         'addmv', 'baddbmm', 'bilinear', 'bmm', 'chain_matmul', 'convolution', 'convolution_backward',
         'convolution_overrideable', 'cudnn_convolution', 'cudnn_convolution_transpose', 'dot', 'einsum', 'gru',
         'gru_cell', 'inner', 'linalg_multi_dot', 'linear', 'linear_backward', 'lstm', 'lstm_cell', 'matmul',
-        'matrix_exp', 'miopen_convolution', 'miopen_rnn', 'mkldnn_convolution', 'mkldnn_linear', 'mkldnn_rnn_layer',
+        'linalg_matrix_exp', 'matrix_exp', 'miopen_convolution', 'miopen_rnn', 'mkldnn_convolution', 'mkldnn_linear', 'mkldnn_rnn_layer',
         'mkldnn_rnn_layer_backward', 'mm', 'mps_convolution', 'mv', 'rnn_relu', 'rnn_relu_cell', 'rnn_tanh',
         'rnn_tanh_cell', 'scaled_dot_product_attention', 'sparse_mm', 'tensordot', 'vdot',
     }
@@ -51,6 +51,22 @@ def register_formula(operator: str, macs: Callable[..., int]) -> None:
     if operator.count('::') != 1:
         raise ConfigError(f"register_formula got {operator!r}; give the qualified name, such as 'mylib::product'")
     CUSTOM[operator] = macs
+
+
+def operator_of(name: str) -> Any:
+    """The operator of torch under a qualified name that was registered with a formula.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    namespace, operator = name.split('::')
+    try:
+        return getattr(getattr(torch.ops, namespace), operator)
+    except AttributeError as error:
+        raise ConfigError(
+            f'register_formula was given {name!r}, which is no operator of torch; correct the name, or import the '
+            'module that defines the operator under custom_imports'
+        ) from error
 
 
 def needs_formula(operator: str) -> bool:

@@ -78,6 +78,7 @@ _HANDLES = {
     'aten::matmul': _product_handle(0),
     'aten::mv': _product_handle(0),
     'aten::dot': _product_handle(0),
+    'aten::vdot': _product_handle(0),
     'aten::baddbmm': _product_handle(1),
     'aten::addmv': _product_handle(1),
     'aten::addbmm': _addbmm,

@@ -41,6 +41,11 @@ def fake_copy(model: T, fake: FakeTensorMode) -> T:
     return _copy(model, {id(tensor): fake.from_tensor(tensor) for tensor in (*model.parameters(), *model.buffers())})
 
 
+def plain_copy(model: T) -> T:
+    """A copy of a model with its values, as large as the model itself; otherwise as :func:`fake_copy`."""
+    return _copy(model, {})
+
+
 def light_copy(network: nn.Module) -> nn.Module:
     """A copy on the CPU that has a network's shapes and modes and none of its weights.
 

@@ -43,6 +43,7 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         row('parameters', *(f'{one["params"]:,}' for one in both)),
         *(row(name, *(_metric(one, name) for one in both)) for name in metrics),
         row('forward MMACs an image', *(f'{one["forward_macs_per_image"] / 1e6:,.3f}' for one in both)),
+        *further_rows(report),
         row('backward MMACs an image', *(f'{one["backward_macs_per_image"] / 1e6:,.3f}' for one in both)),
         row('batches trained on', *(f'{one["iters"]:,}' for one in both)),
         row('images trained on', *(f'{one["images"]:,}' for one in both)),
@@ -59,6 +60,15 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         row('images a second', *(format_rate(one['images_per_second']) for one in both)),
         row('GFLOPs a second', *(format_rate(one['flops_per_second'], 1e9) for one in both)),
     ]
+
+
+def further_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What a training step computes forward, where that is not the network alone: a teacher's pass, say."""
+    both = report['base'], report['motivated']
+    if all(one['step_forward_macs_per_image'] == one['forward_macs_per_image'] for one in both):
+        return []
+    base, motivated = (f'{one["step_forward_macs_per_image"] / 1e6:,.3f}' for one in both)
+    return [('forward MMACs an image of a step', base, motivated)]
 
 
 def format_rate(rate: float | None, unit: float = 1.0) -> str:

@@ -1,36 +1,70 @@
 """Multiply-accumulates of a real training step, by the operators it dispatches over fake tensors."""
 
 import math
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import flop_registry
+from torch.utils.module_tracker import ModuleTracker
 
 from motivation.analysis import formulas
-from motivation.analysis.isolation import fake_copy, isolated
+from motivation.analysis.isolation import fake_copy, isolated, plain_copy
+from motivation.errors import ConfigError
+from motivation.models.distillation import step_on_logits
+
+
+class Dispatched(NamedTuple):
+    """MACs of what was dispatched: each entry forward and backward, of the whole batch.
+
+    Attributes:
+        modules: By module, under its dotted name, its children's included; ``''`` is all.
+        operators: By operator of torch.
+    """
+
+    modules: dict[str, tuple[int, int]]
+    operators: dict[str, tuple[int, int]]
+
+    @property
+    def forward(self) -> int:
+        """All MACs of the forward pass."""
+        return self.modules[''][0]
+
+    @property
+    def backward(self) -> int:
+        """All MACs of the backward pass."""
+        return self.modules[''][1]
+
+
+# A training step of a model's copy on a batch as its data preprocessor returns it, with an optimizer wrapper.
+Step = Callable[[BaseModel, dict[str, Any], OptimWrapper], Any]
 
 
 def _convolution_backward(
     grad_output: Any, inputs: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
     output_padding: Any, groups: int, output_mask: list[bool], **_: Any,
 ) -> int:  # fmt: skip
-    return 2 * formulas.convolution_backward_macs(grad_output, inputs, weight, transposed, output_mask)
+    return formulas.convolution_backward_macs(grad_output, inputs, weight, transposed, output_mask)
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return 2 * formulas.attention_macs(query, key, value)
+    return formulas.attention_macs(query, key, value)
 
 
 def _attention_backward(grad_output: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return 2 * formulas.attention_backward_macs(query, key, value)
+    return formulas.attention_backward_macs(query, key, value)
 
 
 def _recurrent(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any, **__: Any) -> int:
-    return 2 * formulas.recurrent_macs(inputs, [weight, recurrent_weight])
+    return formulas.recurrent_macs(inputs, [weight, recurrent_weight])
 
 
 def _recurrent_backward(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any, **__: Any) -> int:
@@ -38,143 +72,154 @@ def _recurrent_backward(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any
     return 2 * _recurrent(inputs, weight, recurrent_weight)
 
 
-# FLOPs, from shapes in place of tensors: what torch counts wrongly, or not at all.
-_FORMULAS = {
+# MACs, from shapes in place of tensors: what torch counts wrongly, or not at all.
+_FORMULAS: dict[Any, Callable[..., int]] = {
     torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
     # One layer and direction of an LSTM; torch dispatches other recurrent layers as matrix products, step by step.
     torch.ops.aten.mkldnn_rnn_layer: _recurrent,
     torch.ops.aten.mkldnn_rnn_layer_backward: _recurrent_backward,
-    torch.ops.aten.mv: lambda matrix, vector, **_: 2 * math.prod(matrix),
-    torch.ops.aten.dot: lambda left, right, **_: 2 * math.prod(left),
-    torch.ops.aten.vdot: lambda left, right, **_: 2 * math.prod(left),
-    torch.ops.aten.addmv: lambda bias, matrix, vector, **_: 2 * math.prod(matrix),
-    torch.ops.aten.addbmm: lambda bias, left, right, **_: 2 * math.prod(left) * right[-1],
+    torch.ops.aten.mv: lambda matrix, vector, **_: math.prod(matrix),
+    torch.ops.aten.dot: lambda left, right, **_: math.prod(left),
+    torch.ops.aten.vdot: lambda left, right, **_: math.prod(left),
+    torch.ops.aten.addmv: lambda bias, matrix, vector, **_: math.prod(matrix),
+    torch.ops.aten.addbmm: lambda bias, left, right, **_: math.prod(left) * right[-1],
 }
 
 
-class _NothingUncounted(TorchDispatchMode):
-    """Refuses operators that multiply and have no formula."""
+class _MacsCounter(TorchDispatchMode):
+    """Adds up the MACs of the operators dispatched; refuses those that multiply and have no formula.
 
-    def __init__(self, mapping: dict[Any, Any]) -> None:
+    Args:
+        tracker: Knows the modules that are running, if MACs are to be told apart by them.
+    """
+
+    def __init__(self, tracker: ModuleTracker | None) -> None:
         super().__init__()
-        self.known = {*flop_registry, *mapping}
+        self.tracker = tracker
+        self.macs: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+        self.operators: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+        self._custom = {formulas.operator_of(name): macs for name, macs in formulas.CUSTOM.items()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        operator = func._schema.name
-        if func._overloadpacket not in self.known and formulas.needs_formula(operator):
-            raise formulas.missing_formula(operator)
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        outputs = func(*args, **kwargs)
+        macs = self._macs(func, args, kwargs, outputs)
+        if macs:
+            in_backward = torch._C._current_graph_task_id() != -1  # as ModuleTracker.is_bw does
+            self.operators[in_backward][str(func._overloadpacket)] += macs
+            for name in self.tracker.parents if self.tracker is not None else ():
+                self.macs[in_backward][name] += macs
+        return outputs
+
+    def _macs(self, func: Any, args: Any, kwargs: Any, outputs: Any) -> int:
+        operator = func._overloadpacket
+        if operator in self._custom:
+            first = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+            args, kwargs, shape = tree_map(formulas.shape_of, (args, kwargs, first))
+            return self._custom[operator](*args, **kwargs, output=shape)
+        if operator in _FORMULAS:
+            args, kwargs = tree_map(formulas.shape_of, (args, kwargs))
+            return _FORMULAS[operator](*args, **kwargs)
+        if operator in flop_registry:
+            return flop_registry[operator](*args, **kwargs, out_val=outputs) // 2
+        if formulas.needs_formula(func._schema.name):
+            raise formulas.missing_formula(func._schema.name)
+        return 0
 
 
-def _custom_formula(macs: Any) -> Any:
-    def flops(*args: Any, out_val: Any, **kwargs: Any) -> int:
-        output = out_val[0] if isinstance(out_val, (tuple, list)) else out_val
-        shapes = {name: formulas.shape_of(value) for name, value in kwargs.items()}
-        return 2 * macs(*map(formulas.shape_of, args), **shapes, output=list(output.shape))
+class _GivenData(nn.Module):
+    """In the place of a data preprocessor: the batch is prepared already."""
 
-    flops._get_raw = True  # type: ignore[attr-defined]  # torch hands such a formula the tensors themselves
-    return flops
+    def forward(self, data: Any, training: bool = False) -> Any:
+        return data
 
 
-def _mapping() -> dict[Any, Any]:
-    """All corrections and additions to torch's own formulas."""
-    custom = {}
-    for name, macs in formulas.CUSTOM.items():
-        namespace, operator = name.split('::')
-        custom[getattr(getattr(torch.ops, namespace), operator)] = _custom_formula(macs)
-    return {**_FORMULAS, **custom}
+def _train_step(model: BaseModel, data: dict[str, Any], optim_wrapper: OptimWrapper) -> None:
+    model.data_preprocessor = _GivenData()
+    model.train_step(data, optim_wrapper)
 
 
-def count_train_step(model: BaseModel, data: dict[str, Tensor]) -> tuple[int, int]:
-    """MACs of forward and backward of one training step, dispatched over fake tensors.
+def _distillation_step(model: BaseModel, data: dict[str, Any], optim_wrapper: OptimWrapper) -> None:
+    step_on_logits(model, data['inputs'], optim_wrapper, lambda logits: model.loss(logits, data['targets']))
 
-    Nothing is computed and nothing of the model changes: weights, statistics, gradients, random
-    state.
+
+def count_train_step(
+    model: BaseModel, data: dict[str, Any], distillation: bool = False, by_module: bool = False
+) -> Dispatched:
+    """MACs of forward and backward of one training step: the model's own ``train_step``.
+
+    Nothing of the model changes: weights, statistics, gradients, random state. The step is made by a
+    copy over fake tensors, which compute nothing; if it asks for values, as ``.item()`` does, by a
+    copy over real ones.
 
     Args:
         model: A model in training mode.
         data: A batch as its data preprocessor returns it.
+        distillation: Count a step of in-place distillation, which is on the model's logits.
+        by_module: Tell modules apart; without it the only one is ``''``, all.
 
     Returns:
-        Forward MACs and backward MACs of the whole batch.
+        MACs of the whole batch.
 
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    mapping = _mapping()
-    with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping):
-        copied = fake_copy(model, fake)
-        fake_data = {name: fake.from_tensor(tensor) for name, tensor in data.items()}
-        with FlopCounterMode(display=False, custom_mapping=mapping) as forward:
-            loss, _ = copied.parse_losses(copied(**fake_data, mode='loss'))
-        with FlopCounterMode(display=False, custom_mapping=mapping) as backward:
-            loss.backward()
-    return forward.get_total_flops() // 2, backward.get_total_flops() // 2
+    step = _distillation_step if distillation else _train_step
+
+    def run(copied: BaseModel, given: dict[str, Any]) -> None:
+        step(copied, given, OptimWrapper(torch.optim.SGD(copied.parameters(), lr=0.0)))
+
+    return _count(model, data, run, by_module)
 
 
-def detail_train_step(model: BaseModel, data: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
-    """MACs of one training step by stage and by operator.
-
-    Args:
-        model: A model in training mode; left untouched.
-        data: A batch as its data preprocessor returns it.
-
-    Returns:
-        ``'stages'``: forward and backward MACs of each child of the model's ``backbone`` (of the model
-        itself, if it has none) that multiplies; ``'operators'``: of each operator of torch.
-
-    Raises:
-        ConfigError: An operator multiplies, and there is no formula for it.
-    """
-    mapping = _mapping()
-    counter = FlopCounterMode(display=False, custom_mapping=mapping)
-    with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
-        copied = fake_copy(model, fake)
-        fake_data = {name: fake.from_tensor(tensor) for name, tensor in data.items()}
-        loss, _ = copied.parse_losses(copied(**fake_data, mode='loss'))
-        forward = {name: dict(flops) for name, flops in counter.get_flop_counts().items()}
-        loss.backward()
-    both = counter.get_flop_counts()
-
-    def split(name: str) -> list[int]:
-        ahead = sum(forward.get(name, {}).values()) // 2
-        return [ahead, sum(both[name].values()) // 2 - ahead]
-
-    root = f'{type(copied).__name__}.' + ('backbone.' if hasattr(copied, 'backbone') else '')
-    stages = {
-        name.removeprefix(root): split(name)
-        for name in both
-        if name.startswith(root) and '.' not in name.removeprefix(root) and forward.get(name)
-    }
-    operators = {
-        str(operator): [forward['Global'].get(operator, 0) // 2, (flops - forward['Global'].get(operator, 0)) // 2]
-        for operator, flops in both['Global'].items()
-    }
-    return {'stages': stages, 'operators': operators}
-
-
-def dispatch_forward(network: nn.Module, inputs: Tensor) -> dict[str, int]:
-    """MACs of one forward pass by module, dispatched over fake tensors.
+def dispatch_forward(network: nn.Module, inputs: Tensor, by_module: bool = False) -> Dispatched:
+    """MACs of one forward pass; copies as of :func:`count_train_step`.
 
     Args:
         network: Left untouched, in the mode (training or evaluation) it is in.
         inputs: Its input, (N, C, H, W).
+        by_module: As of :func:`count_train_step`.
 
     Returns:
-        MACs of all N images together, of each module by its dotted name, its children's included;
-        ``''`` is all.
+        MACs of all N images together.
 
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    mapping = _mapping()
-    counter = FlopCounterMode(display=False, custom_mapping=mapping)
-    with isolated(), FakeTensorMode(allow_non_fake_inputs=True) as fake, _NothingUncounted(mapping), counter:
-        copied = fake_copy(network, fake)
-        copied(fake.from_tensor(inputs))
-    counts = {name: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()}
-    root = type(copied).__name__
-    inner = {name.removeprefix(f'{root}.'): macs for name, macs in counts.items() if name.startswith(f'{root}.')}
-    return {'': counter.get_total_flops() // 2, **inner}
+    return _count(network, {'inputs': inputs}, lambda copied, given: copied(given['inputs']), by_module)
+
+
+def _count(
+    model: nn.Module, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool
+) -> Dispatched:
+    with isolated():
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+                return _count_copy(fake_copy(model, fake), tree_map(_faked(fake), data), run, by_module)
+        except ConfigError:
+            raise
+        except Exception:  # what is computed depends on values, which only real tensors have
+            return _count_copy(plain_copy(model), data, run, by_module)
+
+
+def _faked(fake: FakeTensorMode) -> Callable[[Any], Any]:
+    return lambda value: fake.from_tensor(value) if isinstance(value, Tensor) else value
+
+
+def _count_copy(
+    copied: nn.Module, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool
+) -> Dispatched:
+    tracker = ModuleTracker() if by_module else None
+    with tracker or nullcontext(), _MacsCounter(tracker) as counter:
+        run(copied, data)
+    root = f'{type(copied).__name__}.'
+    names = dict.fromkeys(name for counts in counter.macs.values() for name in counts if name.startswith(root))
+    modules = {name.removeprefix(root): (counter.macs[False][name], counter.macs[True][name]) for name in names}
+    operators = {
+        name: (counter.operators[False][name], counter.operators[True][name])
+        for name in counter.operators[False] | counter.operators[True]
+    }
+    forward, backward = (sum(counts.values()) for counts in counter.operators.values())
+    return Dispatched({'': (forward, backward), **modules}, operators)

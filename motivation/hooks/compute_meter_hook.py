@@ -10,18 +10,21 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.analysis.compute_meter import ComputeMeter, Work
-from motivation.analysis.macs import measure_model
+from motivation.analysis.measurements import Measurements
 from motivation.datasets import first_batch
 from motivation.engine.processes import sum_over_processes
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
+from motivation.random_state import preserved_random_state
 from motivation.registry import HOOKS
 from motivation.weight_maps import ModelName
 
 
 @HOOKS.register_module()
 class ComputeMeterHook(Hook):
-    """Measures both models once, then adds up what every batch costs and how long it takes.
+    """Measures both models, then adds up what every batch costs and how long it takes.
+
+    They are measured again where images come in another size, and where parameters were frozen or freed.
 
     MACs are the multiply-accumulates of convolutions, linear layers, matrix products and attention;
     FLOPs = 2 x MACs. Validation and the re-estimation of statistics are counted apart. The time of a
@@ -41,7 +44,7 @@ class ComputeMeterHook(Hook):
         meter: The totals; set before training begins.
 
     Raises:
-        ConfigError: ``interval`` is below 1.
+        ConfigError: ``interval`` is no whole number of at least 1.
 
     Example:
         >>> default_hooks = dict(compute_meter=dict(type='ComputeMeterHook', interval=20))
@@ -50,24 +53,29 @@ class ComputeMeterHook(Hook):
     priority = 'ABOVE_NORMAL'  # before the logger
 
     def __init__(self, interval: int = 20) -> None:
-        if not isinstance(interval, int) or interval < 1:
-            raise ConfigError(f'default_hooks.compute_meter.interval is {interval!r}; it must be at least 1')
+        if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
+            raise ConfigError(
+                f'default_hooks.compute_meter.interval is {interval!r}; it must be a whole number of steps, at least 1'
+            )
         self.interval = interval
         self.meter: ComputeMeter
         self._resumed: dict[str, Any] | None = None
+        self._measured: Measurements
         self._trains = False
         self._ended = 0.0
         self._logged: dict[ModelName, dict[str, Any]] = {}
         self._validated: dict[ModelName, Work] = {}
 
     def before_train(self, runner: Runner) -> None:
-        sample = first_batch(runner.train_dataloader.dataset, getattr(runner.model.base, 'num_classes', None))
-        self.meter = ComputeMeter(
-            {name: measure_model(getattr(runner.model, name), sample) for name in MODEL_NAMES}, get_world_size()
+        model = runner.model
+        with preserved_random_state():  # the image is drawn once more where training begins
+            sample = first_batch(runner.train_dataloader.dataset, getattr(model.base, 'num_classes', None))
+        self._measured = Measurements(
+            {name: getattr(model, name) for name in MODEL_NAMES}, distillation=model.distillation is not None
         )
-        if self._resumed is not None:
-            self.meter.load_state_dict(self._resumed)
+        self.meter = ComputeMeter(self._measured.training(sample), get_world_size())
         self._logged = self._totals()
+        self._resume()
         self._trains = True
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -81,11 +89,15 @@ class ComputeMeterHook(Hook):
         now = time.perf_counter()
         images = sum_over_processes(len(data_batch['inputs']))
         active: ModelName = 'motivated' if outputs['motivated'] else 'base'
-        work = self.meter.trained if math.isfinite(loss) else self.meter.skipped
-        work[active].add(images, seconds=now - self._ended)
+        self.meter.macs = self._measured.training(data_batch)
+        self.meter.add_batch(
+            active,
+            images,
+            seconds=now - self._ended,
+            distilled='distillation_loss' in outputs,
+            skipped=not math.isfinite(loss),
+        )
         self._ended = now
-        if 'distillation_loss' in outputs:
-            self.meter.distilled.add(images)
         runner.message_hub.update_scalar('train/train_flops', self.meter.total_train_flops)
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
             self._log(runner)
@@ -94,29 +106,40 @@ class ComputeMeterHook(Hook):
         self._validated = {}
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        for name in outputs:
-            self._validated.setdefault(name, Work()).add(len(data_batch['inputs']))
+        if self._trains:
+            for name in outputs:
+                images = len(data_batch['inputs'])
+                flops = self._measured.inference(name, data_batch).flops(1, images)
+                self._validated.setdefault(name, Work()).add(images, forward_flops=flops)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        if self._trains:
-            for name, work in self._validated.items():
-                self.meter.evaluated[name].add(sum_over_processes(work.images), sum_over_processes(work.iters))
+        for name, work in self._validated.items():
+            images, flops, iters = map(sum_over_processes, (work.images, work.forward_flops, work.iters))
+            self.meter.evaluated[name].add(images, forward_flops=flops, iters=iters)
 
     def after_reestimation(self, runner: Runner, model: ModelName, iters: int, images: int) -> None:
         """Count the batches on which statistics were estimated anew; every process does the same."""
         if self._trains:
-            self.meter.reestimated[model].add(images * get_world_size(), iters * get_world_size())
+            processes = get_world_size()
+            flops = self.meter.macs[model].inference.flops(iters, images)
+            self.meter.reestimated[model].add(
+                images * processes, forward_flops=flops * processes, iters=iters * processes
+            )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         totals = {name: self.meter.describe(name) for name in MODEL_NAMES}
-        checkpoint['compute_meter'] = {**self.meter.state_dict(), 'totals': totals}
+        checkpoint['compute_meter'] = {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
             self._resumed = checkpoint['compute_meter']
             if self._trains:
-                self.meter.load_state_dict(self._resumed)
-                self._logged = self._totals()
+                self._resume()
+
+    def _resume(self) -> None:
+        if self._resumed is not None:
+            self.meter.load_state_dict(self._resumed)
+            self._logged = self._resumed['logged']
 
     def _totals(self) -> dict[ModelName, dict[str, Any]]:
         return {name: {**self.meter.describe(name), 'batch': self.meter.batch_flops(name)} for name in MODEL_NAMES}

@@ -80,9 +80,9 @@ class ProgressHook(Hook):
             f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}',
             f'active {made_by:<9}  loss {self._trace.losses[-1]:.4f}  '
             f'motivated batches {self._trace.motivated_fraction:.0%}',
-            describe_compute(runner.find_hook(ComputeMeterHook).meter),
+            *describe_compute(runner.find_hook(ComputeMeterHook).meter),
         )
-        if self._progress is not None:  # on three lines, which fit 80 columns
+        if self._progress is not None:  # on lines of their own, which fit 80 columns
             self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state='\n'.join(state))
         else:
             self.console.print('  '.join([*state, f'{self._time_left(runner)} left']))
@@ -133,15 +133,15 @@ def format_duration(seconds: float) -> str:
     return f'{minutes // 60}:{minutes % 60:02}:{second:02}'
 
 
-def describe_compute(meter: ComputeMeter) -> str:
-    """FLOPs so far, and images and GFLOPs a second of the batches of each model that has trained."""
+def describe_compute(meter: ComputeMeter) -> list[str]:
+    """FLOPs so far, then images and GFLOPs a second of the batches of each model that has trained."""
     rates = (
         f'{name} {format_rate(meter.images_per_second(name))} images/s, '
         f'{format_rate(meter.flops_per_second(name), 1e9)} GFLOP/s'
         for name in MODEL_NAMES
         if meter.trained[name].seconds
     )
-    return '  '.join([f'{meter.total_train_flops:.3g} FLOPs', *rates])
+    return [f'{meter.total_train_flops:.3g} training FLOPs', *rates]
 
 
 def describe_run(runner: Runner) -> list[str]:
@@ -153,7 +153,7 @@ def describe_run(runner: Runner) -> list[str]:
         lines.append(
             f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters, '
             f'{macs.network.per_image / 1e6:,.2f} MMACs forward and '
-            f'{macs.backward.per_image / 1e6:,.2f} backward an image'
+            f'{macs.step.backward.per_image / 1e6:,.2f} backward an image'
         )
     train = runner.train_dataloader
     classes = class_names(train.dataset)

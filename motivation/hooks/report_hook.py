@@ -93,7 +93,8 @@ class ReportHook(Hook):
                 'model': model_label(model),
                 'params': count_parameters(model),
                 'forward_macs_per_image': macs.network.per_image,
-                'backward_macs_per_image': macs.backward.per_image,
+                'step_forward_macs_per_image': macs.step.forward.per_image,
+                'backward_macs_per_image': macs.step.backward.per_image,
                 **meter.describe(name),
                 'metrics': self.history[-1][name]['metrics'] if self.history else {},
             }

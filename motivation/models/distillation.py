@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -82,19 +82,47 @@ class Distillation:
         Returns:
             ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
         """
-        with optim_wrapper['motivated'].optim_context(steppers['motivated']):
-            prepared = self.motivated.data_preprocessor(data, True)
-            logits = steppers['motivated'](prepared['inputs'])
-            loss = self.motivated.loss(logits, prepared['targets'])
-        optim_wrapper['motivated'].update_params(loss)
+        prepared = self.motivated.data_preprocessor(data, True)
+        inputs, targets = prepared['inputs'], prepared['targets']
+        target_logits, loss = step_on_logits(
+            steppers['motivated'],
+            inputs,
+            optim_wrapper['motivated'],
+            lambda logits: self.motivated.loss(logits, targets),
+        )
         exchange('motivated')
-        with optim_wrapper['base'].optim_context(steppers['base']):
-            own = steppers['base'](prepared['inputs'])
-            base_loss = (1 - self.weight) * self.base.loss(own, prepared['targets'])
-            base_loss = base_loss + self.weight * soft_target_divergence(own, logits.detach(), self.temperature)
-        optim_wrapper['base'].update_params(base_loss)
+        _, base_loss = step_on_logits(
+            steppers['base'],
+            inputs,
+            optim_wrapper['base'],
+            lambda logits: (
+                (1 - self.weight) * self.base.loss(logits, targets)
+                + self.weight * soft_target_divergence(logits, target_logits, self.temperature)
+            ),
+        )
         exchange('base')
-        return {'loss': loss.detach(), 'distillation_loss': base_loss.detach()}
+        return {'loss': loss, 'distillation_loss': base_loss}
+
+
+def step_on_logits(
+    model: Any, inputs: Tensor, optim_wrapper: OptimWrapper, loss_of: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """One training step of a model on a loss of its logits.
+
+    Args:
+        model: The model, or what it is wrapped in for several processes.
+        inputs: (N, C, H, W), as its data preprocessor returns them.
+        optim_wrapper: Its optimizer wrapper.
+        loss_of: The loss, a scalar, of the logits (N, K).
+
+    Returns:
+        Logits and loss, detached.
+    """
+    with optim_wrapper.optim_context(model):
+        logits = model(inputs)
+        loss = loss_of(logits)
+    optim_wrapper.update_params(loss)
+    return logits.detach(), loss.detach()
 
 
 def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: float) -> Tensor:

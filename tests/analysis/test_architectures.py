@@ -38,7 +38,7 @@ def test_fvcore_equals_the_dispatcher(name, side):
     network, images = build(name, side).eval(), torch.zeros(1, 3, side, side)
     traced = count_forward(network, images)
     assert traced.total > 0
-    assert traced.total == dispatch_forward(network, images)['']
+    assert traced.total == dispatch_forward(network, images).forward
 
 
 def test_there_are_at_least_sixty_families():

@@ -49,7 +49,7 @@ def assert_counts(network, inputs, macs):
     model = TimmClassifier('test_resnet', num_classes=4)
     model.backbone = network
     data = {'inputs': inputs, 'targets': torch.zeros(len(inputs), dtype=torch.long)}
-    assert count_train_step(model, data) == macs
+    assert count_train_step(model, data).modules[''] == macs
     assert count_forward(network, inputs).total == macs[0]
 
 
@@ -326,7 +326,7 @@ def test_sequencer():
     sample = {'inputs': torch.zeros(1, 3, 14, 14, dtype=torch.uint8), 'targets': torch.tensor([0])}
     macs = measure_model(model, sample)
     stem = 2 * 2 * model.backbone.stem.proj.weight.numel()  # its input needs no gradient
-    assert macs.forward.per_image > 0 and macs.backward == Macs(2 * macs.forward.per_image - stem)
+    assert macs.network.per_image > 0 and macs.step.backward == Macs(2 * macs.network.per_image - stem)
     assert all(parameter.grad is None for parameter in model.parameters())
     # An LSTM has a list of its weights beside its parameters; counting leaves nothing false in it.
     for network in (copy.deepcopy(model), model):

@@ -31,7 +31,7 @@ def test_einsum_by_hand_and_as_torch_dispatches_it(equation, shapes, macs):
             return torch.einsum(equation, *(x.new_ones(shape) for shape in shapes)) + x.sum()
 
     assert count_forward(Einsum(), torch.zeros(1)).total == macs
-    assert dispatch_forward(Einsum(), torch.zeros(1))[''] == macs
+    assert dispatch_forward(Einsum(), torch.zeros(1)).forward == macs
 
 
 @torch.library.custom_op('motivation_test::product', mutates_args=())
@@ -84,7 +84,7 @@ def test_registered_formula_counts_in_both_counters_forward_and_backward(registe
     assert count_forward(Custom(), torch.zeros(2, 3, 2, 2)).total == 2 * 12 * 5
     data = {'inputs': torch.zeros(2, 3, 2, 2), 'targets': torch.zeros(2, dtype=torch.long)}
     # The gradient to the weight; that to the image is computed too, by this operator's own backward.
-    assert count_train_step(custom_classifier(), data) == (2 * 12 * 5, 2 * 2 * 12 * 5)
+    assert count_train_step(custom_classifier(), data).modules[''] == (2 * 12 * 5, 2 * 2 * 12 * 5)
 
 
 def test_counts_that_differ_name_the_module(registered, monkeypatch):
@@ -92,8 +92,9 @@ def test_counts_that_differ_name_the_module(registered, monkeypatch):
     monkeypatch.setitem(formulas.CUSTOM, 'motivation_test::product', lambda left, right, output: 1)
     import motivation.analysis.step_macs as step_macs
 
-    right = {torch.ops.motivation_test.product: lambda left, right, **_: 2 * left[0] * left[1] * right[1]}
-    monkeypatch.setattr(step_macs, '_mapping', lambda: {**step_macs._FORMULAS, **right})
+    monkeypatch.setattr(step_macs.formulas, 'operator_of', lambda name: None)
+    product_macs = {torch.ops.motivation_test.product: lambda left, right: left[0] * left[1] * right[1]}
+    monkeypatch.setattr(step_macs, '_FORMULAS', {**step_macs._FORMULAS, **product_macs})
     network = nn.Sequential(nn.Identity(), Custom())
     with pytest.raises(ConfigError, match=r"are 1 by fvcore and 60 by dispatch; they part in '1' \(Custom: 1 and 60\)"):
         check_forward(network, torch.zeros(2, 3, 2, 2))
@@ -102,3 +103,19 @@ def test_counts_that_differ_name_the_module(registered, monkeypatch):
 def test_refuses_a_name_without_a_library():
     with pytest.raises(ConfigError, match="register_formula got 'product'"):
         register_formula('product', lambda *_, **__: 0)
+
+
+def test_formula_of_an_operator_that_does_not_exist_is_refused_where_it_would_be_used(registered):
+    register_formula('motivation_test::prodct', lambda left, right, output: 0)
+    with pytest.raises(ConfigError, match="register_formula was given 'motivation_test::prodct', which is no operator"):
+        dispatch_forward(Custom(), torch.zeros(2, 3, 2, 2))
+
+
+def test_exponential_of_a_matrix_is_refused_by_name():
+    class Rotation(nn.Module):
+        def forward(self, x):
+            return torch.linalg.matrix_exp(x[:, 0])
+
+    for count in (count_forward, dispatch_forward):
+        with pytest.raises(ConfigError, match="'aten::linalg_matrix_exp' cannot be counted"):
+            count(Rotation(), torch.zeros(2, 3, 4, 4))

@@ -93,8 +93,8 @@ def test_dropped_patches_are_not_computed_in_training_but_in_evaluation(plain):
         return 100 * 3 * 16 * 16 * width + depth * block + width * 10
 
     assert plain.network == Macs(forward(101))
-    assert macs.network == Macs(forward(51)) == macs.forward
-    assert macs.backward.per_image < 0.6 * plain.backward.per_image
+    assert macs.network == Macs(forward(51)) == macs.step.forward
+    assert macs.step.backward.per_image < 0.6 * plain.step.backward.per_image
 
 
 def test_frozen_backbone_costs_the_backward_of_its_head_alone(plain):
@@ -102,8 +102,8 @@ def test_frozen_backbone_costs_the_backward_of_its_head_alone(plain):
     model.backbone.requires_grad_(False)
     model.backbone.head.requires_grad_(True)
     macs = measure_model(model, SAMPLE)
-    assert macs.forward == plain.forward
-    assert macs.backward == Macs(model.backbone.embed_dim * 10)  # gradient to the head's weight
+    assert macs.step.forward == plain.step.forward
+    assert macs.step.backward == Macs(model.backbone.embed_dim * 10)  # gradient to the head's weight
 
 
 def test_counting_leaves_no_trace():
@@ -156,7 +156,7 @@ model = TimmClassifier('vit_large_patch16_224', 1000)
 Path('/proc/self/clear_refs').write_text('5')  # the peak begins here
 before = memory('VmRSS:')
 macs, batch = measure(model)
-print(memory('VmHWM:') - before, macs.forward.per_image * 256 == batch[0], macs.backward.per_image * 256 == batch[1])
+print(memory('VmHWM:') - before, macs.step.forward.per_image * 256 == batch.forward, macs.step.backward.per_image * 256 == batch.backward)
 """
 
 
@@ -194,7 +194,7 @@ def test_model_that_shares_a_layer_or_remembers_what_it_saw_is_left_alone(norm):
     macs = measure_model(model, {'inputs': torch.zeros(1, 3, 8, 8), 'targets': torch.tensor([0])})
     assert all(ours is theirs for ours, theirs in zip(model.parameters(), parameters, strict=True))
     assert model.backbone.calls == calls and model.backbone.last is last
-    assert macs.forward.per_image == 2 * 64 * 3 * 3 * 9
+    assert macs.step.forward.per_image == 2 * 64 * 3 * 3 * 9
     assert model.backbone(torch.zeros(1, 3, 4, 4)).isfinite().all()
 
 

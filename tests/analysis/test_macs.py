@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from motivation.analysis.forward_macs import count_forward
-from motivation.analysis.macs import Macs, measure_model
+from motivation.analysis.macs import Macs, StepMacs, measure_model
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
@@ -15,6 +15,8 @@ from motivation.models import TimmClassifier
 def sample(*size):
     return {'inputs': torch.zeros(1, *size, dtype=torch.uint8), 'targets': torch.tensor([0])}
 
+
+SAMPLE = sample(3, 64, 64)
 
 # MACs an image in training mode with cross-entropy, counted with torch 2.15 by a dispatcher with
 # corrected convolution formula and confirmed by explicit matrix products.
@@ -34,8 +36,8 @@ REFERENCE = {
 def test_meets_the_reference(name):
     side, forward, backward = REFERENCE[name]
     macs = measure_model(TimmClassifier(name, num_classes=1000), sample(3, side, side))
-    assert macs.network == macs.forward == macs.inference == Macs(forward)
-    assert macs.backward == Macs(backward)
+    assert macs.network == macs.step.forward == macs.inference == Macs(forward)
+    assert macs.step.backward == Macs(backward)
 
 
 def test_cifar_resnet20_by_hand():
@@ -46,8 +48,8 @@ def test_cifar_resnet20_by_hand():
     stage3 = 8 * 8 * (32 * 64 * 9 + 5 * 64 * 64 * 9 + 32 * 64)
     forward = stem + stage1 + stage2 + stage3 + 64 * 10
     macs = measure_model(TimmClassifier('cifar_resnet20', num_classes=10), sample(3, 32, 32))
-    assert macs.network == macs.forward == macs.inference == Macs(forward)
-    assert macs.backward == Macs(2 * forward - stem)
+    assert macs.network == macs.step.forward == macs.inference == Macs(forward)
+    assert macs.step.backward == Macs(2 * forward - stem)
 
 
 class Products(nn.Module):
@@ -102,7 +104,7 @@ def test_frozen_layers_cost_no_weight_gradient():
     model.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     data = {'inputs': torch.randn(2, 3, 6, 6), 'targets': torch.tensor([0, 1])}
     first, second = 6 * 6 * 3 * 8, 6 * 6 * 8 * 8 * 9
-    assert count_train_step(model, data) == (2 * (first + second), 2 * (first + second))
+    assert count_train_step(model, data).modules[''] == (2 * (first + second), 2 * (first + second))
 
 
 def test_gradient_checkpointing_computes_the_blocks_once_more_but_for_their_last_layer():
@@ -110,14 +112,15 @@ def test_gradient_checkpointing_computes_the_blocks_once_more_but_for_their_last
     thrifty = TimmClassifier('test_vit', num_classes=10).train()
     thrifty.backbone.set_grad_checkpointing()
     data = {'inputs': torch.zeros(2, 3, 160, 160), 'targets': torch.tensor([0, 1])}
-    (forward, backward), counted = count_train_step(plain, data), count_train_step(thrifty, data)
-    macs = dispatch_forward(plain.backbone, data['inputs'])
+    plainly, thriftily = count_train_step(plain, data), count_train_step(thrifty, data)
+    macs = dispatch_forward(plain.backbone, data['inputs'], by_module=True).modules
     # torch stops recomputing a block before its last layer, whose output no gradient needs.
-    last = sum(macs[f'blocks.{index}.mlp.fc2'] for index in range(len(plain.backbone.blocks)))
-    assert counted == (forward, backward + macs['blocks'] - last)
+    last = sum(macs[f'blocks.{index}.mlp.fc2'][0] for index in range(len(plain.backbone.blocks)))
+    assert thriftily.modules[''] == (plainly.forward, plainly.backward + macs['blocks'][0] - last)
     assert all(parameter.grad is None for parameter in thrifty.parameters())
     assert (
-        count_forward(thrifty.backbone, data['inputs']).total == dispatch_forward(thrifty.backbone, data['inputs'])['']
+        count_forward(thrifty.backbone, data['inputs']).total
+        == dispatch_forward(thrifty.backbone, data['inputs']).forward
     )
     assert thrifty.backbone.grad_checkpointing  # the trace of the forward pass did without on a copy
 
@@ -135,3 +138,84 @@ def test_operator_without_a_formula_is_refused_by_name():
     for count, operator in ((count_forward, 'bilinear'), (dispatch_forward, '_trilinear')):
         with pytest.raises(ConfigError, match=f"'aten::{operator}' cannot be counted"):
             count(Bilinear(), torch.zeros(2, 3, 4, 4))
+
+
+class TwoSteps(TimmClassifier):
+    """As sharpness-aware minimisation: a backward pass to move the weights, and one from there."""
+
+    def train_step(self, data, optim_wrapper):
+        prepared = self.data_preprocessor(data, True)
+        for _ in range(2):
+            loss, log_vars = self.parse_losses(self(**prepared, mode='loss'))
+            optim_wrapper.update_params(loss)
+        return log_vars
+
+
+def test_training_step_of_a_models_own_is_counted_as_it_is():
+    plain, twice = (measure_model(kind('test_resnet', num_classes=10), SAMPLE) for kind in (TimmClassifier, TwoSteps))
+    assert twice.network == plain.network == plain.step.forward
+    assert twice.step == StepMacs(*(Macs(2 * part.per_image) for part in plain.step))
+
+
+class Auxiliary(TimmClassifier):
+    """A further loss, on the logits of the mirrored images, which the model's own step has and its logits have not."""
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        outputs = super().forward(inputs, targets, mode)
+        if mode == 'loss':
+            outputs['mirrored_loss'] = self.loss(self.backbone(inputs.flip(3)), targets)
+        return outputs
+
+
+def test_step_of_distillation_is_on_the_logits_alone():
+    plain, further = (
+        measure_model(kind('test_resnet', num_classes=10), SAMPLE, distillation=True)
+        for kind in (TimmClassifier, Auxiliary)
+    )
+    assert plain.distillation == plain.step == further.distillation
+    assert further.step == StepMacs(*(Macs(2 * part.per_image) for part in plain.step))
+
+
+class Value(TimmClassifier):
+    def forward(self, inputs, targets=None, mode='tensor'):
+        outputs = super().forward(inputs, targets, mode)
+        if mode == 'loss':
+            outputs['loss_so_far'] = torch.tensor(outputs['loss'].item())  # a look at a value
+        return outputs
+
+
+def test_step_that_looks_at_values_is_counted_too_and_leaves_no_trace():
+    model = Value('test_resnet', num_classes=10)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert measure_model(model, SAMPLE) == measure_model(TimmClassifier('test_resnet', num_classes=10), SAMPLE)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Contrast(TimmClassifier):
+    """Compares the images of a batch with each other."""
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        logits = super().forward(inputs)
+        return {'loss': (logits @ logits.t()).mean()} if mode == 'loss' else logits
+
+
+def test_compute_that_grows_with_the_square_of_a_batch_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"^model 'test_resnet' multiplies and adds [\d,]+, [\d,]+ and [\d,]+ times for"
+    ):
+        measure_model(Contrast('test_resnet', num_classes=10), SAMPLE)
+
+
+def test_model_with_nothing_to_train_is_refused():
+    with pytest.raises(ConfigError, match=r"^model 'test_resnet' has nothing to train: requires_grad is"):
+        measure_model(TimmClassifier('test_resnet', num_classes=10).requires_grad_(False), SAMPLE)
+
+
+def test_model_that_does_not_take_the_images_is_refused_with_its_reason():
+    with pytest.raises(
+        ConfigError,
+        match=r"^model 'test_vit' does not run on batches of 2, 4 and 6 images of 3 x 31 x 31, .*should be divisible by patch size"
+        r'.* \(line \d+ of .*\); mend the model, or the size of the images$',
+    ):
+        measure_model(TimmClassifier('test_vit', num_classes=10), sample(3, 31, 31))

@@ -13,6 +13,7 @@ from motivation.policies.switch_trace import SwitchTrace
 def report(history=True):
     model = dict(
         forward_macs_per_image=12_500_000,
+        step_forward_macs_per_image=12_500_000,
         backward_macs_per_image=24_000_000,
         evaluation_flops=6e9,
         reestimation_flops=0,

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from motivation.analysis.macs import measure_model
 from motivation.engine.checkpoint import read_checkpoint
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.models import TimmClassifier
 from tests.conftest import digits_config, train
 
 SAMPLE = {'inputs': torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 'targets': torch.tensor([0])}
+
+
+NEVER = dict(_delete_=True, type='Never')
 
 
 @pytest.fixture(scope='module')
@@ -42,7 +47,7 @@ def recomputed(trace, macs):
         images = 29 if index % 23 == 22 else 64
         for name, sums in totals.items():
             steps = images * (flag == (name == 'motivated'))
-            forward, backward = (2 * steps * part.per_image for part in (macs[name].forward, macs[name].backward))
+            forward, backward = (2 * steps * part.per_image for part in macs[name].step)
             sums.append((sums[-1][0] + forward, sums[-1][1] + backward))
     return totals
 
@@ -107,10 +112,56 @@ def test_distillation_adds_a_step_of_the_base_to_every_motivated_batch(tmp_path,
     runner = train(digits_config(tmp_path / 'run', epochs=3, **{'model.distillation': dict(weight=0.5)}))
     trace, meter = runner.find_hook(MotivationHook).trace, runner.find_hook(ComputeMeterHook).meter
     assert 0 < sum(trace.motivated) < 18
-    assert meter.train_flops('base') == macs['base'].train_flops(18, 18 * 64)
+    assert meter.train_flops('base') == macs['base'].step.flops(18, 18 * 64)
     assert meter.batch_flops('base') + meter.batch_flops('motivated') == meter.total_train_flops
 
 
-def test_refuses_an_interval_of_none():
-    with pytest.raises(ConfigError, match=r'default_hooks\.compute_meter\.interval is 0; it must be at least 1'):
-        ComputeMeterHook(interval=0)
+class FreesTheStem(Hook):
+    """Freezes the first layer of both models, and frees it after two batches."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        for name in ('base', 'motivated'):
+            getattr(runner.model, name).backbone.conv1.requires_grad_(runner.iter >= 2)
+
+
+def test_layer_that_a_hook_freezes_costs_nothing_backward_while_it_is_frozen(tmp_path, macs):
+    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', 1, **{'motivation.policy': NEVER}))
+    runner.register_hook(FreesTheStem())
+    runner.train()
+    stem = 8 * 8 * 16 * 9  # the gradient to its weight
+    meter, images = runner.find_hook(ComputeMeterHook).meter, 6 * 64
+    assert meter.backward_flops('base') == 2 * (images * macs['base'].step.backward.per_image - 2 * 64 * stem)
+    alone = macs['motivated'].step
+    assert meter.motivated_alone_train_flops == alone.flops(6, images) - 2 * 2 * 64 * stem
+
+
+def test_images_of_another_size_are_counted_as_they_are(tmp_path, macs):
+    """Training on 8 x 8 pixels as ever, validation on 16 x 16."""
+    options = {'val_dataloader.dataset.transforms': [dict(type='Resize', size=[16, 16])]}
+    runner = train(digits_config(tmp_path / 'run', 1, **options))
+    meter = runner.find_hook(ComputeMeterHook).meter
+    for name in ('base', 'motivated'):
+        model = getattr(runner.model, name)
+        large = measure_model(model, {**SAMPLE, 'inputs': torch.zeros(1, 1, 16, 16, dtype=torch.uint8)}).inference
+        assert large.per_image > 3.9 * macs[name].inference.per_image
+        assert meter.evaluation_flops(name) == 2 * 360 * large.per_image
+
+
+def test_resumed_curves_go_on_from_the_entry_before(tmp_path):
+    """The mean of a step over all steps since, those before the checkpoint included."""
+    options = {'default_hooks.compute_meter.interval': 4, 'motivation.policy': NEVER}
+    train(digits_config(tmp_path / 'run', 1, **options))
+    config = digits_config(tmp_path / 'run', 2, **options)
+    config.resume = True
+    train(config)
+    lines = [json.loads(line) for path in (tmp_path / 'run').glob('*/vis_data/scalars.json') for line in path.open()]
+    totals = {line['step']: line['flops/base/total'] for line in lines if 'flops/base/total' in line}
+    means = {line['step']: line['iter_flops/base/total'] for line in lines if 'iter_flops/base/total' in line}
+    assert sorted(totals) == [4, 6, 8, 12]
+    assert means[8] == (totals[8] - totals[6]) / 2 and means[12] == (totals[12] - totals[8]) / 4
+
+
+@pytest.mark.parametrize('interval', [0, 2.5, True])
+def test_refuses_an_interval_that_is_no_number_of_steps(interval):
+    with pytest.raises(ConfigError, match=rf'default_hooks\.compute_meter\.interval is {interval}; it must be a whole'):
+        ComputeMeterHook(interval=interval)

@@ -60,7 +60,7 @@ def test_live_line_tells_epoch_batch_model_and_loss(tmp_path, monkeypatch):
     monkeypatch.setattr('motivation.hooks.progress_hook.LIVE_INTERVAL', 0)
     runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', epochs=1))
     hook = runner.find_hook(ProgressHook)
-    hook.console = Console(file=io.StringIO(), force_terminal=True, width=120, force_interactive=True)
+    hook.console = Console(file=io.StringIO(), force_terminal=True, width=80, force_interactive=True)
     states = []
 
     class Look(Hook):
@@ -74,6 +74,7 @@ def test_live_line_tells_epoch_batch_model_and_loss(tmp_path, monkeypatch):
         made_by = 'motivated' if trace.motivated[index] else 'base'
         assert state.split()[:7] == ['epoch', '1/1', 'batch', f'{index + 1}/6', 'active', made_by, 'loss']
         assert state.split()[7] == f'{trace.losses[index]:.4f}'
+        assert all(len(line) <= 54 for line in state.splitlines())  # beside bar and time, in 80 columns
     assert len(states) == 6
 
 

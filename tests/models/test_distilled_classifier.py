@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from motivation.analysis.macs import Macs, measure_model
+from motivation.analysis.macs import Macs, StepMacs, measure_model
 from motivation.engine.export import export_model, load_exported
 from motivation.errors import ConfigError
 from motivation.models import DistilledClassifier, TimmClassifier
@@ -56,8 +56,8 @@ def test_teachers_forward_pass_is_counted(teacher):
     alone = measure_model(TimmClassifier('cifar_resnet8', num_classes=10), sample)
     taught = measure_model(student(), sample)
     teachers = measure_model(teacher, sample).network.per_image
-    assert taught == alone._replace(forward=Macs(alone.forward.per_image + teachers))
-    assert taught.train_flops(1, 10) == alone.train_flops(1, 10) + 2 * 10 * teachers
+    assert taught == alone._replace(step=StepMacs(Macs(alone.network.per_image + teachers), alone.step.backward))
+    assert taught.step.flops(1, 10) == alone.step.flops(1, 10) + 2 * 10 * teachers
 
 
 def test_run_exports_a_model_that_needs_no_teacher(tmp_path):

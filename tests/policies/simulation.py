@@ -1,12 +1,12 @@
 """A run as a policy sees it, without models: batches, signals, and the compute meter of what it decides."""
 
 from motivation.analysis.compute_meter import ComputeMeter
-from motivation.analysis.macs import Macs, ModelMacs
+from motivation.analysis.macs import Macs, ModelMacs, StepMacs
 
 # Compute of a made-up pair, a fixed part among it.
 MACS = {
-    'base': ModelMacs(Macs(10), Macs(10, 3), Macs(15), Macs(10)),
-    'motivated': ModelMacs(Macs(40), Macs(40, 2), Macs(60, 5), Macs(40)),
+    'base': ModelMacs(Macs(10), StepMacs(Macs(10, 3), Macs(15)), Macs(10), StepMacs(Macs(10, 3), Macs(15, 1))),
+    'motivated': ModelMacs(Macs(40), StepMacs(Macs(40, 2), Macs(60, 5)), Macs(40), StepMacs(Macs(40, 2), Macs(60, 4))),
 }
 
 
@@ -28,9 +28,9 @@ class Simulation:
     def run(self, policy, begin=0, end=None, motivated=False):
         for i in range(begin, len(self.losses) if end is None else end):
             self.active.append(motivated)
-            self.meter.trained['motivated' if motivated else 'base'].add(self.sizes[i])
-            if motivated and self.distillation:
-                self.meter.distilled.add(self.sizes[i])
+            self.meter.add_batch(
+                'motivated' if motivated else 'base', self.sizes[i], distilled=motivated and self.distillation
+            )
             everything = {
                 'iter': i + 1,
                 'max_iters': len(self.losses),

@@ -11,11 +11,11 @@ from tests.policies.simulation import MACS, Simulation
 
 
 def base_flops(simulation):
-    return MACS['base'].train_flops(len(simulation.sizes), sum(simulation.sizes))
+    return MACS['base'].step.flops(len(simulation.sizes), sum(simulation.sizes))
 
 
 def motivated_flops(simulation):
-    return MACS['motivated'].train_flops(len(simulation.sizes), sum(simulation.sizes))
+    return MACS['motivated'].step.flops(len(simulation.sizes), sum(simulation.sizes))
 
 
 def gate(rate):
@@ -86,7 +86,7 @@ def test_budget_is_used_up_to_less_than_a_batch():
     simulation = Simulation([0.0] * 50, last_batch=8)
     budget = base_flops(simulation) * 1.5
     simulation.run(Budget(dict(type='Always'), max_train_flops=budget))
-    further = MACS['motivated'].train_flops(1, 8) - MACS['base'].train_flops(1, 8)
+    further = MACS['motivated'].step.flops(1, 8) - MACS['base'].step.flops(1, 8)
     assert 0 <= budget - simulation.meter.total_train_flops < further
 
 

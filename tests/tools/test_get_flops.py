@@ -4,7 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from motivation.analysis.flops_table import describe_pair
+from motivation.analysis.macs import measure_model
+from motivation.models import TimmClassifier
 from tests.conftest import DIGITS, ROOT
 
 
@@ -39,6 +43,28 @@ def test_config_is_priced_for_its_own_images_and_epochs():
         assert text in done.stdout
 
 
+def test_distillation_and_what_is_computed_once_a_batch_are_part_of_the_price():
+    class PerBatch(TimmClassifier):
+        """Multiplies 3 x 4 by 4 x 5 once a step, whatever the batch."""
+
+        def forward(self, inputs, targets=None, mode='tensor'):
+            outputs = super().forward(inputs, targets, mode)
+            further = (self.left @ self.right).sum()
+            return {'loss': outputs['loss'] + further} if mode == 'loss' else outputs + further
+
+    base = PerBatch('test_resnet', 10)
+    base.left, base.right = torch.nn.Parameter(torch.ones(3, 4)), torch.nn.Parameter(torch.ones(4, 5))
+    models = {'base': base, 'motivated': TimmClassifier('test_vit', 10)}
+    sample = {'inputs': torch.zeros(1, 3, 160, 160), 'targets': torch.tensor([0])}
+    macs = {name: measure_model(model, sample) for name, model in models.items()}
+    assert macs['base'].step.forward.per_batch == 60
+    alone = {name: macs[name].step.flops(4, 100) for name in models}
+    pair = describe_pair(models, sample, images=100, batch_size=32, distillation=True)
+    planned = {row['motivated_fraction']: row['train_flops'] for row in pair['planned']}
+    assert planned[0.0] == alone['base'] and planned[1.0] == alone['base'] + alone['motivated']
+    assert pair['base']['fixed_macs_per_step'] == 60 + 2 * 60
+
+
 def test_two_timm_names_at_an_input_of_choice():
     done = call(
         'test_resnet', 'test_efficientnet', '--input', '3', '64', '64', '--images', '1000', '--json', 'pair.json'
@@ -55,6 +81,9 @@ def test_two_timm_names_at_an_input_of_choice():
         (['resnet18', 'resnt34'], "error: model_name 'resnt34' is not a timm model"),
         ([DIGITS, '--json', 'no/where.json'], "error: --json 'no/where.json' is in a folder that does not exist"),
         (['resnet18', 'resnet34', '--images', '0'], 'error: --images is 0; it must be at least 1'),
+        (['resnet18', 'resnet34', '--input', '3', '0', '8'], 'error: --input is 3 0 8; channels, height and width'),
+        (['test_vit', 'test_vit2', '--input', '3', '31', '31'], "error: model 'test_vit' does not run on batches of"),
+        ([DIGITS, '--input', '3', '32', '32'], 'error: --input goes with timm names; '),
     ],
 )
 def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
