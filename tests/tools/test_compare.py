@@ -1,14 +1,13 @@
 """A whole comparison as a user runs it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from motivation.policies.switch_trace import SwitchTrace
-from tests.conftest import DIGITS, ROOT
+from tests.conftest import DIGITS
+from tests.tools.call import call, call_here
 
 PLUGIN = """
 from motivation.policies import SwitchPolicy
@@ -25,11 +24,6 @@ class EveryThird(SwitchPolicy):
     def __init__(self, stop=None):
         self.stop = stop
 """
-
-
-def call(tool, *arguments):
-    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
@@ -68,7 +62,7 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
     assert '2 of them finished before' in second.stdout and 'begins' not in second.stdout
     assert Path('work/matched/seed0/report.json').stat().st_mtime_ns == untouched
 
-    drawn = call('plot_switches.py', 'work/EveryThird/seed0', 'work/matched/seed0')
+    drawn = call_here('plot_switches.py', 'work/EveryThird/seed0', 'work/matched/seed0')
     assert (drawn.returncode, drawn.stdout) == (0, 'written: switches.png\n')
     assert Path('switches.png').stat().st_size > 10_000
 
@@ -81,6 +75,6 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
     ],
 )
 def test_mistake_is_one_sentence_and_exit_status_2(tool, arguments, message):
-    done = call(tool, *arguments)
+    done = call_here(tool, *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1

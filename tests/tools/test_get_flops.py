@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,12 +7,12 @@ import torch
 from motivation.analysis.flops_table import describe_pair
 from motivation.analysis.macs import measure_model
 from motivation.models import TimmClassifier
-from tests.conftest import DIGITS, ROOT
+from tests.conftest import DIGITS
+from tests.tools.call import call_here
 
 
 def call(*arguments):
-    command = [sys.executable, str(ROOT / 'tools/get_flops.py'), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return call_here('get_flops.py', *arguments)
 
 
 def test_config_is_priced_for_its_own_images_and_epochs():

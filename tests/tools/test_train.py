@@ -1,22 +1,13 @@
-"""The command-line tools as a user calls them."""
-
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import DIGITS, ROOT
+from tests.conftest import DIGITS
+from tests.tools.call import call, call_here
 
 SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
-
-
-def call(tool, *arguments, env=None):
-    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
 
 
 def test_train_resume_and_test():
@@ -36,7 +27,7 @@ def test_train_resume_and_test():
                 result[name].pop(field)
     assert again == report
 
-    tested = call('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated')
+    tested = call_here('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated')
     assert (tested.returncode, tested.stderr) == (0, '')
     printed = dict(re.findall(r'^(\S+): ([\d.]+)$', tested.stdout, flags=re.M))
     expected = {f'motivated/{name}': f'{value:.2f}' for name, value in report['motivated']['metrics'].items()}
@@ -53,7 +44,7 @@ def test_train_resume_and_test():
     ],
 )
 def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
-    done = call('train.py', *arguments)
+    done = call_here('train.py', *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
     assert done.stdout == ''

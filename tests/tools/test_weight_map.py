@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DIGITS
-from tests.tools.test_train import call
+from tests.tools.call import call_here
 
 VIT = ['base.img_size=32', 'base.depth=1', 'motivated.img_size=32', 'motivated.depth=2']
 
 
 def test_prints_map_coverage_and_verdict_of_a_config():
-    done = call('weight_map.py', DIGITS)
+    done = call_here('weight_map.py', DIGITS)
     assert (done.returncode, done.stderr) == (0, '')
     lines = done.stdout.splitlines()
     assert lines[0].split() == ['base', 'tensor', 'shape', 'motivated', 'tensor', 'shape', 'entries']
@@ -23,21 +23,21 @@ def test_prints_map_coverage_and_verdict_of_a_config():
 
 def test_two_timm_names_and_a_file_that_reads_back():
     names = ['vit_tiny_patch16_224', 'vit_small_patch16_224']
-    done = call('weight_map.py', *names, '--quiet', '--json', 'map.json', '--cfg-options', *VIT, 'channels=seeded')
+    done = call_here('weight_map.py', *names, '--quiet', '--json', 'map.json', '--cfg-options', *VIT, 'channels=seeded')
     assert (done.returncode, done.stderr) == (0, '')
     assert "AutoMap(placement='leading', channels='seeded', seed=0)" in done.stdout
     assert 'verdict    exact but for norms over more channels' in done.stdout
     written = json.loads(Path('map.json').read_text())['pairs']
     row = next(pair for pair in written if pair['base'] == 'backbone.blocks.0.attn.qkv.weight')
     assert row['motivated'] == row['base'] and len(row['index']) == 2
-    again = call('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
+    again = call_here('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
     assert again.returncode == 0 and "ExplicitMap(file='map.json')" in again.stdout
 
     for pair in written:  # shapes still agree
         if pair['base'].endswith('qkv.weight'):
             pair['index'][0] = '0:576'
     Path('map.json').write_text(json.dumps({'pairs': written}))
-    wrong = call('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
+    wrong = call_here('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
     assert wrong.returncode == 1 and 'verdict    NOT VALID' in wrong.stdout
 
 
@@ -58,12 +58,12 @@ def test_two_timm_names_and_a_file_that_reads_back():
     ],
 )
 def test_mistakes_are_one_sentence(options, message):
-    done = call('weight_map.py', 'cifar_resnet8', 'cifar_resnet20', '--cfg-options', *options)
+    done = call_here('weight_map.py', 'cifar_resnet8', 'cifar_resnet20', '--cfg-options', *options)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
 
 
 def test_networks_that_do_not_fit_are_one_sentence():
-    done = call('weight_map.py', 'resnet18', 'resnet50')
+    done = call_here('weight_map.py', 'resnet18', 'resnet50')
     assert done.returncode == 2 and done.stdout == ''
     assert done.stderr.startswith("error: the base model does not fit: 'backbone.layer1.0.bn3.weight'")

@@ -1,0 +1,28 @@
+"""The command-line tools as a user calls them."""
+
+import io
+import os
+import runpy
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
+
+from tests.conftest import ROOT
+
+
+def call(tool, *arguments, env=None):
+    """In a process of its own, which takes seconds to start."""
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+
+
+def call_here(tool, *arguments):
+    """In this process: the same script from its first line to its exit status."""
+    command, status = [str(ROOT / 'tools' / tool), *map(str, arguments)], 0
+    with patch('sys.argv', command), redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        try:
+            runpy.run_path(command[0], run_name='__main__')
+        except SystemExit as error:
+            status = error.code or 0
+    return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
