@@ -4,11 +4,15 @@ This module imports nothing heavy, so that it can report a stack that does not i
 """
 
 import difflib
+import errno
 import importlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+# What is wrong with the disk and not with the program.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class ConfigError(ValueError):
@@ -74,7 +78,7 @@ def check_stack() -> None:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn our own errors into one line on stderr and exit status 2 or 1; leave all else alone."""
+    """Turn our own errors, and those of a disk, into one line on stderr and exit status 2 or 1; leave all else alone."""
     try:
         yield
     except (ConfigError, TrainingError) as error:
@@ -83,3 +87,9 @@ def clear_errors() -> Iterator[None]:
             sentence = sentence.strip().rpartition('\n')[2].partition(': ')[2]
         print(f'error: {sentence}', file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        what = repr(str(error.filename)) if error.filename else 'a file'
+        print(f'error: {what} cannot be written ({error.strerror}); make room, or name another folder', file=sys.stderr)
+        sys.exit(1)

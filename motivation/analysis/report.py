@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from torch import nn
 from motivation.analysis.switch_plot import COLOURS, draw_loss
 from motivation.files import write_whole
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.weight_maps import ModelName
 
 DEFINITION = (
     'MACs: multiply-accumulates of convolutions, linear layers, matrix products and attention; '
@@ -42,6 +43,11 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         row('model', *(one['model'] for one in both)),
         row('parameters', *(f'{one["params"]:,}' for one in both)),
         *(row(name, *(_metric(one, name) for one in both)) for name in metrics),
+        *(
+            row(f'best {name}', *(_best(one, name) for one in both))
+            for name in metrics[:1]
+            if name.startswith('accuracy/')
+        ),
         row('forward MMACs an image', *(f'{one["forward_macs_per_image"] / 1e6:,.3f}' for one in both)),
         *further_rows(report),
         row('backward MMACs an image', *(f'{one["backward_macs_per_image"] / 1e6:,.3f}' for one in both)),
@@ -60,6 +66,21 @@ def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         row('images a second', *(format_rate(one['images_per_second']) for one in both)),
         row('GFLOPs a second', *(format_rate(one['flops_per_second'], 1e9) for one in both)),
     ]
+
+
+def best_accuracies(history: list[dict[str, Any]], model: ModelName) -> dict[str, dict[str, float]]:
+    """The highest value of each accuracy of one model over a run, and the epoch that it was first reached after."""
+    best: dict[str, dict[str, float]] = {}
+    for row in history:
+        for name, value in row[model]['metrics'].items():
+            if name.startswith('accuracy/') and (name not in best or value > best[name]['value']):
+                best[name] = {'value': value, 'epoch': row['epoch']}
+    return best
+
+
+def _best(one: dict[str, Any], metric: str) -> str:
+    best = one['best'].get(metric)
+    return f'{best["value"]:.2f} (epoch {best["epoch"]})' if best else 'not evaluated'
 
 
 def further_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -134,7 +155,7 @@ def render_markdown(report: dict[str, Any]) -> str:
     return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION}\n'
 
 
-def draw_report(report: dict[str, Any], trace: SwitchTrace, path: Path) -> None:
+def draw_report(report: dict[str, Any], trace: SwitchTrace, file: BinaryIO) -> None:
     """Draw loss with the motivated spells, accuracy over epochs, and training FLOPs of each model."""
     figure = Figure(figsize=(10, 10), layout='constrained')
     loss_axes, accuracy_axes, flops_axes = figure.subplots(3, 1)
@@ -145,7 +166,7 @@ def draw_report(report: dict[str, Any], trace: SwitchTrace, path: Path) -> None:
     _draw_loss(loss_axes, trace)
     _draw_accuracy(accuracy_axes, report['history'])
     _draw_flops(flops_axes, report)
-    figure.savefig(path, dpi=110)
+    figure.savefig(file, dpi=110)
 
 
 def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
@@ -194,8 +215,8 @@ def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> 
         The files written.
     """
     paths = [work_dir / f'report.{suffix}' for suffix in ('json', 'md', 'png')]
-    paths[1].write_text(render_markdown(report))
-    draw_report(report, trace, paths[2])
+    write_whole(paths[1], lambda file: file.write(render_markdown(report).encode()))
+    write_whole(paths[2], lambda file: draw_report(report, trace, file))
     # Last and in one go: where it is, the run has come to its end.
     write_whole(paths[0], lambda file: file.write((json.dumps(report, indent=1) + '\n').encode()))
     return paths

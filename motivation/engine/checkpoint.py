@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -68,7 +68,16 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    write_whole(path, partial(torch.save, to_plain(checkpoint)))
+    write_whole(path, partial(_save, to_plain(checkpoint)))
+
+
+def _save(checkpoint: Any, file: BinaryIO) -> None:
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # torch stumbles once more, over what it could not write
+            raise error.__context__ from None
+        raise
 
 
 def read_checkpoint(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
-from mmengine.runner import Runner
+from mmengine.runner import Priority, Runner
 from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.nn.utils import clip_grad_norm_
@@ -358,10 +358,22 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
         for argument in _PERIODS & node.keys():
             if node[argument] is not None:
                 _check_count(f'{path}.{argument}', node[argument])
+    if registry is registries.HOOKS and 'priority' in node:
+        _check_priority(f'{path}.priority', node['priority'])
     if registry in _SELF_CONTAINED:
         for argument, parameter in arguments_of(component)[0].items():
             if parameter.default is parameter.empty and argument not in node:
                 raise ConfigError(f'{path}.{argument} is missing; {_name(component)} needs it')
+
+
+def _check_priority(field: str, value: Any) -> None:
+    names = Priority.__members__
+    if isinstance(value, str) and value.upper() not in names:
+        raise ConfigError(f'{field} is {value!r}; {near_matches(value.upper(), names)}')
+    if not isinstance(value, (str, int, Priority)) or (isinstance(value, int) and not 0 <= value <= 100):
+        raise ConfigError(
+            f'{field} is {shortened(value)}; it must be one of {", ".join(names)} or a number of 0 to 100'
+        )
 
 
 def _look_up(registry: Registry, name: str) -> Any:

@@ -1,8 +1,12 @@
 """Logs and curves of a run that goes on: every step once."""
 
 import json
+import logging
 import re
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,9 +45,51 @@ def _write(content: bytes, file: BinaryIO) -> None:
 
 
 def flush_logs(visualizer: Visualizer) -> None:
-    """Have everything logged so far written to the disk."""
+    """Have everything logged so far written to the disk, if it can be."""
     for writer in _writers(visualizer):
-        writer.flush()
+        with suppress(OSError):  # which the next entry tells of
+            writer.flush()
+
+
+def guard_logs(visualizer: Visualizer, logger: logging.Logger, lost: Callable[[OSError], None]) -> None:
+    """Let a run go on though its logs and curves cannot be written; they lack steps then.
+
+    Args:
+        visualizer: Its backends write the curves.
+        logger: Its file handlers write the log.
+        lost: Called with the reason each time that something is not written.
+    """
+    for backend in visualizer._vis_backends.values():
+        for name in ('add_scalar', 'add_scalars', 'close'):
+            setattr(backend, name, _guarded(backend, getattr(backend, name), lost))
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = lambda record: _report_current(lost)  # type: ignore[method-assign]
+    unguarded = threading.excepthook
+
+    def excepthook(args: threading.ExceptHookArgs) -> None:
+        # TensorBoard's thread dies of it, and whoever writes next is told.
+        if not (isinstance(args.exc_value, OSError) and type(args.thread).__name__ == '_AsyncWriterThread'):
+            unguarded(args)
+
+    threading.excepthook = excepthook
+
+
+def _guarded(backend: Any, write: Callable[..., None], lost: Callable[[OSError], None]) -> Callable[..., None]:
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            write(*args, **kwargs)
+        except OSError as error:
+            backend._env_initialized = False  # opens its file anew next time
+            lost(error)
+
+    return guarded
+
+
+def _report_current(lost: Callable[[OSError], None]) -> None:
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError):
+        lost(error)
 
 
 def _writers(visualizer: Visualizer) -> Iterator[Any]:

@@ -4,6 +4,7 @@ import copy
 import logging
 import uuid
 import warnings
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,22 @@ from mmengine.runner.runner import _SlicedDataset
 from torch import nn
 
 from motivation.engine.build_errors import explained, reason
-from motivation.engine.checkpoint import check_fits, from_plain, read_checkpoint, write_checkpoint
+from motivation.engine.checkpoint import (
+    check_fits,
+    find_checkpoints,
+    from_plain,
+    newest_whole,
+    read_checkpoint,
+    write_checkpoint,
+)
 from motivation.engine.config import check_config
 from motivation.engine.interruption import Interruption
 from motivation.engine.lock import lock_folder
-from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps
+from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
 from motivation.engine.loops import class_names
 from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, TrainingError
 from motivation.models import MODEL_NAMES, DualModel
 from motivation.random_state import preserved_random_state
 from motivation.registry import RUNNERS
@@ -87,6 +95,12 @@ class DualModelRunner(Runner):
     # What asks this run to end, while it trains.
     interruption: Interruption | None = None
 
+    # What could not be written the last time it was tried, and why.
+    unwritten: dict[str, str]
+
+    # Whether the log lacks steps because it could not be written.
+    _log_missed = False
+
     def train(self) -> nn.Module:
         """Train, then return the model.
 
@@ -94,13 +108,21 @@ class DualModelRunner(Runner):
             Interrupted: SIGTERM, SIGINT or SIGUSR1 asked for an end; everything is saved.
             TrainingError: Training cannot go on.
         """
+        self.unwritten = {}
         if self.rank == 0:
             lock_folder(Path(self.work_dir))
+            guard_logs(self.visualizer, self.logger, self._miss_log)
         with warnings.catch_warnings(), Interruption() as self.interruption:
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
             try:
-                return super().train()
+                model = super().train()
+                if self.unwritten:
+                    raise TrainingError(
+                        f"'{self.work_dir}' lacks {', '.join(self.unwritten)} ({', '.join({*self.unwritten.values()})}): "
+                        'make room, then --resume, which writes what is missing'
+                    )
+                return model
             finally:
                 self.call_hook('on_exit')  # also after an error or Ctrl-C
                 self.interruption = None
@@ -130,10 +152,47 @@ class DualModelRunner(Runner):
         if logs is not None:
             self._timestamp = logs.name
 
+    def try_to_write(self, path: Path, write: Callable[[], Any]) -> None:
+        """Write a result; where that fails, say so and go on. A run that ends without it ends with an error.
+
+        Args:
+            path: The file, which :attr:`unwritten` names.
+            write: Writes it.
+        """
+        try:
+            write()
+            self.unwritten.pop(path.name, None)
+        except OSError as error:
+            self.unwritten[path.name] = error.strerror or str(error)
+            self.tell(f"'{path}' cannot be written ({self.unwritten[path.name]}); the run goes on: make room")
+
+    def _miss_log(self, error: OSError) -> None:
+        if not self._log_missed:
+            self._log_missed = True
+            self.tell(
+                f"the log in '{self.log_dir}' cannot be written ({error.strerror}) and will lack steps; make room"
+            )
+
     def tell(self, message: str) -> None:
         """Say something to who watches the run, and to its log."""
         self.logger.info(message)
         self.call_hook('on_message', message=message)
+
+    def load_or_resume(self) -> None:
+        """As MMEngine's; resuming without a path goes on from the newest whole checkpoint of the work_dir.
+
+        Raises:
+            ConfigError: There is none, or as of :meth:`load_checkpoint`.
+        """
+        if self._resume and self._load_from is None:
+            newest, _ = newest_whole(find_checkpoints(Path(self.work_dir)))
+            if newest is None:
+                raise ConfigError(
+                    f"resume is True, and work_dir '{self.work_dir}' has no whole checkpoint; name one as load_from, or "
+                    'begin anew with resume=False'
+                )
+            self._load_from: str | None = str(newest)
+        super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Go on from a checkpoint of this run.
@@ -250,6 +309,10 @@ class DualModelRunner(Runner):
             raise ConfigError(
                 f'{field}.batch_size is {loop.dataloader.batch_size}, of which its {len(dataset):,} images fill none; '
                 'lower it, or leave out drop_last and num_batch_per_epoch'
+            )
+        if stage == 'train' and self.model.recalibrate > len(dataset):
+            raise ConfigError(
+                f'model.recalibrate is {self.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} images; give at most that'
             )
         self._check_classes(stage, loop)
         with preserved_random_state(), evaluation_mode(self.model), torch.no_grad():

@@ -93,13 +93,15 @@ class DualCheckpointHook(Hook):
             runner.save_checkpoint(folder, name)
         except OSError as error:
             kept = ', '.join(f"'{path.name}'" for path in find_checkpoints(folder)) or 'nothing'
-            said = f"'{folder / name}' cannot be written ({error.strerror or error}); {kept} is kept"
+            said = f"'{folder / name}' cannot be written ({error.strerror or error}); still there: {kept}"
             if self.on_write_error == 'stop':
-                raise TrainingError(f'{said}, and training stops: make room, then --resume') from error
-            runner.tell(f'{said}, and training goes on: make room')
+                raise TrainingError(f'{said}; training stops: make room, then --resume') from error
+            runner.tell(f'{said}; training goes on: make room')
+            runner.unwritten['the last checkpoint'] = error.strerror or str(error)
             self._saved_at = time.monotonic()
             return
         self._saved, self._saved_at = name, time.monotonic()
+        runner.unwritten.pop('the last checkpoint', None)
         if runner.rank == 0:
             for old in find_checkpoints(folder)[: -self.max_keep]:
                 old.unlink()

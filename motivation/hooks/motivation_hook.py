@@ -12,7 +12,7 @@ from motivation.engine.processes import mean_over_processes
 from motivation.errors import ConfigError
 from motivation.hooks.signals import Signals
 from motivation.policies import SwitchPolicy
-from motivation.policies.switch_trace import SwitchTrace
+from motivation.policies.switch_trace import TRACE_NAME, SwitchTrace
 from motivation.registry import HOOKS, POLICIES
 
 
@@ -74,8 +74,15 @@ class MotivationHook(Hook):
             runner.model.deactivate(runner.optim_wrapper)
 
     def after_train_epoch(self, runner: Runner) -> None:
+        self._save_trace(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        self._save_trace(runner)
+
+    def _save_trace(self, runner: Runner) -> None:
         if runner.rank == 0:
-            self.trace.save(Path(runner.work_dir))
+            folder = Path(runner.work_dir)
+            runner.try_to_write(folder / TRACE_NAME, lambda: self.trace.save(folder))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._signals is not None:

@@ -1,6 +1,7 @@
 """Gathers the results of a run and writes them."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 
-from motivation.analysis.report import build_table, count_parameters, model_label, write_report
+from motivation.analysis.report import best_accuracies, build_table, count_parameters, model_label, write_report
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.models import MODEL_NAMES
@@ -54,10 +55,11 @@ class ReportHook(Hook):
             return
         report, trace = self._report(runner), runner.find_hook(MotivationHook).trace
         work_dir = Path(runner.work_dir)
-        written = write_report(report, trace, work_dir)
         console = Console(highlight=False, soft_wrap=True)
         console.print(build_table(report))
-        console.print('written: ' + ', '.join(path.name for path in written), f'in {work_dir}', markup=False)
+        runner.try_to_write(work_dir / 'report.json', partial(write_report, report, trace, work_dir))
+        if 'report.json' not in runner.unwritten:
+            console.print(f'written: report.json, report.md, report.png in {work_dir}', markup=False)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint['report'] = {'history': self.history, 'wall_seconds': self._wall_seconds()}
@@ -97,6 +99,7 @@ class ReportHook(Hook):
                 'backward_macs_per_image': macs.step.backward.per_image,
                 **meter.describe(name),
                 'metrics': self.history[-1][name]['metrics'] if self.history else {},
+                'best': best_accuracies(self.history, name),
             }
         runner.call_hook('on_report', report=report)
         return {**report, 'history': self.history}

@@ -56,5 +56,14 @@ class ImagePreprocessor(BaseDataPreprocessor):
         scale = 1.0 if inputs.is_floating_point() else 255.0
         inputs = (inputs - self.mean * scale) / (self.std * scale)
         if training and self.mixup is not None:
-            inputs, targets = self.mixup(inputs, targets)
+            inputs, targets = self._mix(inputs, targets)
         return {'inputs': inputs, 'targets': targets}
+
+    def _mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix each image with another of the batch; timm's takes even batches, so one of an odd batch is there twice."""
+        assert self.mixup is not None
+        images = len(inputs)
+        if images % 2:
+            inputs, targets = torch.cat([inputs, inputs[-1:]]), torch.cat([targets, targets[-1:]])
+        mixed, soft = self.mixup(inputs, targets)
+        return mixed[:images], soft[:images]

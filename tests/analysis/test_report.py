@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from motivation.analysis.report import build_table, render_markdown, write_report
+from motivation.analysis.report import best_accuracies, build_table, render_markdown, write_report
 from motivation.policies.switch_trace import SwitchTrace
 
 
@@ -17,6 +17,7 @@ def report(history=True):
         backward_macs_per_image=24_000_000,
         evaluation_flops=6e9,
         reestimation_flops=0,
+        best={'accuracy/top1': {'value': 80.0, 'epoch': 1}},
     )
     metrics = {'accuracy/top1': 75.051, 'accuracy/top5': 98.0}
     row = {'metrics': metrics, 'train_flops': 10**12}
@@ -78,6 +79,7 @@ def test_markdown_says_what_the_report_holds():
         '| model | one | two |',
         '| parameters | 78,042 | 272,474 |',
         '| accuracy/top1 | 75.05 | 75.05 |',
+        '| best accuracy/top1 | 80.00 (epoch 1) | 80.00 (epoch 1) |',
         '| forward MMACs an image | 12.500 | 12.500 |',
         '| batches trained on | 30 | 10 |',
         '| training FLOPs | 1e+12 | 3e+12 |',
@@ -117,6 +119,16 @@ def test_picture_shades_the_motivated_spells_where_they_were(tmp_path, batches):
     full = shade[2 * quarter : 3 * quarter].mean()
     assert full > 0.4
     assert shade[: 2 * quarter].mean() == pytest.approx(full / 4, rel=0.1)
+
+
+def test_best_accuracy_is_the_first_of_the_highest():
+    values = [70.0, 90.0, 90.0, 80.0]
+    history = [
+        {'epoch': 2 * i, 'base': {'metrics': {'accuracy/top1': value, 'loss': value}}}
+        for i, value in enumerate(values, 1)
+    ]
+    assert best_accuracies(history, 'base') == {'accuracy/top1': {'value': 90.0, 'epoch': 4}}
+    assert best_accuracies([], 'base') == {}
 
 
 def test_run_without_validation_is_reported_too(tmp_path):

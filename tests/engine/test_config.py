@@ -292,6 +292,7 @@ def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
         ('resume', 'yes', 'True or False'),
         ('work_dir', 3, 'a string'),
         ('default_hooks.checkpoint.interval', '2', 'a whole number'),
+        ('default_hooks.progress.priority', 101, 'one of HIGHEST, VERY_HIGH, .* or a number of 0 to 100'),
         ('val_evaluator.topk', ('a',), 'a list of whole numbers'),
     ],
 )
@@ -300,6 +301,13 @@ def test_values_of_the_wrong_type_say_what_is_right(field, value, must):
         refused('', **{field: value})
     else:
         refused(rf'^{field} is {re.escape(repr(value))}; it must be {must}', **{field: value})
+
+
+def test_misspelt_priority_comes_with_its_near_match():
+    refused(
+        r"^default_hooks\.progress\.priority is 'very_lo'; did you mean 'VERY_LOW'",
+        **{'default_hooks.progress.priority': 'very_lo'},
+    )
 
 
 def test_milestones_must_be_numbers():
@@ -356,6 +364,10 @@ def test_unknown_runner_and_foreign_scope_are_refused():
             r"^env_cfg = .* cannot be built: ValueError: cannot find context for 'x'",
         ),
         ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr = .* cannot be built: AssertionError: Lack of'),
+        (
+            {'model.recalibrate': 1438},
+            r'^model\.recalibrate is 1,438, and an epoch of train_dataloader has 1,437 images',
+        ),
         ({'val_evaluator.topk': (0,)}, r'^Accuracy\.topk is \(0,\)'),
     ],
 )

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from motivation.engine.checkpoint import find_checkpoints, is_whole, read_checkpoint, write_checkpoint
 from motivation.engine.launch import prepare_training
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import MotivationHook
 from tests.conftest import DIGITS, digits_config, train
@@ -77,21 +79,69 @@ def fail_from(monkeypatch, second):
 def test_full_disk_keeps_the_checkpoint_before_and_trains_on(tmp_path, monkeypatch, capsys):
     fail_from(monkeypatch, 1)
     config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.export': None})
-    runner = train(config)
+    runner = DualModelRunner.from_cfg(config)
+    with pytest.raises(TrainingError, match=r"run' lacks the last checkpoint \(No space left on device\): make room"):
+        runner.train()
     assert len(runner.find_hook(MotivationHook).trace) == 18
     assert [path.name for path in find_checkpoints(tmp_path / 'run')] == ['epoch_1.pth']
     assert is_whole(tmp_path / 'run/epoch_1.pth') and not list((tmp_path / 'run').glob('.*.part'))
     said = capsys.readouterr().out
     assert (
-        "epoch_2.pth' cannot be written (No space left on device); 'epoch_1.pth' is kept, and training goes on" in said
+        "epoch_2.pth' cannot be written (No space left on device); still there: 'epoch_1.pth'; training goes on" in said
     )
 
 
 def test_full_disk_stops_where_asked_to(tmp_path, monkeypatch):
     fail_from(monkeypatch, 1)
     config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.checkpoint.on_write_error': 'stop'})
-    with pytest.raises(TrainingError, match=r"'epoch_1\.pth' is kept, and training stops: make room, then --resume"):
+    with pytest.raises(TrainingError, match=r"still there: 'epoch_1\.pth'; training stops: make room, then --resume"):
         train(config)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own of 8 MiB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip('file systems can be mounted by root alone')
+    yield disk
+    subprocess.run(['umount', '--lazy', disk], check=True)
+
+
+class FillsTheDisk(Hook):
+    """At the second batch of all."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 1:
+            with pytest.raises(OSError, match='No space left'), self.path.open('wb', buffering=0) as file:
+                while True:
+                    file.write(bytes(512))
+
+
+def test_run_on_a_full_disk_comes_to_its_end_and_names_what_is_missing(small_disk, capfd):
+    config = digits_config(small_disk / 'run', epochs=2)
+    runner = DualModelRunner.from_cfg(config)
+    runner.register_hook(FillsTheDisk(small_disk / 'filler'))
+    missing = r'switches\.npz, the last checkpoint, base\.pth, motivated\.pth, report\.json'
+    with pytest.raises(TrainingError, match=rf"run' lacks {missing} \(No space left on device\): make room, then"):
+        runner.train()
+    said = capfd.readouterr()
+    assert said.out.count('cannot be written (No space left on device) and will lack steps; make room') == 1
+    assert 'Traceback' not in said.err and not list((small_disk / 'run').glob('.*.part'))
+    assert len(runner.find_hook(MotivationHook).trace) == 12
+
+    (small_disk / 'filler').unlink()  # and there is room again
+    config.resume = True
+    with pytest.raises(ConfigError, match=r"resume is True, and work_dir '.*run' has no whole checkpoint"):
+        train(config)
+    config.resume = False
+    train(config)
+    assert (small_disk / 'run/report.json').is_file() and is_whole(small_disk / 'run/epoch_2.pth')
 
 
 HOLD = """

@@ -1,10 +1,13 @@
 import pytest
 import timm
 import torch
+from mmengine.hooks import Hook
 
 from motivation.engine.export import export_model, load_exported
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
-from motivation.models import TimmClassifier
+from motivation.models import MODEL_NAMES, TimmClassifier
+from tests.conftest import digits_config, snapshot, train
 
 
 @pytest.fixture
@@ -42,3 +45,37 @@ def test_file_is_plain_data_with_the_normalisation(exported):
 def test_missing_file_is_named():
     with pytest.raises(ConfigError, match=r"checkpoint 'nowhere\.pth' does not exist"):
         load_exported('nowhere.pth')
+
+
+class Seen(Hook):
+    """The weights and the metrics of each validation."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.epochs = []
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.epochs.append((dict(metrics), {name: snapshot(getattr(runner.model, name)) for name in MODEL_NAMES}))
+
+
+def test_best_models_are_those_of_the_first_of_the_highest_accuracies_also_after_resuming(tmp_path):
+    options = {'default_hooks.export.save_best': 'accuracy/top1'}
+    seen = Seen()
+    for epochs in (3, 6):
+        config = digits_config(tmp_path / 'run', epochs, **options)
+        config.param_scheduler, config.resume, config.allow_changes = [], epochs == 6, True
+        runner = DualModelRunner.from_cfg(config)
+        runner.register_hook(seen)
+        runner.train()
+    assert len(seen.epochs) == 6
+    for name in MODEL_NAMES:
+        accuracies = [metrics[f'{name}/accuracy/top1'] for metrics, _ in seen.epochs]
+        weights = seen.epochs[accuracies.index(max(accuracies))][1][name]
+        best = load_exported(tmp_path / f'run/best_{name}.pth')
+        assert all(torch.equal(tensor, weights[key]) for key, tensor in best.state_dict().items())
+
+
+def test_metric_that_is_none_comes_with_its_near_match(tmp_path):
+    with pytest.raises(ConfigError, match=r"^default_hooks\.export\.save_best is 'accuracy/top2', .* 'accuracy/top1'"):
+        train(digits_config(tmp_path, 1, **{'default_hooks.export.save_best': 'accuracy/top2'}))

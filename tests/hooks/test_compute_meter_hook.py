@@ -148,17 +148,28 @@ def test_images_of_another_size_are_counted_as_they_are(tmp_path, macs):
 
 
 def test_resumed_curves_go_on_from_the_entry_before(tmp_path):
-    """The mean of a step over all steps since, those before the checkpoint included."""
-    options = {'default_hooks.compute_meter.interval': 4, 'motivation.policy': NEVER}
-    train(digits_config(tmp_path / 'run', 1, **options))
-    config = digits_config(tmp_path / 'run', 2, **options)
-    config.resume = True
+    """Entries after batches 4, 8 and 12; resumed after batch 6; batch 5 is the motivated model's."""
+    policy = dict(_delete_=True, type='Periodic', on=1, off=4)
+    config = digits_config(
+        tmp_path / 'run', 2, **{'default_hooks.compute_meter.interval': 4, 'motivation.policy': policy}
+    )
+
+    def entries():
+        lines = (
+            json.loads(line) for path in (tmp_path / 'run').glob('*/vis_data/scalars.json') for line in path.open()
+        )
+        of_flops = (
+            {key: value for key, value in line.items() if 'flops/' in key} for line in lines if line['step'] != 6
+        )
+        return [line for line in of_flops if line]
+
     train(config)
-    lines = [json.loads(line) for path in (tmp_path / 'run').glob('*/vis_data/scalars.json') for line in path.open()]
-    totals = {line['step']: line['flops/base/total'] for line in lines if 'flops/base/total' in line}
-    means = {line['step']: line['iter_flops/base/total'] for line in lines if 'iter_flops/base/total' in line}
-    assert sorted(totals) == [4, 6, 8, 12]
-    assert means[8] == (totals[8] - totals[6]) / 2 and means[12] == (totals[12] - totals[8]) / 4
+    whole = entries()
+    assert len(whole) == 3 and whole[1]['iter_flops/motivated/total'] > 0
+    (tmp_path / 'run/epoch_2.pth').unlink()
+    config.resume = True
+    assert train(config).find_hook(MotivationHook).trace.motivated == bytearray([0, 0, 0, 0, 1] * 2 + [0, 0])
+    assert entries() == whole
 
 
 @pytest.mark.parametrize('interval', [0, 2.5, True])

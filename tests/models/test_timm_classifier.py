@@ -47,6 +47,19 @@ def test_mixup_trains_on_mixed_images_and_validates_on_plain_ones():
     assert len(model.val_step(data)) == 4
 
 
+def test_odd_batch_is_mixed_too():
+    model = TimmClassifier('test_resnet', num_classes=3, mixup=dict(mixup_alpha=1.0))
+    data = {name: tensor[:3] for name, tensor in batch().items()}
+    mixed = model.data_preprocessor(data, True)
+    assert mixed['inputs'].shape == data['inputs'].shape and mixed['targets'].shape == (3, 3)
+    torch.testing.assert_close(mixed['targets'].sum(dim=1), torch.ones(3))
+    # Image 1 is mixed with image 2, in some proportion.
+    plain = model.data_preprocessor(data, False)['inputs']
+    share = (mixed['inputs'][1] - plain[2]) / (plain[1] - plain[2])
+    share = share[share.isfinite()]
+    torch.testing.assert_close(share, share[:1].expand_as(share), rtol=1e-2, atol=1e-2)
+
+
 def test_takes_normalisation_of_the_backbone_by_default():
     model = TimmClassifier('cifar_resnet8', num_classes=10)
     assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
