@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 # What is wrong with the disk and not with the program.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class ConfigError(ValueError):
@@ -88,8 +88,11 @@ def clear_errors() -> Iterator[None]:
         print(f'error: {sentence}', file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
-        if error.errno not in _DISK:
+        if error.errno not in DISK_ERRORS:
             raise
         what = repr(str(error.filename)) if error.filename else 'a file'
         print(f'error: {what} cannot be written ({error.strerror}); make room, or name another folder', file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print('stopped at once', file=sys.stderr)
+        sys.exit(130)

@@ -3,6 +3,7 @@
 import argparse
 
 from motivation.errors import check_stack, clear_errors
+from motivation.signals import end_quietly
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,6 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    end_quietly()
     check_stack()
     args = parse_args()
 

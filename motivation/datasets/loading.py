@@ -1,7 +1,7 @@
 """Functions that a data loader's config names."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,15 @@ def collate_images(samples: list[dict[str, Any]]) -> Batch:
     return Batch(default_collate(kept), skipped)
 
 
-def first_batch(dataset: Any, num_classes: int | None = None) -> Batch:
+def first_batch(
+    dataset: Any, num_classes: int | None = None, collate_fn: Callable[[list[Any]], Any] = collate_images
+) -> Any:
     """A batch of the first image of a dataset that is not left out.
 
     Args:
-        dataset: As :class:`~motivation.datasets.ImageDataset`.
+        dataset: As :class:`~motivation.datasets.ImageDataset`, or one of other items that ``collate_fn`` takes.
         num_classes: The number of classes, if its label is to be looked at.
+        collate_fn: Makes the batch.
 
     Raises:
         ConfigError: Every image is left out, or the label is no class.
@@ -89,5 +92,5 @@ def first_batch(dataset: Any, num_classes: int | None = None) -> Batch:
         if 'skipped' not in sample:
             if num_classes is not None:
                 check_labels([sample['targets']], num_classes, lambda _: f'image {index}')  # noqa: B023
-            return collate_images([sample])
+            return collate_fn([sample])
     raise ConfigError(f"dataset.on_error is 'skip', which leaves nothing of {len(dataset)} images; mend the data")

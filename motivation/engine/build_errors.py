@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.registry import build_functions
 
 from motivation.engine.signatures import arguments_of
-from motivation.errors import ConfigError, one_line, shortened
+from motivation.errors import DISK_ERRORS, ConfigError, one_line, shortened
 
 # The field that a method of MMEngine's runner builds from.
 _FIELD_OF = {
@@ -37,13 +37,16 @@ _STACK = {'mmengine', 'numpy', 'PIL', 'sklearn', 'timm', 'torch', 'torchvision',
 
 
 @contextmanager
-def explained(config: dict[str, Any], field: str = '', fault: str = 'cannot be built') -> Iterator[None]:
+def explained(
+    config: dict[str, Any], field: str = '', fault: str = 'cannot be built', subject: str = 'the config'
+) -> Iterator[None]:
     """Say of whatever stops the building of a config which field it was built from.
 
     Args:
         config: What is built, as a plain dict.
         field: The field to name, if no deeper one is found.
         fault: What is said of it.
+        subject: What to name where no field is.
 
     Raises:
         ConfigError: Names the deepest field known, its value, the reason, and file and line of a plugin.
@@ -53,10 +56,12 @@ def explained(config: dict[str, Any], field: str = '', fault: str = 'cannot be b
     except ConfigError:
         raise
     except Exception as error:  # a component raises whatever it likes
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         deepest, component = _field(frames, config)
         field = deepest or field
-        subject = f'{field} = {shortened(_value(config, field))}' if field else 'the config'
+        subject = f'{field} = {shortened(_value(config, field))}' if field else subject
         way_out = f'mend it{_arguments(component)}'
         raise ConfigError(f'{subject} {fault}: {reason(error)}; {way_out}') from error
 

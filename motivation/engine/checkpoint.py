@@ -86,8 +86,7 @@ def read_checkpoint(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
     Raises:
         ConfigError: There is no such file, it is damaged, or it is not a checkpoint of plain data.
     """
-    if not path.is_file():
-        raise ConfigError(f'checkpoint {str(path)!r} does not exist; give the path of an epoch_<n>.pth')
+    require_file(path)
     if not is_whole(path):
         raise ConfigError(f'checkpoint {str(path)!r} is damaged or no checkpoint at all; give another epoch_<n>.pth')
     try:
@@ -99,6 +98,17 @@ def read_checkpoint(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise ConfigError(f'{str(path)!r} is not a checkpoint of this framework; give an epoch_<n>.pth')
     return checkpoint
+
+
+def require_file(path: Path) -> None:
+    """Refuse a checkpoint that is not there.
+
+    Raises:
+        ConfigError: There is no such file, or it is a folder.
+    """
+    if not path.is_file():
+        what = 'is a folder' if path.is_dir() else 'does not exist'
+        raise ConfigError(f'checkpoint {str(path)!r} {what}; give the path of an epoch_<n>.pth')
 
 
 def check_fits(state_dict: dict[str, torch.Tensor], model: nn.Module, path: Path) -> None:

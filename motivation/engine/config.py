@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import logging
 import re
 import sys
 import traceback
@@ -16,6 +17,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Priority, Runner
 from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
+from timm.data import Mixup
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
@@ -53,6 +55,7 @@ _ARGUMENTS_OF: list[tuple[str, Callable[..., Any] | None, tuple[str, ...]]] = [
     (r'env_cfg\.mp_cfg', set_multi_processing, ()),
     (r'auto_scale_lr', None, ('enable', 'base_batch_size')),
     (r'custom_imports', import_modules_from_strings, ()),
+    (r'model\.(base|motivated)\.mixup', Mixup, ()),
 ]
 
 # Fields that give only a part of a component, or several of them by name.
@@ -114,6 +117,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     config.setdefault('default_scope', registries.SCOPE)
     _import_custom_modules(config)
     apply_options(config, path, options or {})
+    _import_custom_modules(config)  # those that an option names, too
     check_fields(config._cfg_dict.to_dict())
     return config
 
@@ -158,7 +162,7 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
             raise ConfigError(
                 f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, _fields(config))}'
             )
-        if option.endswith('.type'):
+        if option.endswith('.type') and option != 'optim_wrapper.type':  # whose kinds have their fields in common
             _begin_anew(config, option.split('.')[:-1], options[option])
     try:
         config.merge_from_dict(options)
@@ -224,9 +228,11 @@ def check_fields(plain: dict[str, Any]) -> None:
     if scope != registries.SCOPE:
         raise ConfigError(f'default_scope is {shortened(scope)}; leave it out, or write {registries.SCOPE!r}')
     name = plain.get('runner_type', 'DualModelRunner')
-    if not isinstance(name, type) and not (isinstance(name, str) and _look_up(registries.RUNNERS, name)):
+    runner = _look_up(registries.RUNNERS, name) if isinstance(name, str) else name
+    if not isinstance(runner, type) or not issubclass(runner, _dual_runner()):
         raise ConfigError(
-            f'runner_type is {shortened(name)}, which is not registered; leave it out, or write DualModelRunner'
+            f'runner_type is {shortened(name)}, which is no registered DualModelRunner; leave it out, or name a class of '
+            'your own below it'
         )
 
 
@@ -262,16 +268,38 @@ def check_config(config: Config) -> None:
             if name not in plain[loader]:
                 raise ConfigError(f'{loader}.{name} is missing; a data loader needs it')
         workers = plain[loader].get('num_workers', 0)
-        if isinstance(workers, int) and workers > _MAX_WORKERS:
-            raise ConfigError(f'{loader}.num_workers is {workers}; it must be at most {_MAX_WORKERS} processes')
+        if isinstance(workers, int) and not 0 <= workers <= _MAX_WORKERS:
+            raise ConfigError(f'{loader}.num_workers is {workers}; it must be 0 to {_MAX_WORKERS} processes')
+        for name in ('persistent_workers', 'prefetch_factor'):
+            if plain[loader].get(name) and not workers:
+                raise ConfigError(f'{loader}.{name} is {plain[loader][name]}, which needs num_workers of at least 1')
     if not plain['train_cfg'].get('by_epoch', True):
         raise ConfigError('train_cfg.by_epoch is False; training goes by epochs: leave it out and give max_epochs')
+    val_begin, max_epochs = (plain['train_cfg'].get(name, 1) for name in ('val_begin', 'max_epochs'))
+    if plain.get('val_cfg') is not None and isinstance(val_begin, int) and val_begin > max_epochs:
+        raise ConfigError(
+            f'train_cfg.val_begin is {val_begin}, after train_cfg.max_epochs, which is {max_epochs}; lower it, or leave '
+            'validation out with val_cfg=None, val_dataloader=None and val_evaluator=None'
+        )
+    _check_seed(plain.get('randomness', {}).get('seed', 0))
+    clip_grad = plain['optim_wrapper'].get('clip_grad')
+    max_norm = clip_grad.get('max_norm', 1) if isinstance(clip_grad, dict) else 1
+    if isinstance(max_norm, (int, float)) and not max_norm > 0:
+        raise ConfigError(f'optim_wrapper.clip_grad.max_norm is {max_norm}; it must be above 0')
+    level = plain.get('log_level', 'INFO')
+    if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
+        raise ConfigError(f'log_level is {level!r}; {near_matches(level, ("DEBUG", "INFO", "WARNING", "ERROR"))}')
     for stage in ('val', 'test'):
         parts = [f'{stage}_{part}' for part in ('dataloader', 'cfg', 'evaluator')]
         absent = [part for part in parts if plain.get(part) is None]
         if 0 < len(absent) < 3:
             raise ConfigError(f'{absent[0]} is missing; {", ".join(parts)} go together: give all of them or none')
     check_components(plain)
+
+
+def _check_seed(seed: Any) -> None:
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
+        raise ConfigError(f'randomness.seed is {shortened(seed)}; it must be a whole number of 0 to 2**32 - 1')
 
 
 def check_components(plain: dict[str, Any]) -> None:
@@ -354,7 +382,13 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
     _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
+    if registry is registries.LOOPS and path == 'train_cfg' and not issubclass(component, _train_loop()):
+        raise ConfigError(
+            f'train_cfg.type is {shortened(name)}; it must be DualTrainLoop or a class of your own below it'
+        )
     if registry is registries.PARAM_SCHEDULERS:
+        if isinstance(node.get('begin'), int) and node['begin'] < 0:
+            raise ConfigError(f'{path}.begin is {node["begin"]}; it must be at least 0')
         for argument in _PERIODS & node.keys():
             if node[argument] is not None:
                 _check_count(f'{path}.{argument}', node[argument])
@@ -374,6 +408,18 @@ def _check_priority(field: str, value: Any) -> None:
         raise ConfigError(
             f'{field} is {shortened(value)}; it must be one of {", ".join(names)} or a number of 0 to 100'
         )
+
+
+def _train_loop() -> type:
+    from motivation.engine.train_loop import DualTrainLoop  # which knows the runner, and that this module
+
+    return DualTrainLoop
+
+
+def _dual_runner() -> type:
+    from motivation.engine.runner import DualModelRunner
+
+    return DualModelRunner
 
 
 def _look_up(registry: Registry, name: str) -> Any:

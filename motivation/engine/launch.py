@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from motivation.engine.checkpoint import find_checkpoints, is_whole, newest_whole
+from motivation.engine.checkpoint import find_checkpoints, is_whole, newest_whole, require_file
 from motivation.engine.config import check_config, load_config
 from motivation.engine.lock import FolderInUseError, lock_folder
 from motivation.engine.processes import decide_once
@@ -162,8 +162,7 @@ def prepare_test(
         ConfigError: The config or the checkpoint is missing, or results cannot be written beside it.
     """
     config = load_config(path, options)
-    if not Path(checkpoint).is_file():
-        raise ConfigError(f'checkpoint {checkpoint!r} does not exist; give the path of an epoch_<n>.pth')
+    require_file(Path(checkpoint))
     config.work_dir = str(Path(checkpoint).parent / 'test')
     _require_writable(Path(config.work_dir))
     config.load_from, config.resume = checkpoint, False

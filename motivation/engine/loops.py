@@ -11,6 +11,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from motivation.engine.processes import share_buffers
 from motivation.engine.recalibration import recalibrated
+from motivation.errors import ConfigError, near_matches
 from motivation.models import MODEL_NAMES
 from motivation.registry import LOOPS
 from motivation.weight_maps import ModelName
@@ -35,6 +36,9 @@ class DualValLoop(BaseLoop):
         evaluator: Config of the metric or metrics, built once for each model.
         models: The models evaluated.
 
+    Raises:
+        ConfigError: ``models`` names another.
+
     Example:
         >>> val_cfg = dict(type='DualValLoop')
     """
@@ -44,6 +48,9 @@ class DualValLoop(BaseLoop):
     def __init__(
         self, runner: Runner, dataloader: Any, evaluator: Any, models: Sequence[ModelName] = MODEL_NAMES
     ) -> None:
+        for name in models:
+            if name not in MODEL_NAMES:
+                raise ConfigError(f'{self.stage}_cfg.models names {name!r}; {near_matches(str(name), MODEL_NAMES)}')
         super().__init__(runner, dataloader)
         self.evaluators = {name: runner.build_evaluator(copy.deepcopy(evaluator)) for name in models}
         for evaluator in self.evaluators.values():

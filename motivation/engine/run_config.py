@@ -16,6 +16,9 @@ _PARTS = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper
 # What its results depend on besides.
 _EVALUATION = ('val_dataloader', 'val_cfg', 'val_evaluator', 'load_from', 'custom_hooks')
 
+# In the place of the value of a field that a config does not have.
+_UNNAMED = 'left out'
+
 # Differences that a message names.
 _SHOWN = 3
 
@@ -55,7 +58,7 @@ def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
     then, later = (dict(_fields(json.loads(text))) for text in (before, now))
     for field in dict.fromkeys([*then, *later]):
         if then.get(field) != later.get(field) and field.rpartition('.')[2] not in _FREE:
-            yield field, then.get(field, 'absent'), later.get(field, 'absent')
+            yield field, then.get(field, _UNNAMED), later.get(field, _UNNAMED)
 
 
 def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
@@ -73,7 +76,9 @@ def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
         ConfigError: A field differs; the first few are named.
     """
     differences = list(config_differences(before, describe_run_config(config)))
-    said = ', '.join(f'{field} is {now!r}, and was {then!r}' for field, then, now in differences[:_SHOWN])
+    said = ', '.join(
+        f'{field} is {_in_words(now)}, and was {_in_words(then)}' for field, then, now in differences[:_SHOWN]
+    )
     if len(differences) > _SHOWN:
         said += f', and {len(differences) - _SHOWN} more'
     if said and not config.get('allow_changes'):
@@ -82,6 +87,10 @@ def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
             'load_from, or go on all the same with --allow-changes'
         )
     return said
+
+
+def _in_words(value: Any) -> str:
+    return 'left out' if value is _UNNAMED else repr(value)
 
 
 def _fields(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ import logging
 import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.runner import _SlicedDataset
 from torch import nn
 
+from motivation.datasets import first_batch
 from motivation.engine.build_errors import explained, reason
 from motivation.engine.checkpoint import (
     check_fits,
@@ -317,7 +319,7 @@ class DualModelRunner(Runner):
         self._check_classes(stage, loop)
         with preserved_random_state(), evaluation_mode(self.model), torch.no_grad():
             with explained(self.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
-                batch = loop.dataloader.collate_fn([dataset[0]])
+                batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
             self._try(batch, field)
         return loop
 
@@ -350,10 +352,11 @@ class DualModelRunner(Runner):
                 )
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call all hooks; what one raises keeps its own traceback."""
+        """Call all hooks; what one raises keeps its own traceback, but where it only now builds what it is made of."""
         for hook in self._hooks:
             if hasattr(hook, fn_name):
-                getattr(hook, fn_name)(self, **kwargs)
+                with explained({}, subject=f'hook {type(hook).__name__}') if fn_name == 'before_run' else nullcontext():
+                    getattr(hook, fn_name)(self, **kwargs)
 
     def save_checkpoint(self, out_dir: str | Path, filename: str, meta: dict[str, Any] | None = None, **_: Any) -> None:
         """Save everything a resumed run needs, as plain data, whole or not at all.
@@ -406,6 +409,10 @@ class DualModelRunner(Runner):
             ConfigError: The file is missing, damaged, or of other models.
         """
         checkpoint = read_checkpoint(Path(filename), map_location)
+        if 'config' in checkpoint:
+            raise ConfigError(
+                f"'{filename}' is one exported model, and a run begins with both; give an epoch_<n>.pth of a run"
+            )
         check_fits(checkpoint['state_dict'], self.model, Path(filename))
         if self.resuming:
             changes = check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))

@@ -16,10 +16,11 @@ from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.engine.checkpoint import find_checkpoints, newest_whole
 from motivation.engine.interruption import Interrupted
 from motivation.engine.loops import ValidationInterruptedError
-from motivation.engine.processes import mean_over_processes
+from motivation.engine.processes import mean_over_processes, sum_over_processes
 from motivation.errors import ConfigError, TrainingError
 from motivation.models import MODEL_NAMES
 from motivation.registry import DATASETS, LOOPS
+from motivation.weight_maps import ModelName
 
 # How often something is tried before training gives up.
 MAX_SKIPPED_IN_A_ROW = 10
@@ -31,10 +32,15 @@ ROLLBACK_FACTOR = 0.5
 _STATE = ('validation_due', 'skipped', 'rollbacks')
 
 
-class NonFiniteLossError(ArithmeticError):
-    """A loss on which no step was taken."""
+class NonFiniteError(ArithmeticError):
+    """Numbers of a model that are none.
 
-    def __init__(self, model: str, loss: float) -> None:
+    Args:
+        model: The model.
+        loss: Its loss, on which no step was taken; ``None`` if it is the weights that a step has spoilt.
+    """
+
+    def __init__(self, model: ModelName, loss: float | None) -> None:
         super().__init__(model, loss)
         self.model = model
         self.loss = loss
@@ -56,7 +62,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
         on_bad_loss: What to do where a loss is NaN or infinite, on which no step is ever taken:
             ``'stop'`` training, saving nothing; ``'skip'`` the batch and count it, at most ten in a row;
             or ``'rollback'`` to the newest checkpoint with half the learning rate, at most five times.
-            The policy is told nothing of such a batch.
+            The policy is told nothing of such a batch. Weights that are NaN or infinite, after a bad
+            gradient of a good loss, are never evaluated or saved: the run stops or is rolled back.
 
     Raises:
         ConfigError: ``on_bad_loss`` is none of these.
@@ -101,7 +108,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
                 if self.validation_due:
                     self._validate()
                 self.runner.call_hook('after_epoch')
-            except NonFiniteLossError as bad:
+            except NonFiniteError as bad:
                 self._stop_or_roll_back(bad)
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -116,6 +123,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             self.runner.call_hook('between_iters')
             if self.runner.interruption.asked():
                 self._end()
+        self.check_weights()
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
         self.validation_due = self._is_validated(self._epoch)
@@ -128,7 +136,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         try:
             outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
             self._skipped_in_a_row = 0
-        except NonFiniteLossError as bad:
+        except NonFiniteError as bad:
             if self.on_bad_loss != 'skip':
                 raise
             self._skip(bad)
@@ -137,6 +145,17 @@ class DualTrainLoop(EpochBasedTrainLoop):
             outputs = {'loss': torch.tensor(bad.loss), 'motivated': float(model.active == 'motivated')}
         self.runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
+
+    def check_weights(self) -> None:
+        """See to it that nothing is evaluated or saved that is no number; all processes must ask.
+
+        Raises:
+            NonFiniteError: A parameter of a model is NaN or infinite, as after a bad gradient of a good loss.
+        """
+        for name in MODEL_NAMES:
+            finite = [parameter.isfinite().all() for parameter in getattr(self.runner.model, name).parameters()]
+            if sum_over_processes(not torch.stack(finite).all().item()):
+                raise NonFiniteError(name, None)
 
     def _batches(self, done: int) -> Iterator[Any]:
         """The batches of an epoch after the first ``done``; loading is begun anew where a worker has died."""
@@ -190,7 +209,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_interruption')
         raise Interrupted(self.runner.interruption.exit_status)
 
-    def _skip(self, bad: NonFiniteLossError) -> None:
+    def _skip(self, bad: NonFiniteError) -> None:
         self.skipped += 1
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
@@ -200,12 +219,13 @@ class DualTrainLoop(EpochBasedTrainLoop):
             ) from bad
         self.runner.tell(f'{self._describe(bad)}; the batch is skipped')
 
-    def _stop_or_roll_back(self, bad: NonFiniteLossError) -> None:
+    def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
         said = self._describe(bad)
-        if self.on_bad_loss == 'stop':
+        if self.on_bad_loss != 'rollback':
+            ways_on = "'rollback'" if bad.loss is None else "'skip' or 'rollback'"
             raise TrainingError(
                 f'{said}; nothing was saved after it: lower optim_wrapper.optimizer.lr or clip the gradient '
-                "(optim_wrapper.clip_grad), or go on with train_cfg.on_bad_loss='skip' or 'rollback'"
+                f'(optim_wrapper.clip_grad), or go on with train_cfg.on_bad_loss={ways_on}'
             ) from bad
         checkpoint, _ = newest_whole(find_checkpoints(Path(self.runner.work_dir)))
         if checkpoint is None or self.rollbacks == MAX_ROLLBACKS:
@@ -225,15 +245,20 @@ class DualTrainLoop(EpochBasedTrainLoop):
         for field in _STATE:
             setattr(self, field, state[field])
 
-    def _describe(self, bad: NonFiniteLossError) -> str:
+    def _describe(self, bad: NonFiniteError) -> str:
         from motivation.hooks import MotivationHook  # hooks know the loop
 
         losses = [loss for loss in self.runner.find_hook(MotivationHook).trace.losses if math.isfinite(loss)]
         rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
-        batch = self._iter - self._epoch * len(self.dataloader) + 1
+        iteration = self._iter + 1 if bad.loss is not None else self._iter  # weights are looked at when it is over
+        epoch, batch = divmod(iteration - 1, len(self.dataloader))
+        what = (
+            f'the loss of the {bad.model} model is {bad.loss} at'
+            if bad.loss is not None
+            else f'weights of the {bad.model} model are NaN or infinite after a step on a gradient that was, by'
+        )
         return (
-            f'the loss of the {bad.model} model is {bad.loss} at batch {batch} of epoch {self._epoch + 1} (iteration '
-            f'{self._iter + 1}), learning rate {rate:.4g}, last good losses '
+            f'{what} batch {batch + 1} of epoch {epoch + 1} (iteration {iteration}), learning rate {rate:.4g}, last good losses '
             f'{", ".join(f"{loss:.4g}" for loss in losses[-3:]) or "none"}'
         )
 
@@ -254,9 +279,13 @@ class CheckLoop(DualTrainLoop):
         batch = next(iter(self.dataloader))
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
             loss = model.train_step(batch, runner.optim_wrapper)['loss']
-            runner.tell(
-                f'{name} trained on a batch of {len(batch["inputs"])} images: loss {torch.as_tensor(loss).item():.4f}'
-            )
+            value = torch.as_tensor(loss).item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f'the loss of the {name} model is {value} on the first batch; look at model.{name}, its mean and std '
+                    'and the images of train_dataloader.dataset'
+                )
+            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
             switch(runner.optim_wrapper)
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:
@@ -275,13 +304,13 @@ def _place(dataloader: DataLoader) -> PlacedSampler | None:
     return placed
 
 
-def _only_finite(model: str, update_params: Callable[..., None]) -> Callable[..., None]:
+def _only_finite(model: ModelName, update_params: Callable[..., None]) -> Callable[..., None]:
     """A step that is not taken where the loss, or that of another process, is no number."""
 
     def update(loss: Tensor, *args: Any, **kwargs: Any) -> None:
         value = mean_over_processes(loss)
         if not math.isfinite(value):
-            raise NonFiniteLossError(model, value)
+            raise NonFiniteError(model, value)
         update_params(loss, *args, **kwargs)
 
     return update

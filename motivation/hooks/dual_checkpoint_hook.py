@@ -80,14 +80,15 @@ class DualCheckpointHook(Hook):
     def before_interruption(self, runner: Runner) -> None:
         """Save where the run is interrupted, and say where that is."""
         within = runner.train_loop.validation_due or runner.iter != runner.epoch * len(runner.train_dataloader)
-        self._save(runner, runner.iter if within else None)
-        if self._saved is not None:
+        if self._save(runner, runner.iter if within else None):
             runner.tell(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
 
-    def _save(self, runner: Runner, iteration: int | None = None) -> None:
+    def _save(self, runner: Runner, iteration: int | None = None) -> bool:
+        """Whether the run as it stands is on the disk afterwards."""
         name = checkpoint_name(runner.epoch - runner.train_loop.validation_due, iteration)
         if name == self._saved:
-            return
+            return True
+        runner.train_loop.check_weights()
         folder = Path(runner.work_dir)
         try:
             runner.save_checkpoint(folder, name)
@@ -99,9 +100,10 @@ class DualCheckpointHook(Hook):
             runner.tell(f'{said}; training goes on: make room')
             runner.unwritten['the last checkpoint'] = error.strerror or str(error)
             self._saved_at = time.monotonic()
-            return
+            return False
         self._saved, self._saved_at = name, time.monotonic()
         runner.unwritten.pop('the last checkpoint', None)
         if runner.rank == 0:
             for old in find_checkpoints(folder)[: -self.max_keep]:
                 old.unlink()
+        return True

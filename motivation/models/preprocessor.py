@@ -8,6 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from timm.data import Mixup
 from torch import Tensor
 
+from motivation.errors import ConfigError, one_line, shortened
 from motivation.registry import MODELS
 
 
@@ -24,6 +25,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
             ...), applied to training batches; ``None`` mixes nothing.
         num_classes: K, which mixed targets need.
         label_smoothing: Smoothing of mixed targets.
+
+    Raises:
+        ConfigError: A standard deviation is not above 0, or timm's mixup refuses an argument.
     """
 
     def __init__(
@@ -35,7 +39,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(non_blocking=True)
-        self.mixup = Mixup(**mixup, num_classes=num_classes, label_smoothing=label_smoothing) if mixup else None
+        if not all(value > 0 for value in std):
+            raise ConfigError(f"a model's std is {list(std)}, by which images are divided; each value must be above 0")
+        self.mixup = _build_mixup(mixup, num_classes, label_smoothing) if mixup else None
         # Not persistent: they are configuration, and a weight map must not carry them.
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
@@ -67,3 +73,12 @@ class ImagePreprocessor(BaseDataPreprocessor):
             inputs, targets = torch.cat([inputs, inputs[-1:]]), torch.cat([targets, targets[-1:]])
         mixed, soft = self.mixup(inputs, targets)
         return mixed[:images], soft[:images]
+
+
+def _build_mixup(arguments: dict[str, Any], num_classes: int, label_smoothing: float) -> Mixup:
+    try:
+        return Mixup(**arguments, num_classes=num_classes, label_smoothing=label_smoothing)
+    except Exception as error:
+        raise ConfigError(
+            f"a model's mixup is {shortened(arguments)}, which timm refuses: {one_line(str(error), 200)}; mend it"
+        ) from error

@@ -39,8 +39,8 @@ class TimmClassifier(BaseModel):
         input_size: (C, H, W) that the backbone is made for; convolutional networks take others too.
 
     Raises:
-        ConfigError: timm does not know the model or refuses an argument, or the stem cannot be
-            adapted.
+        ConfigError: timm does not know the model or refuses an argument, the stem cannot be adapted,
+            or a value is out of range.
     """
 
     data_preprocessor: ImagePreprocessor
@@ -56,6 +56,8 @@ class TimmClassifier(BaseModel):
         mixup: dict[str, Any] | None = None,
         **model_kwargs: Any,
     ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"a model's label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, stem, model_name)

@@ -54,7 +54,7 @@ def write_images(root, good, bad=0, classes=10, size=8):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f'{index:04}.png'
         Image.fromarray(generator.integers(0, 256, (size, size), dtype=np.uint8)).save(path)
-        if index * bad // (good + bad) != (index + 1) * bad // (good + bad):
+        if index * bad // (good + bad) != (index - 1) * bad // (good + bad):  # the first of all among them
             kind = [*KINDS][len(damaged) % len(KINDS)]
             damage(path, kind)
             damaged[path] = kind

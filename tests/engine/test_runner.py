@@ -286,7 +286,7 @@ def test_default_hook_is_removed_by_none(tmp_path):
     [
         ({'train_cfg.max_epochs': 3}, r"train_cfg\.max_epochs is 3, and was 2 in '.*epoch_1\.pth'"),
         ({'motivation.policy.drops': 3}, r'motivation\.policy\.drops is 3, and was 2'),
-        ({'optim_wrapper.optimizer.nesterov': True}, r"optim_wrapper\.optimizer\.nesterov is True, and was 'absent'"),
+        ({'optim_wrapper.optimizer.nesterov': True}, r'optim_wrapper\.optimizer\.nesterov is True, and was left out'),
         ({'randomness.seed': 4}, r'randomness\.seed is 4, and was 0'),
     ],
 )

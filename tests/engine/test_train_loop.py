@@ -326,6 +326,66 @@ def test_rollback_that_cannot_help_stops(tmp_path, batches, every_iters, message
         )
 
 
+class SpoilGradient(Hook):
+    """Makes the gradient of one batch no number, once, of a loss that is one."""
+
+    def __init__(self, batch):
+        self.batch = batch
+
+    def before_train(self, runner):
+        weight = runner.model.base.backbone.fc.weight
+        weight.register_hook(lambda gradient: gradient * (math.nan if self._is_due(runner) else 1))
+
+    def _is_due(self, runner):
+        due = runner.iter == self.batch
+        self.batch = None if due else self.batch
+        return due
+
+
+@pytest.mark.parametrize(('batch', 'kept'), [(5, 'epoch_0_iter_4.pth'), (11, 'epoch_1_iter_8.pth'), (7, 'epoch_1.pth')])
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path, batch, kept):
+    """At the end of an epoch, at the end of the run, and where a checkpoint within an epoch is due."""
+    with pytest.raises(TrainingError) as stopped:
+        train(config(tmp_path, every_iters=4, epochs=2), SpoilGradient(batch))
+    said = str(stopped.value)
+    assert (
+        f'weights of the base model are NaN or infinite after a step on a gradient that was, by batch {batch % 6 + 1} of'
+        in said
+    )
+    assert said.endswith("train_cfg.on_bad_loss='rollback'")
+    for path in find_checkpoints(tmp_path):
+        assert all(tensor.isfinite().all() for tensor in read_checkpoint(path)['state_dict'].values())
+    assert find_checkpoints(tmp_path)[-1].name == kept
+    assert not (tmp_path / 'base.pth').exists()
+
+
+def test_rollback_undoes_a_step_that_spoilt_the_weights(tmp_path, capsys):
+    options = {'train_cfg.on_bad_loss': 'rollback', 'param_scheduler': []}
+    runner = train(config(tmp_path, every_iters=4, **options), SpoilGradient(17))
+    assert "back to 'epoch_2_iter_16.pth', with 0.5 of the learning rate" in capsys.readouterr().out
+    assert all(tensor.isfinite().all() for tensor in runner.model.state_dict().values())
+    assert len(runner.find_hook(MotivationHook).trace) == 18
+
+
+def test_failed_save_is_not_said_to_have_been_made(tmp_path, monkeypatch, capsys):
+    """The interruption comes when the disk has become full after an earlier save."""
+    runner = DualModelRunner.from_cfg(config(tmp_path, every_iters=4))
+
+    def fill_and_interrupt():
+        def full(*_, **__):
+            raise OSError(28, 'No space left on device')
+
+        monkeypatch.setattr(runner, 'save_checkpoint', full)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    runner.register_hook(At('after_train_iter', 5, fill_and_interrupt))
+    with pytest.raises(Interrupted):
+        runner.train()
+    said = capsys.readouterr().out
+    assert "epoch_0_iter_6.pth' cannot be written" in said or "epoch_1.pth' cannot be written" in said
+    assert 'continue with --resume' not in said
+
+
 def test_refuses_an_unknown_remedy(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train_cfg\.on_bad_loss is 'ignore'; it must be 'stop' or 'skip' or 'rollback'"

@@ -1,10 +1,14 @@
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import DIGITS
+from tests.conftest import DIGITS, ROOT
 from tests.tools.call import call, call_here
 
 SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
@@ -67,3 +71,18 @@ def test_broken_stack_is_one_sentence(tmp_path, module, content, message):
     assert done.returncode == 2
     assert done.stderr.startswith(f'error: {module} does not import') and message in done.stderr
     assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGUSR1, 0), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_while_the_tool_starts_ends_it_with_a_word(number, status):
+    command = [sys.executable, str(ROOT / 'tools/train.py'), DIGITS]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        while b'SigCgt' in (caught := Path(f'/proc/{started.pid}/status').read_bytes()):
+            mask = int(re.search(rb'SigCgt:\s*(\w+)', caught)[1], 16)
+            if mask >> (signal.SIGUSR1 - 1) & 1:
+                break
+            time.sleep(0.05)
+        started.send_signal(number)
+        said = started.stderr.read()
+    assert started.returncode == status
+    assert said.strip() == f'{number.name}: ended where nothing was to be saved'
