@@ -55,7 +55,8 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
         return {
             'models': {name: MODELS.build(config.model[name]) for name in MODEL_NAMES},
             'sample': first_batch(dataset),
-            'images': args.images or len(dataset) * config.train_cfg.max_epochs,
+            'images': args.images
+            or images_per_epoch(config.train_dataloader, len(dataset)) * config.train_cfg.max_epochs,
             'batch_size': args.batch_size or config.train_dataloader.batch_size,
             'distillation': config.model.get('distillation') is not None,
         }
@@ -72,10 +73,20 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def images_per_epoch(loader: Any, images: int) -> int:
+    """How many of its images a data loader takes in an epoch."""
+    if loader.get('drop_last'):
+        images -= images % loader.batch_size
+    batches = loader.get('num_batch_per_epoch')
+    return images if batches is None else min(images, batches * loader.batch_size)
+
+
 def check_args(args: argparse.Namespace) -> None:
     """Refuse values that cannot be, before anything is built."""
     if args.json and not Path(args.json).parent.is_dir():
         raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
+    if args.json and Path(args.json).is_dir():
+        raise ConfigError(f'--json {args.json!r} is a folder; name a file in it')
     for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
         if value is not None and value < 1:
             raise ConfigError(f'{option} is {value}; it must be at least 1')
@@ -83,6 +94,8 @@ def check_args(args: argparse.Namespace) -> None:
         raise ConfigError("--input goes with timm names; a config's images have the size that its dataset gives them")
     if args.input and min(args.input) < 1:
         raise ConfigError(f'--input is {" ".join(map(str, args.input))}; channels, height and width are at least 1')
+    if args.input and args.input[0] != 3:
+        raise ConfigError(f'--input has {args.input[0]} channels, and timm names mean 3; give a config with in_chans')
     if args.cfg_options and len(args.models) == 2:
         raise ConfigError('--cfg-options goes with a config; timm names have none')
 
@@ -100,9 +113,14 @@ def main() -> None:
     console = Console(highlight=False)
     for table in pair_tables(pair, args.detail):
         console.print(table)
-    console.print(
-        f'largest saving of this pair: {pair["largest_saving"]:.2f} x, by a run that never wakes the motivated model'
-    )
+    if pair['largest_saving'] < 1:
+        console.print(
+            'this pair saves nothing: the base model costs more than the motivated one; give the smaller first'
+        )
+    else:
+        console.print(
+            f'largest saving of this pair: {pair["largest_saving"]:.2f} x, by a run that never wakes the motivated model'
+        )
     if args.json:
         Path(args.json).write_text(json.dumps(pair, indent=1) + '\n')
         console.print(f'written: {args.json}')

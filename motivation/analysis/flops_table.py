@@ -40,7 +40,7 @@ def describe_pair(
         saving at several shares of motivated batches; ``largest_saving``, that of a run that never
         wakes the motivated model.
     """
-    macs = {name: measure_model(models[name], sample, distillation) for name in MODEL_NAMES}
+    macs = {name: measure_model(models[name], sample, distillation, batch_size) for name in MODEL_NAMES}
     pair: dict[str, Any] = {'input': list(sample['inputs'].shape[1:])}
     for name, model in models.items():
         step = macs[name].step
@@ -74,7 +74,7 @@ def describe_pair(
 def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
     """Forward and backward MACs of one image by stage and by operator."""
     with training_mode(model):
-        two, four = (count_train_step(model, batch, by_module=True) for batch in training_batches(model, sample)[:2])
+        two, four = (count_train_step(model, batch, by_module=True) for batch in training_batches(sample)[:2])
     inside = 'backbone.' if hasattr(model, 'backbone') else ''
 
     def per_image(small: dict[str, tuple[int, int]], large: dict[str, tuple[int, int]]) -> dict[str, list[int]]:

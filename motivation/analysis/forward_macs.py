@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from motivation.analysis import formulas
-from motivation.analysis.isolation import isolated, light_copy
+from motivation.analysis.isolation import isolated, light_copy, plain_copy
+from motivation.errors import ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -69,6 +70,16 @@ def _recurrent_cell(inputs: list[Any], outputs: list[Any]) -> int:
     return formulas.recurrent_macs(_shape(inputs[0]), [_shape(weight) for weight in inputs[2:4]])
 
 
+def _numbers(value: Any) -> list[int]:
+    return value.toIValue() or [item.toIValue() for item in value.node().inputs()]
+
+
+def _tensordot(inputs: list[Any], outputs: list[Any]) -> int:
+    """Every output element sums over the dimensions that the third input names of the first."""
+    left = _shape(inputs[0])
+    return math.prod(_shape(outputs[0])) * math.prod(left[dimension] for dimension in _numbers(inputs[2]))
+
+
 def _nothing(inputs: list[Any], outputs: list[Any]) -> int:
     return 0
 
@@ -83,6 +94,8 @@ _HANDLES = {
     'aten::addmv': _product_handle(1),
     'aten::addbmm': _addbmm,
     'aten::einsum': _einsum,
+    'aten::inner': _product_handle(0),
+    'aten::tensordot': _tensordot,
     'aten::scaled_dot_product_attention': _attention,
     'aten::_convolution_mode': _convolution_mode,
     **{f'aten::{name}': _recurrent for name in ('lstm', 'gru', 'rnn_tanh', 'rnn_relu')},
@@ -99,12 +112,13 @@ _HANDLES = {
 }
 
 
-def _custom_handle(macs: Any) -> Any:
+def _custom_handle(operator: str) -> Any:
     def value(argument: Any) -> Any:
-        sizes = getattr(argument.type(), 'sizes', lambda: None)()
-        return argument.toIValue() if sizes is None else sizes
+        if argument.node().kind() == 'prim::ListConstruct':
+            return [value(item) for item in argument.node().inputs()]
+        return _shape(argument) if argument.type().kind() == 'TensorType' else argument.toIValue()
 
-    return lambda inputs, outputs: macs(*map(value, inputs), output=_shape(outputs[0]))
+    return lambda inputs, outputs: formulas.custom_macs(operator, *map(value, inputs), output=_shape(outputs[0]))
 
 
 def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
@@ -121,19 +135,24 @@ def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    handles = {**_HANDLES, **{name: _custom_handle(macs) for name, macs in formulas.CUSTOM.items()}}
+    handles = {**_HANDLES, **{name: _custom_handle(name) for name in formulas.CUSTOM}}
     with isolated():
-        traced = light_copy(network)
-        checkpointing = getattr(traced, 'set_grad_checkpointing', None)
-        if callable(checkpointing):
-            checkpointing(False)  # a forward pass does the same without, and tracing fails with it
-        analysis = FlopCountAnalysis(traced, inputs.cpu()).set_op_handle(**handles)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
-        total = int(analysis.total())
-        for operator in sorted(analysis.unsupported_ops()):
-            if formulas.needs_formula(operator):
-                raise formulas.missing_formula(operator)
-        return ForwardMacs(
-            total,
-            {name: int(macs) for name, macs in analysis.by_module().items()},
-        )
+        try:
+            return _trace(light_copy(network), inputs, handles)
+        except ConfigError:
+            raise
+        except Exception:  # a network that does not take weights of zero, as where it inverts one
+            return _trace(plain_copy(network).cpu(), inputs, handles)
+
+
+def _trace(traced: nn.Module, inputs: Tensor, handles: dict[str, Any]) -> ForwardMacs:
+    checkpointing = getattr(traced, 'set_grad_checkpointing', None)
+    if callable(checkpointing):
+        checkpointing(False)  # a forward pass does the same without, and tracing fails with it
+    analysis = FlopCountAnalysis(traced, inputs.cpu()).set_op_handle(**handles)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
+    total = int(analysis.total())
+    for operator in sorted(analysis.unsupported_ops()):
+        if formulas.needs_formula(operator):
+            raise formulas.missing_formula(operator)
+    return ForwardMacs(total, {name: int(macs) for name, macs in analysis.by_module().items()})

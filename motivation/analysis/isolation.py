@@ -17,7 +17,18 @@ T = TypeVar('T', bound=nn.Module)
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Run as written: without autocast or compiled code, with gradients, with random states restored."""
+    """Run as written: without autocast, compiled code or fused kernels, with gradients, with random states restored."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer of attention in evaluation
+    try:
+        with _as_written():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
     with (
         preserved_random_state(),
         torch.inference_mode(False),

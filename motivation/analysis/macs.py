@@ -82,7 +82,7 @@ def check_forward(network: nn.Module, inputs: Tensor) -> None:
         ConfigError: The counts differ by more than 0.1 %, or an operator has no formula.
     """
     light, image = light_copy(network), inputs[:1].cpu()
-    traced, dispatched = count_forward(light, image), dispatch_forward(light, image)
+    traced, dispatched = count_forward(network, image), dispatch_forward(light, image)
     if abs(traced.total - dispatched.forward) > TOLERANCE * max(traced.total, dispatched.forward):
         dispatched = dispatch_forward(light, image, by_module=True)
         by_module = {name: forward for name, (forward, _) in dispatched.modules.items()}
@@ -99,32 +99,37 @@ def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: di
     return (
         f'the forward MACs of {type(network).__name__} are {traced.total:,} by fvcore and {dispatched[""]:,} by '
         f'dispatch; they part in {innermost or "the whole"!r} ({type(module).__name__}: '
-        f'{traced.by_module.get(innermost, 0):,} and {dispatched.get(innermost, 0):,}): an operator there is counted '
-        'wrongly by one of them; give its formula with motivation.analysis.register_formula'
+        f'{traced.by_module.get(innermost, 0):,} and {dispatched.get(innermost, 0):,}): either an operator '
+        'there is counted wrongly by one of them (give its formula with motivation.analysis.register_formula), or what the '
+        'module computes depends on the values it is given, which cannot be priced beforehand'
     )
 
 
-def training_batches(model: BaseModel, sample: dict[str, Any]) -> list[dict[str, Any]]:
-    """Training batches of two, four and six images, from which costs of an image and of a batch follow.
+def training_batches(sample: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
+    """Batches of two, four and six images, from which costs of an image and of a batch follow, and one to check them.
 
     Args:
-        model: Prepares them.
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
+        batch_size: Images of the last one, if above six.
     """
+    sizes = [2, 4, 6, *([batch_size] if batch_size is not None and batch_size > 6 else [])]
     with isolated():
-        return [model.data_preprocessor(_repeat(sample, images), True) for images in (2, 4, 6)]
+        return [_repeat(sample, images) for images in sizes]
 
 
 def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
     def repeat(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.repeat(images, *[1] * (value.ndim - 1))
+        if isinstance(value, Tensor) and value.ndim:
+            sizes = [1] * (value.ndim - 1)
+            return value.repeat(images, *sizes) if images <= 6 else value.expand(images, *[-1] * len(sizes))
         return value * images if isinstance(value, list) else value
 
     return {name: repeat(value) for name, value in sample.items()}
 
 
-def measure_model(model: BaseModel, sample: dict[str, Any], distillation: bool = False) -> ModelMacs:
+def measure_model(
+    model: BaseModel, sample: dict[str, Any], distillation: bool = False, batch_size: int | None = None
+) -> ModelMacs:
     """Count what a model computes, from batches of two, four and six images.
 
     Args:
@@ -132,6 +137,7 @@ def measure_model(model: BaseModel, sample: dict[str, Any], distillation: bool =
             data parallelism, compiled or under autocast counts as it would without.
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
         distillation: Whether to count a step of in-place distillation too.
+        batch_size: Images of a batch that is to cost what follows from these.
 
     Raises:
         ConfigError: An operator multiplies and has no formula, two counts of the forward pass
@@ -144,10 +150,12 @@ def measure_model(model: BaseModel, sample: dict[str, Any], distillation: bool =
             f'{_label(model)} has nothing to train: requires_grad is False for all of its parameters; unfreeze some'
         )
     with _said_in_a_sentence(model, sample):
-        batches = training_batches(model, sample)
+        batches = training_batches(sample, batch_size)
         with training_mode(model):
-            check_forward(model, batches[0]['inputs'])
-            network = _affine(model, [dispatch_forward(model, batch['inputs']).forward for batch in batches[:2]])
+            with isolated():
+                inputs = [model.data_preprocessor(batch, True)['inputs'] for batch in batches[:2]]
+            check_forward(model, inputs[0])
+            network = _affine(model, [2, 4], [dispatch_forward(model, images).forward for images in inputs])
             step = _measure_step(model, batches)
             distilling = _measure_step(model, batches, distillation=True) if distillation else None
     return ModelMacs(network, step, measure_inference(model, sample, network), distilling)
@@ -167,7 +175,7 @@ def measure_inference(model: BaseModel, sample: dict[str, Any], checked: Macs | 
     model = unwrapped(model)
     with _said_in_a_sentence(model, sample), isolated(), evaluation_mode(model):
         batches = [model.data_preprocessor(_repeat(sample, images), False) for images in (2, 4)]
-        inference = _affine(model, [dispatch_forward(model, batch['inputs']).forward for batch in batches])
+        inference = _affine(model, [2, 4], [dispatch_forward(model, batch['inputs']).forward for batch in batches])
         if inference != checked:
             check_forward(model, batches[0]['inputs'])
     return inference
@@ -175,21 +183,26 @@ def measure_inference(model: BaseModel, sample: dict[str, Any], checked: Macs | 
 
 def _measure_step(model: BaseModel, batches: list[dict[str, Any]], distillation: bool = False) -> StepMacs:
     counts = [count_train_step(model, batch, distillation) for batch in batches]
-    forward = _affine(model, [count.forward for count in counts])
-    return StepMacs(forward, _affine(model, [count.backward for count in counts]))
+    sizes = [len(batch['inputs']) for batch in batches]
+    forward = _affine(model, sizes, [count.forward for count in counts])
+    return StepMacs(forward, _affine(model, sizes, [count.backward for count in counts]))
 
 
-def _affine(model: BaseModel, counts: list[int]) -> Macs:
-    """From the MACs of two, of four and maybe of six images."""
-    two, four, *six = counts
-    if six and six[0] - four != four - two:
+def _affine(model: BaseModel, sizes: list[int], counts: list[int]) -> Macs:
+    """What an image and what a batch costs, if the MACs of batches of these sizes are made of that."""
+    per_image = (counts[1] - counts[0]) // (sizes[1] - sizes[0])
+    macs = Macs(per_image, counts[0] - sizes[0] * per_image)
+    if min(macs) < 0 or any(2 * count != macs.flops(1, size) for size, count in zip(sizes, counts, strict=True)):
         raise ConfigError(
-            f'{_label(model)} multiplies and adds {two:,}, {four:,} and {six[0]:,} times for 2, 4 and 6 images, which is '
-            'no fixed cost of an image and of a batch; compute that grows otherwise, as between the images of a batch, '
-            'cannot be added up: take it out of the training step'
+            f'{_label(model)} multiplies and adds {_listed(counts)} times for {_listed(sizes)} images, which is no fixed '
+            'cost of an image and of a batch; compute that grows otherwise, as between the images of a batch, or that is '
+            'drawn at random, cannot be added up: take it out of the training step'
         )
-    per_image = (four - two) // 2
-    return Macs(per_image, two - 2 * per_image)
+    return macs
+
+
+def _listed(numbers: list[int]) -> str:
+    return f'{", ".join(f"{number:,}" for number in numbers[:-1])} and {numbers[-1]:,}'
 
 
 @contextmanager
@@ -206,8 +219,14 @@ def _said_in_a_sentence(model: BaseModel, sample: dict[str, Any]) -> Iterator[No
         raise ConfigError(
             f'{_label(model)} does not run on batches of 2, 4 and 6 images of {size}, on which its compute is counted: '
             f'{type(error).__name__}: {one_line(str(error), 200)} (line {theirs[-1].lineno} of {theirs[-1].filename}); '
-            'mend the model, or the size of the images'
+            f'{_way_out(error)}'
         ) from error
+
+
+def _way_out(error: Exception) -> str:
+    if 'unordered_map::at' in str(error):
+        return 'checkpoint with use_reentrant=False: the other kind cannot be traced'
+    return 'mend the model, whose forward(inputs) returns logits, or the size of the images'
 
 
 def _label(model: BaseModel) -> str:

@@ -16,11 +16,13 @@ class Measurements:
     Args:
         models: ``'base'`` and ``'motivated'``.
         distillation: Whether motivated batches take steps of in-place distillation.
+        batch_size: Images of a batch, of one process.
     """
 
-    def __init__(self, models: Mapping[ModelName, BaseModel], distillation: bool) -> None:
+    def __init__(self, models: Mapping[ModelName, BaseModel], distillation: bool, batch_size: int) -> None:
         self._models = models
         self._distillation = distillation
+        self._batch_size = batch_size
         self._parameters = [parameter for name in MODEL_NAMES for parameter in models[name].parameters()]
         self._training: dict[Any, dict[ModelName, ModelMacs]] = {}
         self._inference: dict[Any, Macs] = {}
@@ -39,7 +41,8 @@ class Measurements:
         if key not in self._training:
             sample = _first_image(batch)
             self._training[key] = {
-                name: measure_model(self._models[name], sample, self._distillation) for name in MODEL_NAMES
+                name: measure_model(self._models[name], sample, self._distillation, self._batch_size)
+                for name in MODEL_NAMES
             }
             for name in MODEL_NAMES:
                 self._inference[name, size] = self._training[key][name].inference

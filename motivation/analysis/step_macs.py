@@ -1,9 +1,10 @@
 """Multiply-accumulates of a real training step, by the operators it dispatches over fake tensors."""
 
+import logging
 import math
 from collections import Counter
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from motivation.analysis import formulas
 from motivation.analysis.isolation import fake_copy, isolated, plain_copy
 from motivation.errors import ConfigError
 from motivation.models.distillation import step_on_logits
+from motivation.random_state import seed_everything
 
 
 class Dispatched(NamedTuple):
@@ -42,10 +44,6 @@ class Dispatched(NamedTuple):
     def backward(self) -> int:
         """All MACs of the backward pass."""
         return self.modules[''][1]
-
-
-# A training step of a model's copy on a batch as its data preprocessor returns it, with an optimizer wrapper.
-Step = Callable[[BaseModel, dict[str, Any], OptimWrapper], Any]
 
 
 def _convolution_backward(
@@ -100,7 +98,7 @@ class _MacsCounter(TorchDispatchMode):
         self.tracker = tracker
         self.macs: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         self.operators: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
-        self._custom = {formulas.operator_of(name): macs for name, macs in formulas.CUSTOM.items()}
+        self._custom = {formulas.operator_of(name): name for name in formulas.CUSTOM}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -118,7 +116,7 @@ class _MacsCounter(TorchDispatchMode):
         if operator in self._custom:
             first = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
             args, kwargs, shape = tree_map(formulas.shape_of, (args, kwargs, first))
-            return self._custom[operator](*args, **kwargs, output=shape)
+            return formulas.custom_macs(self._custom[operator], *args, **kwargs, output=shape)
         if operator in _FORMULAS:
             args, kwargs = tree_map(formulas.shape_of, (args, kwargs))
             return _FORMULAS[operator](*args, **kwargs)
@@ -129,19 +127,8 @@ class _MacsCounter(TorchDispatchMode):
         return 0
 
 
-class _GivenData(nn.Module):
-    """In the place of a data preprocessor: the batch is prepared already."""
-
-    def forward(self, data: Any, training: bool = False) -> Any:
-        return data
-
-
-def _train_step(model: BaseModel, data: dict[str, Any], optim_wrapper: OptimWrapper) -> None:
-    model.data_preprocessor = _GivenData()
-    model.train_step(data, optim_wrapper)
-
-
 def _distillation_step(model: BaseModel, data: dict[str, Any], optim_wrapper: OptimWrapper) -> None:
+    data = model.data_preprocessor(data, True)
     step_on_logits(model, data['inputs'], optim_wrapper, lambda logits: model.loss(logits, data['targets']))
 
 
@@ -156,7 +143,7 @@ def count_train_step(
 
     Args:
         model: A model in training mode.
-        data: A batch as its data preprocessor returns it.
+        data: A batch as the data loader returns it.
         distillation: Count a step of in-place distillation, which is on the model's logits.
         by_module: Tell modules apart; without it the only one is ``''``, all.
 
@@ -166,10 +153,13 @@ def count_train_step(
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
     """
-    step = _distillation_step if distillation else _train_step
 
     def run(copied: BaseModel, given: dict[str, Any]) -> None:
-        step(copied, given, OptimWrapper(torch.optim.SGD(copied.parameters(), lr=0.0)))
+        optim_wrapper = OptimWrapper(torch.optim.SGD(copied.parameters(), lr=0.0))
+        if distillation:
+            _distillation_step(copied, given, optim_wrapper)
+        else:
+            copied.train_step(given, optim_wrapper)
 
     return _count(model, data, run, by_module)
 
@@ -195,17 +185,35 @@ def _count(
     model: nn.Module, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool
 ) -> Dispatched:
     with isolated():
+        seed_everything(len(data['inputs']))  # what is drawn at random is drawn anew for each size
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+            with _quiet(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
                 return _count_copy(fake_copy(model, fake), tree_map(_faked(fake), data), run, by_module)
         except ConfigError:
             raise
         except Exception:  # what is computed depends on values, which only real tensors have
-            return _count_copy(plain_copy(model), data, run, by_module)
+            return _count_copy(plain_copy(model), tree_map(_contiguous, data), run, by_module)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own report of an operator that it does not run over fake tensors."""
+    logger = logging.getLogger('torch._subclasses.fake_tensor')
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _faked(fake: FakeTensorMode) -> Callable[[Any], Any]:
-    return lambda value: fake.from_tensor(value) if isinstance(value, Tensor) else value
+    return lambda value: _contiguous(fake.from_tensor(value)) if isinstance(value, Tensor) else value
+
+
+def _contiguous(value: Any) -> Any:
+    """A large batch may be one image seen many times over, which cannot be written to."""
+    return value.contiguous() if isinstance(value, Tensor) else value
 
 
 def _count_copy(

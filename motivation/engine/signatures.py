@@ -30,14 +30,15 @@ def arguments_of(component: Callable[..., Any]) -> tuple[dict[str, inspect.Param
         functions = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
     found: dict[str, inspect.Parameter] = {}
     for function in functions:
-        parameters = inspect.signature(function).parameters
+        parameters = dict(inspect.signature(function).parameters)
+        if isinstance(component, type):
+            parameters.pop(next(iter(parameters)), None)  # the instance, whatever it is called
         kinds = {parameter.kind for parameter in parameters.values()}
         for name, parameter in parameters.items():
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 found.setdefault(name, parameter.replace(annotation=_annotation(function, name)))
         if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds:
             break
-    found.pop('self', None)
     return found, inspect.Parameter.VAR_KEYWORD in kinds
 
 

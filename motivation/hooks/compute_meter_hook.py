@@ -71,7 +71,9 @@ class ComputeMeterHook(Hook):
         with preserved_random_state():  # the image is drawn once more where training begins
             sample = first_batch(runner.train_dataloader.dataset, getattr(model.base, 'num_classes', None))
         self._measured = Measurements(
-            {name: getattr(model, name) for name in MODEL_NAMES}, distillation=model.distillation is not None
+            {name: getattr(model, name) for name in MODEL_NAMES},
+            distillation=model.distillation is not None,
+            batch_size=runner.train_dataloader.batch_size or 0,
         )
         self.meter = ComputeMeter(self._measured.training(sample), get_world_size())
         self._logged = self._totals()

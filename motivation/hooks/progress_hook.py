@@ -152,7 +152,7 @@ def describe_run(runner: Runner) -> list[str]:
         one, macs = getattr(model, name), meter.macs[name]
         lines.append(
             f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters, '
-            f'{macs.network.per_image / 1e6:,.2f} MMACs forward and '
+            f'{macs.step.forward.per_image / 1e6:,.2f} MMACs forward and '
             f'{macs.step.backward.per_image / 1e6:,.2f} backward an image'
         )
     train = runner.train_dataloader

@@ -19,6 +19,10 @@ from motivation.models import TimmClassifier
         ('bhid,bhjd->bhij', [[2, 3, 4, 5], [2, 3, 6, 5]], 2 * 3 * 4 * 6 * 5),
         ('ij,ij->ij', [[3, 4], [3, 4]], 0),  # element-wise
         ('ij->j', [[3, 4]], 0),
+        ('...ij,...jk->...ik', [[2, 3, 4], [2, 4, 5]], 2 * 3 * 4 * 5),
+        ('...c,cd->...d', [[2, 3, 4], [4, 5]], 2 * 3 * 4 * 5),
+        ('...ij,...jk', [[7, 1, 3, 4], [2, 4, 5]], 7 * 2 * 3 * 4 * 5),  # broadcast, the result left to torch
+        ('ij,jk', [[2, 3], [3, 4]], 2 * 3 * 4),
         ('ij,jk,kl->il', [[2, 3], [3, 4], [4, 5]], 2 * 3 * 4 + 2 * 4 * 5),  # from left to right
         ('ij,k->k', [[3, 4], [5]], 0),  # i and j are summed beforehand, then nothing is
     ],
@@ -119,3 +123,48 @@ def test_exponential_of_a_matrix_is_refused_by_name():
     for count in (count_forward, dispatch_forward):
         with pytest.raises(ConfigError, match="'aten::linalg_matrix_exp' cannot be counted"):
             count(Rotation(), torch.zeros(2, 3, 4, 4))
+
+
+@torch.library.custom_op('motivation_test::scaled', mutates_args=())
+def scaled(left: torch.Tensor, scales: list[int], right: torch.Tensor) -> torch.Tensor:
+    return left @ right * scales[0]
+
+
+@scaled.register_fake
+def _(left, scales, right):
+    return left.new_empty(left.shape[0], right.shape[1])
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return scaled(x.flatten(1), [3, 4], x.new_ones(12, 5))
+
+
+def test_formula_gets_lists_and_numbers_as_they_are(registered):
+    seen = []
+    register_formula(
+        'motivation_test::scaled',
+        lambda left, scales, right, output: seen.append(scales) or math.prod(output) * left[-1],
+    )
+    check_forward(Scaled(), torch.zeros(2, 3, 2, 2))
+    assert seen == [[3, 4], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ('formula', 'message'),
+    [
+        (lambda left, right: 1, r'does not take the shapes .*: TypeError: .*output'),
+        (lambda left, right, output: 'many', r"says 'many' of the shapes"),
+        (lambda left, right, output: -5, r'says -5 of the shapes .*; it must be a whole number of at least 0$'),
+    ],
+)
+def test_formula_that_is_wrong_is_named(registered, formula, message):
+    register_formula('motivation_test::product', formula)
+    for count in (count_forward, dispatch_forward):
+        with pytest.raises(ConfigError, match=f"^the formula registered for 'motivation_test::product' {message}"):
+            count(Custom(), torch.zeros(2, 3, 2, 2))
+
+
+def test_refuses_a_formula_that_is_no_function():
+    with pytest.raises(ConfigError, match=r"^register_formula\('mylib::product'\) got 7 for a formula"):
+        register_formula('mylib::product', 7)

@@ -1,12 +1,14 @@
 """Counts against values of an independent source and against counts made by hand."""
 
+import random
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from motivation.analysis.forward_macs import count_forward
-from motivation.analysis.macs import Macs, StepMacs, measure_model
+from motivation.analysis.macs import Macs, StepMacs, check_forward, measure_model
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
@@ -73,6 +75,10 @@ class Products(nn.Module):
             return wide @ self.vector
         if self.kind == 'baddbmm':
             return torch.baddbmm(torch.zeros(1), wide, wide.transpose(1, 2))
+        if self.kind == 'inner':
+            return torch.inner(wide, self.weight)  # (N, 2, 6) and (5, 6)
+        if self.kind == 'tensordot':
+            return torch.tensordot(wide, self.weight.t()[:2], dims=([1], [0]))  # (N, 2, 6) and (2, 5)
         if self.kind == 'attention':
             return F.scaled_dot_product_attention(wide, wide, wide)
         return torch.addbmm(torch.zeros(2, 2), wide, wide.transpose(1, 2))
@@ -81,6 +87,8 @@ class Products(nn.Module):
 @pytest.mark.parametrize(
     ('kind', 'macs'),
     [
+        ('inner', 2 * 2 * 6 * 5),
+        ('tensordot', 2 * 6 * 2 * 5),
         ('same', 2 * 8 * 8 * 4 * 3 * 9),
         ('broadcast', 2 * 5 * 6 * 2),
         ('vector', 2 * 2 * 6),
@@ -207,6 +215,88 @@ def test_compute_that_grows_with_the_square_of_a_batch_is_refused():
         measure_model(Contrast('test_resnet', num_classes=10), SAMPLE)
 
 
+class WhileSmall(TimmClassifier):
+    """Runs twice on batches of less than eight images."""
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        if mode == 'loss' and len(inputs) < 8:
+            super().forward(inputs)
+        return super().forward(inputs, targets, mode)
+
+
+class AtRandom(TimmClassifier):
+    """Runs twice now and then, as a network that drops layers."""
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        if mode == 'loss' and random.random() < 0.5:
+            super().forward(inputs)
+        return super().forward(inputs, targets, mode)
+
+
+@pytest.mark.parametrize('kind', [WhileSmall, AtRandom])
+def test_cost_that_a_batch_of_the_run_does_not_have_is_refused(kind):
+    with pytest.raises(
+        ConfigError, match=r'times for 2, 4, 6 and 64 images, which is no fixed cost .* drawn at random'
+    ):
+        measure_model(kind('test_resnet', num_classes=10), SAMPLE, batch_size=64)
+
+
+class Saliency(nn.Module):
+    """A data preprocessor with a network of its own."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.layer = inner, nn.Conv2d(3, 3, 1)
+
+    def forward(self, data, training=False):
+        prepared = self.inner(data, training)
+        with torch.no_grad():
+            return {**prepared, 'inputs': prepared['inputs'] * self.layer(prepared['inputs'])}
+
+
+def test_network_of_a_data_preprocessor_is_part_of_the_training_step():
+    model = TimmClassifier('test_resnet', num_classes=10)
+    plain = measure_model(model, SAMPLE)
+    model.data_preprocessor = Saliency(model.data_preprocessor)
+    macs = measure_model(model, SAMPLE)
+    assert macs.network == plain.network and macs.step.backward == plain.step.backward
+    assert macs.step.forward.per_image == plain.step.forward.per_image + 64 * 64 * 3 * 3
+
+
+class Taught(TimmClassifier):
+    """Learns beside an encoder of torch's own, which runs as one fused operator where it is not trained."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        layer = nn.TransformerEncoderLayer(16, nhead=2, dim_feedforward=32, batch_first=True)
+        self.teacher = (nn.TransformerEncoder(layer, num_layers=2).eval().requires_grad_(False),)
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        if mode == 'loss':
+            with torch.no_grad():
+                self.teacher[0](inputs.flatten(1)[:, :160].reshape(len(inputs), 10, 16))
+        return super().forward(inputs, targets, mode)
+
+
+def test_encoder_that_is_not_trained_costs_what_its_products_do():
+    plain, taught = (measure_model(kind('test_resnet', num_classes=10), SAMPLE) for kind in (TimmClassifier, Taught))
+    layer = 10 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 10 * 10 * 16  # ten tokens: projections, feed-forward, attention
+    assert taught.step.forward.per_image == plain.step.forward.per_image + 2 * layer
+
+
+class Inverse(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(12))
+
+    def forward(self, x):
+        return x.flatten(1) @ torch.linalg.inv(self.weight)
+
+
+def test_network_that_does_not_take_weights_of_zero_is_counted_with_its_own():
+    check_forward(Inverse(), torch.zeros(2, 3, 2, 2))
+
+
 def test_model_with_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match=r"^model 'test_resnet' has nothing to train: requires_grad is"):
         measure_model(TimmClassifier('test_resnet', num_classes=10).requires_grad_(False), SAMPLE)
@@ -216,6 +306,6 @@ def test_model_that_does_not_take_the_images_is_refused_with_its_reason():
     with pytest.raises(
         ConfigError,
         match=r"^model 'test_vit' does not run on batches of 2, 4 and 6 images of 3 x 31 x 31, .*should be divisible by patch size"
-        r'.* \(line \d+ of .*\); mend the model, or the size of the images$',
+        r'.* \(line \d+ of .*\); mend the model, whose forward\(inputs\) returns logits, or the size of the images$',
     ):
         measure_model(TimmClassifier('test_vit', num_classes=10), sample(3, 31, 31))

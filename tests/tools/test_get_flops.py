@@ -63,6 +63,18 @@ def test_distillation_and_what_is_computed_once_a_batch_are_part_of_the_price():
     assert pair['base']['fixed_macs_per_step'] == 60 + 2 * 60
 
 
+def test_images_that_the_loader_drops_are_not_planned():
+    loader = {'batch_size': 64, 'drop_last': True}
+    options = [f'train_dataloader.{name}={value}' for name, value in loader.items()]
+    assert call(DIGITS, '--json', 'pair.json', '--cfg-options', *options).returncode == 0
+    assert json.loads(Path('pair.json').read_text())['images'] == 22 * 64 * 40
+
+
+def test_pair_the_wrong_way_round_is_no_saving():
+    done = call('test_resnet', 'test_vit', '--input', '3', '160', '160')
+    assert 'this pair saves nothing: the base model costs more than the motivated one' in done.stdout
+
+
 def test_two_timm_names_at_an_input_of_choice():
     done = call(
         'test_resnet', 'test_efficientnet', '--input', '3', '64', '64', '--images', '1000', '--json', 'pair.json'
@@ -81,6 +93,8 @@ def test_two_timm_names_at_an_input_of_choice():
         (['resnet18', 'resnet34', '--images', '0'], 'error: --images is 0; it must be at least 1'),
         (['resnet18', 'resnet34', '--input', '3', '0', '8'], 'error: --input is 3 0 8; channels, height and width'),
         (['test_vit', 'test_vit2', '--input', '3', '31', '31'], "error: model 'test_vit' does not run on batches of"),
+        (['resnet18', 'resnet34', '--input', '1', '32', '32'], 'error: --input has 1 channels, and timm names mean 3'),
+        ([DIGITS, '--json', '.'], "error: --json '.' is a folder; name a file in it"),
         ([DIGITS, '--input', '3', '32', '32'], 'error: --input goes with timm names; '),
     ],
 )
