@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from motivation.engine.config import check_config, load_config
+from motivation.engine.config import load_config
+from motivation.engine.config_checks import check_config
 from motivation.engine.runner import DualModelRunner
 from tests.conftest import ROOT
 

@@ -44,7 +44,8 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from motivation.datasets import first_batch
-    from motivation.engine.config import check_config, load_config
+    from motivation.engine.config import load_config
+    from motivation.engine.config_checks import check_config
     from motivation.models import MODEL_NAMES
     from motivation.registry import DATASETS, MODELS
 

@@ -64,7 +64,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
-    from motivation.engine.config import check_components
+    from motivation.engine.component_checks import check_components
     from motivation.registry import MODELS
     from motivation.weight_maps import find_input_size, verify
     from motivation.weight_maps.summary import describe_map, table_of_pairs

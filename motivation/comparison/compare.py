@@ -15,7 +15,8 @@ from motivation.comparison.jobs import Job, find_reference, is_finished, run_job
 from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
 from motivation.engine.checkpoint import find_checkpoints
-from motivation.engine.config import check_config, load_config
+from motivation.engine.config import load_config
+from motivation.engine.config_checks import check_config
 from motivation.engine.run_config import config_differences, describe_run_config
 from motivation.errors import ConfigError
 from motivation.models.distillation import check_soft_targets

@@ -11,7 +11,8 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from motivation.engine.checkpoint import find_checkpoints, is_whole, newest_whole, require_file
-from motivation.engine.config import check_config, load_config
+from motivation.engine.config import load_config
+from motivation.engine.config_checks import check_config
 from motivation.engine.lock import FolderInUseError, lock_folder
 from motivation.engine.processes import decide_once
 from motivation.errors import ConfigError

@@ -6,22 +6,18 @@ import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import mmengine
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
-from mmengine.runner.runner import _SlicedDataset
 from torch import nn
 
-from motivation.datasets import first_batch
 from motivation.engine.build_errors import explained, reason
 from motivation.engine.checkpoint import (
     check_fits,
@@ -31,18 +27,16 @@ from motivation.engine.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from motivation.engine.config import check_config
+from motivation.engine.config_checks import check_config
+from motivation.engine.data_checks import check_data
 from motivation.engine.interruption import Interruption
 from motivation.engine.lock import lock_folder
 from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
-from motivation.engine.loops import class_names
 from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
-from motivation.models import MODEL_NAMES, DualModel
-from motivation.random_state import preserved_random_state
+from motivation.models import DualModel
 from motivation.registry import RUNNERS
-from motivation.training_mode import evaluation_mode
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -282,74 +276,17 @@ class DualModelRunner(Runner):
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the training data against the models."""
         with explained(self.cfg._cfg_dict.to_dict()):
-            return self._check_data('train', super().build_train_loop(loop))
+            return check_data(self, 'train', super().build_train_loop(loop))
 
     def build_val_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the validation data against the models."""
         with explained(self.cfg._cfg_dict.to_dict()):
-            return self._check_data('val', super().build_val_loop(loop))
+            return check_data(self, 'val', super().build_val_loop(loop))
 
     def build_test_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the test data against the models."""
         with explained(self.cfg._cfg_dict.to_dict()):
-            return self._check_data('test', super().build_test_loop(loop))
-
-    def _check_data(self, stage: str, loop: BaseLoop) -> BaseLoop:
-        field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
-        # MMEngine cuts it down to num_batch_per_epoch, without asking whether it is long enough.
-        images = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
-        if len(dataset) > images:
-            raise ConfigError(
-                f'{field}.num_batch_per_epoch is {self.cfg[field].num_batch_per_epoch}, for which its dataset with '
-                f'{images:,} images is too small; lower it, or leave it out for all of them'
-            )
-        if stage == 'train' and (loop.dataloader.batch_size or 0) > images:
-            raise ConfigError(
-                f'{field}.batch_size is {loop.dataloader.batch_size}, and its dataset has {images:,} images; give at most that'
-            )
-        if len(loop.dataloader) == 0:
-            raise ConfigError(
-                f'{field}.batch_size is {loop.dataloader.batch_size}, of which its {len(dataset):,} images fill none; '
-                'lower it, or leave out drop_last and num_batch_per_epoch'
-            )
-        if stage == 'train' and self.model.recalibrate > len(dataset):
-            raise ConfigError(
-                f'model.recalibrate is {self.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} images; give at most that'
-            )
-        self._check_classes(stage, loop)
-        with preserved_random_state(), evaluation_mode(self.model), torch.no_grad():
-            with explained(self.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
-                batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
-            self._try(batch, field)
-        return loop
-
-    def _try(self, batch: Any, field: str) -> None:
-        """Refuse data that a model cannot take."""
-        for name in MODEL_NAMES:
-            try:
-                self.model.val_step(batch, models=[name])
-            except ConfigError:
-                raise
-            except Exception as error:  # a network raises whatever it likes
-                shape = tuple(batch['inputs'].shape[1:])
-                raise ConfigError(
-                    f'model.{name} does not take the images of {field}.dataset, {shape}: {reason(error)}; '
-                    'make their channels and size agree'
-                ) from error
-
-    def _check_classes(self, stage: str, loop: BaseLoop) -> None:
-        classes = class_names(loop.dataloader.dataset)
-        if classes is None:
-            return
-        if isinstance(self._train_loop, BaseLoop):
-            _compare_classes(class_names(self.train_dataloader.dataset) or classes, classes, stage)
-        for name in MODEL_NAMES:
-            expected = getattr(getattr(self.model, name), 'num_classes', len(classes))
-            if expected != len(classes):
-                raise ConfigError(
-                    f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
-                    f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
-                )
+            return check_data(self, 'test', super().build_test_loop(loop))
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks; what one raises keeps its own traceback, but where it only now builds what it is made of."""
@@ -432,14 +369,3 @@ def _without_stage(message_hub: dict[str, Any]) -> dict[str, Any]:
     for part in ('runtime_info', 'resumed_keys'):
         message_hub[part].pop('loop_stage', None)
     return message_hub
-
-
-def _compare_classes(trained: list[str], classes: list[str], stage: str) -> None:
-    """Refuse evaluation data whose class numbers mean something else than in training."""
-    for index, (ours, theirs) in enumerate(zip_longest(trained, classes)):
-        if ours != theirs:
-            names = ('absent' if name is None else repr(name) for name in (ours, theirs))
-            raise ConfigError(
-                f'class {index} is {next(names)} in train_dataloader.dataset and {next(names)} in '
-                f'{stage}_dataloader.dataset; both need the same class folders'
-            )

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from motivation.engine.config import check_config, load_config
+from motivation.engine.config import load_config
+from motivation.engine.config_checks import check_config
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import RUNNERS

@@ -1,0 +1,100 @@
+"""The data of a run against its models, before the first batch."""
+
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop, Runner
+from mmengine.runner.runner import _SlicedDataset
+
+from motivation.datasets import first_batch
+from motivation.engine.build_errors import explained, reason
+from motivation.engine.loops import class_names
+from motivation.errors import ConfigError
+from motivation.models import MODEL_NAMES
+from motivation.random_state import preserved_random_state
+from motivation.training_mode import evaluation_mode
+
+
+def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
+    """Refuse data that does not fit the models, the data loader or the other data of a run.
+
+    Args:
+        runner: The runner, with its models.
+        stage: ``'train'``, ``'val'`` or ``'test'``.
+        loop: The loop with the data loader.
+
+    Returns:
+        The loop.
+
+    Raises:
+        ConfigError: Says what does not fit.
+    """
+    field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
+    # MMEngine cuts it down to num_batch_per_epoch, without asking whether it is long enough.
+    images = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
+    if len(dataset) > images:
+        raise ConfigError(
+            f'{field}.num_batch_per_epoch is {runner.cfg[field].num_batch_per_epoch}, for which its dataset with '
+            f'{images:,} images is too small; lower it, or leave it out for all of them'
+        )
+    if stage == 'train' and (loop.dataloader.batch_size or 0) > images:
+        raise ConfigError(
+            f'{field}.batch_size is {loop.dataloader.batch_size}, and its dataset has {images:,} images; give at most that'
+        )
+    if len(loop.dataloader) == 0:
+        raise ConfigError(
+            f'{field}.batch_size is {loop.dataloader.batch_size}, of which its {len(dataset):,} images fill none; '
+            'lower it, or leave out drop_last and num_batch_per_epoch'
+        )
+    if stage == 'train' and runner.model.recalibrate > len(dataset):
+        raise ConfigError(
+            f'model.recalibrate is {runner.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} images; give at most that'
+        )
+    _check_classes(runner, stage, loop)
+    with preserved_random_state(), evaluation_mode(runner.model), torch.no_grad():
+        with explained(runner.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
+            batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
+        _try(runner, batch, field)
+    return loop
+
+
+def _try(runner: Runner, batch: Any, field: str) -> None:
+    """Refuse data that a model cannot take."""
+    for name in MODEL_NAMES:
+        try:
+            runner.model.val_step(batch, models=[name])
+        except ConfigError:
+            raise
+        except Exception as error:  # a network raises whatever it likes
+            shape = tuple(batch['inputs'].shape[1:])
+            raise ConfigError(
+                f'model.{name} does not take the images of {field}.dataset, {shape}: {reason(error)}; '
+                'make their channels and size agree'
+            ) from error
+
+
+def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
+    classes = class_names(loop.dataloader.dataset)
+    if classes is None:
+        return
+    if isinstance(runner._train_loop, BaseLoop):
+        _compare_classes(class_names(runner.train_dataloader.dataset) or classes, classes, stage)
+    for name in MODEL_NAMES:
+        expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
+        if expected != len(classes):
+            raise ConfigError(
+                f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
+                f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
+            )
+
+
+def _compare_classes(trained: list[str], classes: list[str], stage: str) -> None:
+    """Refuse evaluation data whose class numbers mean something else than in training."""
+    for index, (ours, theirs) in enumerate(zip_longest(trained, classes)):
+        if ours != theirs:
+            names = ('absent' if name is None else repr(name) for name in (ours, theirs))
+            raise ConfigError(
+                f'class {index} is {next(names)} in train_dataloader.dataset and {next(names)} in '
+                f'{stage}_dataloader.dataset; both need the same class folders'
+            )
