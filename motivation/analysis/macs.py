@@ -106,15 +106,14 @@ def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: di
 
 
 def training_batches(sample: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
-    """Batches of two, four and six images, from which costs of an image and of a batch follow, and one to check them.
+    """Batches of two and four images, from which costs of an image and of a batch follow, and one to check them by.
 
     Args:
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
-        batch_size: Images of the last one, if above six.
+        batch_size: Images of the last one, at least six.
     """
-    sizes = [2, 4, 6, *([batch_size] if batch_size is not None and batch_size > 6 else [])]
     with isolated():
-        return [_repeat(sample, images) for images in sizes]
+        return [_repeat(sample, images) for images in (2, 4, max(6, batch_size or 0))]
 
 
 def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
@@ -130,7 +129,7 @@ def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
 def measure_model(
     model: BaseModel, sample: dict[str, Any], distillation: bool = False, batch_size: int | None = None
 ) -> ModelMacs:
-    """Count what a model computes, from batches of two, four and six images.
+    """Count what a model computes, from batches of two and four images and one as large as those of the run.
 
     Args:
         model: Left untouched; its training mode is counted, whatever it is in. What is wrapped in
@@ -217,7 +216,7 @@ def _said_in_a_sentence(model: BaseModel, sample: dict[str, Any]) -> Iterator[No
         theirs = [frame for frame in frames if f'{os.sep}torch{os.sep}' not in frame.filename] or frames
         size = ' x '.join(map(str, sample['inputs'].shape[1:]))
         raise ConfigError(
-            f'{_label(model)} does not run on batches of 2, 4 and 6 images of {size}, on which its compute is counted: '
+            f'{_label(model)} does not run on batches of images of {size}, on which its compute is counted: '
             f'{type(error).__name__}: {one_line(str(error), 200)} (line {theirs[-1].lineno} of {theirs[-1].filename}); '
             f'{_way_out(error)}'
         ) from error
