@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.engine.checkpoint import checkpoint_name, find_checkpoints
+from motivation.engine.processes import sum_over_processes
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import HOOKS
 
@@ -66,11 +67,14 @@ class DualCheckpointHook(Hook):
 
     def between_iters(self, runner: Runner) -> None:
         """Save within an epoch, where it is time to."""
-        minutes = (time.monotonic() - self._saved_at) / 60
-        if (self.every_iters and runner.iter % self.every_iters == 0) or (
-            self.every_minutes and minutes >= self.every_minutes
-        ):
+        by_iters = self.every_iters is not None and runner.iter % self.every_iters == 0
+        if by_iters or (self.every_minutes is not None and self._is_time(runner, self.every_minutes)):
             self._save(runner, runner.iter)
+
+    def _is_time(self, runner: Runner, minutes: float) -> bool:
+        """Whether so much time has passed by the clock of the first process; all get the same answer."""
+        passed = time.monotonic() - self._saved_at >= 60 * minutes
+        return bool(sum_over_processes(runner.rank == 0 and passed))
 
     def after_epoch(self, runner: Runner) -> None:
         """Save after an epoch, where it is time to."""
@@ -86,9 +90,9 @@ class DualCheckpointHook(Hook):
     def _save(self, runner: Runner, iteration: int | None = None) -> bool:
         """Whether the run as it stands is on the disk afterwards."""
         name = checkpoint_name(runner.epoch - runner.train_loop.validation_due, iteration)
+        runner.train_loop.check_weights()
         if name == self._saved:
             return True
-        runner.train_loop.check_weights()
         folder = Path(runner.work_dir)
         try:
             runner.save_checkpoint(folder, name)

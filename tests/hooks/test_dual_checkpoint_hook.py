@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
@@ -15,6 +17,17 @@ def test_saves_at_the_interval_and_at_the_end_with_that_epochs_validation(tmp_pa
         checkpoint = read_checkpoint(path)
         assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (epoch, 6 * epoch)
         assert [row['epoch'] for row in checkpoint['report']['history']] == list(range(1, epoch + 1))
+
+
+def test_saves_when_so_many_minutes_have_passed(tmp_path, monkeypatch):
+    """A batch takes a minute; the clock begins with training and anew with each save."""
+    clock = iter(range(0, 10_000, 60))
+    monkeypatch.setattr('motivation.hooks.dual_checkpoint_hook.time', SimpleNamespace(monotonic=lambda: next(clock)))
+    options = {'default_hooks.checkpoint.every_minutes': 3, 'default_hooks.checkpoint.max_keep': 9}
+    train(digits_config(tmp_path / 'run', epochs=1, **options))
+    # At 0 training begins; batches 1, 2, 3 ask at 1, 2 and 3 minutes; the save is noted at 4; batches 4 to 6 at 5 to 7.
+    names = [path.name for path in find_checkpoints(tmp_path / 'run')]
+    assert names == ['epoch_0_iter_3.pth', 'epoch_0_iter_6.pth', 'epoch_1.pth']
 
 
 @pytest.mark.parametrize('field', ['interval', 'max_keep'])
