@@ -7,6 +7,7 @@ import pytest
 from motivation.engine.config import load_config
 from motivation.engine.config_checks import check_config
 from motivation.engine.runner import DualModelRunner
+from motivation.engine.signatures import arguments_of
 from motivation.errors import ConfigError
 from motivation.registry import RUNNERS
 from tests.conftest import DIGITS, ROOT, digits_config, train
@@ -302,6 +303,14 @@ def test_values_of_the_wrong_type_say_what_is_right(field, value, must):
         refused('', **{field: value})
     else:
         refused(rf'^{field} is {re.escape(repr(value))}; it must be {must}', **{field: value})
+
+
+def test_instance_may_be_called_anything_in_a_constructor():
+    class Plugin:
+        def __init__(this, size: int, *, depth: int = 1):  # noqa: N805
+            pass
+
+    assert list(arguments_of(Plugin)[0]) == ['size', 'depth']
 
 
 def test_misspelt_priority_comes_with_its_near_match():
