@@ -106,14 +106,17 @@ def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: di
 
 
 def training_batches(sample: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
-    """Batches of two and four images, from which costs of an image and of a batch follow, and one to check them by.
+    """Batches of two and four images, from which costs of an image and of a batch follow, and more to check them by.
 
     Args:
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
-        batch_size: Images of the last one, at least six.
+        batch_size: Images of the last one, after one of six, if above that.
     """
+    sizes = [2, 4, 6]
+    if batch_size is not None and batch_size > 6:
+        sizes.append(batch_size)
     with isolated():
-        return [_repeat(sample, images) for images in (2, 4, max(6, batch_size or 0))]
+        return [_repeat(sample, images) for images in sizes]
 
 
 def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
 def measure_model(
     model: BaseModel, sample: dict[str, Any], distillation: bool = False, batch_size: int | None = None
 ) -> ModelMacs:
-    """Count what a model computes, from batches of two and four images and one as large as those of the run.
+    """Count what a model computes, from batches of a few images and one as large as those of the run.
 
     Args:
         model: Left untouched; its training mode is counted, whatever it is in. What is wrapped in

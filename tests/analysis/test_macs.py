@@ -235,7 +235,9 @@ class AtRandom(TimmClassifier):
 
 @pytest.mark.parametrize('kind', [WhileSmall, AtRandom])
 def test_cost_that_a_batch_of_the_run_does_not_have_is_refused(kind):
-    with pytest.raises(ConfigError, match=r'times for 2, 4 and 64 images, which is no fixed cost .* drawn at random'):
+    with pytest.raises(
+        ConfigError, match=r'times for 2, 4, 6 and 64 images, which is no fixed cost .* drawn at random'
+    ):
         measure_model(kind('test_resnet', num_classes=10), SAMPLE, batch_size=64)
 
 
