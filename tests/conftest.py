@@ -37,7 +37,8 @@ def _counted_once(monkeypatch):
         if type(model) is not TimmClassifier:  # what a class of its own does, its modules do not tell
             return measure(model, sample, *args)
         trains = tuple(parameter.requires_grad for parameter in model.parameters())
-        key = repr(model), trains, sample['inputs'].shape, args
+        mixup = repr(vars(model.data_preprocessor.mixup)) if model.data_preprocessor.mixup else ''
+        key = repr(model), mixup, trains, sample['inputs'].shape, args
         if key not in _MEASURED:
             _MEASURED[key] = measure(model, sample, *args)
         return _MEASURED[key]

@@ -77,8 +77,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
 def _build_mixup(arguments: dict[str, Any], num_classes: int, label_smoothing: float) -> Mixup:
     try:
-        return Mixup(**arguments, num_classes=num_classes, label_smoothing=label_smoothing)
+        mixup = Mixup(**arguments, num_classes=num_classes, label_smoothing=label_smoothing)
+        if not (mixup.mixup_alpha > 0 or mixup.cutmix_alpha > 0):
+            raise ValueError('neither mixup_alpha nor cutmix_alpha is above 0')
+        return mixup
     except Exception as error:
         raise ConfigError(
-            f"a model's mixup is {shortened(arguments)}, which timm refuses: {one_line(str(error), 200)}; mend it"
+            f"a model's mixup is {shortened(arguments)}, which cannot be: {one_line(str(error), 200)}; mend it"
         ) from error
