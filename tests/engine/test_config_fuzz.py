@@ -146,13 +146,13 @@ def mutants(draw, plain):
         if isinstance(node, tuple):
             continue
         if kind == 'replace':
-            node[key] = draw(RUBBISH)
+            node[key] = copy.deepcopy(draw(RUBBISH))
         elif kind == 'delete':
             del node[key]
         elif kind == 'typo':
             node[draw(misspelt(str(key)))] = node.pop(key)
         elif kind == 'add':
-            node[draw(misspelt(str(key)))] = draw(RUBBISH)
+            node[draw(misspelt(str(key)))] = copy.deepcopy(draw(RUBBISH))
         else:
             other = draw(st.sampled_from(places))
             shared = min(len(other), len(path))
