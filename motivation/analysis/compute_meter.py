@@ -152,15 +152,11 @@ class ComputeMeter:
         """
 
         def flops(iters: int, images: int) -> dict[str, int]:
-            base, *motivated = (
-                step.flops(iters * self.processes, images)
-                for step in (
-                    self.macs['base'].step,
-                    self._step('motivated', distillation),
-                    *([self._step('base', distillation)] if distillation else []),
-                )
-            )
-            return {'base': base, 'motivated': sum(motivated)}
+            share = iters * self.processes, images
+            motivated = self._step('motivated', distillation).flops(*share)
+            if distillation:
+                motivated += self._step('base', distillation).flops(*share)
+            return {'base': self.macs['base'].step.flops(*share), 'motivated': motivated}
 
         left = iters - self._total('iters'), images - self._total('images')
         alone = self.macs['motivated'].step.flops(left[0] * self.processes, left[1])

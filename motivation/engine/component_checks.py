@@ -157,7 +157,11 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
     _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
-    if registry is registries.LOOPS and path == 'train_cfg' and not issubclass(component, _train_loop()):
+    if (
+        registry is registries.LOOPS
+        and path == 'train_cfg'
+        and not issubclass(component, look_up(registry, 'DualTrainLoop'))
+    ):
         raise ConfigError(
             f'train_cfg.type is {shortened(name)}; it must be DualTrainLoop or a class of your own below it'
         )
@@ -183,12 +187,6 @@ def _check_priority(field: str, value: Any) -> None:
         raise ConfigError(
             f'{field} is {shortened(value)}; it must be one of {", ".join(names)} or a number of 0 to 100'
         )
-
-
-def _train_loop() -> type:
-    from motivation.engine.train_loop import DualTrainLoop  # which knows the runner, and that this module
-
-    return DualTrainLoop
 
 
 def look_up(registry: Registry, name: str) -> Any:

@@ -45,7 +45,7 @@ def check_fields(plain: dict[str, Any]) -> None:
         raise ConfigError(f'default_scope is {shortened(scope)}; leave it out, or write {registries.SCOPE!r}')
     name = plain.get('runner_type', 'DualModelRunner')
     runner = look_up(registries.RUNNERS, name) if isinstance(name, str) else name
-    if not isinstance(runner, type) or not issubclass(runner, _dual_runner()):
+    if not isinstance(runner, type) or not issubclass(runner, look_up(registries.RUNNERS, 'DualModelRunner')):
         raise ConfigError(
             f'runner_type is {shortened(name)}, which is no registered DualModelRunner; leave it out, or name a class of '
             'your own below it'
@@ -116,9 +116,3 @@ def check_config(config: Config) -> None:
 def _check_seed(seed: Any) -> None:
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
         raise ConfigError(f'randomness.seed is {shortened(seed)}; it must be a whole number of 0 to 2**32 - 1')
-
-
-def _dual_runner() -> type:
-    from motivation.engine.runner import DualModelRunner
-
-    return DualModelRunner

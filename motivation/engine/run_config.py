@@ -90,7 +90,7 @@ def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
 
 
 def _in_words(value: Any) -> str:
-    return 'left out' if value is _UNNAMED else repr(value)
+    return _UNNAMED if value is _UNNAMED else repr(value)
 
 
 def _fields(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
