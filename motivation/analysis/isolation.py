@@ -93,7 +93,22 @@ def _copy(model: T, copies: dict[int, Any]) -> T:
         for module in reversed(list(model.modules())):  # the innermost first
             if unwrapped(module) is not module:
                 copies[id(module)] = copy.deepcopy(unwrapped(module), copies)
-        return copy.deepcopy(model, copies)  # which leaves out what was compiled in place
+        copied = copy.deepcopy(model, copies)  # which leaves out what was compiled in place
+    for module in copied.modules():
+        if isinstance(module, nn.SyncBatchNorm) and not isinstance(module, _Unsynchronized):
+            module.__class__ = _unsynchronized(type(module))
+    return copied
+
+
+class _Unsynchronized(nn.SyncBatchNorm):
+    """A batch norm for several processes that is alone."""
+
+    forward = _BatchNorm.forward
+
+
+def _unsynchronized(norm: type[nn.SyncBatchNorm]) -> type[nn.SyncBatchNorm]:
+    """The class of a batch norm for several processes, timm's with an activation included, without the others."""
+    return _Unsynchronized if norm is nn.SyncBatchNorm else type(norm.__name__, (norm, _Unsynchronized), {})
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

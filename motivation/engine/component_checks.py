@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from mmengine.registry import Registry
 from mmengine.runner import Priority, Runner
 from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
 from timm.data import Mixup
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
@@ -41,9 +43,11 @@ _REGISTRY_OF = [
 
 # Fields that hold the arguments of something that is not in a registry, and which these have besides.
 _ARGUMENTS_OF: list[tuple[str, Callable[..., Any] | None, tuple[str, ...]]] = [
-    (r'(train|val|test)_dataloader', DataLoader, ('num_batch_per_epoch', 'disable_subprocess_warning')),
+    (r'(train|val|test)_dataloader', DataLoader, ('num_batch_per_epoch',)),
     (r'optim_wrapper(\.base|\.motivated)?\.clip_grad', clip_grad_norm_, ('type', 'clip_value')),
     (r'randomness', Runner.set_randomness, ()),
+    (r'model_wrapper_cfg', DistributedDataParallel, ('type', 'detect_anomalous_params')),
+    (r'compile', torch.compile, ()),
     (r'env_cfg', None, ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')),
     (r'env_cfg\.mp_cfg', set_multi_processing, ()),
     (r'auto_scale_lr', None, ('enable', 'base_batch_size')),
@@ -65,6 +69,7 @@ _BESIDES = {
 _LIKENESS = 0.87
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+_LOOPS = {'train_cfg': 'DualTrainLoop', 'val_cfg': 'DualValLoop', 'test_cfg': 'DualTestLoop'}
 _CONSTRUCTOR = 'DualOptimWrapperConstructor'
 
 # Components that get all their arguments from the config.
@@ -93,7 +98,7 @@ def check_components(plain: dict[str, Any]) -> None:
                 f"model.weight_map is {shortened(weight_map)}; write dict(type='AutoMap'), or leave it out"
             )
         plain['model']['weight_map'] = {'type': 'AutoMap', **weight_map}
-    for name, loop in (('train_cfg', 'DualTrainLoop'), ('val_cfg', 'DualValLoop'), ('test_cfg', 'DualTestLoop')):
+    for name, loop in _LOOPS.items():
         if isinstance(plain.get(name), dict):
             plain[name] = {'type': loop, **{key: value for key, value in plain[name].items() if key != 'by_epoch'}}
     for name, component in (('motivation', 'MotivationHook'), ('log_processor', 'LogProcessor')):
@@ -109,7 +114,7 @@ def check_components(plain: dict[str, Any]) -> None:
             )
     for path, node in _nodes(plain, ''):
         for pattern, function, besides in _ARGUMENTS_OF:
-            if re.fullmatch(pattern, path) and node is not None:
+            if re.fullmatch(pattern, path) and node is not None and not isinstance(node, bool):
                 _check_arguments(path, node, function, besides)
         for pattern, registry in _REGISTRY_OF:
             several = isinstance(node, (list, tuple)) and re.fullmatch(pattern, f'{path}.0')
@@ -157,13 +162,9 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
     _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
-    if (
-        registry is registries.LOOPS
-        and path == 'train_cfg'
-        and not issubclass(component, look_up(registry, 'DualTrainLoop'))
-    ):
+    if registry is registries.LOOPS and not issubclass(component, look_up(registry, _LOOPS[path])):
         raise ConfigError(
-            f'train_cfg.type is {shortened(name)}; it must be DualTrainLoop or a class of your own below it'
+            f'{path}.type is {shortened(name)}; it must be {_LOOPS[path]} or a class of your own below it'
         )
     if registry is registries.PARAM_SCHEDULERS:
         if isinstance(node.get('begin'), int) and node['begin'] < 0:

@@ -1,7 +1,6 @@
 """Reading a config and the options that override it."""
 
 import importlib
-import inspect
 import sys
 import traceback
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from motivation import registry as registries
-from motivation.engine.config_checks import FIELDS, check_fields
+from motivation.engine.config_checks import check_fields
+from motivation.engine.runner_fields import known_fields
 from motivation.errors import ConfigError, near_matches, shortened
 
 
@@ -79,7 +78,7 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
     Raises:
         ConfigError: An option names no field, or does not apply.
     """
-    known = {*config, *inspect.signature(Runner).parameters, *FIELDS}
+    known = {*config, *known_fields()}
     for option in options:
         if option.split('.')[0] not in known:
             raise ConfigError(

@@ -4,16 +4,11 @@ import logging
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from motivation import registry as registries
 from motivation.engine.component_checks import check_components, check_count, check_spelling, check_value, look_up
-from motivation.engine.signatures import arguments_of
+from motivation.engine.runner_fields import known_fields, refuse_fields
 from motivation.errors import ConfigError, near_matches, shortened
-
-# Top-level fields that are no arguments of MMEngine's runner.
-FIELDS = {'motivation', 'runner_type', 'custom_imports', 'model_wrapper_cfg', 'activation_checkpointing'}
-FIELDS |= {'efficient_conv_bn_eval', 'compile', 'sync_bn', 'find_unused_parameters'}
 
 # What a training config cannot do without.
 _REQUIRED = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -33,11 +28,10 @@ def check_fields(plain: dict[str, Any]) -> None:
     Raises:
         ConfigError: Names the field, its value and what would be right.
     """
-    arguments, _ = arguments_of(Runner)
-    known = {*arguments, *FIELDS}
+    known = known_fields()
     for field, value in plain.items():
         if field in known:
-            check_value(field, value, arguments.get(field))
+            check_value(field, value, known[field])
         elif not field.startswith('_'):
             check_spelling(field, known, 'mend it, or begin the name of a helper variable with _')
     scope = plain.get('default_scope', registries.SCOPE)
@@ -60,6 +54,7 @@ def check_config(config: Config) -> None:
     """
     plain = config._cfg_dict.to_dict()
     check_fields(plain)
+    refuse_fields(plain)
     for field in _REQUIRED:
         if not plain.get(field):
             raise ConfigError(f'the config has no {field!r}; add it, or take it from a file under configs/_base_')
@@ -74,7 +69,12 @@ def check_config(config: Config) -> None:
             'motivation.policy.type=...'
         )
     loaders = [field for field in ('train_dataloader', 'val_dataloader', 'test_dataloader') if plain.get(field)]
-    counts = ('train_cfg.max_epochs', 'train_cfg.val_interval', 'log_processor.window_size')
+    counts = (
+        'train_cfg.max_epochs',
+        'train_cfg.val_interval',
+        'log_processor.window_size',
+        'auto_scale_lr.base_batch_size',
+    )
     for field in (*counts, *(f'{loader}.batch_size' for loader in loaders)):
         part, name = field.split('.')
         value = (plain.get(part) or {}).get(name, 1)

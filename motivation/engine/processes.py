@@ -7,7 +7,7 @@ normalisation layers are those of the first process, which also reports, logs an
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from mmengine.dist import all_reduce, broadcast, broadcast_object_list, get_rank
 from torch import Tensor, nn
 
 from motivation.errors import ConfigError
+from motivation.models import DualModel
 
 T = TypeVar('T')
 
@@ -37,6 +38,31 @@ def join_processes() -> None:
     os.environ.setdefault('MKL_NUM_THREADS', os.environ.get('OMP_NUM_THREADS', '1'))  # or MMEngine warns of it
     torch.distributed.init_process_group('nccl' if gpus else 'gloo')
     atexit.register(torch.distributed.destroy_process_group)
+
+
+def train_together(model: DualModel, config: Mapping[str, Any]) -> None:
+    """Let the processes train one pair of models.
+
+    Args:
+        model: The models, on their device.
+        config: ``sync_bn='torch'`` has normalisation layers use the statistics of the batches of all
+            processes; ``find_unused_parameters`` and ``model_wrapper_cfg`` are arguments of
+            :class:`torch.nn.parallel.DistributedDataParallel`.
+
+    Raises:
+        ConfigError: ``sync_bn`` on a CPU, or where a normalisation layer has a forward pass of its own.
+    """
+    if config.get('sync_bn') is not None:
+        if next(model.parameters()).device.type == 'cpu':
+            raise ConfigError(
+                f'sync_bn is {config["sync_bn"]!r}, which torch has for GPUs alone, and these {get_world_size()} processes '
+                'train on the CPU; leave it out, or train on GPUs'
+            )
+        model.synchronize_norms()
+    arguments = {'find_unused_parameters': bool(config.get('find_unused_parameters'))}
+    arguments.update(config.get('model_wrapper_cfg') or {})
+    arguments.pop('type', None)
+    model.parallelize(**arguments)
 
 
 def decide_once(decide: Callable[[], T]) -> T:

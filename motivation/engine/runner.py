@@ -32,6 +32,7 @@ from motivation.engine.data_checks import check_data
 from motivation.engine.interruption import Interruption
 from motivation.engine.lock import lock_folder
 from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
+from motivation.engine.processes import train_together
 from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
@@ -81,12 +82,14 @@ class DualModelRunner(Runner):
             if cfg.get(f'{stage}_dataloader'):
                 cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='motivation.collate_images'))
                 cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.init_worker'))
-        # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
-        name = Path(cfg.filename).stem if cfg.filename else 'run'
-        cfg.launcher = 'pytorch' if get_world_size() > 1 else 'none'
-        cfg.experiment_name = f'{name}_{uuid.uuid4().hex[:8]}'
         with explained(given):
             return super().from_cfg(cfg)
+
+    def __init__(self, experiment_name: str | None = None, cfg: Config | None = None, **kwargs: Any) -> None:
+        # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
+        name = experiment_name or (Path(cfg.filename).stem if cfg is not None and cfg.filename else 'run')
+        kwargs['launcher'] = 'pytorch' if get_world_size() > 1 else 'none'
+        super().__init__(experiment_name=f'{name}_{uuid.uuid4().hex[:8]}', cfg=cfg, **kwargs)
 
     # What asks this run to end, while it trains.
     interruption: Interruption | None = None
@@ -127,13 +130,13 @@ class DualModelRunner(Runner):
         """Move the models to the device; under several processes, let these train them together.
 
         Args:
-            model_wrapper_cfg: Arguments of :class:`torch.nn.parallel.DistributedDataParallel`.
+            model_wrapper_cfg: Read from the config, as of :func:`~motivation.engine.processes.train_together`.
             model: The models.
         """
         model = model.to(get_device())
         if self.distributed:
             assert isinstance(model, DualModel)
-            model.parallelize(**(model_wrapper_cfg or {}))
+            train_together(model, self.cfg)
         return model
 
     @property

@@ -64,7 +64,7 @@ def fits(value: Any, annotation: Any) -> bool:
         return any(fits(value, member) for member in inner)
     if kind is typing.Literal:
         return value in inner
-    if not _is_class(kind) or kind in (object, inspect.Parameter.empty):
+    if not _is_class(kind) or kind in (object, Any, inspect.Parameter.empty):
         return True
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)

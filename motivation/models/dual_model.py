@@ -6,12 +6,17 @@ from typing import Any, Literal, get_args
 import torch
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapperDict
+from timm.layers import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from motivation.errors import ConfigError
 from motivation.models.distillation import Distillation
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.weight_maps import ModelName, OptimizerStateTransfer, WeightMap, find_input_size, zero_extension
+
+# Forward passes of the batch norms that can be converted.
+_KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
 
 MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
@@ -108,6 +113,25 @@ class DualModel(BaseModel):
                 self.extension_caveats = zero_extension(self.weight_map, size)
             except ConfigError as error:  # a model of the user's own, which trains all the same
                 self.extension_caveats = [str(error)]
+
+    def synchronize_norms(self) -> None:
+        """Have batch norms in training use the statistics of the batches of all processes.
+
+        Parameters, buffers and their names stay as they are.
+
+        Raises:
+            ConfigError: A batch norm has a forward pass of its own, which would be lost.
+        """
+        for name in MODEL_NAMES:
+            model = getattr(self, name)
+            for path, module in model.named_modules():
+                if isinstance(module, _BatchNorm) and type(module).forward not in _KNOWN_NORMS:
+                    raise ConfigError(
+                        f"sync_bn is 'torch', and model.{name}.{path} of class {type(module).__name__} has a forward pass of "
+                        'its own; leave sync_bn out'
+                    )
+            setattr(self, name, convert_sync_batchnorm(model))  # timm's, which keeps the activation in a norm
+        self.weight_map.look_up_tensors_anew()
 
     def parallelize(self, **kwargs: Any) -> None:
         """Average the gradients of both models over all processes from now on.

@@ -97,6 +97,11 @@ class WeightMap:
             plan = self._plans[statistics] = CopyPlan(pairs)
         plan.copy(source)
 
+    def look_up_tensors_anew(self) -> None:
+        """Find the holders of the tensors again, because modules of a model were replaced under the same names."""
+        self._owners.clear()
+        self._plans.clear()
+
     # ------------------------------------------------------------------------------------------------
     # Looking at it.
 

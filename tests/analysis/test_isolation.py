@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -64,6 +65,14 @@ def test_compilation_does_not_change_the_count(plain, how):
     else:
         model.backbone.compile()
     assert measure_model(model, SAMPLE) == plain
+
+
+def test_synchronized_norms_do_not_change_the_count(process_group):
+    """Norms with and without an activation of their own."""
+    for network in ('test_resnet', 'test_efficientnet'):
+        model = TimmClassifier(network, num_classes=10)
+        plain = measure_model(model, SAMPLE)
+        assert measure_model(convert_sync_batchnorm(model), SAMPLE) == plain
 
 
 @pytest.mark.parametrize('how', ['whole', 'backbone'])

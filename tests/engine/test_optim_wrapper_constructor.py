@@ -40,3 +40,38 @@ def test_parameter_wise_options_hold_for_both():
 def test_refuses_accumulation_across_switches():
     with pytest.raises(ConfigError, match=r'optim_wrapper\.accumulative_counts is 4; it must be 1'):
         DualOptimWrapperConstructor(dict(optimizer=SGD, accumulative_counts=4))
+
+
+def rates(wrapper):
+    return sorted({group['lr'] for group in wrapper.optimizer.param_groups})
+
+
+def test_parameter_wise_options_of_one_model_go_before_the_shared_ones():
+    config = dict(optimizer=SGD, base=dict(paramwise_cfg=dict(custom_keys={'conv1': dict(lr_mult=0.5)})))
+    shared = dict(custom_keys={'conv1': dict(lr_mult=0.1)})
+    wrappers = DualOptimWrapperConstructor(config, paramwise_cfg=shared)(small_dual_model())
+    assert rates(wrappers['base']) == pytest.approx([0.05, 0.1])
+    assert rates(wrappers['motivated']) == pytest.approx([0.01, 0.1])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(norm_decay_mul=0.0), r'paramwise_cfg\.norm_decay_mul is no .* did you mean .norm_decay_mult'),
+        (
+            dict(custom_keys={'backbone.fcc': dict(lr_mult=9)}),
+            r"custom_keys has 'backbone\.fcc', which is part of no name",
+        ),
+        (dict(custom_keys={'fc': dict(lr_mul=9)}), r"custom_keys\['fc'\] has 'lr_mul', .* did you mean 'lr_mult'"),
+        (dict(custom_keys={'fc': 9}), r"custom_keys has 'fc': 9; write dict\(lr_mult=\.\.\., decay_mult"),
+    ],
+)
+def test_parameter_wise_options_that_nobody_reads_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        DualOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg=options)(small_dual_model())
+
+
+def test_parameter_groups_of_a_key_may_have_what_the_optimizer_takes():
+    options = dict(custom_keys={'fc': dict(momentum=0.5)})
+    wrapper = DualOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg=options)(small_dual_model())['base']
+    assert {group['momentum'] for group in wrapper.optimizer.param_groups} == {0.5, 0.9}

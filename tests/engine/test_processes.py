@@ -41,16 +41,59 @@ try:
 except ConfigError as error:
     refused = str(error)
 result = [decide_once(lambda: rank), mean_over_processes(torch.tensor(rank + 0.5)), sum_over_processes(10 + rank), refused]
-open(f'{{rank}}.json', 'w').write(__import__('json').dumps([*result, norm.running_mean.tolist()]))
+result.append(norm.running_mean.tolist())
+
+from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
+from tests.conftest import small_batch, small_dual_model
+
+def train(**fields):
+    model = small_dual_model()
+    for name in ('base', 'motivated'):
+        getattr(model, name).unused = torch.nn.Parameter(torch.ones(1))
+    optim_wrapper = DualOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=0.1)))(model)
+    train_together(model, fields)
+    for step in range(4):
+        model.train_step(small_batch(seed=2 * step + rank), optim_wrapper)
+        (model.activate, model.deactivate)[step % 2]()
+    return model.motivated.backbone.fc.weight.double().sum().item()
+
+def refusal(**fields):
+    try:
+        return train(**fields)
+    except (ConfigError, RuntimeError) as error:
+        return str(error).strip().split('\\n')[0]
+
+sums = [train(find_unused_parameters=True), train(model_wrapper_cfg=dict(find_unused_parameters=True))]
+refusals = [refusal(), refusal(sync_bn='torch')]
+open(f'{{rank}}.json', 'w').write(__import__('json').dumps([result, sums, refusals]))
 """
 
 
-def test_processes_agree(tmp_path):
-    (tmp_path / 'agree.py').write_text(AGREE)
-    done = two_processes(tmp_path, 'agree.py')
+@pytest.fixture(scope='module')
+def said(tmp_path_factory):
+    """What each of two processes came to."""
+    folder = tmp_path_factory.mktemp('two')
+    (folder / 'agree.py').write_text(AGREE)
+    done = two_processes(folder, 'agree.py')
     assert done.returncode == 0, done.stderr
-    for rank in '01':
-        assert json.loads((tmp_path / f'{rank}.json').read_text()) == [0, 1.0, 21, 'decided by 0', [1.0, 1.0]]
+    return [json.loads((folder / f'{rank}.json').read_text()) for rank in '01']
+
+
+def test_processes_agree(said):
+    for agreed, _, _ in said:
+        assert agreed == [0, 1.0, 21, 'decided by 0', [1.0, 1.0]]
+
+
+def test_unused_parameters_can_be_found(said):
+    """By either field, with the same weights on every process; without, DDP advises exactly that."""
+    first, second = (sums for _, sums, _ in said)
+    assert first == second and first[0] == first[1]
+    assert all('Expected to have finished reduction' in refusals[0] for _, _, refusals in said)
+
+
+def test_synchronized_norms_are_refused_on_the_cpu(said):
+    for _, _, refusals in said:
+        assert refusals[1].startswith("sync_bn is 'torch', which torch has for GPUs alone, and these 2 processes train")
 
 
 def test_a_process_of_its_own_asks_nobody(monkeypatch):

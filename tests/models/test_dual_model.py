@@ -3,6 +3,8 @@ import copy
 import pytest
 import torch
 from mmengine.model import BaseModel
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.errors import ConfigError
@@ -292,3 +294,35 @@ def test_map_is_found_where_none_is_given():
 def test_refuses_what_is_no_choice(field, value, message):
     with pytest.raises(ConfigError, match=message):
         DualModel(base=vit(16, 1), motivated=vit(16, 2), **{field: value})
+
+
+def test_synchronized_norms_keep_names_values_activations_and_the_map():
+    """In one process they are plain norms; timm's EfficientNet has norms with an activation of their own."""
+    networks = dict(base=classifier('test_efficientnet'), motivated=classifier('test_efficientnet'))
+    model, plain = (DualModel(**networks, weight_map=dict(type='DepthMap')) for _ in range(2))
+    plain.load_state_dict(model.state_dict())
+    model.transfer()  # the map has found the modules
+    before, parameters = snapshot(model), [id(parameter) for parameter in model.parameters()]
+    model.synchronize_norms()
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    assert norms and all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    assert parameters == [id(parameter) for parameter in model.parameters()]
+    assert before.keys() == model.state_dict().keys()
+    inputs = torch.rand(2, 3, 32, 32)
+    for name in ('base', 'motivated'):
+        assert torch.equal(getattr(model, name).train()(inputs), getattr(plain, name).train()(inputs))
+    after = snapshot(model.base)
+    assert any(not torch.equal(tensor, before[f'base.{name}']) for name, tensor in after.items())
+    model.weight_map.transfer('base', statistics=True)
+    assert all(torch.equal(tensor, model.motivated.state_dict()[name]) for name, tensor in after.items())
+
+
+def test_norm_with_a_forward_pass_of_its_own_is_not_converted():
+    class Doubles(nn.BatchNorm2d):
+        def forward(self, inputs):
+            return 2 * super().forward(inputs)
+
+    model = small_dual_model()
+    model.motivated.backbone.bn1 = Doubles(16)
+    with pytest.raises(ConfigError, match=r'model\.motivated\.backbone\.bn1 of class Doubles has a forward pass'):
+        model.synchronize_norms()
