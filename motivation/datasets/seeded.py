@@ -43,7 +43,8 @@ class PlacedSampler(Sampler[PlacedIndex]):
     def __iter__(self) -> Iterator[PlacedIndex]:
         begin, self.begin = self.begin, 0
         epoch = getattr(self.sampler, 'epoch', 0)
-        for number, index in enumerate(islice(self.sampler, begin, None), begin):
+        # An epoch ends where the sampler's length says, though the sampler may go on.
+        for number, index in enumerate(islice(self.sampler, begin, len(self.sampler)), begin):
             yield PlacedIndex.at(index, epoch, number)
 
     def __len__(self) -> int:

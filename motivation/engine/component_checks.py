@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.registry import Registry
 from mmengine.runner import Priority, Runner
 from mmengine.utils import import_modules_from_strings
@@ -29,7 +30,7 @@ _REGISTRY_OF = [
     (r'(train|val|test)_cfg', registries.LOOPS),
     (r'(train|val|test)_dataloader\.dataset', registries.DATASETS),
     (r'(train|val|test)_dataloader\.dataset\.transforms\.\d+', registries.TRANSFORMS),
-    (r'(train|val|test)_dataloader\.sampler', registries.DATA_SAMPLERS),
+    (r'(train|val|test)_dataloader\.(sampler|batch_sampler)', registries.DATA_SAMPLERS),
     (r'(train|val|test)_dataloader\.(collate_fn|worker_init_fn)', registries.FUNCTIONS),
     (r'(val|test)_evaluator(\.\d+)?', registries.METRICS),
     (r'optim_wrapper(\.base|\.motivated)?', registries.OPTIM_WRAPPERS),
@@ -158,10 +159,17 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
     component = look_up(registry, name) if isinstance(name, str) else name
     if component is None:
         known = set(registry.module_dict) | set(registry.parent.module_dict if registry.parent else ())
+        if registry is registries.DATA_SAMPLERS:
+            known = {other for other in known if not _never_ends(look_up(registry, other))}
         raise ConfigError(f'{path}.type is {shortened(name)}, which is not registered; {near_matches(name, known)}')
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
     _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
+    if _never_ends(component):
+        raise ConfigError(
+            f'{path}.type is {shortened(name)}, which never ends, and training and evaluation go by epochs; write '
+            f"dict(type='DefaultSampler', shuffle={path.startswith('train')})"
+        )
     if registry is registries.LOOPS and not issubclass(component, look_up(registry, _LOOPS[path])):
         raise ConfigError(
             f'{path}.type is {shortened(name)}; it must be {_LOOPS[path]} or a class of your own below it'
@@ -178,6 +186,11 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
         for argument, parameter in arguments_of(component)[0].items():
             if parameter.default is parameter.empty and argument not in node:
                 raise ConfigError(f'{path}.{argument} is missing; {_name(component)} needs it')
+
+
+def _never_ends(component: Any) -> bool:
+    """Whether a component is a sampler for training by iterations."""
+    return isinstance(component, type) and issubclass(component, InfiniteSampler)
 
 
 def _check_priority(field: str, value: Any) -> None:

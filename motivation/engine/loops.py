@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class DualValLoop(BaseLoop):
         share_buffers(model)
         model.eval()
         with recalibrated(self.runner):
-            for index, batch in enumerate(self.dataloader):
+            for index, batch in enumerate(islice(self.dataloader, len(self.dataloader))):  # samplers may go on
                 if self._is_interrupted():
                     self._end()
                 call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)

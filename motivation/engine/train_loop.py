@@ -166,7 +166,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
                 for batch in batches:
                     yield batch
                     done += 1
-                return
+                break
             except RuntimeError as error:
                 if 'DataLoader worker' not in str(error):
                     raise
@@ -178,10 +178,15 @@ class DualTrainLoop(EpochBasedTrainLoop):
                     ) from error
                 self.dataloader._iterator = None  # that of persistent workers
                 self.runner.tell(f'a data-loading worker died ({error}); loading goes on with batch {done + 1}')
+        if done < len(self.dataloader):
+            raise ConfigError(
+                f'train_dataloader.sampler ends after {done:,} batches of epoch {self._epoch + 1}, which has '
+                f'{len(self.dataloader):,} by its length; make both agree'
+            )
 
     def _load(self, done: int) -> Iterator[Any]:
         if self._sampler is None:  # a batch sampler of the user's own
-            return islice(self.dataloader, done, None)
+            return islice(self.dataloader, done, len(self.dataloader))
         self._sampler.begin = done * self.dataloader.batch_size
         batches = iter(self.dataloader)
         # Torch raises where a worker dies, wherever training is then; asking for the next batch says so too.

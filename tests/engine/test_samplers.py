@@ -1,0 +1,87 @@
+"""An epoch has as many batches as its sampler's length says, whatever the sampler yields."""
+
+import itertools
+
+import pytest
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from torch.utils.data import BatchSampler
+
+from motivation.engine.config import load_config
+from motivation.engine.config_checks import check_config
+from motivation.errors import ConfigError
+from motivation.hooks import MotivationHook
+from motivation.registry import DATA_SAMPLERS
+from tests.conftest import DIGITS, digits_config, train
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class OnAndOn(DefaultSampler):
+    """Its length says nothing of where it ends."""
+
+    def __iter__(self):
+        return itertools.chain(super().__iter__(), itertools.repeat(0))
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class BatchesOnAndOn(BatchSampler):
+    def __init__(self, sampler, batch_size):
+        super().__init__(sampler, batch_size, drop_last=False)
+
+    def __iter__(self):
+        return itertools.chain(super().__iter__(), itertools.repeat([0, 1]))
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class TooShort(DefaultSampler):
+    def __iter__(self):
+        return itertools.islice(super().__iter__(), 130)
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class InfiniteOfMine(InfiniteSampler):
+    pass
+
+
+def refused(message, **options):
+    with pytest.raises(ConfigError, match=message):
+        check_config(load_config(DIGITS, options))
+
+
+@pytest.mark.parametrize('name', ['InfiniteSampler', 'InfiniteOfMine'])
+@pytest.mark.parametrize(('loader', 'shuffle'), [('train', True), ('val', False), ('test', False)])
+def test_sampler_that_never_ends_is_refused(loader, shuffle, name):
+    says = (
+        rf"^{loader}_dataloader\.sampler\.type is '{name}', which never ends, .*'DefaultSampler', shuffle={shuffle}\)"
+    )
+    refused(says, **{f'{loader}_dataloader.sampler.type': name})
+
+
+def test_error_for_an_unknown_sampler_recommends_none_that_never_ends():
+    with pytest.raises(ConfigError, match=r"sampler\.type is 'InfinitSampler', which is not registered; ") as caught:
+        check_config(load_config(DIGITS, {'train_dataloader.sampler.type': 'InfinitSampler'}))
+    assert 'InfiniteSampler' not in str(caught.value) and 'DefaultSampler' in str(caught.value)
+
+
+def test_epochs_end_where_the_length_of_a_sampler_says(tmp_path):
+    """In training and validation, and from a resumed batch on."""
+    sampler = dict(type='OnAndOn')
+    options = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.sampler': sampler}
+    runner = train(digits_config(tmp_path / 'run', **options, **{'val_dataloader.sampler': sampler}))
+    assert (runner.iter, runner.epoch) == (6, 2)
+    assert len(runner.find_hook(MotivationHook).trace.losses) == 6
+    runner.train_loop._epoch, runner.train_loop._iter = 0, 1
+    assert [batch['inputs'].shape[0] for batch in runner.train_loop._batches(1)] == [64, 64]
+
+
+def test_epochs_end_where_the_length_of_a_batch_sampler_says(tmp_path):
+    options = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.batch_sampler': dict(type='BatchesOnAndOn')}
+    runner = train(digits_config(tmp_path / 'run', epochs=1, **options))
+    assert (runner.iter, runner.epoch) == (3, 1)
+
+
+def test_sampler_that_ends_too_early_is_named(tmp_path):
+    options = {'train_dataloader.num_batch_per_epoch': 4, 'train_dataloader.sampler': dict(type='TooShort')}
+    with pytest.raises(
+        ConfigError, match=r'^train_dataloader\.sampler ends after 3 batches of epoch 1, which has 4 by'
+    ):
+        train(digits_config(tmp_path / 'run', epochs=1, **options))
