@@ -1,8 +1,9 @@
 """A look at a model in another mode, without changing the mode that training left it in."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import nn
 
 
@@ -14,6 +15,12 @@ def evaluation_mode(*models: nn.Module) -> AbstractContextManager[None]:
 def training_mode(*models: nn.Module) -> AbstractContextManager[None]:
     """Put models in training mode; at the end every module has the mode it had."""
     return _mode(models, training=True)
+
+
+def uncompiled(*models: nn.Module) -> AbstractContextManager[object]:
+    """Run models as written where they were compiled in place, for what is done too rarely to compile it."""
+    compiled = any(model._compiled_call_impl is not None for model in models)
+    return torch.compiler.set_stance('force_eager') if compiled else nullcontext()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.random_state import preserved_random_state
 from motivation.registry import DATASETS
-from motivation.training_mode import evaluation_mode
+from motivation.training_mode import evaluation_mode, uncompiled
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -79,7 +79,7 @@ def _loader(runner: Runner, images: int) -> DataLoader:
 def _estimate(model: BaseModel, loader: DataLoader) -> bool:
     """Re-estimate the statistics of one model, in place; ``False`` if it has none."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    with evaluation_mode(model):
+    with evaluation_mode(model), uncompiled(model):
         for norm in norms:
             norm.train()
         if norms:

@@ -27,6 +27,7 @@ from motivation.engine.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.config_checks import check_config
 from motivation.engine.data_checks import check_data
 from motivation.engine.interruption import Interruption
@@ -115,7 +116,8 @@ class DualModelRunner(Runner):
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
             try:
-                model = super().train()
+                with compilation_explained(self.cfg.get('compile')):
+                    model = super().train()
                 if self.unwritten:
                     raise TrainingError(
                         f"'{self.work_dir}' lacks {', '.join(self.unwritten)} ({', '.join({*self.unwritten.values()})}): "
@@ -138,6 +140,11 @@ class DualModelRunner(Runner):
             assert isinstance(model, DualModel)
             train_together(model, self.cfg)
         return model
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile each model in place, not the whole training step."""
+        if compile_models(self.model, self.cfg.get('compile')):
+            self.logger.info('Both models are compiled; the first batches of each are slow.')
 
     @property
     def resuming(self) -> bool:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from motivation.errors import ConfigError
 from motivation.models.distillation import Distillation
 from motivation.registry import MODELS, WEIGHT_MAPS
+from motivation.training_mode import uncompiled
 from motivation.weight_maps import ModelName, OptimizerStateTransfer, WeightMap, find_input_size, zero_extension
 
 # Forward passes of the batch norms that can be converted.
@@ -114,6 +115,17 @@ class DualModel(BaseModel):
             except ConfigError as error:  # a model of the user's own, which trains all the same
                 self.extension_caveats = [str(error)]
 
+    def compile(self, **kwargs: Any) -> None:
+        """Compile each model in place: the forward passes of training, that is, and not what is around them.
+
+        Modules, parameters and their names stay as they are. Evaluation is not compiled.
+
+        Args:
+            **kwargs: Arguments of :func:`torch.compile`.
+        """
+        for name in MODEL_NAMES:
+            getattr(self, name).compile(**kwargs)
+
     def synchronize_norms(self) -> None:
         """Have batch norms in training use the statistics of the batches of all processes.
 
@@ -213,7 +225,8 @@ class DualModel(BaseModel):
         Returns:
             What each model's own ``val_step`` returns, by model.
         """
-        return {name: getattr(self, name).val_step(data) for name in models}
+        with uncompiled(self.base, self.motivated):
+            return {name: getattr(self, name).val_step(data) for name in models}
 
     test_step = val_step
 

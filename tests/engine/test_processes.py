@@ -46,8 +46,10 @@ result.append(norm.running_mean.tolist())
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from tests.conftest import small_batch, small_dual_model
 
-def train(**fields):
+def train(compiled=False, **fields):
     model = small_dual_model()
+    if compiled:
+        model.compile(backend='eager')
     for name in ('base', 'motivated'):
         getattr(model, name).unused = torch.nn.Parameter(torch.ones(1))
     optim_wrapper = DualOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=0.1)))(model)
@@ -63,7 +65,8 @@ def refusal(**fields):
     except (ConfigError, RuntimeError) as error:
         return str(error).strip().split('\\n')[0]
 
-sums = [train(find_unused_parameters=True), train(model_wrapper_cfg=dict(find_unused_parameters=True))]
+sums = [train(find_unused_parameters=True), train(model_wrapper_cfg=dict(find_unused_parameters=True)),
+    train(compiled=True, find_unused_parameters=True)]
 refusals = [refusal(), refusal(sync_bn='torch')]
 open(f'{{rank}}.json', 'w').write(__import__('json').dumps([result, sums, refusals]))
 """
@@ -89,6 +92,11 @@ def test_unused_parameters_can_be_found(said):
     first, second = (sums for _, sums, _ in said)
     assert first == second and first[0] == first[1]
     assert all('Expected to have finished reduction' in refusals[0] for _, _, refusals in said)
+
+
+def test_compiled_models_train_together(said):
+    for _, sums, _ in said:
+        assert sums[2] == pytest.approx(sums[0], abs=1e-5)
 
 
 def test_synchronized_norms_are_refused_on_the_cpu(said):

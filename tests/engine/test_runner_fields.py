@@ -43,7 +43,7 @@ TESTED = {
     'model_wrapper_cfg': 'test_processes.test_unused_parameters_can_be_found',
     'find_unused_parameters': 'test_processes.test_unused_parameters_can_be_found',
     'sync_bn': 'test_processes.test_synchronized_norms_are_refused_on_the_cpu',
-    'compile': 'test_compile',
+    'compile': 'test_compilation',
 }
 
 

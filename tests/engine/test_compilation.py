@@ -1,0 +1,93 @@
+"""The config's ``compile``, through backends that compile nothing and count what they are given."""
+
+import shutil
+
+import pytest
+import torch
+import torch._dynamo
+from torch._dynamo.utils import counters
+
+from motivation.engine.checkpoint import read_checkpoint
+from motivation.engine.launch import prepare_check
+from motivation.engine.runner import DualModelRunner
+from motivation.errors import ConfigError
+from motivation.policies import SwitchPolicy
+from motivation.registry import POLICIES
+from tests.conftest import DIGITS, digits_config, train
+
+GRAPHS = []
+
+
+@torch._dynamo.register_backend(name='counting')
+def counting(graph, inputs):
+    GRAPHS.append(graph)
+    return graph.forward
+
+
+@torch._dynamo.register_backend(name='failing')
+def failing(graph, inputs):
+    raise RuntimeError('there is no compiler')
+
+
+@POLICIES.register_module(force=True)
+class EverySecondByAccuracy(SwitchPolicy):
+    """Looks into the compiled forward pass."""
+
+    def __init__(self):
+        self.accuracies = []
+
+    def update(self, loss, accuracy):
+        self.accuracies.append(accuracy)
+        return len(self.accuracies) % 2 == 1
+
+    def state_dict(self):
+        return {'accuracies': self.accuracies}
+
+
+def test_compiled_run_goes_on_where_one_that_is_not_stopped(tmp_path):
+    """The same losses, weights and names; a graph for each model, without breaks, and none for evaluation."""
+    options = {
+        'motivation.policy': dict(_delete_=True, type='EverySecondByAccuracy'),
+        'train_dataloader.num_batch_per_epoch': 4,
+        'train_dataloader.batch_size': 16,
+        'model.recalibrate': 32,
+    }
+    plain = train(digits_config(tmp_path / 'plain', **options))
+    (tmp_path / 'compiled').mkdir()
+    shutil.copy(tmp_path / 'plain/epoch_1.pth', tmp_path / 'compiled')
+    config = digits_config(tmp_path / 'compiled', **options)
+    config.resume, config.compile = True, dict(backend='counting')
+    counters.clear()
+    GRAPHS.clear()
+    compiled = train(config)
+    assert len(GRAPHS) == 2 and not counters['graph_break']
+    states = [read_checkpoint(tmp_path / folder / 'epoch_2.pth') for folder in ('plain', 'compiled')]
+    assert states[0]['state_dict'].keys() == states[1]['state_dict'].keys() == plain.model.state_dict().keys()
+    for name, tensor in states[0]['state_dict'].items():
+        torch.testing.assert_close(tensor, states[1]['state_dict'][name], rtol=1e-4, atol=1e-6)
+    assert (
+        states[0]['compute_meter']['totals']['base']['forward_flops']
+        == (states[1]['compute_meter']['totals']['base']['forward_flops'])
+    )
+    traces = [states[run]['motivation'] for run in (0, 1)]
+    assert traces[0]['policy'] == traces[1]['policy']  # accuracies of every batch
+    assert compiled.model.base._compiled_call_impl is not None
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (dict(backend='nonsense'), "^compile is {'backend': 'nonsense'}, and torch.compile fails: .*; leave it out"),
+        (dict(backend='failing'), '^compile is .*fails: .*there is no compiler.*; leave it out'),
+    ],
+)
+def test_what_does_not_compile_is_said_by_the_check(value, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        DualModelRunner.from_cfg(prepare_check(DIGITS, {'compile': value})).train()
+    assert '\n' not in str(caught.value)
+
+
+def test_compilation_can_be_left_out(tmp_path):
+    config = digits_config(tmp_path, epochs=1, **{'train_dataloader.num_batch_per_epoch': 1})
+    config.compile = False
+    assert train(config).model.base._compiled_call_impl is None
