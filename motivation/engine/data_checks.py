@@ -6,8 +6,16 @@ from typing import Any
 import torch
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.runner import _SlicedDataset
+from torch.utils.data import DataLoader
 
 from motivation.datasets import first_batch
+from motivation.engine.batch_checks import (
+    check_training_batches,
+    failure,
+    has_single_images,
+    preserved_buffers,
+    single_image_error,
+)
 from motivation.engine.build_errors import explained, reason
 from motivation.engine.loops import class_names
 from motivation.errors import ConfigError
@@ -52,14 +60,16 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
             f'model.recalibrate is {runner.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} images; give at most that'
         )
     _check_classes(runner, stage, loop)
-    with preserved_random_state(), evaluation_mode(runner.model), torch.no_grad():
+    with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
         with explained(runner.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
             batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
-        _try(runner, batch, field)
+        _try(runner, batch, field, loop.dataloader)
+        if stage == 'train':
+            check_training_batches(runner, loop.dataloader)
     return loop
 
 
-def _try(runner: Runner, batch: Any, field: str) -> None:
+def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
     """Refuse data that a model cannot take."""
     for name in MODEL_NAMES:
         try:
@@ -67,6 +77,10 @@ def _try(runner: Runner, batch: Any, field: str) -> None:
         except ConfigError:
             raise
         except Exception as error:  # a network raises whatever it likes
+            if failure(getattr(runner.model, name), loader, 2) is None:  # which stays in training mode
+                if has_single_images(loader):
+                    raise single_image_error(field, loader, f'model.{name} does not take', error) from error
+                continue
             shape = tuple(batch['inputs'].shape[1:])
             raise ConfigError(
                 f'model.{name} does not take the images of {field}.dataset, {shape}: {reason(error)}; '

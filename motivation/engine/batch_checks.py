@@ -1,0 +1,115 @@
+"""Batches of a single image, which some networks cannot take, found before the first batch.
+
+Where a normalisation layer sees one value of a channel, as on maps of one pixel, there is no variance.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader
+
+from motivation.datasets import first_batch
+from motivation.engine.build_errors import reason
+from motivation.engine.processes import sum_over_processes
+from motivation.errors import ConfigError
+from motivation.models import MODEL_NAMES
+from motivation.training_mode import training_mode
+
+
+def has_single_images(loader: DataLoader) -> bool:
+    """Whether a batch of this process has one image alone; ``False`` where a batch sampler of the user's own decides."""
+    if type(loader.batch_sampler) is not BatchSampler:
+        return False
+    left = len(loader.sampler) % loader.batch_size  # type: ignore[arg-type]
+    return loader.batch_size == 1 or (left == 1 and not loader.drop_last)
+
+
+def check_training_batches(runner: Runner, loader: DataLoader) -> None:
+    """Refuse to begin a training in which a model meets a single image that it cannot be trained on.
+
+    Every process asks, and all get the same answer. The caller preserves buffers and random states.
+
+    Args:
+        runner: The run.
+        loader: Its training data.
+
+    Raises:
+        ConfigError: Names the field, the model and the way out.
+    """
+    alone = sum_over_processes(int(has_single_images(loader))) > 0
+    if not alone and runner.model.recalibrate != 1:
+        return
+    for name in MODEL_NAMES:
+        model = getattr(runner.model, name)
+        with training_mode(model):
+            error = failure(model, loader, 1)
+            fails = error is not None and failure(model, loader, 2) is None
+        if error is not None and fails and alone:
+            raise single_image_error('train_dataloader', loader, f'model.{name} cannot be trained on', error)
+        if error is not None and fails:
+            raise ConfigError(
+                f'model.recalibrate is 1, and a single image gives model.{name} no statistics ({reason(error)}); give at '
+                'least 2'
+            )
+
+
+def failure(model: BaseModel, loader: DataLoader, images: int) -> Exception | None:
+    """What a model raises on so many images, in the mode it is in: their loss in training, else their predictions.
+
+    Args:
+        model: The model.
+        loader: Its first image is taken so many times.
+        images: Their number.
+    """
+
+    def collate(samples: list[Any]) -> Any:
+        return loader.collate_fn(samples * images)
+
+    try:
+        batch = first_batch(loader.dataset, collate_fn=collate)
+        with torch.no_grad():
+            data = model.data_preprocessor(batch, model.training)
+            model._run_forward(data, mode='loss' if model.training else 'predict')
+    except Exception as error:  # a network raises whatever it likes
+        return error
+    return None
+
+
+def single_image_error(field: str, loader: DataLoader, what: str, error: Exception) -> ConfigError:
+    """The sentence about a single image.
+
+    Args:
+        field: The data loader's.
+        loader: The data loader.
+        what: What cannot be done with one, and by which model.
+        error: What the model raises.
+    """
+    images, size = len(loader.sampler), loader.batch_size or 0  # type: ignore[arg-type]
+    said = f'which leaves one of {images:,} images for the last batch' if size > 1 else 'a single image'
+    counts = [images] if get_world_size() == 1 else [images - 1, images, images + 1]  # as other processes may have
+    sizes = (size + step for distance in range(1, 17) for step in (distance, -distance))
+    other = next((n for n in sizes if 1 < n < images and all(count % n != 1 for count in counts)), None)
+    ways = [f'{field}.drop_last=True'] if 1 < size <= images else []
+    ways += [f'another batch_size, such as {other}'] if other else []
+    return ConfigError(
+        f'{field}.batch_size is {size}, {said}, and {what} a single image ({reason(error)}); give '
+        f'{" or ".join(ways) or "more images"}'
+    )
+
+
+@contextmanager
+def preserved_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore the buffers of a model at the end; norms that stay in training mode change theirs in every pass."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), before, strict=True):
+                buffer.copy_(value)
