@@ -26,7 +26,7 @@ def has_single_images(loader: DataLoader) -> bool:
     """Whether a batch of this process has one image alone; ``False`` where a batch sampler of the user's own decides."""
     if type(loader.batch_sampler) is not BatchSampler:
         return False
-    left = len(loader.sampler) % loader.batch_size  # type: ignore[arg-type]
+    left = len(loader.sampler) % (loader.batch_size or 1)  # type: ignore[arg-type]
     return loader.batch_size == 1 or (left == 1 and not loader.drop_last)
 
 

@@ -22,7 +22,7 @@ from motivation.engine.signatures import arguments_of, fits, in_words
 from motivation.errors import ConfigError, near_matches, shortened
 
 # Which registry the `type` of a field is looked up in, by the field's path.
-_REGISTRY_OF = [
+REGISTRY_OF = [
     (r'(model|model\.base|model\.motivated)', registries.MODELS),
     (r'model\.weight_map', registries.WEIGHT_MAPS),
     (r'motivation', registries.HOOKS),
@@ -113,14 +113,31 @@ def check_components(plain: dict[str, Any]) -> None:
             check_spelling(
                 f'default_hooks.{hook}', {*_MMENGINE_HOOKS, *hooks[:index]}, 'mend it, or give it another name'
             )
-    for path, node in _nodes(plain, ''):
+    for path, node in nodes(plain, ''):
         for pattern, function, besides in _ARGUMENTS_OF:
             if re.fullmatch(pattern, path) and node is not None and not isinstance(node, bool):
                 _check_arguments(path, node, function, besides)
-        for pattern, registry in _REGISTRY_OF:
+        for pattern, registry in REGISTRY_OF:
             several = isinstance(node, (list, tuple)) and re.fullmatch(pattern, f'{path}.0')
             if re.fullmatch(pattern, path) and not several:
                 _check_component(path, node, registry)
+
+
+def components(plain: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every registered component that a config names.
+
+    Args:
+        plain: A config, as a plain dict.
+
+    Yields:
+        The dotted path, the component's config, and the class or function.
+    """
+    for path, node in nodes(plain, ''):
+        if isinstance(node, dict) and 'type' in node:
+            for pattern, registry in REGISTRY_OF:
+                if re.fullmatch(pattern, path):
+                    name = node['type']
+                    yield path, node, look_up(registry, name) if isinstance(name, str) else name
 
 
 def _fill_up_optim_wrapper(wrapper: dict[str, Any]) -> None:
@@ -134,13 +151,13 @@ def _fill_up_optim_wrapper(wrapper: dict[str, Any]) -> None:
                 own['optimizer'].setdefault('type', optimizer['type'])
 
 
-def _nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+def nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Everything below a node, with the dotted path to it."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, child in children:
         place = f'{path}.{key}' if path else str(key)
         yield place, child
-        yield from _nodes(child, place)
+        yield from nodes(child, place)
 
 
 def _check_component(path: str, node: Any, registry: Registry) -> None:

@@ -1,5 +1,6 @@
 """Reading a config and the options that override it."""
 
+import ast
 import importlib
 import sys
 import traceback
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from motivation import registry as registries
 from motivation.engine.config_checks import check_fields
 from motivation.engine.runner_fields import known_fields
+from motivation.engine.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
 
 
@@ -34,6 +36,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     try:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program and may raise anything
+        _refuse_absolute_base(path, error)
         raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend it') from error
     config.setdefault('runner_type', 'DualModelRunner')
     config.setdefault('default_scope', registries.SCOPE)
@@ -41,7 +44,25 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     apply_options(config, path, options or {})
     _import_custom_modules(config)  # those that an option names, too
     check_fields(config._cfg_dict.to_dict())
+    check_written_values(config)
     return config
+
+
+def _refuse_absolute_base(path: str, error: Exception) -> None:
+    """Say of a file based on another by an absolute import how it is written; MMEngine looks for a package of that name."""
+    try:
+        blocks = [node for node in ast.walk(ast.parse(Path(path).read_bytes())) if isinstance(node, ast.With)]
+    except SyntaxError:
+        return
+    for block in blocks:
+        if 'read_base()' in map(ast.unparse, block.items):
+            for line in block.body:
+                if isinstance(line, ast.Import) or (isinstance(line, ast.ImportFrom) and line.level == 0):
+                    name = line.names[0].name if isinstance(line, ast.Import) else line.module
+                    raise ConfigError(
+                        f'config {path!r} imports {name!r} under read_base(), by an absolute name; name it from where the '
+                        "config stands, as 'from .base import *' for a base.py beside it, or write _base_ = 'base.py'"
+                    ) from error
 
 
 def _import_custom_modules(config: Config) -> None:

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from motivation import registry as registries
 from motivation.engine.component_checks import check_components, check_count, check_spelling, check_value, look_up
 from motivation.engine.runner_fields import known_fields, refuse_fields
+from motivation.engine.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
 
 # What a training config cannot do without.
@@ -54,6 +55,7 @@ def check_config(config: Config) -> None:
     """
     plain = config._cfg_dict.to_dict()
     check_fields(plain)
+    check_written_values(config)
     refuse_fields(plain)
     for field in _REQUIRED:
         if not plain.get(field):

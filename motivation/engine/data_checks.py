@@ -18,6 +18,7 @@ from motivation.engine.batch_checks import (
 )
 from motivation.engine.build_errors import explained, reason
 from motivation.engine.loops import class_names
+from motivation.engine.metric_names import check_no_metrics, foresee_metrics
 from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.random_state import preserved_random_state
@@ -66,7 +67,17 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
+        _check_metrics(runner, stage, loop, batch)
     return loop
+
+
+def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
+    """Refuse names of metrics that the validation of this training will not report."""
+    plain = runner.cfg._cfg_dict.to_dict()
+    if stage == 'train' and runner._val_loop is None:
+        check_no_metrics(plain)
+    if stage == 'val' and isinstance(runner._train_loop, BaseLoop):
+        foresee_metrics(plain, runner.model, loop, batch)
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:

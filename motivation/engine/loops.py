@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop, Runner
 
+from motivation.engine.metric_names import UnknownMetricError, check_named_metrics
 from motivation.engine.processes import share_buffers
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
@@ -38,7 +39,7 @@ class DualValLoop(BaseLoop):
         models: The models evaluated.
 
     Raises:
-        ConfigError: ``models`` names another.
+        ConfigError: ``models`` names another, or, in training, a field names a metric that is not reported.
 
     Example:
         >>> val_cfg = dict(type='DualValLoop')
@@ -85,19 +86,32 @@ class DualValLoop(BaseLoop):
             for name, evaluator in self.evaluators.items()
             for metric, value in evaluator.evaluate(images).items()
         }
+        self._check_names(metrics)
         call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         call_hook(f'after_{self.stage}')
         return metrics
+
+    def _check_names(self, metrics: dict[str, float]) -> None:
+        """Refuse names of metrics that this validation of a training does not report."""
+        if self.stage == 'val' and isinstance(self.runner._train_loop, BaseLoop):
+            try:
+                check_named_metrics(self.runner.cfg._cfg_dict.to_dict(), metrics)
+            except UnknownMetricError:
+                self._put_weights_back()
+                raise
 
     def _is_interrupted(self) -> bool:
         interruption = self.runner.interruption  # several processes may have different numbers of batches to ask at
         return interruption is not None and get_world_size() == 1 and interruption.asked()
 
     def _end(self) -> None:
+        self._put_weights_back()
+        raise ValidationInterruptedError
+
+    def _put_weights_back(self) -> None:
         for hook in self.runner.hooks:
             if isinstance(hook, EMAHook):  # has put averaged weights into the models, and back after validation
                 hook.after_val_epoch(self.runner)
-        raise ValidationInterruptedError
 
 
 @LOOPS.register_module()

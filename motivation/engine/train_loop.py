@@ -16,6 +16,7 @@ from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.engine.checkpoint import find_checkpoints, newest_whole
 from motivation.engine.interruption import Interrupted
 from motivation.engine.loops import ValidationInterruptedError
+from motivation.engine.metric_names import UnknownMetricError
 from motivation.engine.processes import mean_over_processes, sum_over_processes
 from motivation.errors import ConfigError, TrainingError
 from motivation.models import MODEL_NAMES
@@ -204,6 +205,9 @@ class DualTrainLoop(EpochBasedTrainLoop):
             self.runner.val_loop.run()
         except ValidationInterruptedError:
             self._end()
+        except UnknownMetricError:  # the epoch is saved; it is validated anew where the run goes on
+            self.runner.call_hook('before_interruption')
+            raise
         self.validation_due = False
         if self.runner.interruption.asked():
             self.runner.call_hook('after_epoch')

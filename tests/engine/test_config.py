@@ -180,6 +180,59 @@ def test_plugin_that_does_not_import_says_why_in_one_line(tmp_path, text, reason
     assert '\n' not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (
+            'def mine(samples): ...\ntrain_dataloader = dict(collate_fn=mine)',
+            r'^train_dataloader\.collate_fn is <function mine .*>, a function that cannot be written down .*registered name, '
+            r"dict\(type='mine'\), after motivation\.registry\.FUNCTIONS\.register_module\(\)",
+        ),
+        (
+            "train_dataloader = dict(dataset=dict(transforms=[dict(type='Lambda', lambd=lambda image: image)]))",
+            r'^train_dataloader\.dataset\.transforms\.0\.lambd is <function <lambda>.*your own .*TRANSFORMS\.register_module',
+        ),
+        (
+            'from torch.optim import SGD\noptim_wrapper = dict(optimizer=dict(type=SGD))',
+            r"^optim_wrapper\.optimizer\.type is <class 'torch\.optim\.sgd\.SGD'>, a class .*registered name, type='SGD', ",
+        ),
+        (
+            'helper = dict(thing=object())',
+            r'^helper\.thing is <object object .*>, an object that cannot be written down',
+        ),
+    ],
+)
+def test_values_that_cannot_be_written_down_are_named_with_the_way_out(tmp_path, text, message):
+    (tmp_path / 'config.py').write_text(f"_base_ = '{DIGITS}'\n{text}\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config('config.py')
+    assert '\n' not in str(caught.value)
+
+
+def test_helper_functions_and_modules_are_no_values(tmp_path):
+    text = 'import math\nimport torch\n\ndef half(x): return x / 2\n\nact = torch.nn.ReLU()\ndtype = torch.float32\n'
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{DIGITS}'\n{text}train_cfg = dict(max_epochs=int(half(math.pow(2, 3))))"
+    )
+    config = load_config('config.py')
+    check_config(config)
+    assert config.train_cfg.max_epochs == 4
+
+
+def test_absolute_import_under_read_base_says_how_it_is_written(tmp_path):
+    load_config(DIGITS).dump(tmp_path / 'whole.py')
+    text = 'from mmengine.config import read_base\n\nwith read_base():\n    from {} import *\n'
+    (tmp_path / 'relative.py').write_text(text.format('.whole') + 'train_cfg.update(max_epochs=3)\n')
+    config = load_config('relative.py')
+    check_config(config)
+    assert config.train_cfg.max_epochs == 3
+    (tmp_path / 'absolute.py').write_text(text.format('configs.whole'))
+    with pytest.raises(
+        ConfigError, match=r"^config 'absolute\.py' imports 'configs\.whole' under read_base\(\), by an abs"
+    ):
+        load_config('absolute.py')
+
+
 def test_plugin_beside_the_config_is_found(tmp_path):
     folder = tmp_path / 'mine'
     folder.mkdir()
