@@ -64,11 +64,11 @@ class DistilledClassifier(TimmClassifier):
         """As of :class:`TimmClassifier`, with the distillation loss in mode ``'loss'``."""
         if mode != 'loss':
             return super().forward(inputs, targets, mode)
-        logits = self.backbone(inputs)
+        logits = self._logits(inputs)
         with torch.no_grad():
             target_logits = self._teacher[0](inputs)
         divergence = soft_target_divergence(logits, target_logits, self.temperature)
-        return {'loss': (1 - self.weight) * self.loss(logits, targets) + self.weight * divergence}
+        return {'loss': (1 - self.weight) * self._loss(logits, targets) + self.weight * divergence}
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> 'DistilledClassifier':
         """Moves the teacher along to another device or type."""

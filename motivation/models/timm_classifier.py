@@ -96,21 +96,38 @@ class TimmClassifier(BaseModel):
         """Run the backbone.
 
         Args:
-            inputs: (N, C, H, W), normalised.
-            targets: (N,) class indices, or (N, K) class probabilities if mixed; for ``'loss'``.
+            inputs: (N, C, H, W), normalised float, as ``data_preprocessor`` returns them.
+            targets: (N,) class indices, or (N, K) class probabilities if mixed; ``'loss'`` needs them.
             mode: What to return.
 
         Returns:
             ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits, (N, K); ``'predict'``: for each
-            image ``{'logits': (K,), 'target': scalar}``.
+            image ``{'logits': (K,), 'target': scalar}``, without a target where none are given.
+
+        Raises:
+            ConfigError: The images are whole numbers, or the loss has no targets.
         """
-        logits = self.backbone(inputs)
+        logits = self._logits(inputs)
         if mode == 'tensor':
             return logits
         if mode == 'loss':
-            return {'loss': self.loss(logits, targets)}
-        assert targets is not None, "mode='predict' needs targets"
+            return {'loss': self._loss(logits, targets)}
+        if targets is None:
+            return [{'logits': row} for row in logits]
         return [{'logits': row, 'target': target} for row, target in zip(logits, targets, strict=True)]
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        if not inputs.is_floating_point():
+            raise ConfigError(
+                f'the images given to the model are {inputs.dtype}, as stored and not normalised; give it '
+                "model.data_preprocessor({'inputs': images})['inputs']"
+            )
+        return self.backbone(inputs)
+
+    def _loss(self, logits: Tensor, targets: Tensor | None) -> Tensor:
+        if targets is None:
+            raise ConfigError("mode is 'loss', which needs targets; give them, or use mode='tensor' for the logits")
+        return self.loss(logits, targets)
 
 
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
