@@ -192,7 +192,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
     def _is_validated(self, epoch: int) -> bool:
         if self.runner.val_loop is None or epoch < self.val_begin:
             return False
-        return epoch % self.val_interval == 0 or epoch == self._max_epochs
+        return epoch % self.val_interval == 0 or epoch == self._max_epochs or self.stop_training
 
     def _validate(self) -> None:
         try:

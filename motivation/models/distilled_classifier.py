@@ -75,9 +75,13 @@ class DistilledClassifier(TimmClassifier):
         self._teacher[0]._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
+    def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """As of :class:`TimmClassifier`, without the teacher."""
+        return super().deployed_config(self.without_teacher(config))
+
     @staticmethod
-    def deployed_config(config: dict[str, Any]) -> dict[str, Any]:
-        """The config of the trained model without its teacher."""
+    def without_teacher(config: dict[str, Any]) -> dict[str, Any]:
+        """The config of the same network without its teacher."""
         return {
             **{key: value for key, value in config.items() if key not in ('teacher', 'weight', 'temperature')},
             'type': 'TimmClassifier',
