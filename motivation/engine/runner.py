@@ -28,7 +28,7 @@ from motivation.engine.checkpoint import (
     write_checkpoint,
 )
 from motivation.engine.config_checks import check_config
-from motivation.engine.data_checks import check_data
+from motivation.engine.data_checks import check_data, check_trained_classes
 from motivation.engine.interruption import Interruption
 from motivation.engine.lock import lock_folder
 from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
@@ -343,7 +343,7 @@ class DualModelRunner(Runner):
             The checkpoint.
 
         Raises:
-            ConfigError: The file is missing, damaged, or of other models.
+            ConfigError: The file is missing, damaged, or of other models, classes or, resuming, another run.
         """
         checkpoint = read_checkpoint(Path(filename), map_location)
         if 'config' in checkpoint:
@@ -351,6 +351,7 @@ class DualModelRunner(Runner):
                 f"'{filename}' is one exported model, and a run begins with both; give an epoch_<n>.pth of a run"
             )
         check_fits(checkpoint['state_dict'], self.model, Path(filename))
+        check_trained_classes(self, checkpoint, Path(filename))
         if self.resuming:
             changes = check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))
             if changes:

@@ -36,6 +36,10 @@ class DistilledClassifier(TimmClassifier):
         temperature: Divides both logits, above 0.
         **kwargs: Further arguments of :class:`TimmClassifier`.
 
+    Attributes:
+        teacher_classes: Names of the teacher's classes, which those of the data must be; ``None`` if its
+            file does not say.
+
     Raises:
         ConfigError: A value is out of range, or the teacher is missing or of other classes or images.
 
