@@ -61,6 +61,7 @@ class DistilledClassifier(TimmClassifier):
         self.weight = weight
         self.temperature = temperature
         self._teacher = (_load_teacher(teacher, self),)  # in a tuple, so that it is no module of this one
+        self.teacher_classes: list[str] | None = self._teacher[0].metainfo.get('classes')
 
     def forward(
         self, inputs: Tensor, targets: Tensor | None = None, mode: Literal['loss', 'predict', 'tensor'] = 'tensor'
