@@ -22,7 +22,9 @@ def parse_args() -> argparse.Namespace:
         help='continue from a checkpoint; without PATH from the newest whole one of the work_dir; '
         "with 'auto' likewise, or begin if there is none",
     )
-    parser.add_argument('--allow-changes', action='store_true', help='resume though the config is another')
+    parser.add_argument(
+        '--allow-changes', action='store_true', help='resume though the config is another, as the config now says'
+    )
     parser.add_argument(
         '--check', action='store_true', help='build everything, run a batch of each model and a transfer, keep nothing'
     )

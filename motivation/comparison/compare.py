@@ -132,7 +132,7 @@ class Comparison:
             check_soft_targets('model.base', model.get('weight', WEIGHT), model.get('temperature', TEMPERATURE))
             if arm.reference is None:
                 read_teacher_report(model.teacher)
-            MODELS.build(DistilledClassifier.deployed_config(model.to_dict()))
+            MODELS.build(DistilledClassifier.without_teacher(model.to_dict()))
         elif arm.reference is None or arm.source == 'RandomGate':
             POLICIES.build(config.motivation.policy.to_dict())
 

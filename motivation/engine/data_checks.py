@@ -1,6 +1,9 @@
 """The data of a run against its models, before the first batch."""
 
+import unicodedata
+from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,8 +107,13 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
     if classes is None:
         return
     if isinstance(runner._train_loop, BaseLoop):
-        _compare_classes(class_names(runner.train_dataloader.dataset) or classes, classes, stage)
+        trained = class_names(runner.train_dataloader.dataset) or classes
+        _compare_classes('train_dataloader.dataset', trained, f'{stage}_dataloader.dataset', classes)
     for name in MODEL_NAMES:
+        taught = getattr(getattr(runner.model, name), 'teacher_classes', None)
+        if taught is not None:
+            advice = 'give a teacher of the same data'
+            _compare_classes(f'model.{name}.teacher', taught, f'{stage}_dataloader.dataset', classes, advice)
         expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
         if expected != len(classes):
             raise ConfigError(
@@ -114,12 +122,41 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
             )
 
 
-def _compare_classes(trained: list[str], classes: list[str], stage: str) -> None:
-    """Refuse evaluation data whose class numbers mean something else than in training."""
-    for index, (ours, theirs) in enumerate(zip_longest(trained, classes)):
+def check_trained_classes(runner: Runner, checkpoint: dict[str, Any], path: Path) -> None:
+    """Refuse a checkpoint whose class numbers mean something else than those of the data of now.
+
+    Nothing is compared where either names no classes, or where a run that begins with the weights of
+    another (``load_from``) is allowed to differ from it.
+
+    Args:
+        runner: With its data.
+        checkpoint: What is loaded, whose ``meta`` has the ``dataset_meta`` of its training data.
+        path: For the message.
+
+    Raises:
+        ConfigError: Names the first class that differs.
+    """
+    stages = [stage for stage in ('train', 'val', 'test') if isinstance(getattr(runner, f'_{stage}_loop'), BaseLoop)]
+    begins = not runner.resuming and stages[0] == 'train'
+    trained = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
+    classes = class_names(getattr(runner, f'{stages[0]}_dataloader').dataset)
+    if trained is None or classes is None or (begins and runner.cfg.get('allow_changes')):
+        return
+    on_purpose = ', or begin with its weights on other classes with --allow-changes' if begins else ''
+    advice = f'give the class folders that it was trained with{on_purpose}'
+    _compare_classes(f"checkpoint '{path}'", trained, f'{stages[0]}_dataloader.dataset', classes, advice)
+
+
+def _compare_classes(
+    place: str,
+    classes: Sequence[Any],
+    other: str,
+    others: Sequence[Any],
+    advice: str = 'both need the same class folders',
+) -> None:
+    """Refuse two lists of class names by which a number means two things; Unicode has several forms of one name."""
+    for index, names in enumerate(zip_longest(classes, others)):
+        ours, theirs = (None if name is None else unicodedata.normalize('NFC', str(name)) for name in names)
         if ours != theirs:
-            names = ('absent' if name is None else repr(name) for name in (ours, theirs))
-            raise ConfigError(
-                f'class {index} is {next(names)} in train_dataloader.dataset and {next(names)} in '
-                f'{stage}_dataloader.dataset; both need the same class folders'
-            )
+            said = ('absent' if name is None else repr(name) for name in (ours, theirs))
+            raise ConfigError(f'class {index} is {next(said)} in {place} and {next(said)} in {other}; {advice}')

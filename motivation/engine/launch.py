@@ -54,7 +54,8 @@ def prepare_training(
             ``'latest'`` for the newest whole one of the work_dir, ``'auto'`` for the same, or to begin
             anew if there is none; ``None`` to begin anew. Damaged ones after it are put aside.
         options: Values by dotted field name that override the config's.
-        allow_changes: Whether to resume though the config differs from the checkpoint's.
+        allow_changes: Whether to resume though the config differs from the checkpoint's, or to begin with
+            the weights of ``load_from`` though its classes have other names.
 
     Raises:
         ConfigError: The config is missing or wrong, the work_dir holds what would be overwritten,
@@ -66,8 +67,10 @@ def prepare_training(
     named = work_dir or config.get('work_dir')
     folder, checkpoint = decide_once(lambda: _place(path, named, resume))
     config.work_dir = str(folder)
+    if allow_changes:
+        config.allow_changes = True
     if checkpoint is not None:
-        config.resume, config.load_from, config.allow_changes = True, str(checkpoint), allow_changes
+        config.resume, config.load_from = True, str(checkpoint)
     return config
 
 

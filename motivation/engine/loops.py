@@ -1,13 +1,14 @@
 """Validation and test of both models in one pass over the data."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import BaseLoop, Runner
 
 from motivation.engine.metric_names import UnknownMetricError, check_named_metrics
@@ -28,9 +29,25 @@ def class_names(dataset: Any) -> list[str] | None:
     return (getattr(dataset, 'metainfo', None) or {}).get('classes')
 
 
+@contextmanager
+def averaged(runner: Runner) -> Iterator[None]:
+    """Give both models the weights that MMEngine's EMAHook averages for validation, if there is one, for the while."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for hook in hooks:
+        hook.before_val_epoch(runner)
+    try:
+        yield
+    finally:
+        for hook in reversed(hooks):
+            hook.after_val_epoch(runner)
+
+
 @LOOPS.register_module()
 class DualValLoop(BaseLoop):
     """Evaluates both models with an evaluator each; metrics begin with ``base/`` or ``motivated/``.
+
+    Beside MMEngine's hook points it has ``on_scored`` in validation: all predictions are made, and the
+    models are still what made them.
 
     Args:
         runner: The runner.
@@ -77,6 +94,8 @@ class DualValLoop(BaseLoop):
                     self._end()
                 call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
                 outputs = model.val_step(batch, models=list(self.evaluators))
+                if self.stage == 'val' and index + 1 == len(self.dataloader):
+                    call_hook('on_scored')
                 for name, evaluator in self.evaluators.items():
                     evaluator.process(data_samples=outputs[name], data_batch=batch)
                 call_hook(f'after_{self.stage}_iter', batch_idx=index, data_batch=batch, outputs=outputs)
@@ -102,7 +121,9 @@ class DualValLoop(BaseLoop):
 
     def _is_interrupted(self) -> bool:
         interruption = self.runner.interruption  # several processes may have different numbers of batches to ask at
-        return interruption is not None and get_world_size() == 1 and interruption.asked()
+        if interruption is None or get_world_size() > 1 or any(map(_may_change_weights, self.runner.hooks)):
+            return False
+        return interruption.asked()
 
     def _end(self) -> None:
         self._put_weights_back()
@@ -112,6 +133,14 @@ class DualValLoop(BaseLoop):
         for hook in self.runner.hooks:
             if isinstance(hook, EMAHook):  # has put averaged weights into the models, and back after validation
                 hook.after_val_epoch(self.runner)
+
+
+def _may_change_weights(hook: Hook) -> bool:
+    """Whether a hook of the user's own may have put something into the models that only the end of validation undoes."""
+    if isinstance(hook, EMAHook) or type(hook).__module__.partition('.')[0] in ('mmengine', 'motivation'):
+        return False
+    points = ('before_val', 'before_val_epoch', 'before_val_iter', '_before_epoch', '_before_iter')
+    return any(getattr(getattr(hook, point), '__func__', None) is not getattr(Hook, point) for point in points)
 
 
 @LOOPS.register_module()

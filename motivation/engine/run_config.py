@@ -1,6 +1,7 @@
 """What makes two configs the same run, so that one can go on where the other stopped."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,22 @@ from mmengine.dist import get_world_size
 from motivation.errors import ConfigError
 
 # What the training of both models depends on.
-_PARTS = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'randomness')
+_PARTS = (
+    'model',
+    'motivation',
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'auto_scale_lr',
+    'randomness',
+)
+
+# What says how a run begins: the random numbers, and weights that a checkpoint replaces.
+_OF_THE_BEGINNING = re.compile(
+    r'randomness\.(seed|diff_rank_seed)|motivation\.policy(\..*)?\.seed|model\.extension'
+    r'|model\.(base|motivated)(\..*)?\.(pretrained\w*|checkpoint_path|\w*init(_\w*)?)(\..*)?'
+)
 
 # What its results depend on besides.
 _EVALUATION = ('val_dataloader', 'val_cfg', 'val_evaluator', 'load_from', 'custom_hooks')
@@ -61,7 +77,7 @@ def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
             yield field, then.get(field, _UNNAMED), later.get(field, _UNNAMED)
 
 
-def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
+def check_same_run(config: Config, before: str, checkpoint: Path) -> dict[str, str]:
     """Refuse to resume a run under another config, unless it says ``allow_changes``.
 
     Args:
@@ -70,23 +86,32 @@ def check_same_run(config: Config, before: str, checkpoint: Path) -> str:
         checkpoint: For the message.
 
     Returns:
-        What differs and is allowed to; ``''`` for nothing.
+        The fields that differ and are allowed to, each with what it is and was; none where none does.
 
     Raises:
-        ConfigError: A field differs; the first few are named.
+        ConfigError: A field differs, or one that cannot within a run; the first few are named.
     """
-    differences = list(config_differences(before, describe_run_config(config)))
-    said = ', '.join(
-        f'{field} is {_in_words(now)}, and was {_in_words(then)}' for field, then, now in differences[:_SHOWN]
-    )
-    if len(differences) > _SHOWN:
-        said += f', and {len(differences) - _SHOWN} more'
-    if said and not config.get('allow_changes'):
+    changes = {
+        field: f'{field} is {_in_words(now)}, and was {_in_words(then)}'
+        for field, then, now in config_differences(before, describe_run_config(config))
+    }
+    if changes and not config.get('allow_changes'):
         raise ConfigError(
-            f"{said} in '{checkpoint}'; a resumed run goes on as it began: give the same config, begin a new run with "
+            f"{_listed(changes)} in '{checkpoint}'; a resumed run goes on as it began: give the same config, begin a new run with "
             'load_from, or go on all the same with --allow-changes'
         )
-    return said
+    fixed = {field: said for field, said in changes.items() if _OF_THE_BEGINNING.fullmatch(field)}
+    if fixed:
+        raise ConfigError(
+            f"{_listed(fixed)} in '{checkpoint}'; this says how a run begins, which --allow-changes cannot change any more: "
+            'give the same, or begin a new run with load_from'
+        )
+    return changes
+
+
+def _listed(changes: dict[str, str]) -> str:
+    more = f', and {len(changes) - _SHOWN} more' if len(changes) > _SHOWN else ''
+    return ', '.join(list(changes.values())[:_SHOWN]) + more
 
 
 def _in_words(value: Any) -> str:

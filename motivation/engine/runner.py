@@ -4,7 +4,7 @@ import copy
 import logging
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,20 @@ from motivation.engine.checkpoint import (
 )
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.config_checks import check_config
-from motivation.engine.data_checks import check_data
+from motivation.engine.data_checks import check_data, check_trained_classes
+from motivation.engine.hook_state import HookStates
 from motivation.engine.interruption import Interruption
 from motivation.engine.lock import lock_folder
 from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
 from motivation.engine.processes import train_together
+from motivation.engine.resuming import (
+    Unstarted,
+    check_epoch_length,
+    concerns_optimizers,
+    load_unchanged,
+    resume_finished,
+    scale_rate,
+)
 from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
@@ -98,6 +107,15 @@ class DualModelRunner(Runner):
     # What could not be written the last time it was tried, and why.
     unwritten: dict[str, str]
 
+    # Fields of the config that differ from those of the run that is resumed.
+    changes: Sequence[str] = ()
+
+    # Optimizers and schedules as the config has them, from where a run goes on whose config differs.
+    _unstarted: Unstarted | None = None
+
+    # What the hooks remember that do not save it themselves; there before the first is registered.
+    _hook_states: HookStates | None = None
+
     # Whether the log lacks steps because it could not be written.
     _log_missed = False
 
@@ -151,6 +169,14 @@ class DualModelRunner(Runner):
         """Whether the run continues an earlier one, rather than beginning from given weights or none."""
         return self._resume
 
+    def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
+        """As MMEngine's; a resumed run without a seed of its own has that of the run it continues."""
+        if seed is None and self.cfg.get('resume'):
+            named, found = self.cfg.get('load_from'), newest_whole(find_checkpoints(Path(self.cfg.work_dir)))[0]
+            path = Path(named) if named else found
+            seed = read_checkpoint(path)['meta'].get('seed') if path is not None else None
+        super().set_randomness(seed, *args, **kwargs)
+
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """As MMEngine's; a resumed run goes on logging where it did before."""
         super().setup_env(env_cfg)
@@ -198,6 +224,10 @@ class DualModelRunner(Runner):
                     'begin anew with resume=False'
                 )
             self._load_from: str | None = str(newest)
+        if self._hook_states is not None:
+            self._hook_states.settle()
+        if isinstance(self._train_loop, BaseLoop):
+            self._unstarted = Unstarted(dict(self.optim_wrapper.items()), self.param_schedulers or {})
         super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -211,8 +241,20 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: As of :meth:`load_checkpoint`.
         """
-        super().resume(filename, *args, **kwargs)
-        self.train_loop.load_state_dict(self._resumed_meta)
+        checkpoint = self.load_checkpoint(filename, get_device())
+        meta, loop = checkpoint['meta'], self.train_loop
+        changes = [*self.changes, *check_epoch_length(self, meta, filename)]
+        loop.load_state_dict(meta)
+        self.message_hub.load_state_dict(checkpoint['message_hub'])
+        if concerns_optimizers(changes):
+            assert self._unstarted is not None
+            factor = ROLLBACK_FACTOR**loop.rollbacks
+            for said in self._unstarted.go_on(checkpoint, changes, len(loop.dataloader), factor):
+                self.tell(said)
+        else:
+            load_unchanged(dict(self.optim_wrapper.items()), self.param_schedulers or {}, checkpoint)
+        resume_finished(self, changes)
+        self.logger.info(f'resumed epoch: {self.epoch}, iter: {self.iter}')
         if self.rank == 0:
             forget_later_steps(self.visualizer, Path(self.log_dir), self.iter)
 
@@ -227,15 +269,17 @@ class DualModelRunner(Runner):
         self.resume(str(checkpoint))
         factor = ROLLBACK_FACTOR ** (rollbacks - loop.rollbacks)
         loop.rollbacks = rollbacks
-        for wrapper in self.optim_wrapper.values():
-            for group in wrapper.param_groups:
-                group['lr'] *= factor
-                if 'initial_lr' in group:
-                    group['initial_lr'] *= factor
-        for schedulers in (self.param_schedulers or {}).values():
-            for scheduler in schedulers:
-                if scheduler.param_name == 'lr':
-                    scheduler.base_values = [value * factor for value in scheduler.base_values]
+        for name, wrapper in self.optim_wrapper.items():
+            scale_rate(wrapper, (self.param_schedulers or {}).get(name, ()), factor)
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """As MMEngine's; what the hook remembers is saved and restored with the run."""
+        self._hook_states = self._hook_states or HookStates()
+        before, config = [id(known) for known in self._hooks], dict(hook) if isinstance(hook, dict) else None
+        super().register_hook(hook, priority)
+        for added in self._hooks:
+            if id(added) not in before:
+                self._hook_states.add(added, config)
 
     def find_hook(self, hook_type: type[Hook]) -> Any:
         """The registered hook of a type.
@@ -338,6 +382,7 @@ class DualModelRunner(Runner):
                 name: [scheduler.state_dict() for scheduler in schedulers]
                 for name, schedulers in (self.param_schedulers or {}).items()
             },
+            'hooks': self._hook_states.state_dict() if self._hook_states is not None else [],
         }
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         write_checkpoint(checkpoint, Path(out_dir) / filename)
@@ -353,7 +398,7 @@ class DualModelRunner(Runner):
             The checkpoint.
 
         Raises:
-            ConfigError: The file is missing, damaged, or of other models.
+            ConfigError: The file is missing, damaged, or of other models, classes or, resuming, another run.
         """
         checkpoint = read_checkpoint(Path(filename), map_location)
         if 'config' in checkpoint:
@@ -361,13 +406,17 @@ class DualModelRunner(Runner):
                 f"'{filename}' is one exported model, and a run begins with both; give an epoch_<n>.pth of a run"
             )
         check_fits(checkpoint['state_dict'], self.model, Path(filename))
+        check_trained_classes(self, checkpoint, Path(filename))
         if self.resuming:
             changes = check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))
             if changes:
-                self.tell(f'going on though {changes}')
-            self._resumed_meta = checkpoint['meta']
+                self.tell(f'going on though {", ".join(changes.values())}')
+            self.changes = list(changes)
         checkpoint['message_hub']['log_scalars'] = from_plain(checkpoint['message_hub']['log_scalars'])
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        if self.resuming and self._hook_states is not None:
+            for name in self._hook_states.load_state_dict(checkpoint.get('hooks', [])):
+                self.tell(f"'{filename}' has the state of a {name}, which the run no longer has; going on without")
         self.model.load_state_dict(checkpoint['state_dict'])
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')

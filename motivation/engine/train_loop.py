@@ -30,7 +30,7 @@ MAX_WORKER_RESTARTS = 3
 
 ROLLBACK_FACTOR = 0.5
 
-_STATE = ('validation_due', 'skipped', 'rollbacks')
+_STATE = ('validation_due', 'stop_training', 'skipped', 'rollbacks')
 
 
 class NonFiniteError(ArithmeticError):
@@ -94,6 +94,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self.validation_due = False
         self.skipped = self.rollbacks = 0
         self._skipped_in_a_row = 0
+        # Batches that were over when the epoch began; not every epoch of a resumed run needs to have been as long.
+        self._epoch_begin = 0
         self._sampler = _place(self.dataloader)
 
     def run(self) -> torch.nn.Module:
@@ -116,7 +118,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Train to the end of the epoch."""
-        done = self._iter - self._epoch * len(self.dataloader)
+        done = self._iter - self._epoch_begin
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for batch_idx, data_batch in enumerate(self._batches(done), done):
@@ -127,6 +129,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self.check_weights()
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+        self._epoch_begin = self._iter
         self.validation_due = self._is_validated(self._epoch)
 
     def run_iter(self, batch_idx: int, data_batch: Any) -> None:
@@ -198,7 +201,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
     def _is_validated(self, epoch: int) -> bool:
         if self.runner.val_loop is None or epoch < self.val_begin:
             return False
-        return epoch % self.val_interval == 0 or epoch == self._max_epochs
+        return epoch % self.val_interval == 0 or epoch == self._max_epochs or self.stop_training
 
     def _validate(self) -> None:
         try:
@@ -246,13 +249,22 @@ class DualTrainLoop(EpochBasedTrainLoop):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint says of where the run stands."""
-        return {field: getattr(self, field) for field in _STATE} | {'epoch': self._epoch, 'iter': self._iter}
+        place = {'epoch': self._epoch, 'iter': self._iter, 'epoch_begin': self._epoch_begin}
+        return {field: getattr(self, field) for field in _STATE} | place | {'epoch_length': len(self.dataloader)}
+
+    @property
+    def is_within_epoch(self) -> bool:
+        """Whether the epoch has begun."""
+        return self._iter != self._epoch_begin
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Stand where a checkpoint says."""
+        length = len(self.dataloader)
         self._epoch, self._iter = state['epoch'], state['iter']
+        self._epoch_begin = state.get('epoch_begin', self._epoch * length)
+        self._max_iters = self._epoch_begin + (self._max_epochs - self._epoch) * length
         for field in _STATE:
-            setattr(self, field, state[field])
+            setattr(self, field, state.get(field, False))
 
     def _describe(self, bad: NonFiniteError) -> str:
         from motivation.hooks import MotivationHook  # hooks know the loop
@@ -260,14 +272,16 @@ class DualTrainLoop(EpochBasedTrainLoop):
         losses = [loss for loss in self.runner.find_hook(MotivationHook).trace.losses if math.isfinite(loss)]
         rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
         iteration = self._iter + 1 if bad.loss is not None else self._iter  # weights are looked at when it is over
-        epoch, batch = divmod(iteration - 1, len(self.dataloader))
+        batch, epoch = iteration - self._epoch_begin, self._epoch + 1
+        if batch == 0:
+            batch, epoch = len(self.dataloader), self._epoch
         what = (
             f'the loss of the {bad.model} model is {bad.loss} at'
             if bad.loss is not None
             else f'weights of the {bad.model} model are NaN or infinite after a step on a gradient that was, by'
         )
         return (
-            f'{what} batch {batch + 1} of epoch {epoch + 1} (iteration {iteration}), learning rate {rate:.4g}, last good losses '
+            f'{what} batch {batch} of epoch {epoch} (iteration {iteration}), learning rate {rate:.4g}, last good losses '
             f'{", ".join(f"{loss:.4g}" for loss in losses[-3:]) or "none"}'
         )
 

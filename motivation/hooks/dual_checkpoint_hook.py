@@ -83,7 +83,7 @@ class DualCheckpointHook(Hook):
 
     def before_interruption(self, runner: Runner) -> None:
         """Save where the run is interrupted, and say where that is."""
-        within = runner.train_loop.validation_due or runner.iter != runner.epoch * len(runner.train_dataloader)
+        within = runner.train_loop.validation_due or runner.train_loop.is_within_epoch
         if self._save(runner, runner.iter if within else None):
             runner.tell(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
 

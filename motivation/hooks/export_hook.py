@@ -1,25 +1,35 @@
 """Writes the two deployable models."""
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
-from motivation.engine.export import export_model
+from motivation.engine.export import export_model, exported_module
+from motivation.engine.image_description import describe_images
+from motivation.engine.loops import averaged
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
 from motivation.models import MODEL_NAMES
 from motivation.registry import HOOKS
 from motivation.weight_maps import ModelName
 
+# The weights of both models, as they are written.
+Weights = dict[ModelName, dict[str, Tensor]]
+
 
 @HOOKS.register_module()
 class ExportHook(Hook):
     """After training writes ``base.pth`` and ``motivated.pth`` to the work_dir.
 
-    See :func:`motivation.engine.export.export_model` for what is in them.
+    What was scored is what is written: the weights and statistics with which the last validation made its
+    predictions, whatever a hook puts into the models for validation and takes out again afterwards, such
+    as MMEngine's EMAHook its averages. In a run without validation it is what validation would have seen.
+    See :func:`motivation.engine.export.export_model` for what is in the files.
 
     Args:
         save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is higher
@@ -36,9 +46,24 @@ class ExportHook(Hook):
         self.save_best = save_best
         self._best: dict[ModelName, float] = {}
         self._trains = False
+        self._metainfo: dict[str, Any] | None = None
+        # What the last validation scored, the batches that were over then, and where it differs in a checkpoint.
+        self._scored: Weights = {}
+        self._scored_iter: int | None = None
+        self._resumed: Weights | None = None
 
     def before_train(self, runner: Runner) -> None:
         self._trains = True
+        if self._resumed is not None:
+            self._scored = {name: {**own, **self._resumed[name]} for name, own in _weights(runner).items()}
+            self._scored_iter, self._resumed = runner.iter, None
+
+    def on_scored(self, runner: Runner) -> None:
+        """Keep what makes the predictions of a validation, before any hook takes it out of the models again."""
+        if self._trains:
+            self._scored_iter = runner.iter
+            if runner.rank == 0:
+                self._scored = _weights(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self.save_best is None or not self._trains or metrics is None:
@@ -59,22 +84,52 @@ class ExportHook(Hook):
             self._export(runner, better, 'best_')
 
     def after_train(self, runner: Runner) -> None:
+        if self._scored_iter == runner.iter:
+            self._export(runner, MODEL_NAMES)
+            return
+        with averaged(runner):
+            runner.model.transfer()
+            with recalibrated(runner):
+                self._scored = _weights(runner)
         self._export(runner, MODEL_NAMES)
 
     def _export(self, runner: Runner, models: list[ModelName] | tuple[ModelName, ...], prefix: str = '') -> None:
-        runner.model.transfer()
-        with recalibrated(runner):
-            for name in models:
-                model, config = getattr(runner.model, name), runner.cfg.model[name].to_dict()
-                if hasattr(model, 'deployed_config'):  # what trains is not always what is deployed
-                    config = model.deployed_config(config)
-                if runner.rank == 0:
-                    path = Path(runner.work_dir) / f'{prefix}{name}.pth'
-                    runner.try_to_write(path, partial(export_model, model, config, path))
+        if runner.rank != 0:
+            return
+        if self._metainfo is None:
+            self._metainfo = describe_images(runner)
+        for name in models:
+            model, config = getattr(runner.model, name), runner.cfg.model[name].to_dict()
+            path = Path(runner.work_dir) / f'{prefix}{name}.pth'
+            export = partial(export_model, model, config, path, self._scored[name], self._metainfo)
+            runner.try_to_write(path, export)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint['best'] = self._best
+        if self._scored_iter == runner.iter:  # else it is of no use any more
+            checkpoint['scored'] = {
+                name: {key: value for key, value in self._scored[name].items() if not _equal(value, own[key])}
+                for name, own in _weights(runner).items()
+            }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
             self._best = checkpoint['best']
+            self._scored, self._scored_iter = {}, None
+            self._resumed = None if self._trains else checkpoint.get('scored')
+
+
+def _weights(runner: Runner) -> Weights:
+    """A copy of the weights of both models, on the CPU."""
+    return {name: _copy(exported_module(getattr(runner.model, name))) for name in MODEL_NAMES}
+
+
+def _copy(module: nn.Module) -> dict[str, Any]:
+    return {
+        name: value.detach().cpu().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in module.state_dict().items()
+    }
+
+
+def _equal(value: Any, other: Any) -> bool:
+    return value.equal(other) if isinstance(value, Tensor) else True  # what is no tensor goes with the models

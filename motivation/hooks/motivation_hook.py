@@ -100,7 +100,11 @@ class MotivationHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
-            self.policy.load_state_dict(checkpoint['motivation']['policy'])
+            # Another policy, or others within it, has nothing of what these remember.
+            if any(field.startswith('motivation.policy') and field.endswith('type') for field in runner.changes):
+                runner.tell(f'{self.policy!r} begins with what comes')
+            else:
+                self.policy.load_state_dict(checkpoint['motivation']['policy'])
             self.trace.load_state_dict(checkpoint['motivation']['trace'])
             self._resumed_metrics = checkpoint['motivation']['metrics']
             if self._signals is not None:  # within training

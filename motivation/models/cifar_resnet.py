@@ -55,7 +55,9 @@ def _create(depth: int, pretrained: bool, kwargs: dict[str, Any]) -> CifarResNet
         raise ValueError(f'there are no pretrained weights of cifar_resnet{depth}; leave pretrained out')
     for name in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
         kwargs.pop(name, None)
+    saved = kwargs.pop('pretrained_model_args', {})  # those of a model in a folder or on a hub
     model = CifarResNet(depth, **kwargs)
+    model.pretrained_model_args = saved
     model.pretrained_cfg = model.default_cfg = {
         'input_size': (model.in_chans, 32, 32),
         'num_classes': model.num_classes,

@@ -36,6 +36,10 @@ class DistilledClassifier(TimmClassifier):
         temperature: Divides both logits, above 0.
         **kwargs: Further arguments of :class:`TimmClassifier`.
 
+    Attributes:
+        teacher_classes: Names of the teacher's classes, which those of the data must be; ``None`` if its
+            file does not say.
+
     Raises:
         ConfigError: A value is out of range, or the teacher is missing or of other classes or images.
 
@@ -57,6 +61,7 @@ class DistilledClassifier(TimmClassifier):
         self.weight = weight
         self.temperature = temperature
         self._teacher = (_load_teacher(teacher, self),)  # in a tuple, so that it is no module of this one
+        self.teacher_classes: list[str] | None = self._teacher[0].metainfo.get('classes')
 
     def forward(
         self, inputs: Tensor, targets: Tensor | None = None, mode: Literal['loss', 'predict', 'tensor'] = 'tensor'
@@ -64,20 +69,24 @@ class DistilledClassifier(TimmClassifier):
         """As of :class:`TimmClassifier`, with the distillation loss in mode ``'loss'``."""
         if mode != 'loss':
             return super().forward(inputs, targets, mode)
-        logits = self.backbone(inputs)
+        logits = self._logits(inputs)
         with torch.no_grad():
             target_logits = self._teacher[0](inputs)
         divergence = soft_target_divergence(logits, target_logits, self.temperature)
-        return {'loss': (1 - self.weight) * self.loss(logits, targets) + self.weight * divergence}
+        return {'loss': (1 - self.weight) * self._loss(logits, targets) + self.weight * divergence}
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> 'DistilledClassifier':
         """Moves the teacher along to another device or type."""
         self._teacher[0]._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
+    def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """As of :class:`TimmClassifier`, without the teacher."""
+        return super().deployed_config(self.without_teacher(config))
+
     @staticmethod
-    def deployed_config(config: dict[str, Any]) -> dict[str, Any]:
-        """The config of the trained model without its teacher."""
+    def without_teacher(config: dict[str, Any]) -> dict[str, Any]:
+        """The config of the same network without its teacher."""
         return {
             **{key: value for key, value in config.items() if key not in ('teacher', 'weight', 'temperature')},
             'type': 'TimmClassifier',

@@ -1,6 +1,6 @@
 """From a batch of images as stored to the input of a network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,19 +51,31 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``'inputs'``: (N, C, H, W), uint8 on the scale 0 to 255 or float on the scale 0 to
-                1; ``'targets'``: (N,), class indices.
+                1; ``'targets'``: (N,), class indices, which new images do not have and need not.
             training: Whether to mix.
 
         Returns:
-            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``: (N,), or (N, K) if mixed.
+            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``, if given: (N,), or (N, K) if mixed.
+
+        Raises:
+            ConfigError: There are no ``'inputs'``, or no ``'targets'`` to mix.
         """
+        if not isinstance(data, Mapping) or 'inputs' not in data:
+            raise ConfigError(
+                f"data_preprocessor got a {type(data).__name__} without 'inputs'; give it dict(inputs=images), images (N, C, H, W)"
+            )
         data = self.cast_data(data)
-        inputs, targets = data['inputs'], data['targets']
+        inputs, targets = data['inputs'], data.get('targets')
         scale = 1.0 if inputs.is_floating_point() else 255.0
         inputs = (inputs - self.mean * scale) / (self.std * scale)
         if training and self.mixup is not None:
+            if targets is None:
+                raise ConfigError(
+                    "the batch has no 'targets', which a model's mixup mixes like the images; give them, or prepare new images "
+                    'with training=False'
+                )
             inputs, targets = self._mix(inputs, targets)
-        return {'inputs': inputs, 'targets': targets}
+        return {'inputs': inputs} if targets is None else {'inputs': inputs, 'targets': targets}
 
     def _mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mix each image with another of the batch; timm's takes even batches, so one of an odd batch is there twice."""

@@ -7,6 +7,7 @@ import timm
 from mmengine.model import BaseModel
 from timm.data import resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.models import filter_pretrained_cfg
 from torch import Tensor, nn
 
 from motivation.errors import ConfigError, near_matches, shortened
@@ -37,6 +38,7 @@ class TimmClassifier(BaseModel):
 
     Attributes:
         input_size: (C, H, W) that the backbone is made for; convolutional networks take others too.
+        pretrained: Whether the backbone began with weights trained before.
 
     Raises:
         ConfigError: timm does not know the model or refuses an argument, the stem cannot be adapted,
@@ -62,16 +64,20 @@ class TimmClassifier(BaseModel):
         if stem is not None:
             adapt_stem(backbone, stem, model_name)
         defaults = resolve_data_config(model=backbone)
+        mean, std = defaults['mean'] if mean is None else mean, defaults['std'] if std is None else std
         super().__init__(
             ImagePreprocessor(
-                mean=defaults['mean'] if mean is None else mean,
-                std=defaults['std'] if std is None else std,
+                mean=mean,
+                std=std,
                 mixup=mixup,
                 num_classes=num_classes,
                 label_smoothing=label_smoothing,
             )
         )
-        self.input_size = (model_kwargs.get('in_chans', 3), *find_input_size(backbone)[1:])
+        self._deployed = {'mean': list(mean), 'std': list(std), **_without_sources(model_name, model_kwargs, backbone)}
+        size = find_input_size(backbone)
+        self.input_size = (self._deployed.get('in_chans', size[0]), *size[1:])
+        self.pretrained = bool(model_kwargs.get('pretrained') or model_kwargs.get('checkpoint_path'))
         self.model_name = model_name
         self.num_classes = num_classes
         self.backbone = backbone
@@ -82,6 +88,14 @@ class TimmClassifier(BaseModel):
             self.loss = LabelSmoothingCrossEntropy(label_smoothing)
         else:
             self.loss = nn.CrossEntropyLoss()
+
+    def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The config of the trained model, which needs no file, folder or hub that this one was built from.
+
+        Args:
+            config: The config it was built from.
+        """
+        return {**{key: value for key, value in config.items() if key not in _SOURCES}, **self._deployed}
 
     def init_weights(self) -> None:
         """Nothing: timm has initialised the backbone, or loaded pretrained weights, when it built it.
@@ -96,21 +110,64 @@ class TimmClassifier(BaseModel):
         """Run the backbone.
 
         Args:
-            inputs: (N, C, H, W), normalised.
-            targets: (N,) class indices, or (N, K) class probabilities if mixed; for ``'loss'``.
+            inputs: (N, C, H, W), normalised float, as ``data_preprocessor`` returns them.
+            targets: (N,) class indices, or (N, K) class probabilities if mixed; ``'loss'`` needs them.
             mode: What to return.
 
         Returns:
             ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits, (N, K); ``'predict'``: for each
-            image ``{'logits': (K,), 'target': scalar}``.
+            image ``{'logits': (K,), 'target': scalar}``, without a target where none are given.
+
+        Raises:
+            ConfigError: The images are whole numbers, or the loss has no targets.
         """
-        logits = self.backbone(inputs)
+        logits = self._logits(inputs)
         if mode == 'tensor':
             return logits
         if mode == 'loss':
-            return {'loss': self.loss(logits, targets)}
-        assert targets is not None, "mode='predict' needs targets"
+            return {'loss': self._loss(logits, targets)}
+        if targets is None:
+            return [{'logits': row} for row in logits]
         return [{'logits': row, 'target': target} for row, target in zip(logits, targets, strict=True)]
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        if not inputs.is_floating_point():
+            raise ConfigError(
+                f'the images given to the model are {inputs.dtype}, as stored and not normalised; give it '
+                "model.data_preprocessor({'inputs': images})['inputs']"
+            )
+        return self.backbone(inputs)
+
+    def _loss(self, logits: Tensor, targets: Tensor | None) -> Tensor:
+        if targets is None:
+            raise ConfigError("mode is 'loss', which needs targets; give them, or use mode='tensor' for the logits")
+        return self.loss(logits, targets)
+
+
+# Arguments of timm.create_model that say where weights are, or what is known of them.
+_SOURCES = (
+    'pretrained',
+    'pretrained_cfg',
+    'pretrained_cfg_overlay',
+    'pretrained_strict',
+    'checkpoint_path',
+    'cache_dir',
+)
+
+
+def _without_sources(model_name: str, model_kwargs: dict[str, Any], backbone: nn.Module) -> dict[str, Any]:
+    """Arguments that build the same network without the weights, wherever these and its architecture came from."""
+    arguments = {key: value for key, value in model_kwargs.items() if key not in _SOURCES}
+    known: dict[str, Any] = getattr(backbone, 'pretrained_cfg', None) or {}
+    is_named_elsewhere = ':' in model_name
+    if is_named_elsewhere:
+        model_name = known['architecture']
+        arguments = {**getattr(backbone, 'pretrained_model_args', {}), **arguments}
+    if is_named_elsewhere or model_kwargs.get('pretrained_cfg') or model_kwargs.get('pretrained_cfg_overlay'):
+        # It decides on arguments that are not given: size of the images, channels, pooling.
+        kept = filter_pretrained_cfg(known, remove_source=True)
+        arguments['pretrained_cfg'] = {key: kept[key] for key in kept if key not in ('state_dict', 'custom_load')}
+    return {'model_name': model_name, **arguments}
 
 
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:

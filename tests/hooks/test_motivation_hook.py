@@ -15,7 +15,9 @@ from tests.conftest import digits_config, small_dual_model, train
 def run(losses, **policy):
     """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
     hook = MotivationHook(policy)
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, resuming=True, optim_wrapper=None)
+    runner = SimpleNamespace(
+        model=small_dual_model(), seed=0, iter=0, epoch=0, resuming=True, changes=(), optim_wrapper=None
+    )
     hook.before_run(runner)
     hook.before_train(runner)
     active = []

@@ -1,0 +1,187 @@
+"""The state of hooks that do not save it themselves: MMEngine's and the user's own."""
+
+from collections import deque
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import EarlyStoppingHook, Hook
+from torch import Tensor
+
+from motivation.engine.checkpoint import check_plain
+from motivation.engine.signatures import arguments_of
+
+# What MMEngine gives a hook when it is registered.
+_NO_STATE = {'priority'}
+
+
+class HookStates:
+    """Saves and restores what the hooks of a run remember.
+
+    A hook that writes into the checkpoint itself (``before_save_checkpoint``) is left alone; of one with
+    ``state_dict`` and ``load_state_dict`` these are used; of any other, the attributes of plain data that
+    differ from what they were when it was built. What ``before_run`` has set by the time a run is resumed
+    is of the process of now, and stays; what the code of MMEngine's and this framework's own hooks
+    mentions (clocks, paths) is no state either, but for early stopping.
+
+    A hook is found again by its class and the arguments it was built with, else by its class and order.
+    """
+
+    def __init__(self) -> None:
+        # Each hook with its arguments and the attributes that it was built with.
+        self._hooks: list[tuple[Hook, dict[str, Any], dict[str, Any]]] = []
+        self._set_by_now: dict[int, set[str]] = {}
+
+    def add(self, hook: Hook, config: dict[str, Any] | None = None) -> None:
+        """Take in a hook that has just been built.
+
+        Args:
+            hook: The hook.
+            config: What it was built from; without, its attributes of the names of arguments are taken for these.
+        """
+        built = _attributes(hook)
+        arguments = arguments_of(type(hook))[0]
+        given = _plain_items(config) if config else {name: built[name] for name in arguments if name in built}
+        given = {name: value for name, value in given.items() if name not in ('type', 'priority')}
+        self._hooks.append((hook, given, built))
+
+    def settle(self) -> None:
+        """Note what has been set in the hooks before anything is restored."""
+        self._set_by_now = {id(hook): set(_changes(hook, built)) for hook, _, built in self._hooks}
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The state of every hook that has any, as plain data.
+
+        Raises:
+            ConfigError: The ``state_dict()`` of a hook is not plain.
+        """
+        entries = []
+        for hook, arguments, built in self._hooks:
+            state = _state(hook, built)
+            if state:
+                entries.append({'class': type(hook).__qualname__, 'arguments': arguments, 'state': state})
+        return entries
+
+    def load_state_dict(self, entries: list[dict[str, Any]]) -> list[str]:
+        """Restore what :meth:`state_dict` returned.
+
+        Returns:
+            The classes of the hooks that are no longer there, or have lost their state.
+        """
+        left = list(entries)
+        hooks = {id(hook): (hook, arguments) for hook, arguments, _ in self._hooks}
+        for alike in (_same, lambda *_: True):
+            for key, (hook, arguments) in list(hooks.items()):
+                for entry in left:
+                    if entry['class'] == type(hook).__qualname__ and alike(entry['arguments'], arguments):
+                        self._restore(hook, entry['state'])
+                        left = [other for other in left if other is not entry]
+                        del hooks[key]
+                        break
+        return [entry['class'] for entry in left]
+
+    def _restore(self, hook: Any, state: dict[str, Any]) -> None:
+        if _has_own(hook):
+            hook.load_state_dict(state)
+            return
+        for name, value in state.items():
+            if name not in self._set_by_now.get(id(hook), ()):
+                _put(hook, name, value)
+
+
+def _state(hook: Any, built: dict[str, Any]) -> dict[str, Any]:
+    if _has_own(hook):
+        state = hook.state_dict()
+        check_plain(state, f'{type(hook).__name__}.state_dict()')
+        return state
+    writer = next(cls for cls in type(hook).__mro__ if 'before_save_checkpoint' in vars(cls))
+    return {} if not _is_of_framework(writer) else _changes(hook, built)
+
+
+def _has_own(hook: Any) -> bool:
+    return callable(getattr(hook, 'state_dict', None)) and callable(getattr(hook, 'load_state_dict', None))
+
+
+def _changes(hook: Hook, built: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that differ from what they were."""
+    return {
+        name: value for name, value in _attributes(hook).items() if name not in built or not _same(value, built[name])
+    }
+
+
+def _attributes(hook: Hook) -> dict[str, Any]:
+    """Copies of the attributes of plain data that are the hook's own."""
+    not_state = _NO_STATE | {name for cls in type(hook).__mro__ for name in _mentioned(cls)}
+    return _plain_items({name: value for name, value in vars(hook).items() if name not in not_state})
+
+
+def _plain_items(items: dict[str, Any]) -> dict[str, Any]:
+    """Copies of the values that are plain data, sets among them as lists."""
+    found = {}
+    for name, value in items.items():
+        try:
+            found[name] = _plain(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value)
+        except TypeError:
+            continue
+    return found
+
+
+def _mentioned(cls: type) -> Iterator[str]:
+    """Names in the code of a framework's hook class."""
+    if _is_of_framework(cls) and cls is not EarlyStoppingHook:
+        for function in vars(cls).values():
+            if isinstance(function, FunctionType):
+                yield from function.__code__.co_names
+
+
+def _is_of_framework(cls: type) -> bool:
+    return cls.__module__.partition('.')[0] in ('mmengine', 'motivation')
+
+
+def _plain(value: Any) -> Any:
+    """A copy of plain data.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, (list, deque)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str, np.generic)):
+        return value
+    raise TypeError(type(value).__name__)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, (Tensor, np.ndarray)) or isinstance(other, (Tensor, np.ndarray)):
+        shapes = getattr(one, 'shape', None), getattr(other, 'shape', None)
+        return shapes[0] == shapes[1] and bool((np.asarray(one) == np.asarray(other)).all())
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other or (one != one and other != other)  # nan is what it was
+
+
+def _put(hook: Hook, name: str, value: Any) -> None:
+    """Set an attribute, in the kind of collection that the hook has built for it."""
+    now = getattr(hook, name, None)
+    if isinstance(now, dict) and isinstance(value, dict):
+        now.clear()
+        now.update(value)
+    elif isinstance(now, (set, frozenset, deque)) and isinstance(value, list):
+        setattr(hook, name, deque(value, now.maxlen) if isinstance(now, deque) else type(now)(value))
+    elif isinstance(now, np.ndarray) and isinstance(value, Tensor):
+        setattr(hook, name, value.cpu().numpy())
+    elif isinstance(now, Tensor) and isinstance(value, Tensor):
+        setattr(hook, name, value.to(now.device))
+    else:
+        setattr(hook, name, value)

@@ -1,0 +1,242 @@
+"""Going on under another config does what it announces, or is refused."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
+from motivation.engine.runner import DualModelRunner
+from motivation.errors import ConfigError
+from motivation.hooks import MotivationHook
+from tests.conftest import digits_config, train
+
+MOMENTUM, BATCHES = 'momentum_buffer', 6
+
+
+class Stop(Hook):
+    """Ends a run before a batch, as a lost machine does, and keeps how it stood there."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            raise InterruptedError
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """Two epochs at a rate of 0.05 with momentum 0.9 and a cosine over 40."""
+    folder = tmp_path_factory.mktemp('finished') / 'run'
+    train(digits_config(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _copy(finished):
+    shutil.copytree(finished, 'run')
+
+
+def resumed(iteration=12, epochs=4, allow_changes=True, schedulers=None, **options):
+    """The run as it stands before a batch, gone on under other options."""
+    config = digits_config('run', epochs, **options)
+    config.resume, config.allow_changes = True, allow_changes
+    if schedulers is not None:
+        config.param_scheduler = schedulers
+    runner = DualModelRunner.from_cfg(config)
+    runner.register_hook(Stop(iteration))
+    with pytest.raises(InterruptedError):
+        runner.train()
+    return runner
+
+
+def groups(runner, name='base'):
+    return runner.optim_wrapper[name].optimizer.param_groups
+
+
+def rates(runner, name='base', epochs=2):
+    """The learning rate of now, and after further epochs."""
+    found = [groups(runner, name)[0]['lr']]
+    for _ in range(epochs - 1):
+        for scheduler in runner.param_schedulers[name]:
+            for _ in range(1 if scheduler.by_epoch else BATCHES):
+                scheduler.step()
+        found.append(groups(runner, name)[0]['lr'])
+    return found
+
+
+def cosine(rate, epochs, period):
+    return [pytest.approx(rate / 2 * (1 + math.cos(math.pi * epoch / period))) for epoch in epochs]
+
+
+def momenta(state, name='base'):
+    return [entry[MOMENTUM] for _, entry in sorted(state[name]['state'].items())]
+
+
+def test_finished_run_is_extended_at_a_lower_rate(capsys):
+    runner = resumed(**{'optim_wrapper.optimizer.lr': 0.001})
+    assert 'optim_wrapper.optimizer.lr is 0.001, and was 0.05' in capsys.readouterr().out
+    saved = momenta(read_checkpoint(Path('run/epoch_2.pth'))['optimizer'])
+    assert all(map(torch.equal, momenta(runner.optim_wrapper.state_dict()), saved)) and saved[0].any()
+    for name in ('base', 'motivated'):
+        assert rates(runner, name) == cosine(0.001, (2, 3), 40)
+
+
+@pytest.mark.parametrize(
+    ('schedulers', 'expected'),
+    [
+        ([dict(type='CosineAnnealingLR', T_max=8)], cosine(0.05, (2, 3), 8)),
+        ([dict(type='MultiStepLR', milestones=[1, 3])], [pytest.approx(0.005), pytest.approx(0.0005)]),
+        (
+            [  # a warmup by batches and a cosine behind it
+                dict(type='LinearLR', start_factor=0.1, end=16, by_epoch=False),
+                dict(type='CosineAnnealingLR', T_max=2, begin=3),
+            ],
+            [pytest.approx(0.05 * (0.1 + 0.9 * 12 / 15)), pytest.approx(0.05)],
+        ),
+        (
+            [dict(type='CosineAnnealingLR', T_max=4, convert_to_iter_based=True)],
+            [pytest.approx(0.025), cosine(0.05, (3,), 4)[0]],
+        ),
+        ([], [0.05, 0.05]),
+    ],
+)
+def test_another_schedule_holds_as_if_from_the_beginning(schedulers, expected):
+    assert rates(resumed(schedulers=schedulers)) == expected
+
+
+def test_longer_run_moves_an_end_that_is_not_given():
+    """The cosine of two epochs of the run before would stand still."""
+    runner = resumed(epochs=4)
+    assert [scheduler.end for scheduler in runner.param_schedulers['base']] == [4]
+    assert rates(runner) == cosine(0.05, (2, 3), 40)
+
+
+def test_decay_momentum_and_overrides_of_one_model_hold():
+    options = {
+        'optim_wrapper.optimizer.weight_decay': 0.0,
+        'optim_wrapper.optimizer.momentum': 0.5,
+        'optim_wrapper.optimizer.nesterov': True,
+        'optim_wrapper.clip_grad': dict(max_norm=1.0),
+        'optim_wrapper.motivated': dict(optimizer=dict(lr=0.01)),
+    }
+    runner = resumed(13, **options)
+    for name, rate in (('base', 0.05), ('motivated', 0.01)):
+        (group,) = groups(runner, name)
+        assert (group['weight_decay'], group['momentum'], group['nesterov']) == (0.0, 0.5, True)
+        assert [group['lr']] == cosine(rate, (2,), 40)
+        assert runner.optim_wrapper[name].clip_grad_kwargs == {'max_norm': 1.0}
+
+
+def test_other_groups_of_parameters_keep_their_momentum():
+    decay = dict(norm_decay_mult=0.0, bias_decay_mult=0.0)
+    runner = resumed(**{'optim_wrapper.paramwise_cfg': decay})
+    assert {group['weight_decay'] for group in groups(runner)} == {0.0, 5e-4}
+    assert all(group['lr'] == cosine(0.05, (2,), 40)[0] for group in groups(runner))
+    saved = momenta(read_checkpoint(Path('run/epoch_2.pth'))['optimizer'])
+    kept = [runner.optim_wrapper['base'].optimizer.state[one][MOMENTUM] for one in runner.model.base.parameters()]
+    assert all(map(torch.equal, kept, saved))
+
+
+def test_another_optimizer_begins_without_moments_and_says_so(capsys):
+    runner = resumed(13, **{'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3)})
+    assert 'the optimizer of the base model begins without the momentum' in capsys.readouterr().out
+    optimizers = [runner.optim_wrapper[name].optimizer for name in ('base', 'motivated')]
+    assert all(type(optimizer) is torch.optim.AdamW for optimizer in optimizers)
+    assert rates(runner) == cosine(1e-3, (2, 3), 40)
+    assert {int(entry['step']) for optimizer in optimizers for entry in optimizer.state.values()} == {1}
+
+
+def test_schedule_that_follows_a_metric_keeps_what_it_has_seen():
+    plateau = dict(type='ReduceOnPlateauLR', monitor='base/accuracy/top1', rule='greater', patience=0, factor=0.5)
+    plateau['threshold'] = 1000.0  # every validation but the first is none better
+    shutil.rmtree('run')
+    config = digits_config('run', 3)
+    config.param_scheduler = [plateau]
+    train(config)  # lowered once, by the second validation; at the third its end is reached
+    runner = resumed(18, epochs=5, schedulers=[plateau], **{'optim_wrapper.optimizer.lr': 0.01})
+    assert groups(runner)[0]['lr'] == pytest.approx(0.01 / 2)
+    scheduler = runner.param_schedulers['base'][0]
+    assert scheduler.best > 0 and scheduler.min_values == [0.0]
+    with pytest.raises(
+        ConfigError, match=r'param_scheduler has ReduceOnPlateauLR, which follows a metric, beside another'
+    ):
+        resumed(18, epochs=5, schedulers=[plateau, dict(type='CosineAnnealingLR', T_max=9)])
+
+
+def test_epochs_of_another_length_count_on(capsys):
+    runner = resumed(24, epochs=4, **{'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8})
+    said = capsys.readouterr().out
+    assert 'batch_size is 16, and was 64' in said and 'has 8 batches, and had 6' in said
+    assert (runner.epoch, runner.iter, runner.max_iters) == (3, 24, 28)  # two epochs of 6, two of 8
+    assert list(runner.find_hook(MotivationHook).trace.epochs) == [0] * 6 + [1] * 6 + [2] * 8 + [3] * 4
+    checkpoint = read_checkpoint(find_checkpoints(Path('run'))[-1])
+    assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (3, 20)
+    again = resumed(24, 4, False, **{'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8})
+    assert (again.epoch, again.iter, again.max_iters) == (3, 24, 28)
+
+
+def test_another_policy_begins_anew_and_another_argument_goes_on():
+    policy = resumed(13, **{'motivation.policy.drops': 1}).find_hook(MotivationHook).policy
+    assert policy.drops == 1 and policy.previous is not None
+    runner = resumed(13, **{'motivation.policy': dict(_delete_=True, type='RandomGate', rate=0.5)})
+    assert len(runner.find_hook(MotivationHook).trace) == 13
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'randomness.seed': 4}, r'randomness\.seed is 4, and was 0'),
+        ({'model.extension': 'default'}, r"model\.extension is 'default', and was left out"),
+        ({'model.base.zero_init_last': False}, r'model\.base\.zero_init_last is False, and was left out'),
+    ],
+)
+def test_how_a_run_began_cannot_change(options, message):
+    with pytest.raises(ConfigError, match=rf'^{message} in .*epoch_2\.pth.; this says how a run begins, .*load_from$'):
+        resumed(**options)
+
+
+def interrupted_within_an_epoch():
+    shutil.rmtree('run')
+    runner = DualModelRunner.from_cfg(digits_config('run', 2, **{'default_hooks.checkpoint.every_iters': 4}))
+    runner.register_hook(Stop(5))
+    with pytest.raises(InterruptedError):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    ('within', 'options', 'schedulers', 'message'),
+    [
+        (True, {}, None, 'which lies within an epoch; keep its length to the end of that epoch'),
+        (False, {}, [dict(type='LinearLR', end=9, by_epoch=False)], 'param_scheduler counts batches; keep the length'),
+    ],
+)
+def test_epochs_of_another_length_are_refused_where_they_mean_nothing(within, options, schedulers, message):
+    if within:
+        interrupted_within_an_epoch()
+    with pytest.raises(ConfigError, match=message):
+        resumed(schedulers=schedulers, **{'train_dataloader.num_batch_per_epoch': 8})
+
+
+def test_more_images_under_the_same_config_are_refused():
+    """The root of the images may change, so the config does not tell."""
+    content = read_checkpoint(Path('run/epoch_2.pth'))
+    content['meta']['epoch_length'] = 5
+    torch.save(content, 'run/epoch_2.pth')
+    with pytest.raises(
+        ConfigError, match=r'has 6 batches, and had 5 in .*: give the same images and batch_size, or go on'
+    ):
+        resumed(epochs=2, allow_changes=False)
+
+
+def test_run_without_a_seed_goes_on_with_its_own():
+    shutil.rmtree('run')
+    first = train(digits_config('run', 1, **{'randomness.seed': None}))
+    runner = resumed(7, 2, **{'randomness.seed': None})
+    assert runner.seed == first.seed and runner.train_dataloader.dataset.seed == (first.seed, 0)

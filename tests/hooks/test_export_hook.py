@@ -1,0 +1,154 @@
+"""What was scored is what is written, whatever changes weights around validation."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
+from motivation.engine.export import load_exported
+from motivation.engine.runner import DualModelRunner
+from motivation.models import MODEL_NAMES
+from motivation.registry import HOOKS
+from tests.conftest import digits_config, snapshot, train
+
+
+@HOOKS.register_module(force=True)
+class Doubled(Hook):
+    """Weights of its own for validation, taken out again where its argument says."""
+
+    priority = 'VERY_HIGH'  # after validation, before anything else
+
+    def __init__(self, undone='after_val_epoch'):
+        done = undone.replace('after', 'before')
+        setattr(self, done, lambda runner, **_: self.scale(runner, 2.0))
+        setattr(self, undone, lambda runner, **_: self.scale(runner, 0.5))
+
+    def scale(self, runner, factor):
+        for name in MODEL_NAMES:
+            getattr(runner.model, name).backbone.fc.weight.data.mul_(factor)
+
+
+class Predictions(Hook):
+    """The logits of each validation, and its metrics."""
+
+    def __init__(self):
+        self.logits, self.metrics = [], []
+
+    def before_val_epoch(self, runner):
+        self.logits.append({name: [] for name in MODEL_NAMES})
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        for name in MODEL_NAMES:
+            self.logits[-1][name] += [row['logits'] for row in outputs[name]]
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.metrics.append(metrics)
+
+
+def run(config):
+    seen, runner = Predictions(), DualModelRunner.from_cfg(config)
+    runner.register_hook(seen)
+    runner.train()
+    return seen, runner
+
+
+def predictions(runner, path):
+    """The logits of an exported model, and its accuracy in percent."""
+    model = load_exported(path)
+    batches = list(runner.val_dataloader)
+    with torch.no_grad():
+        logits = torch.cat([model(model.data_preprocessor(batch)['inputs']) for batch in batches])
+    targets = torch.cat([batch['targets'] for batch in batches])
+    return logits, 100 * (logits.argmax(1) == targets).double().mean().item()
+
+
+AVERAGES = [dict(type='EMAHook', momentum=0.3)]
+
+
+@pytest.mark.parametrize(
+    ('hooks', 'options'),
+    [
+        ([], {}),
+        ([], {'model.recalibrate': 64}),
+        (AVERAGES, {'model.recalibrate': 64, 'model.statistics': 'shared'}),
+        ([dict(type='Doubled', undone='after_val_iter')], {}),
+        ([dict(type='Doubled', undone='after_val')], {}),
+    ],
+)
+def test_what_was_scored_is_written_also_by_a_resumed_run(tmp_path, hooks, options):
+    config = digits_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
+    config.custom_hooks = hooks
+    seen, runner = run(config)
+    for name in MODEL_NAMES:
+        accuracies = [metrics[f'{name}/accuracy/top1'] for metrics in seen.metrics]
+        best = accuracies.index(max(accuracies))
+        for path, epoch in ((f'run/{name}.pth', 1), (f'run/best_{name}.pth', best)):
+            logits, accuracy = predictions(runner, path)
+            assert torch.equal(logits, torch.stack(seen.logits[epoch][name])), path
+            assert accuracy == pytest.approx(accuracies[epoch])
+    written = {name: load_exported(f'run/{name}.pth').state_dict() for name in MODEL_NAMES}
+    for name in MODEL_NAMES:
+        Path(f'run/{name}.pth').unlink()
+    config = digits_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
+    config.custom_hooks, config.resume = hooks, True
+    train(config)
+    for name, before in written.items():
+        after = load_exported(f'run/{name}.pth').state_dict()
+        assert all(torch.equal(tensor, before[key]) for key, tensor in after.items())
+
+
+def test_checkpoint_holds_what_was_scored_only_where_it_differs():
+    for hooks, expected in (([], 0), ([dict(type='Doubled')], 1)):
+        config = digits_config(f'run{expected}', 1)
+        config.custom_hooks = hooks
+        train(config)
+        scored = read_checkpoint(find_checkpoints(Path(f'run{expected}'))[-1])['scored']
+        assert [len(scored[name]) for name in MODEL_NAMES] == [expected] * 2
+
+
+def test_averages_are_written_where_nothing_is_validated():
+    config = digits_config('run', 1)
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    config.custom_hooks = AVERAGES
+    runner = train(config)
+    averages = next(hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook').ema_model.module
+    exported = load_exported('run/base.pth').state_dict()
+    assert all(torch.equal(value, exported[name]) for name, value in averages.base.named_parameters())
+    assert not torch.equal(exported['backbone.fc.weight'], runner.model.base.backbone.fc.weight)
+
+
+def test_run_that_stops_early_is_validated_where_it_stops():
+    class StopAt(Hook):
+        def after_train_epoch(self, runner):
+            runner.train_loop.stop_training = runner.epoch == 1
+
+    config = digits_config('run', 5, **{'train_cfg.val_interval': 5})
+    runner, seen = DualModelRunner.from_cfg(config), Predictions()
+    runner.register_hook(StopAt())
+    runner.register_hook(seen)
+    runner.train()
+    assert runner.epoch == 2 and len(seen.metrics) == 1
+
+
+@pytest.mark.parametrize('hook', ['EMAHook', 'Doubled'])
+def test_interruption_within_validation_leaves_the_weights_of_training(hook, monkeypatch):
+    class Ask(Hook):
+        def before_val_iter(self, runner, batch_idx, data_batch=None):
+            monkeypatch.setattr(runner.interruption, 'asked', lambda: True)
+
+    Ask.__module__ = 'motivation.tests'  # one that lets validation be broken off
+    whole = digits_config('whole', 1)
+    broken = digits_config('broken', 1)
+    for config in (whole, broken):
+        config.val_dataloader.batch_size = 64
+        config.custom_hooks = [dict(type=hook)]
+    expected = train(whole)
+    runner = DualModelRunner.from_cfg(broken)
+    runner.register_hook(Ask())
+    with pytest.raises(SystemExit):
+        runner.train()
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(snapshot(r.model).values() for r in (expected, runner)), strict=True)
+    )

@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from motivation.errors import ConfigError
+from motivation.models import TimmClassifier
+from motivation.models.preprocessor import ImagePreprocessor
+
+IMAGES = torch.arange(0, 192, dtype=torch.uint8).reshape(1, 3, 8, 8)
+
+
+def preprocessor(**kwargs):
+    return ImagePreprocessor(mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4], num_classes=3, **kwargs)
+
+
+def test_new_images_need_no_labels():
+    labelled = preprocessor()({'inputs': IMAGES, 'targets': torch.tensor([1])})
+    prepared = preprocessor(mixup=dict(mixup_alpha=1.0))({'inputs': IMAGES})
+    assert prepared.keys() == {'inputs'}
+    assert torch.equal(prepared['inputs'], labelled['inputs'])
+    assert prepared['inputs'][0, 0, 0, 1].item() == pytest.approx((1 / 255 - 0.5) / 0.2)
+    assert preprocessor()({'inputs': IMAGES}, training=True).keys() == {'inputs'}
+
+
+def test_mixing_without_labels_is_one_sentence():
+    with pytest.raises(
+        ConfigError, match=r"^the batch has no 'targets', which a model's mixup mixes .* training=False$"
+    ):
+        preprocessor(mixup=dict(mixup_alpha=1.0))({'inputs': IMAGES}, training=True)
+
+
+@pytest.mark.parametrize('data', [IMAGES, {'images': IMAGES}])
+def test_what_has_no_images_is_one_sentence(data):
+    with pytest.raises(
+        ConfigError, match=r"^data_preprocessor got a \w+ without 'inputs'; give it dict\(inputs=images\)"
+    ):
+        preprocessor()(data)
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64])
+@pytest.mark.parametrize('mode', ['tensor', 'predict', 'loss'])
+def test_images_as_stored_are_not_for_the_network(dtype, mode):
+    model = TimmClassifier('cifar_resnet8', num_classes=3)
+    with pytest.raises(
+        ConfigError, match=r"are torch\.u?int\d+, .*; give it model\.data_preprocessor\(\{'inputs': images\}"
+    ):
+        model(IMAGES.to(dtype), torch.tensor([1]), mode=mode)
+
+
+def test_new_images_are_predicted_as_labelled_ones():
+    model = TimmClassifier('cifar_resnet8', num_classes=3).eval()
+    (new,), (labelled,) = (
+        model.test_step({'inputs': IMAGES}),
+        model.test_step({'inputs': IMAGES, 'targets': torch.ones(1)}),
+    )
+    assert new.keys() == {'logits'} and torch.equal(new['logits'], labelled['logits'])
+    with pytest.raises(ConfigError, match="mode is 'loss', which needs targets"):
+        model(**model.data_preprocessor({'inputs': IMAGES}), mode='loss')
