@@ -1,5 +1,6 @@
 """The form in which every dataset hands out images."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -97,6 +98,7 @@ class ImageDataset(Dataset):
             if self.on_error == 'raise':
                 raise
             return {'skipped': (error.image, error.problem)}
+        image = _own_copy(image)
         for transform in self.transforms:
             image = transform(image)
         if not isinstance(image, Tensor):
@@ -105,6 +107,13 @@ class ImageDataset(Dataset):
 
     def _name(self, index: int) -> str:
         return getattr(self.source, 'name', 'image {}'.format)(index)
+
+
+def _own_copy(image: Any) -> Any:
+    """A copy that a transform may write into, or whoever gets the item: a source may hand out what it keeps."""
+    if isinstance(image, Tensor):
+        return image.clone()
+    return image.copy() if hasattr(image, 'copy') else copy.deepcopy(image)
 
 
 def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], str]) -> None:

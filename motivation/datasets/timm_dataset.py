@@ -137,10 +137,11 @@ def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
     """An image upright and in another mode."""
-    ImageOps.exif_transpose(image, in_place=True)
+    file_format = image.format
+    image = ImageOps.exif_transpose(image)  # a copy, for a format may keep its images in memory
     if image.mode == mode:
         return image
-    if image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PPM'):
+    if image.mode.startswith('I;16') or (image.mode == 'I' and file_format == 'PPM'):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
     if image.mode in ('I', 'F'):
         raise ValueError(f'its grey levels, of mode {image.mode!r}, have no known scale: save them with 8 or 16 bits')
