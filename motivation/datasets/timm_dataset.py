@@ -227,7 +227,7 @@ def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | 
         raise ConfigError(
             f'none of the {len(source)} images at dataset.root is readable: {" ".join(bad[0])}; give another dataset.root'
         )
-    return TensorImages(images, targets, bad)
+    return TensorImages(images, targets, bad, [source.name(index) for index in range(len(source))])
 
 
 def _readable(

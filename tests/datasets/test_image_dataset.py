@@ -1,11 +1,13 @@
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import v2
 
-from motivation.datasets import DigitsDataset, ImageDataset, TimmDataset
+from motivation.datasets import BadImageError, DigitsDataset, ImageDataset, TimmDataset, collate_images, first_batch
 from motivation.datasets.image_dataset import TensorImages
 from motivation.datasets.timm_dataset import _Converted
+from motivation.errors import ConfigError
 from motivation.registry import TRANSFORMS
 
 
@@ -64,3 +66,44 @@ def test_shipped_datasets_hand_out_their_own_copies(tmp_path):
         dataset.transforms = [v2.RandomErasing(1.0, inplace=True), Blacken()]
         assert dataset[0]['inputs'].max() == 0
         assert torch.equal(dataset.source.images, before)
+
+
+@TRANSFORMS.register_module(force=True)
+class RefuseDark:
+    def __call__(self, image):
+        if v2.functional.pil_to_tensor(image).max() < 2 if isinstance(image, Image.Image) else image.max() < 2:
+            raise KeyError('dark')
+        return image
+
+
+@pytest.mark.parametrize(('cache_mib', 'workers'), [(0, 0), (1024, 0), (0, 1)])
+def test_image_on_which_a_transform_fails_is_named_or_left_out(tmp_path, cache_mib, workers):
+    (tmp_path / 'a').mkdir()
+    for index in range(4):
+        Image.new('L', (4, 4), index).save(tmp_path / f'a/{index}.png')
+    transforms = [dict(type='RandomVerticalFlip'), dict(type='RefuseDark')]
+    arguments = dict(root=str(tmp_path), split='', image_mode='L', transforms=transforms, cache_mib=cache_mib)
+    name = repr(str(tmp_path / 'a/1.png'))
+    message = (
+        rf"{name} fails in transforms\.1 \(RefuseDark\): KeyError: 'dark' \(test_image_dataset\.py, line \d+\); mend"
+    )
+    dataset = TimmDataset(**arguments)
+    with pytest.raises(BadImageError, match=rf"{message} the transform, .*, or leave .* dataset\.on_error='skip'$"):
+        next(iter(DataLoader(Subset(dataset, [2, 1]), 2, collate_fn=collate_images, num_workers=workers)))
+    skipping = TimmDataset(**arguments, on_error='skip')
+    batch = next(iter(DataLoader(skipping, 4, collate_fn=collate_images, num_workers=workers)))
+    assert batch['inputs'][:, 0, 0, 0].tolist() == [2, 3]
+    assert [skipped[0] for skipped in batch.skipped] == [repr(str(tmp_path / f'a/{index}.png')) for index in (0, 1)]
+    assert batch.skipped[1][1].startswith("fails in transforms.1 (RefuseDark): KeyError: 'dark'")
+    with pytest.raises(
+        ConfigError, match=r"leaves nothing of 2 images; mend the data or its transforms: '.*0\.png' fails in"
+    ):
+        first_batch(Subset(skipping, [0, 1]))
+
+
+def test_transforms_that_do_not_give_an_image_are_refused():
+    for last, found in ((lambda image: (image, image), 'tuple'), (lambda image: None, 'NoneType')):
+        dataset = ImageDataset(pil_images(), ['a'], on_error='skip')
+        dataset.transforms = [last]
+        with pytest.raises(ConfigError, match=rf'^dataset\.transforms end with a {found}, of function; the last must'):
+            dataset[0]
