@@ -1,6 +1,6 @@
 """Images: scikit-learn's digits and everything timm.data.create_dataset opens."""
 
-from motivation.datasets import transforms
+from motivation.datasets import timm_transform, transforms
 from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels
 from motivation.datasets.loading import Batch, collate_images, first_batch, init_worker
@@ -16,5 +16,6 @@ __all__ = [
     'collate_images',
     'first_batch',
     'init_worker',
+    'timm_transform',
     'transforms',
 ]

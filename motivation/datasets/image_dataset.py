@@ -1,14 +1,18 @@
 """The form in which every dataset hands out images."""
 
+import copy
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, one_line
 from motivation.registry import TRANSFORMS
 
 
@@ -19,10 +23,11 @@ class BadImageError(ConfigError):
         image: What it is called: its file, or its number in the dataset.
         problem: What is wrong with it. Without, ``image`` is the whole sentence, as where torch raises
             the error of a data-loader worker again.
+        remedy: What to do about it.
     """
 
-    def __init__(self, image: str, problem: str = '') -> None:
-        advice = "mend or remove it, or leave such images out with dataset.on_error='skip'"
+    def __init__(self, image: str, problem: str = '', remedy: str = 'mend or remove it') -> None:
+        advice = f"{remedy}, or leave such images out with dataset.on_error='skip'"
         super().__init__(f'{image} {problem}; {advice}' if problem else image)
         self.image = image
         self.problem = problem
@@ -51,9 +56,10 @@ class ImageDataset(Dataset):
             ``name(index)``, if it has that method, is what messages call an image.
         classes: K names.
         transforms: Configs of transforms, applied in order.
-        on_error: At an image whose class index is none of the K, or for which ``source`` raises a
-            :class:`BadImageError`: ``'raise'`` that, or ``'skip'`` the image, which is then left out
-            of its batch and counted.
+        on_error: At an image whose class index is none of the K, for which ``source`` raises a
+            :class:`BadImageError`, or a transform whatever it likes: ``'raise'`` a
+            :class:`BadImageError`, or ``'skip'`` the image, which is then left out of its batch and
+            counted.
 
     Attributes:
         metainfo: ``'classes'``: the K names.
@@ -89,22 +95,56 @@ class ImageDataset(Dataset):
 
         Raises:
             BadImageError: The image cannot be used, and is not to be left out.
+            ConfigError: The transforms do not give an image.
         """
         try:
             image, target = self.source[index]
             check_labels([target], len(self.metainfo['classes']), lambda _: self._name(index))
+            image = self._transform(_own_copy(image), index)
         except BadImageError as error:
             if self.on_error == 'raise':
                 raise
             return {'skipped': (error.image, error.problem)}
-        for transform in self.transforms:
-            image = transform(image)
-        if not isinstance(image, Tensor):
+        if isinstance(image, Image.Image):
             image = v2.functional.pil_to_tensor(image)
+        if not isinstance(image, Tensor):
+            last = type(self.transforms[-1]).__name__ if self.transforms else 'the source'
+            raise ConfigError(
+                f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a tensor '
+                '(C, H, W) or PIL image'
+            )
         return Sample({'inputs': image, 'targets': int(target)}, self._name(index))
+
+    def _transform(self, image: Any, index: int) -> Any:
+        for place, transform in enumerate(self.transforms):
+            try:
+                image = transform(image)
+            except MemoryError:
+                raise
+            except Exception as error:  # a transform raises whatever it likes
+                raise BadImageError(
+                    self._name(index),
+                    f'fails in transforms.{place} ({type(transform).__name__}): {_reason(error)}',
+                    'mend the transform, mend or remove the image',
+                ) from error
+        return image
 
     def _name(self, index: int) -> str:
         return getattr(self.source, 'name', 'image {}'.format)(index)
+
+
+def _reason(error: Exception) -> str:
+    """One line about an error, with the line of code where it is not an installed package's."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = '' if 'site-packages' in frame.filename else f' ({Path(frame.filename).name}, line {frame.lineno})'
+    return one_line(f'{type(error).__name__}: {error}', 240).removesuffix(': ') + place
+
+
+def _own_copy(image: Any) -> Any:
+    """A copy that a transform may write into, or whoever gets the item: a source may hand out what it keeps."""
+    if isinstance(image, Tensor):
+        return image.clone()
+    return image.copy() if hasattr(image, 'copy') else copy.deepcopy(image)
 
 
 def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], str]) -> None:
@@ -130,13 +170,21 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
         images: uint8, (N, C, H, W).
         targets: (N,), class indices.
         bad: By index, the name and the problem of images that cannot be used.
+        names: What messages call each image; ``None`` for its number.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor, bad: Mapping[int, tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        bad: Mapping[int, tuple[str, str]] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         assert images.dtype == torch.uint8 and len(images) == len(targets)
         self.images = images
         self.targets = targets.tolist()
         self.bad = dict(bad or {})
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -145,3 +193,7 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
         if index in self.bad:
             raise BadImageError(*self.bad[index])
         return self.images[index], self.targets[index]
+
+    def name(self, index: int) -> str:
+        """What messages call an image."""
+        return f'image {index}' if self.names is None else self.names[index]

@@ -87,10 +87,15 @@ def first_batch(
     Raises:
         ConfigError: Every image is left out, or the label is no class.
     """
+    why = ''
     for index in range(len(dataset)):
         sample = dataset[index]
+        if 'skipped' in sample:
+            why = why or ' '.join(sample['skipped'])
         if 'skipped' not in sample:
             if num_classes is not None:
                 check_labels([sample['targets']], num_classes, lambda _: f'image {index}')  # noqa: B023
             return collate_fn([sample])
-    raise ConfigError(f"dataset.on_error is 'skip', which leaves nothing of {len(dataset)} images; mend the data")
+    raise ConfigError(
+        f"dataset.on_error is 'skip', which leaves nothing of {len(dataset)} images; mend the data or its transforms: {why}"
+    )

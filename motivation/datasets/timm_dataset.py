@@ -1,25 +1,41 @@
 """Everything that timm.data.create_dataset opens by name."""
 
-from collections.abc import Iterator, Sequence
+import inspect
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
 from timm.data import ImageDataset as TimmImages
 from timm.data import create_dataset
+from timm.data.readers.class_map import load_class_map
 from torch.utils.data import IterableDataset
 from torchvision.transforms import v2
 
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
+from motivation.datasets.image_files import ImageFiles, composed
+from motivation.datasets.image_folder import open_folder, open_tar
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
+
+# Torchvision's reader of image folders has the classes that ours has, and takes the root where a split is missing.
+_FOLDERS = ('torch/folder', 'torch/image_folder')
+
+# Arguments of create_dataset that say nothing about folders, with the values at which they may stand.
+_UNUSED = {name: parameter.default for name, parameter in inspect.signature(create_dataset).parameters.items()}
 
 
 @DATASETS.register_module()
 class TimmDataset(ImageDataset):
     """Image folders, torchvision's sets and the hubs' formats, by name.
+
+    Of a folder or tar, every file that Pillow reads is an image; hidden files are not. What is passed over
+    is counted by extension in a warning, which also names images outside of class folders and classes
+    without images; these keep their number. Classes are numbered in natural order of their names.
 
     An image is turned upright as its EXIF data say and converted to ``image_mode``: colour to grey by
     luma, CMYK and palettes to their colours, black and white to 0 and 255, 16-bit grey by its upper 8
@@ -33,17 +49,20 @@ class TimmDataset(ImageDataset):
 
     Args:
         root: Folder of the data, or a tar of images.
-        name: As of :func:`timm.data.create_dataset`: ``''`` for a folder with one subfolder a class,
-            ``'torch/cifar10'`` for torchvision's, ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
-        split: Part of the data, such as ``'train'``; of a folder, its subfolder of that name.
+        name: ``''`` for a folder with one subfolder a class, or a tar of such a folder, else as of
+            :func:`timm.data.create_dataset`: ``'torch/cifar10'`` for torchvision's,
+            ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
+        split: Part of the data, such as ``'train'``; of a folder, its subfolder of that name, whose folders are
+            the classes, with all that lies in them.
         transforms: Configs of transforms, applied in order.
         image_mode: PIL mode that images are converted to: ``'RGB'``, or ``'L'`` for one channel.
         cache_mib: Images that all have one size and together fit into so many MiB are decoded once
             and kept in memory, unreadable ones found at once; 0 decodes every time.
         on_error: At an unreadable image, or one whose label is no class: ``'raise'`` an error, or
             ``'skip'`` the image.
-        **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``,
-            ``class_map``, ...).
+        **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...); of a folder or
+            tar ``class_map`` (class index by folder, or a file of it), ``input_key`` (extensions of images,
+            such as ``'.png;.jpg'``) and ``search_split`` (``False`` takes the classes of ``root`` itself).
 
     Raises:
         ConfigError: There is no data at ``root``, timm does not open it, or an image is unreadable.
@@ -118,10 +137,11 @@ def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
     """An image upright and in another mode."""
-    ImageOps.exif_transpose(image, in_place=True)
+    file_format = image.format
+    image = ImageOps.exif_transpose(image)  # a copy, for a format may keep its images in memory
     if image.mode == mode:
         return image
-    if image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PPM'):
+    if image.mode.startswith('I;16') or (image.mode == 'I' and file_format == 'PPM'):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
     if image.mode in ('I', 'F'):
         raise ValueError(f'its grey levels, of mode {image.mode!r}, have no known scale: save them with 8 or 16 bits')
@@ -139,15 +159,20 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
     advice = 'mend the dataset.root of the data loader, or see the README of the config for how to get the data'
     if not isinstance(root, str):
         raise ConfigError(f'dataset.root is {root!r}; it must be a path')
-    is_folder = '/' not in name
-    if is_folder and name not in ('', 'folder'):
+    is_folder = '/' not in name or name.lower() in _FOLDERS
+    if is_folder and name.lower() not in ('', 'folder', *_FOLDERS):
         raise ConfigError(f"dataset.name is {name!r}; it must be '' for image folders, or like 'torch/cifar10'")
     if is_folder and not Path(root).exists():
         raise ConfigError(f'dataset.root {root!r} does not exist; {advice}')
-    if is_folder and Path(root).is_dir() and split and not (Path(root) / split).is_dir():
+    has_splits = is_folder and Path(root).is_dir() and split and kwargs.get('search_split', True)
+    if has_splits and not (Path(root) / split).is_dir():
         raise ConfigError(f'dataset.split is {split!r}, but {root!r} has no such subfolder; {advice}')
     try:
+        if is_folder:
+            return _open_files(root, split, **kwargs)
         opened = create_dataset(name, root=root, split=split, input_img_mode=image_mode, **kwargs)
+    except ConfigError:
+        raise
     except ImportError as error:
         raise ConfigError(
             f'dataset.name {name!r} needs a package that is missing: {error}; install it with pip'
@@ -158,6 +183,30 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
     if not isinstance(opened, IterableDataset) and len(opened) == 0:
         raise ConfigError(f'dataset.root {root!r} holds no images of split {split!r}; {advice}')
     return opened
+
+
+def _open_files(
+    root: str, split: str, class_map: Any = None, input_key: str | None = None, search_split: bool = True, **others: Any
+) -> ImageFiles:
+    """Image folders and tars, by readers of our own: timm's take the innermost folder for the class."""
+    for argument, value in others.items():
+        if value is not None and value != _UNUSED.get(argument):
+            raise ConfigError(
+                f'dataset.{argument} is {value!r}, which image folders do not take; leave it out: there are class_map, '
+                'input_key and search_split'
+            )
+    numbers = load_class_map(class_map, root) if class_map else None
+    extensions = input_key.lower().split(';') if input_key else None
+    if Path(root).is_dir():
+        folder = str(Path(root) / split) if search_split and split else root
+        images = open_folder(folder, numbers, extensions)
+    elif root.lower().endswith('.tar'):
+        folder, images = root, open_tar(root, split if search_split else '', numbers, extensions)
+    else:
+        raise ConfigError(f'dataset.root {root!r} is no folder and no .tar; unpack it, and name the folder')
+    if images.remarks:
+        print_log(f'{folder!r}: {"; ".join(images.remarks)}', 'current', logging.WARNING)
+    return images
 
 
 def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:
@@ -178,7 +227,7 @@ def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | 
         raise ConfigError(
             f'none of the {len(source)} images at dataset.root is readable: {" ".join(bad[0])}; give another dataset.root'
         )
-    return TensorImages(images, targets, bad)
+    return TensorImages(images, targets, bad, [source.name(index) for index in range(len(source))])
 
 
 def _readable(
@@ -202,5 +251,13 @@ def _classes(opened: Any, source: Sequence[tuple[Any, int]], on_error: str) -> l
         for attribute in ('class_to_idx', 'class_name_to_idx'):
             index_of = getattr(owner, attribute, None)
             if index_of:
-                return sorted(index_of, key=index_of.__getitem__)
+                return _by_index(index_of)
     return [str(index) for index in range(max(target for _, _, target in _readable(source, on_error, {})) + 1)]
+
+
+def _by_index(index_of: Mapping[Any, int]) -> list[str]:
+    """The name of every class index; several names of one index are joined, and one without any is a number."""
+    names: dict[int, list[str]] = {}
+    for name, index in index_of.items():
+        names.setdefault(int(index), []).append(composed(str(name)))
+    return ['/'.join(names.get(index, [str(index)])) for index in range(max(names) + 1)]

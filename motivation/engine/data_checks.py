@@ -1,7 +1,6 @@
 """The data of a run against its models, before the first batch."""
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,11 @@ from typing import Any
 import torch
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.runner import _SlicedDataset
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from motivation.datasets import first_batch
+from motivation.datasets import check_labels, first_batch
+from motivation.datasets.image_files import composed
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
@@ -26,6 +27,12 @@ from motivation.errors import ConfigError
 from motivation.models import MODEL_NAMES
 from motivation.random_state import preserved_random_state
 from motivation.training_mode import evaluation_mode
+
+# Images of each dataset that --check reads.
+LOOKED_OVER = 64
+
+# How far values may lie beside the scale 0 to 1, and the share of them that may lie further.
+_LEEWAY, _OUTSIDE = 0.25, 0.01
 
 
 def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
@@ -67,11 +74,84 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
         with explained(runner.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
             batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
+        check_scale(runner, batch, stage)
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
         _check_metrics(runner, stage, loop, batch)
     return loop
+
+
+def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
+    """Read, transform and put together images from all over a dataset, and say so.
+
+    Args:
+        runner: The runner, with its models.
+        stage: ``'train'``, ``'val'`` or ``'test'``.
+        dataloader: The data loader.
+
+    Raises:
+        ConfigError: An image cannot be used, or has another size than the others.
+    """
+    dataset = dataloader.dataset
+    total = len(dataset)  # type: ignore[arg-type]
+    indices = [number * total // min(LOOKED_OVER, total) for number in range(min(LOOKED_OVER, total))]
+    with preserved_random_state():
+        samples = [dataset[index] for index in indices]
+        batch = dataloader.collate_fn(samples)
+    labels, classes = batch.get('targets'), class_names(dataset)
+    if classes and isinstance(labels, Tensor) and labels.ndim == 1 and len(labels) == len(indices):
+        check_labels(labels.tolist(), len(classes), lambda place: f'image {indices[place]}')
+    check_scale(runner, batch, stage)
+    skipped = len(getattr(batch, 'skipped', ()))
+    runner.tell(
+        f'{len(indices):,} of {total:,} images of {stage}_dataloader read and transformed'
+        + (f', of which {skipped} are left out' if skipped else '')
+    )
+
+
+def check_scale(runner: Runner, batch: Any, stage: str) -> None:
+    """Refuse images that are not on the scale that a model's normalisation takes them to have.
+
+    Images are uint8 on the scale 0 to 255 or float on the scale 0 to 1, which sharpening or noise may leave
+    a little. A model of mean 0 and deviation 1 does not normalise, and takes floats of any scale.
+
+    Args:
+        runner: The runner, with its models.
+        batch: A batch of its data.
+        stage: ``'train'``, ``'val'`` or ``'test'``.
+
+    Raises:
+        ConfigError: They are normalised already, on the scale 0 to 255, or of another integer type.
+    """
+    inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
+    if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8 or not inputs.numel():
+        return
+    source = f'{stage}_dataloader.dataset gives images'
+    if not inputs.is_floating_point():
+        raise ConfigError(f'{source} of {inputs.dtype}; give uint8 on the scale 0 to 255, or float on the scale 0 to 1')
+    outside = (inputs < -_LEEWAY) | (inputs > 1 + _LEEWAY)
+    if outside.double().mean() <= _OUTSIDE:
+        return
+    low, high = inputs.min().item(), inputs.max().item()
+    for name in MODEL_NAMES:
+        if _normalises(getattr(runner.model, name)):
+            way_out = (
+                "scale them to 0 to 1, as dict(type='ToDtype', dtype='float32', scale=True) does, or leave them uint8"
+                if low >= 0
+                else f'remove Normalize from {stage}_dataloader.dataset.transforms'
+            )
+            raise ConfigError(
+                f'{source} of {low:.3g} to {high:.3g}, which model.{name} normalises as if they were on the scale 0 to 1; '
+                f'{way_out}, or give both models mean=[0.0], std=[1.0]'
+            )
+
+
+def _normalises(model: Any) -> bool:
+    mean, std = (getattr(getattr(model, 'data_preprocessor', None), name, None) for name in ('mean', 'std'))
+    if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
+        return False  # a model of the user's own, which may do what it likes
+    return bool((mean != 0).any() or (std != 1).any())
 
 
 def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
@@ -156,7 +236,7 @@ def _compare_classes(
 ) -> None:
     """Refuse two lists of class names by which a number means two things; Unicode has several forms of one name."""
     for index, names in enumerate(zip_longest(classes, others)):
-        ours, theirs = (None if name is None else unicodedata.normalize('NFC', str(name)) for name in names)
+        ours, theirs = (None if name is None else composed(str(name)) for name in names)
         if ours != theirs:
             said = ('absent' if name is None else repr(name) for name in (ours, theirs))
             raise ConfigError(f'class {index} is {next(said)} in {place} and {next(said)} in {other}; {advice}')

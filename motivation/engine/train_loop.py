@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.engine.checkpoint import find_checkpoints, newest_whole
+from motivation.engine.data_checks import look_over
 from motivation.engine.interruption import Interrupted
 from motivation.engine.loops import ValidationInterruptedError
 from motivation.engine.metric_names import UnknownMetricError
@@ -288,7 +289,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class CheckLoop(DualTrainLoop):
-    """Instead of training: a batch for each model, a transfer each way, and a batch of validation.
+    """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
 
     Example:
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
@@ -298,6 +299,9 @@ class CheckLoop(DualTrainLoop):
         """Do all that once, and leave nothing but changed weights."""
         runner, model = self.runner, self.runner.model
         runner.call_hook('before_train')
+        look_over(runner, 'train', self.dataloader)
+        if runner.val_loop is not None:
+            look_over(runner, 'val', runner.val_dataloader)
         model.train()
         batch = next(iter(self.dataloader))
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from motivation.datasets import check_labels
+from motivation.engine.data_checks import check_scale
 from motivation.engine.loops import class_names
 from motivation.engine.processes import sum_over_processes
 from motivation.registry import HOOKS
@@ -19,7 +20,8 @@ class BadDataHook(Hook):
     """Names and counts the images that a dataset leaves out, and refuses labels that are no class.
 
     Each image is named once, in a warning; how often images were left out is in the report. The labels
-    are looked at before they reach the device.
+    are looked at before they reach the device. Of the first batch of each stage, so is the scale of the
+    images, which is refused where it is not the one that the models take them to have.
 
     Attributes:
         skipped: For each stage (``'train'``, ``'val'``, ``'test'``), by the name of the image, how often
@@ -31,9 +33,13 @@ class BadDataHook(Hook):
 
     def __init__(self) -> None:
         self.skipped: dict[str, dict[str, int]] = {'train': {}, 'val': {}, 'test': {}}
+        self._seen: set[str] = set()  # stages whose first batch this process has had
         self._skipped: list[tuple[str, str]] = []  # by this process, not counted yet
 
     def _before_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train') -> None:
+        if mode not in self._seen:
+            self._seen.add(mode)
+            check_scale(runner, data_batch, mode)
         loader = getattr(runner, f'{mode}_dataloader')
         classes = class_names(loader.dataset)
         num_classes = len(classes) if classes else getattr(runner.model.base, 'num_classes', None)

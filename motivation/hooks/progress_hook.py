@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from motivation.analysis.compute_meter import ComputeMeter
 from motivation.analysis.report import count_parameters, format_rate, model_label
 from motivation.engine.loops import class_names
+from motivation.errors import one_line
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.models import MODEL_NAMES
@@ -22,6 +23,9 @@ from motivation.registry import HOOKS
 
 # Seconds between two updates of the live line.
 LIVE_INTERVAL = 0.1
+
+# Classes that the header names.
+SHOWN_CLASSES = 5
 
 
 @HOOKS.register_module()
@@ -144,6 +148,12 @@ def describe_compute(meter: ComputeMeter) -> list[str]:
     return [f'{meter.total_train_flops:.3g} training FLOPs', *rates]
 
 
+def _name_classes(classes: list[str]) -> str:
+    """How many classes, and the first few of them."""
+    shown = ', '.join(one_line(name, 20) for name in classes[:SHOWN_CLASSES])
+    return f'{len(classes)} classes: {shown}' + (', ...' if len(classes) > SHOWN_CLASSES else '')
+
+
 def describe_run(runner: Runner) -> list[str]:
     """A header of at most 15 lines: what is trained, on what, how and where."""
     model, meter = runner.model, runner.find_hook(ComputeMeterHook).meter
@@ -173,7 +183,7 @@ def describe_run(runner: Runner) -> list[str]:
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(source).__name__}: {len(train.dataset):,} training and '
-        f'{validation} validation images' + (f', {len(classes)} classes' if classes else ''),
+        f'{validation} validation images' + (f', {_name_classes(classes)}' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),
         f'  device     {together}{model.base.data_preprocessor.device}{threads}',

@@ -123,6 +123,7 @@ def test_a_run_names_the_damaged_file(tmp_path, capsys, workers):
 def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
     """Whether they are read by this process, by workers, or, in the resumed half of a run, all at the start."""
     damaged = write_images('images/train', GOOD, BAD)
+    Path('images/train/0/notes.txt').write_text('no image')
     results = []
     for folder, workers, cache_mib in (('here', 0, 0), ('workers', 2, 0), ('workers', 0, 1024)):
         work_dir = tmp_path / folder
@@ -140,6 +141,7 @@ def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
         assert [work.images for work in meter.evaluated.values()] == [2 * GOOD] * 2
         log = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
         assert all(log.count(f"train_dataloader leaves out '{path}', which is unreadable: ") == 1 for path in damaged)
+        assert "'images/train': files passed over, no images: 1 (.txt 1)" in log
         results.append((list(runner.find_hook(MotivationHook).trace.losses), meter.total_train_flops))
     assert all(result == results[0] for result in results)
     report = json.loads((tmp_path / 'here/report.json').read_text())

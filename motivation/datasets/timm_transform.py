@@ -1,0 +1,173 @@
+"""timm's augmentation, as its recipes mean it, on images that the model normalises."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
+from timm.data.auto_augment import AugmentOp
+from timm.data.random_erasing import RandomErasing
+from torchvision.transforms import v2
+
+from motivation.errors import ConfigError, near_matches
+from motivation.registry import TRANSFORMS
+
+# Weights of red, green and blue in the grey that Pillow makes of them (ITU-R 601-2).
+_LUMA = (0.299, 0.587, 0.114)
+
+_ARGUMENTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(create_transform).parameters.items()
+    if name not in ('input_size', 'is_training')
+}
+
+# Arguments of create_transform that belong to timm's own loader and models, and why they are refused.
+_ELSEWHERE = {
+    'normalize': 'the model normalises: give it this mean and std',
+    'use_prefetcher': 'the model takes images to the device and normalises them',
+    'separate': "it returns three transforms, for timm's own AugMix dataset",
+    're_num_splits': "it tells apart images of timm's own AugMix batches",
+    'tf_preprocessing': 'it needs TensorFlow',
+    **dict.fromkeys(
+        ('naflex', 'patch_size', 'max_seq_len', 'patchify', 'patchify_channels_last', 'patchify_flatten'),
+        "it belongs to timm's NaFlex models, which take patches and not images",
+    ),
+}
+_HARMLESS = {**_ARGUMENTS, 'normalize': False}
+
+_EVALUATION = {'crop_pct', 'crop_mode', 'crop_border_pixels'}
+_CHOICES = {
+    're_mode': ('const', 'rand', 'pixel'),
+    'train_crop_mode': ('rrc', 'rkrc', 'rkrr'),
+    'crop_mode': ('squash', 'border', 'center'),
+}
+_EITHER = {'interpolation', 'mean', 'std'}
+
+
+@TRANSFORMS.register_module()
+class TimmTransform:
+    """Augment or resize an image as timm does, leaving normalisation to the model.
+
+    Erased regions (``re_prob``) are filled as timm fills them in normalised images: with ``mean``
+    (``re_mode='const'``), or with ``mean`` and normal noise of deviation ``std`` (``'rand'``, ``'pixel'``),
+    limited to the scale of the image. Posterizing keeps at least one bit, less than which Pillow refuses.
+    A grey image has the luma of ``mean`` and ``std`` where they have three values.
+
+    Args:
+        input_size: Side of the square output, in pixels, or height and width.
+        is_training: Whether to augment.
+        mean: Mean of each channel, on the scale 0 to 1, for what is filled in: borders and erased regions.
+        std: Standard deviation of each channel, on the scale 0 to 1, for noise in erased regions.
+        **kwargs: Further arguments of :func:`timm.data.create_transform` (``auto_augment``,
+            ``re_prob``, ``scale``, ...), of which those that have no effect here are refused.
+
+    Raises:
+        ConfigError: An argument is unknown, belongs to timm's own loader, or is one of training for
+            evaluation, or the other way round.
+
+    Example:
+        >>> transforms = [dict(type='TimmTransform', input_size=224, is_training=True, auto_augment='rand-m9')]
+    """
+
+    def __init__(
+        self,
+        input_size: int | Sequence[int],
+        is_training: bool = False,
+        mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
+        std: Sequence[float] = IMAGENET_DEFAULT_STD,
+        **kwargs: Any,
+    ) -> None:
+        _check(is_training, kwargs)
+        self.mean, self.std = tuple(mean), tuple(std)
+        erase = {name: kwargs.pop(f're_{name}') for name in ('prob', 'mode', 'count') if f're_{name}' in kwargs}
+        self.erasing = None
+        if erase.get('prob') and is_training and not kwargs.get('no_aug'):
+            self.erasing = RandomErasing(
+                erase['prob'], mode=erase.get('mode', 'const'), max_count=erase.get('count', 1), device='cpu'
+            )
+        kwargs['normalize'] = False
+        # One for grey images and one for colour, whose fill colours differ.
+        self.transforms = {
+            channels: create_transform(
+                tuple(input_size) if isinstance(input_size, Sequence) else input_size,
+                is_training=is_training,
+                mean=_for_channels(self.mean, channels),
+                std=_for_channels(self.std, channels),
+                **kwargs,
+            )
+            for channels in (1, 3)
+        }
+        for op in _augment_ops(list(self.transforms.values())):
+            if op.name.startswith('Posterize'):
+                op.level_fn = partial(_at_least_one_bit, op.level_fn)
+
+    def __call__(self, image: Any) -> torch.Tensor:
+        """Augment one image.
+
+        Args:
+            image: PIL image, or uint8 tensor (C, H, W).
+
+        Returns:
+            uint8 tensor (C, H, W).
+        """
+        if isinstance(image, torch.Tensor):
+            image = v2.functional.to_pil_image(image)
+        pixels = self.transforms[1 if len(image.getbands()) == 1 else 3](image)
+        return pixels if self.erasing is None else self._erase(pixels)
+
+    def _erase(self, pixels: torch.Tensor) -> torch.Tensor:
+        mean, std = (
+            255 * torch.tensor(_for_channels(values, len(pixels))).view(-1, 1, 1) for values in (self.mean, self.std)
+        )
+        normalised = (pixels - mean) / std
+        assert self.erasing is not None
+        return (self.erasing(normalised) * std + mean).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _check(is_training: bool, arguments: dict[str, Any]) -> None:
+    for name, value in arguments.items():
+        if name not in _ARGUMENTS:
+            raise ConfigError(f'TimmTransform.{name} is not an argument; {near_matches(name, _ARGUMENTS)}')
+        if value and name in _CHOICES and value not in _CHOICES[name]:
+            raise ConfigError(f'TimmTransform.{name} is {value!r}; {near_matches(str(value), _CHOICES[name])}')
+        if name in _ELSEWHERE:
+            if value is not None and value != _HARMLESS[name]:
+                raise ConfigError(f'TimmTransform.{name} is {value!r}, and {_ELSEWHERE[name]}; leave it out')
+        elif name not in _EITHER and value and value != _ARGUMENTS[name] and is_training == (name in _EVALUATION):
+            phase, other = ('training', 'evaluation') if is_training else ('evaluation', 'training')
+            raise ConfigError(
+                f'TimmTransform.{name} is {value!r}, which has an effect in {other} alone, and this is for {phase}; leave '
+                f'it out, or give is_training={not is_training}'
+            )
+
+
+def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if len(values) == channels:
+        return tuple(values)
+    if len(values) == 1:
+        return (values[0],) * channels
+    if len(values) == 3 and channels == 1:
+        return (sum(weight * value for weight, value in zip(_LUMA, values, strict=True)),)
+    raise ConfigError(
+        f'TimmTransform has a mean or std of {len(values)} values, {list(values)}, for images of {channels} channels; '
+        'give one for each channel'
+    )
+
+
+def _augment_ops(node: Any) -> Iterator[AugmentOp]:
+    """Every operation of a transform of timm's, however it is nested."""
+    if isinstance(node, AugmentOp):
+        yield node
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _augment_ops(child)
+    else:
+        for holder in ('transforms', 'ops', 'policy'):  # of Compose, RandAugment and AugMix, AutoAugment
+            yield from _augment_ops(getattr(node, holder, ()))
+
+
+def _at_least_one_bit(level_to_arguments: Any, level: float, hparams: dict[str, Any]) -> tuple[int]:
+    """The bits that a level keeps; Pillow refuses to keep none, which older ones made black."""
+    return (max(1, *level_to_arguments(level, hparams)),)

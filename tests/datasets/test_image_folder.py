@@ -1,0 +1,217 @@
+"""Which files of a folder or tar are images, and of which class."""
+
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from unicodedata import normalize
+
+import pytest
+from PIL import Image
+
+from motivation.datasets import TimmDataset
+from motivation.errors import ConfigError
+
+
+def write(path, grey=0):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new('L', (4, 4), grey).save(path)
+
+
+def contents(dataset):
+    """Grey level and class name of every image."""
+    items = (dataset[index] for index in range(len(dataset)))
+    return [(int(item['inputs'][0, 0, 0]), dataset.metainfo['classes'][item['targets']]) for item in items]
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    said = []
+    monkeypatch.setattr('motivation.datasets.timm_dataset.print_log', lambda message, *_: said.append(message))
+    return said
+
+
+def in_folder(**arguments):
+    return TimmDataset('data', image_mode='L', **arguments)
+
+
+def in_tar(**arguments):
+    with tarfile.open('data.tar', 'w') as tar:
+        tar.add('data')
+    return TimmDataset('data.tar', image_mode='L', **arguments)
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_classes_are_the_folders_directly_under_the_split(opened, warned):
+    write('data/train/cat/front/0.png', 1)
+    write('data/train/cat/side/deeper/0.png', 2)
+    write('data/train/cat/0.png', 0)
+    write('data/train/dog/front/0.png', 3)
+    write('data/train/dog/cat/0.png', 4)
+    write('data/val/cat/9.png', 9)
+    assert contents(opened()) == [(0, 'cat'), (1, 'cat'), (2, 'cat'), (4, 'dog'), (3, 'dog')]
+    assert contents(opened(split='val')) == [(9, 'cat')] and not warned
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_what_pillow_reads_is_an_image_and_the_rest_is_counted(opened, warned):
+    suffixes = ['png', 'webp', 'bmp', 'tif', 'JPEG', 'jpg', 'PNG', 'gif', 'ppm', 'tiff']
+    for index, suffix in enumerate(suffixes):
+        write(f'data/train/a/{index}.{suffix}', 7)
+    write('data/train/loose.png')
+    write('data/train/.hidden/0.png')
+    Path('data/train/fox').mkdir()
+    for name in ('a/._0.png', 'a/.DS_Store', 'a/0.txt', 'a/1.TXT', 'a/LICENSE', 'fox/features.h5', 'boxes.xml'):
+        Path('data/train', name).write_text('no image')
+    dataset = opened()
+    assert len(dataset) == len(suffixes) and {item[1] for item in contents(dataset)} == {'a'}
+    assert dataset.metainfo == {'classes': ['a', 'fox']}
+    folder = 'data/train' if opened is in_folder else 'data.tar'
+    assert warned == [
+        f'{folder!r}: files passed over, no images: 5 (.txt 2, without extension 1, .xml 1, .h5 1); images passed over, '
+        "outside of class folders: 1 ('loose.png'); classes without images: 1 ('fox')"
+    ]
+
+
+def test_order_is_natural_and_does_not_depend_on_case_or_unicode_form(warned):
+    decomposed = normalize('NFD', 'Éclair')
+    for index, name in enumerate(['b10', 'b9', 'B2', decomposed, 'zoo']):
+        write(f'data/train/{name}/10.png', 10 * index + 1)
+        write(f'data/train/{name}/9.png', 10 * index)
+    dataset = in_folder()
+    assert dataset.metainfo['classes'] == ['B2', 'b9', 'b10', 'zoo', normalize('NFC', decomposed)]
+    assert [grey for grey, _ in contents(dataset)] == [20, 21, 10, 11, 0, 1, 40, 41, 30, 31]
+    write(f'data/train/{normalize("NFC", decomposed)}/0.png')
+    with pytest.raises(ConfigError, match=r"its folders '.*clair' and '.*clair' are one name in two forms; rename one"):
+        in_folder()
+
+
+def test_links_neither_multiply_nor_steal_images(warned):
+    write('data/train/cat/0.png', 1)
+    write('data/train/dog/0.png', 2)
+    write('data/val/cat/0.png', 8)
+    write('elsewhere/fox/0.png', 3)
+    here = Path.cwd()
+    for link, target in {
+        'cat/a_dog': 'data/train/dog',
+        'cat/itself': 'data/train/cat',
+        'cat/up': 'data',
+        'dog/all': 'data/train',
+        'fox': 'elsewhere/fox',
+        'lynx': 'data/train/cat',
+    }.items():
+        Path('data/train', link).symlink_to(here / target)
+    Path('data/train/wolf').symlink_to('gone')
+    dataset = in_folder()
+    assert contents(dataset) == [(1, 'cat'), (2, 'dog'), (3, 'fox')]
+    assert dataset.metainfo['classes'] == ['cat', 'dog', 'fox', 'lynx']
+    (line,) = warned
+    assert "classes without images: 1 ('lynx')" in line and "links that lead nowhere: 1 ('wolf')" in line
+    assert 'links not followed, to a folder that is read anyway: 5 (' in line
+
+
+def test_folder_that_cannot_be_read_is_named(monkeypatch):
+    write('data/train/cat/0.png')
+
+    def refuse(path):
+        if str(path).endswith('cat'):
+            raise PermissionError(13, 'Permission denied', path)
+        return scan(path)
+
+    scan = os.scandir
+    monkeypatch.setattr(os, 'scandir', refuse)
+    with pytest.raises(ConfigError, match=r'does not open: .*Permission denied: .*train/cat'):
+        in_folder()
+
+
+def test_images_without_class_folders_are_refused():
+    write('data/train/0.png')
+    with pytest.raises(
+        ConfigError, match=r"Found 0 images in class folders; images passed over, outside of .*: 1 \('0\.png'\)"
+    ):
+        in_folder()
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_splits_are_not_taken_for_classes(opened):
+    write('data/train/cat/0.png')
+    write('data/Val/cat/0.png')
+    with pytest.raises(
+        ConfigError, match=r"its folders '\w+', '\w+' are no classes; name one of them as dataset\.split"
+    ):
+        opened(split='')
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_class_map_numbers_the_classes(opened, warned):
+    for index, name in enumerate(['cat', 'dog', 'fox', 'kitten']):
+        write(f'data/train/{name}/0.png', index)
+    dataset = opened(class_map={'dog': 0, 'cat': 2, 'kitten': 2, 'ape': 1})
+    assert [(item['inputs'][0, 0, 0], item['targets']) for item in (dataset[i] for i in range(3))] == [
+        (0, 2),
+        (1, 0),
+        (3, 2),
+    ]
+    assert dataset.metainfo['classes'] == ['dog', 'ape', 'cat/kitten']
+    assert "of folders that class_map lacks: 1 ('fox'); classes without images: 1 ('ape')" in warned[0]
+    Path('names.txt').write_text('kitten\nfox\n')
+    assert contents(opened(class_map='names.txt')) == [(2, 'fox'), (3, 'kitten')]
+
+
+def test_arguments_that_folders_do_not_take_are_refused():
+    write('data/train/cat/0.png')
+    write('data/train/cat/0.jpg', 1)
+    assert contents(in_folder(input_key='.png;.bmp', download=False)) == [(0, 'cat')]
+    assert contents(TimmDataset('data/train', image_mode='L', search_split=False)) == [(1, 'cat'), (0, 'cat')]
+    with pytest.raises(
+        ConfigError, match=r"dataset\.transform is 'flip', which image folders do not take; leave it out"
+    ):
+        in_folder(transform='flip')
+
+
+def test_torchvisions_name_for_folders_does_not_fall_back_to_the_root():
+    write('data/train/cat/0.png', 5)
+    assert contents(in_folder(name='torch/image_folder')) == [(5, 'cat')]
+    with pytest.raises(ConfigError, match=r"dataset\.split is 'val', but 'data' has no such subfolder"):
+        in_folder(name='torch/image_folder', split='val')
+
+
+def test_file_that_is_no_folder_and_no_tar_is_refused():
+    Path('data.zip').write_bytes(b'PK')
+    with pytest.raises(ConfigError, match=r"dataset\.root 'data\.zip' is no folder and no \.tar; unpack it"):
+        TimmDataset('data.zip')
+    Path('data.tar').write_bytes(b'PK')
+    with pytest.raises(ConfigError, match=r"at root 'data\.tar' does not open: "):
+        TimmDataset('data.tar')
+
+
+def test_tar_may_hold_tars_and_links():
+    def png(grey):
+        file = io.BytesIO()
+        Image.new('L', (4, 4), grey).save(file, 'png')
+        return file.getvalue()
+
+    def add(tar, name, data=b'', kind=tarfile.REGTYPE, target=''):
+        info = tarfile.TarInfo(name)
+        info.size, info.type, info.linkname = len(data), kind, target
+        tar.addfile(info, io.BytesIO(data))
+
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode='w') as tar:
+        add(tar, 'dog/0.png', png(1))
+        add(tar, 'dog/1.png', png(2))
+    with tarfile.open('data.tar', 'w') as tar:
+        add(tar, './cat/0.png', png(3))
+        add(tar, './cat/hard.png', kind=tarfile.LNKTYPE, target='./cat/0.png')
+        add(tar, './cat/soft.png', kind=tarfile.SYMTYPE, target='0.png')
+        add(tar, './pets.tar', inner.getvalue())
+        add(tar, './pets/dangling.png', kind=tarfile.SYMTYPE, target='gone.png')
+    dataset = TimmDataset('data.tar', image_mode='L', on_error='skip', cache_mib=0)
+    dataset = pickle.loads(pickle.dumps(dataset))  # as for the workers of a data loader that does not fork
+    items = [dataset[index] for index in range(6)]
+    kept = [(int(item['inputs'][0, 0, 0]), item['targets']) for item in items if 'inputs' in item]
+    assert kept == [(3, 0)] * 3 + [(1, 1), (2, 1)] and dataset.metainfo['classes'] == ['cat', 'pets']
+    ((name, problem),) = [item['skipped'] for item in items if 'skipped' in item]
+    assert name == "'data.tar/pets/dangling.png'" and 'link to what is not in the tar' in problem
