@@ -40,7 +40,7 @@ def describe_pair(
         saving at several shares of motivated batches; ``largest_saving``, that of a run that never
         wakes the motivated model.
     """
-    macs = {name: measure_model(models[name], sample, distillation, batch_size) for name in MODEL_NAMES}
+    macs = {name: measure_model(models[name], sample, distillation, batch_size, check=True) for name in MODEL_NAMES}
     pair: dict[str, Any] = {'input': list(sample['inputs'].shape[1:])}
     for name, model in models.items():
         step = macs[name].step

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a training step, counted twice and compared.
+"""Multiply-accumulates of what a model computes, from batches of a few images.
 
 MACs are the multiply-accumulates of convolutions, linear layers, matrix products and attention
 (QK^T and PV); FLOPs = 2 x MACs. Normalisation, activations and pooling are not counted.
@@ -7,20 +7,16 @@ MACs are the multiply-accumulates of convolutions, linear layers, matrix product
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from motivation.analysis.forward_macs import ForwardMacs, count_forward
-from motivation.analysis.isolation import isolated, light_copy, unwrapped
-from motivation.analysis.step_macs import count_train_step, dispatch_forward
+from motivation.analysis.isolation import isolated, unwrapped
+from motivation.analysis.step_macs import Dispatched, StepCounter
 from motivation.errors import ConfigError, one_line
 from motivation.training_mode import evaluation_mode, training_mode
-
-# Share by which the two counts of a forward pass may differ.
-TOLERANCE = 1e-3
 
 
 class Macs(NamedTuple):
@@ -71,40 +67,6 @@ class ModelMacs(NamedTuple):
     distillation: StepMacs | None = None
 
 
-def check_forward(network: nn.Module, inputs: Tensor) -> None:
-    """Count a forward pass by fvcore and by dispatch, which must agree.
-
-    Args:
-        network: Left untouched.
-        inputs: Its input, (N, C, H, W), of which the first image serves.
-
-    Raises:
-        ConfigError: The counts differ by more than 0.1 %, or an operator has no formula.
-    """
-    light, image = light_copy(network), inputs[:1].cpu()
-    traced, dispatched = count_forward(network, image), dispatch_forward(light, image)
-    if abs(traced.total - dispatched.forward) > TOLERANCE * max(traced.total, dispatched.forward):
-        dispatched = dispatch_forward(light, image, by_module=True)
-        by_module = {name: forward for name, (forward, _) in dispatched.modules.items()}
-        raise ConfigError(_describe_difference(light, traced, by_module))
-
-
-def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: dict[str, int]) -> str:
-    """Name the innermost module at which the counts part."""
-    differing = [
-        name for name, _ in network.named_modules() if traced.by_module.get(name, 0) != dispatched.get(name, 0)
-    ]
-    innermost = max(differing, key=lambda name: name.count('.') + bool(name), default='')
-    module = network.get_submodule(innermost)
-    return (
-        f'the forward MACs of {type(network).__name__} are {traced.total:,} by fvcore and {dispatched[""]:,} by '
-        f'dispatch; they part in {innermost or "the whole"!r} ({type(module).__name__}: '
-        f'{traced.by_module.get(innermost, 0):,} and {dispatched.get(innermost, 0):,}): either an operator '
-        'there is counted wrongly by one of them (give its formula with motivation.analysis.register_formula), or what the '
-        'module computes depends on the values it is given, which cannot be priced beforehand'
-    )
-
-
 def training_batches(sample: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
     """Batches of two and four images, from which costs of an image and of a batch follow, and more to check them by.
 
@@ -130,7 +92,11 @@ def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
 
 
 def measure_model(
-    model: BaseModel, sample: dict[str, Any], distillation: bool = False, batch_size: int | None = None
+    model: BaseModel,
+    sample: dict[str, Any],
+    distillation: bool = False,
+    batch_size: int | None = None,
+    check: bool = False,
 ) -> ModelMacs:
     """Count what a model computes, from batches of a few images and one as large as those of the run.
 
@@ -140,6 +106,8 @@ def measure_model(
         sample: One image as the dataset returns it, collated: every tensor (1, ...).
         distillation: Whether to count a step of in-place distillation too.
         batch_size: Images of a batch that is to cost what follows from these.
+        check: Whether to have fvcore count the forward pass too, which must agree; a model that asks
+            for values, on which its compute may depend, is checked in any case.
 
     Raises:
         ConfigError: An operator multiplies and has no formula, two counts of the forward pass
@@ -151,43 +119,90 @@ def measure_model(
         raise ConfigError(
             f'{_label(model)} has nothing to train: requires_grad is False for all of its parameters; unfreeze some'
         )
-    with _said_in_a_sentence(model, sample):
+    with _said_in_a_sentence(model, sample), training_mode(model):
+        counter = StepCounter(model)
         batches = training_batches(sample, batch_size)
-        with training_mode(model):
-            with isolated():
-                inputs = [model.data_preprocessor(batch, True)['inputs'] for batch in batches[:2]]
-            check_forward(model, inputs[0])
-            network = _affine(model, [2, 4], [dispatch_forward(model, images).forward for images in inputs])
-            step = _measure_step(model, batches)
-            distilling = _measure_step(model, batches, distillation=True) if distillation else None
-    return ModelMacs(network, step, measure_inference(model, sample, network), distilling)
+        first, step = _step_macs(counter, model, batches)
+        with isolated():
+            inputs = [model.data_preprocessor(batch, True)['inputs'] for batch in batches[:2]]
+        ran, network = _forward_macs(counter, model, inputs, first, step.forward)
+        evaluated, inference = _forward_macs(counter, model, _evaluated(model, sample), ran, network, evaluation=True)
+        distilling = _step_macs(counter, model, batches, distillation=True)[1] if distillation else None
+        if check or counter.asked_for_values:
+            _check(model, inputs[0])
+            if not evaluated.same_forward(ran):
+                _check(model, _evaluated(model, sample)[0], evaluation=True)
+    return ModelMacs(network, step, inference, distilling)
 
 
-def measure_inference(model: BaseModel, sample: dict[str, Any], checked: Macs | None = None) -> Macs:
+def measure_inference(model: BaseModel, sample: dict[str, Any]) -> Macs:
     """Count the forward pass of a model in evaluation mode.
 
     Args:
         model: As of :func:`measure_model`.
         sample: Likewise.
-        checked: A count that need not be compared with fvcore's any more.
 
     Raises:
         ConfigError: As of :func:`measure_model`.
     """
     model = unwrapped(model)
-    with _said_in_a_sentence(model, sample), isolated(), evaluation_mode(model):
-        batches = [model.data_preprocessor(_repeat(sample, images), False) for images in (2, 4)]
-        inference = _affine(model, [2, 4], [dispatch_forward(model, batch['inputs']).forward for batch in batches])
-        if inference != checked:
-            check_forward(model, batches[0]['inputs'])
-    return inference
+    with _said_in_a_sentence(model, sample):
+        return _forward_macs(StepCounter(model), model, _evaluated(model, sample), evaluation=True)[1]
 
 
-def _measure_step(model: BaseModel, batches: list[dict[str, Any]], distillation: bool = False) -> StepMacs:
-    counts = [count_train_step(model, batch, distillation) for batch in batches]
+def _step_macs(
+    counter: StepCounter, model: BaseModel, batches: list[dict[str, Any]], distillation: bool = False
+) -> tuple[Dispatched, StepMacs]:
+    """Count a step of the smallest batch, and what follows for any.
+
+    The forward pass is counted for every batch; the backward pass, which follows from it operator by
+    operator and takes twice as long to count, for the smallest and the largest.
+    """
     sizes = [len(batch['inputs']) for batch in batches]
+    ends = 0, len(batches) - 1
+    counts = [counter.train_step(batch, distillation, backward=place in ends) for place, batch in enumerate(batches)]
     forward = _affine(model, sizes, [count.forward for count in counts])
-    return StepMacs(forward, _affine(model, sizes, [count.backward for count in counts]))
+    backward = _affine(model, [sizes[place] for place in ends], [counts[place].backward for place in ends])
+    return counts[0], StepMacs(forward, backward)
+
+
+def _evaluated(model: BaseModel, sample: dict[str, Any]) -> list[Tensor]:
+    """Inputs of two and of four images, as the model takes them in evaluation."""
+    with isolated(), evaluation_mode(model):
+        return [model.data_preprocessor(_repeat(sample, images), False)['inputs'] for images in (2, 4)]
+
+
+def _forward_macs(
+    counter: StepCounter,
+    model: BaseModel,
+    inputs: list[Tensor],
+    known: Dispatched | None = None,
+    known_macs: Macs | None = None,
+    evaluation: bool = False,
+) -> tuple[Dispatched, Macs]:
+    """Count a forward pass of two images, and what follows for any number.
+
+    Args:
+        counter: Of the model.
+        model: Named in errors.
+        inputs: Two images and four.
+        known: A pass of two images whose cost is known: one that multiplies as often, operator by
+            operator, costs the same with any number.
+        known_macs: That cost.
+        evaluation: Whether to run it in evaluation mode.
+    """
+    first = counter.forward(inputs[0], evaluation)
+    if known is not None and known_macs is not None and first.same_forward(known):
+        return first, known_macs
+    return first, _affine(model, [2, 4], [first.forward, counter.forward(inputs[1], evaluation).forward])
+
+
+def _check(model: BaseModel, inputs: Tensor, evaluation: bool = False) -> None:
+    # Inside: fvcore takes a third of a second to import, and most runs do without.
+    from motivation.analysis.forward_check import check_forward
+
+    with evaluation_mode(model) if evaluation else nullcontext():
+        check_forward(model, inputs)
 
 
 def _affine(model: BaseModel, sizes: list[int], counts: list[int]) -> Macs:

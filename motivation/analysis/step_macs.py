@@ -19,9 +19,11 @@ from torch.utils.module_tracker import ModuleTracker
 
 from motivation.analysis import formulas
 from motivation.analysis.isolation import fake_copy, isolated, plain_copy
+from motivation.analysis.shortcuts import SHORTCUTS
 from motivation.errors import ConfigError
 from motivation.models.distillation import step_on_logits
 from motivation.random_state import seed_everything
+from motivation.training_mode import evaluation_mode
 
 
 class Dispatched(NamedTuple):
@@ -44,6 +46,11 @@ class Dispatched(NamedTuple):
     def backward(self) -> int:
         """All MACs of the backward pass."""
         return self.modules[''][1]
+
+    def same_forward(self, other: 'Dispatched') -> bool:
+        """Whether two forward passes multiply and add as often, operator by operator."""
+        ours, theirs = ({name: macs for name, (macs, _) in one.operators.items() if macs} for one in (self, other))
+        return ours == theirs
 
 
 def _convolution_backward(
@@ -91,18 +98,20 @@ class _MacsCounter(TorchDispatchMode):
 
     Args:
         tracker: Knows the modules that are running, if MACs are to be told apart by them.
+        fake: Whether the tensors are fake, so that results need only have the right shapes.
     """
 
-    def __init__(self, tracker: ModuleTracker | None) -> None:
+    def __init__(self, tracker: ModuleTracker | None, fake: bool) -> None:
         super().__init__()
         self.tracker = tracker
+        self._shortcuts = SHORTCUTS if fake else {}
         self.macs: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         self.operators: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         self._custom = {formulas.operator_of(name): name for name in formulas.CUSTOM}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        outputs = func(*args, **kwargs)
+        outputs = self._shortcuts.get(func, func)(*args, **kwargs)
         macs = self._macs(func, args, kwargs, outputs)
         if macs:
             in_backward = torch._C._current_graph_task_id() != -1  # as ModuleTracker.is_bw does
@@ -132,67 +141,118 @@ def _distillation_step(model: BaseModel, data: dict[str, Any], optim_wrapper: Op
     step_on_logits(model, data['inputs'], optim_wrapper, lambda logits: model.loss(logits, data['targets']))
 
 
+class _Resting(torch.optim.SGD):
+    """An optimizer that leaves weights as they are; its own arithmetic is not counted."""
+
+    def step(self, closure: Any = None) -> Any:
+        """Compute what it is asked for, and change nothing."""
+        return None if closure is None else closure()
+
+
+class _ForwardAlone(OptimWrapper):
+    """An optimizer wrapper that computes no gradients."""
+
+    def update_params(self, loss: Tensor, *_: Any, **__: Any) -> None:
+        """Leave the loss alone."""
+
+    def backward(self, loss: Tensor, **_: Any) -> None:
+        """Leave the loss alone."""
+
+
+class StepCounter:
+    """Counts what a model computes, as often as asked, on one copy of it.
+
+    The copy is over fake tensors, which compute nothing. What asks for values, as ``.item()`` does, is
+    run on a copy over real ones, made for that run. Of the model nothing changes: weights, statistics,
+    gradients, random state.
+
+    Args:
+        model: Counted in the mode (training or evaluation) it is in when first asked for.
+
+    Attributes:
+        asked_for_values: Whether anything did.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.asked_for_values = False
+        self._model = model
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._copied: Any = None
+
+    def train_step(
+        self, data: dict[str, Any], distillation: bool = False, by_module: bool = False, backward: bool = True
+    ) -> Dispatched:
+        """MACs of forward and backward of one training step: the model's own ``train_step``.
+
+        Args:
+            data: A batch as the data loader returns it.
+            distillation: Count a step of in-place distillation, which is on the model's logits.
+            by_module: Tell modules apart; without it the only one is ``''``, all.
+            backward: Whether the optimizer wrapper computes gradients.
+
+        Returns:
+            MACs of the whole batch.
+
+        Raises:
+            ConfigError: An operator multiplies, and there is no formula for it.
+        """
+        wrapper = OptimWrapper if backward else _ForwardAlone
+
+        def run(copied: BaseModel, given: dict[str, Any]) -> None:
+            optim_wrapper = wrapper(_Resting(copied.parameters(), lr=0.0))
+            if distillation:
+                _distillation_step(copied, given, optim_wrapper)
+            else:
+                copied.train_step(given, optim_wrapper)
+
+        return self._count(data, run, by_module)
+
+    def forward(self, inputs: Tensor, evaluation: bool = False, by_module: bool = False) -> Dispatched:
+        """MACs of one forward pass.
+
+        Args:
+            inputs: The model's input, (N, C, H, W).
+            evaluation: Whether to run it in evaluation mode.
+            by_module: As of :meth:`train_step`.
+
+        Returns:
+            MACs of all N images together.
+
+        Raises:
+            ConfigError: As of :meth:`train_step`.
+        """
+
+        def run(copied: nn.Module, given: dict[str, Any]) -> None:
+            with evaluation_mode(copied) if evaluation else nullcontext():
+                copied(given['inputs'])
+
+        return self._count({'inputs': inputs}, run, by_module)
+
+    def _count(self, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool) -> Dispatched:
+        with isolated():
+            seed_everything(len(data['inputs']))  # what is drawn at random is drawn anew for each size
+            try:
+                with _quiet(), self._fake:
+                    if self._copied is None:
+                        self._copied = fake_copy(self._model, self._fake)
+                    return _count_copy(self._copied, tree_map(_faked(self._fake), data), run, by_module, fake=True)
+            except ConfigError:
+                raise
+            except Exception:  # what is computed depends on values, which only real tensors have
+                self.asked_for_values, self._copied = True, None  # left in the middle of a step
+                return _count_copy(plain_copy(self._model), tree_map(_contiguous, data), run, by_module, fake=False)
+
+
 def count_train_step(
     model: BaseModel, data: dict[str, Any], distillation: bool = False, by_module: bool = False
 ) -> Dispatched:
-    """MACs of forward and backward of one training step: the model's own ``train_step``.
-
-    Nothing of the model changes: weights, statistics, gradients, random state. The step is made by a
-    copy over fake tensors, which compute nothing; if it asks for values, as ``.item()`` does, by a
-    copy over real ones.
-
-    Args:
-        model: A model in training mode.
-        data: A batch as the data loader returns it.
-        distillation: Count a step of in-place distillation, which is on the model's logits.
-        by_module: Tell modules apart; without it the only one is ``''``, all.
-
-    Returns:
-        MACs of the whole batch.
-
-    Raises:
-        ConfigError: An operator multiplies, and there is no formula for it.
-    """
-
-    def run(copied: BaseModel, given: dict[str, Any]) -> None:
-        optim_wrapper = OptimWrapper(torch.optim.SGD(copied.parameters(), lr=0.0))
-        if distillation:
-            _distillation_step(copied, given, optim_wrapper)
-        else:
-            copied.train_step(given, optim_wrapper)
-
-    return _count(model, data, run, by_module)
+    """MACs of one training step; arguments, result and errors as of :meth:`StepCounter.train_step`."""
+    return StepCounter(model).train_step(data, distillation, by_module)
 
 
 def dispatch_forward(network: nn.Module, inputs: Tensor, by_module: bool = False) -> Dispatched:
-    """MACs of one forward pass; copies as of :func:`count_train_step`.
-
-    Args:
-        network: Left untouched, in the mode (training or evaluation) it is in.
-        inputs: Its input, (N, C, H, W).
-        by_module: As of :func:`count_train_step`.
-
-    Returns:
-        MACs of all N images together.
-
-    Raises:
-        ConfigError: An operator multiplies, and there is no formula for it.
-    """
-    return _count(network, {'inputs': inputs}, lambda copied, given: copied(given['inputs']), by_module)
-
-
-def _count(
-    model: nn.Module, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool
-) -> Dispatched:
-    with isolated():
-        seed_everything(len(data['inputs']))  # what is drawn at random is drawn anew for each size
-        try:
-            with _quiet(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
-                return _count_copy(fake_copy(model, fake), tree_map(_faked(fake), data), run, by_module)
-        except ConfigError:
-            raise
-        except Exception:  # what is computed depends on values, which only real tensors have
-            return _count_copy(plain_copy(model), tree_map(_contiguous, data), run, by_module)
+    """MACs of one forward pass; arguments, result and errors as of :meth:`StepCounter.forward`."""
+    return StepCounter(network).forward(inputs, by_module=by_module)
 
 
 @contextmanager
@@ -217,10 +277,10 @@ def _contiguous(value: Any) -> Any:
 
 
 def _count_copy(
-    copied: nn.Module, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool
+    copied: nn.Module, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool, fake: bool
 ) -> Dispatched:
     tracker = ModuleTracker() if by_module else None
-    with tracker or nullcontext(), _MacsCounter(tracker) as counter:
+    with tracker or nullcontext(), _MacsCounter(tracker, fake) as counter:
         run(copied, data)
     root = f'{type(copied).__name__}.'
     names = dict.fromkeys(name for counts in counter.macs.values() for name in counts if name.startswith(root))

@@ -19,10 +19,6 @@ from motivation.random_state import preserved_random_state
 from motivation.registry import DATASETS
 from motivation.training_mode import evaluation_mode, uncompiled
 
-with warnings.catch_warnings():
-    warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
-    from fvcore.nn import update_bn_stats
-
 
 @contextmanager
 def recalibrated(runner: Runner) -> Iterator[None]:
@@ -83,6 +79,10 @@ def _estimate(model: BaseModel, loader: DataLoader) -> bool:
         for norm in norms:
             norm.train()
         if norms:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
+                # Inside: it takes a third of a second to import, and most runs re-estimate nothing.
+                from fvcore.nn import update_bn_stats
             update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
     return bool(norms)
 

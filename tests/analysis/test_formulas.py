@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from motivation.analysis import formulas, register_formula
+from motivation.analysis.forward_check import check_forward
 from motivation.analysis.forward_macs import count_forward
-from motivation.analysis.macs import check_forward
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from motivation.analysis import forward_check, step_macs
+from motivation.analysis.forward_check import check_forward
 from motivation.analysis.forward_macs import count_forward
-from motivation.analysis.macs import Macs, StepMacs, check_forward, measure_model
+from motivation.analysis.macs import Macs, StepMacs, measure_model
 from motivation.analysis.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
@@ -309,3 +311,30 @@ def test_model_that_does_not_take_the_images_is_refused_with_its_reason():
         r'.* \(line \d+ of .*\); mend the model, whose forward\(inputs\) returns logits, or the size of the images$',
     ):
         measure_model(TimmClassifier('test_vit', num_classes=10), sample(3, 31, 31))
+
+
+def test_a_model_is_copied_once_for_all_counts_and_counted_by_fvcore_only_where_asked(monkeypatch):
+    copies, checks = [], []
+    fake_copy = step_macs.fake_copy
+    monkeypatch.setattr(step_macs, 'fake_copy', lambda *args: copies.append(1) or fake_copy(*args))
+    monkeypatch.setattr(forward_check, 'check_forward', lambda *args: checks.append(1))
+    model = TimmClassifier('test_resnet', num_classes=10)
+    plain = measure_model(model, SAMPLE, distillation=True, batch_size=64)
+    assert (len(copies), len(checks)) == (1, 0)
+    assert measure_model(model, SAMPLE, distillation=True, batch_size=64, check=True) == plain
+    assert (len(copies), len(checks)) == (2, 1)
+
+
+class ByValue(TimmClassifier):
+    """Runs twice on images that are not black."""
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        if (inputs != inputs[0, 0, 0, 0]).any():
+            super().forward(inputs)
+        return super().forward(inputs, targets, mode)
+
+
+def test_compute_that_depends_on_values_is_refused_without_asking_for_the_second_count():
+    bright = {**SAMPLE, 'inputs': torch.arange(3 * 64 * 64).remainder(256).to(torch.uint8).view(1, 3, 64, 64)}
+    with pytest.raises(ConfigError, match='depends on the values it is given, which cannot be priced beforehand'):
+        measure_model(ByValue('test_resnet', num_classes=10), bright)
