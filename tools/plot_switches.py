@@ -1,6 +1,7 @@
 """Draw when recorded runs woke the motivated model: loss, spells, accuracy, streaks."""
 
 import argparse
+import os
 from pathlib import Path
 
 from motivation.errors import check_stack, clear_errors
@@ -9,8 +10,19 @@ from motivation.errors import check_stack, clear_errors
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='work_dir of a run, also while it trains')
-    parser.add_argument('--out', type=Path, default=Path('switches.png'), help='the picture written, a png, pdf or svg')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='the picture written, a png, pdf or svg; by default switches.png in the work_dir of the run, or in the '
+        'folder that all of them are in',
+    )
     return parser.parse_args()
+
+
+def shared_folder(runs: list[Path]) -> Path:
+    """The folder itself of one run, or the innermost one around several; relative to the current one if it is below."""
+    shared = Path(os.path.commonpath([run.resolve() for run in runs]))
+    return shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared
 
 
 def main() -> None:
@@ -19,8 +31,9 @@ def main() -> None:
 
     from motivation.analysis.switch_plot import draw_switches
 
-    draw_switches(args.runs, args.out)
-    print(f'written: {args.out}')
+    path = args.out or shared_folder(args.runs) / 'switches.png'
+    draw_switches(args.runs, path)
+    print(f'written: {path}')
 
 
 if __name__ == '__main__':

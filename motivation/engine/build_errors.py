@@ -21,6 +21,7 @@ _FIELD_OF = {
     'build_log_processor': 'log_processor',
     'build_logger': 'log_level',
     'build_visualizer': 'visualizer',
+    'add_config': 'visualizer',  # whose backends open when they are first used
     'build_model': 'model',
     'register_default_hooks': 'default_hooks',
     'register_custom_hooks': 'custom_hooks',
@@ -83,12 +84,15 @@ def _field(frames: list[FrameType], config: dict[str, Any]) -> tuple[str, Any]:
         name = _FIELD_OF.get(frame.f_code.co_name)
         if name is not None:
             field = name.format(stage=field.partition('_')[0])
+            built = component = None  # of the field around it
         if frame.f_globals is vars(build_functions) and isinstance(frame.f_locals.get('cfg'), dict):
             built = frame.f_locals['cfg']
             component = frame.f_locals.get('obj_cls', frame.f_locals.get('scheduler_cls'))
     if built is None:
         return (field, None) if field in config else ('', None)
-    below = [path for path in _matches(config, built) if not field or path.split('.')[0] in (field, 'motivation')]
+    paths = list(_matches(config, built))
+    below = [path for path in paths if not field or path.split('.')[0] in (field, 'motivation')]
+    below = below or paths  # a loop builds its dataset, which stands under another field
     return max(below, key=lambda path: len(path.split('.')), default=field if field in config else ''), component
 
 

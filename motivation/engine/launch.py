@@ -14,6 +14,7 @@ from motivation.engine.checkpoint import find_checkpoints, is_whole, newest_whol
 from motivation.engine.config import load_config
 from motivation.engine.config_checks import check_config
 from motivation.engine.lock import FolderInUseError, lock_folder
+from motivation.engine.new_folders import make_folder
 from motivation.engine.processes import decide_once
 from motivation.errors import ConfigError
 
@@ -215,7 +216,7 @@ def _claim(folder: Path) -> None:
 
 def _require_writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         probe = folder / '.writable'
         probe.touch()
         probe.unlink()

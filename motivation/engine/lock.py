@@ -45,3 +45,10 @@ def lock_folder(folder: Path) -> None:
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
     _HELD[folder] = file
+
+
+def unlock_folder(folder: Path) -> None:
+    """Let other processes into a folder again, if this one holds it."""
+    file = _HELD.pop(folder.resolve(), None)
+    if file is not None:
+        file.close()

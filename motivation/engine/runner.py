@@ -5,7 +5,7 @@ import logging
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from motivation.engine.hook_state import HookStates
 from motivation.engine.interruption import Interruption
 from motivation.engine.lock import lock_folder
 from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
+from motivation.engine.new_folders import keep_folder, removed_if_refused
 from motivation.engine.processes import train_together
 from motivation.engine.resuming import (
     Unstarted,
@@ -73,6 +74,11 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: The config names what does not exist or lacks what is needed.
         """
+        with _removed_if_refused(cfg):
+            return cls._from_cfg(cfg)
+
+    @classmethod
+    def _from_cfg(cls, cfg: Config) -> 'DualModelRunner':
         given, cfg = cfg._cfg_dict.to_dict(), copy.deepcopy(cfg)
         check_config(cfg)
         hooks = cfg.get('default_hooks') or {}
@@ -130,7 +136,7 @@ class DualModelRunner(Runner):
         if self.rank == 0:
             lock_folder(Path(self.work_dir))
             guard_logs(self.visualizer, self.logger, self._miss_log)
-        with warnings.catch_warnings(), Interruption() as self.interruption:
+        with warnings.catch_warnings(), Interruption() as self.interruption, _removed_if_refused(self.cfg):
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
             try:
@@ -145,6 +151,21 @@ class DualModelRunner(Runner):
             finally:
                 self.call_hook('on_exit')  # also after an error or Ctrl-C
                 self.interruption = None
+
+    def test(self) -> dict[str, float]:
+        """As MMEngine's.
+
+        Raises:
+            ConfigError: The data or the checkpoint do not fit; a folder made for the results is gone again.
+        """
+        with _removed_if_refused(self.cfg):
+            metrics = super().test()
+        self.keep_work_dir()
+        return metrics
+
+    def keep_work_dir(self) -> None:
+        """Leave the work_dir where it is, whatever comes: something has been done for it."""
+        keep_folder(Path(self.work_dir))
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Move the models to the device; under several processes, let these train them together.
@@ -421,6 +442,10 @@ class DualModelRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
+
+
+def _removed_if_refused(config: Config) -> AbstractContextManager[None]:
+    return removed_if_refused(Path(config.get('work_dir') or '.'), Path(config.filename or 'config.py').name)
 
 
 def _without_stage(message_hub: dict[str, Any]) -> dict[str, Any]:

@@ -124,6 +124,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         for batch_idx, data_batch in enumerate(self._batches(done), done):
             self.run_iter(batch_idx, data_batch)
+            self.runner.keep_work_dir()
             self.runner.call_hook('between_iters')
             if self.runner.interruption.asked():
                 self._end()

@@ -9,8 +9,14 @@ from motivation.engine.config_checks import check_config
 from motivation.engine.runner import DualModelRunner
 from motivation.engine.signatures import arguments_of
 from motivation.errors import ConfigError
-from motivation.registry import RUNNERS
+from motivation.registry import DATASETS, RUNNERS
 from tests.conftest import DIGITS, ROOT, digits_config, train
+
+
+@DATASETS.register_module(force=True)
+class NoSuchData:
+    def __init__(self, size):
+        raise ValueError('no data of that size')
 
 
 def refused(message, **options):
@@ -458,6 +464,18 @@ def test_unknown_runner_and_foreign_scope_are_refused():
             r'^model\.recalibrate is 1,438, and an epoch of train_dataloader has 1,437 images',
         ),
         ({'val_evaluator.topk': (0,)}, r'^Accuracy\.topk is \(0,\)'),
+        (
+            {'train_dataloader.dataset': dict(_delete_=True, type='NoSuchData', size=1)},
+            r"^train_dataloader\.dataset = {'type': 'NoSuchData', 'size': 1} cannot be built: ValueError: no data .*; NoSuchData takes",
+        ),
+        (
+            {'train_dataloader.shuffle': True},
+            r'^train_dataloader = .* cannot be built: ValueError: sampler option is mutually exclusive with shuffle; mend it$',
+        ),
+        (
+            {'visualizer.vis_backends': [dict(type='WandbVisBackend')]},
+            r'^visualizer = .* cannot be built: ImportError: Please run "pip install wandb"',
+        ),
     ],
 )
 def test_what_a_constructor_refuses_is_said_with_its_field(tmp_path, options, message):

@@ -63,8 +63,10 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
     assert Path('work/matched/seed0/report.json').stat().st_mtime_ns == untouched
 
     drawn = call_here('plot_switches.py', 'work/EveryThird/seed0', 'work/matched/seed0')
-    assert (drawn.returncode, drawn.stdout) == (0, 'written: switches.png\n')
-    assert Path('switches.png').stat().st_size > 10_000
+    assert (drawn.returncode, drawn.stdout) == (0, 'written: work/switches.png\n')
+    assert Path('work/switches.png').stat().st_size > 10_000 and not Path('switches.png').exists()
+    drawn = call_here('plot_switches.py', 'work/matched/seed0')
+    assert (drawn.returncode, drawn.stdout) == (0, 'written: work/matched/seed0/switches.png\n')
 
 
 @pytest.mark.parametrize(
