@@ -45,6 +45,7 @@ from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
+from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
@@ -158,6 +159,12 @@ class DualModelRunner(Runner):
     def resuming(self) -> bool:
         """Whether the run continues an earlier one, rather than beginning from given weights or none."""
         return self._resume
+
+    @property
+    def pretraining(self) -> Pretraining | None:
+        """What becomes of a pretrained motivated model, unless the run begins with the weights of a checkpoint."""
+        begins_with_others = self._load_from is not None and not self.resuming
+        return None if begins_with_others else getattr(self.model, 'pretraining', None)
 
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
         """As MMEngine's; a resumed run without a seed of its own has that of the run it continues."""
