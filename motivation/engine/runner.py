@@ -13,7 +13,7 @@ import mmengine
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -361,6 +361,9 @@ class DualModelRunner(Runner):
             return
         flush_logs(self.visualizer)
         self.model.transfer()
+        for hook in self.hooks:
+            if isinstance(hook, EMAHook):  # the averages change places with the weights, which model is active does not
+                hook.ema_model.module.set_extra_state(self.model.get_extra_state())
         checkpoint = {
             'meta': {
                 **self.train_loop.state_dict(),
