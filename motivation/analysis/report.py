@@ -105,6 +105,7 @@ def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What holds for the run as a whole: label and value."""
     return [
         ('policy', report['policy']),
+        *([('pretrained weights', report['pretraining']['said'])] if 'pretraining' in report else []),
         ('seed', str(report['seed'])),
         ('epochs', str(report['epochs'])),
         ('motivated batches', f'{report["motivated_fraction"]:.1%} in {report["activations"]:,} spells'),

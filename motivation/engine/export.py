@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from motivation.engine.checkpoint import check_fits, read_checkpoint, write_checkpoint
 from motivation.errors import ConfigError
+from motivation.models.pretraining import names_weights
 from motivation.registry import MODELS
 
 
@@ -94,11 +95,5 @@ def _without_pretraining(config: Any) -> Any:
     return {
         key: _without_pretraining(value)
         for key, value in config.items()
-        if not (key == 'init_cfg' and _is_pretraining(value))
+        if not (key == 'init_cfg' and names_weights(value))
     }
-
-
-def _is_pretraining(init_cfg: Any) -> bool:
-    one = init_cfg if isinstance(init_cfg, dict) else {}
-    several = init_cfg if isinstance(init_cfg, (list, tuple)) else ()
-    return one.get('type') == 'Pretrained' or any(_is_pretraining(item) for item in several)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
@@ -58,14 +59,15 @@ def _clone(module: nn.Module) -> dict[str, Tensor]:
 def _loader(runner: Runner, images: int) -> DataLoader:
     if isinstance(runner._train_loop, BaseLoop):
         dataset, batch_size = runner.train_dataloader.dataset, runner.train_dataloader.batch_size
+        available = len(dataset)
     else:  # evaluation alone, which has built no training data
-        dataset, batch_size = (
-            DATASETS.build(runner._train_dataloader['dataset']),
-            runner._train_dataloader['batch_size'],
-        )
-    if images > len(dataset):
-        raise ConfigError(f'model.recalibrate is {images}, but there are only {len(dataset):,} training images')
-    chosen = torch.randperm(len(dataset))[:images].tolist()
+        config = runner._train_dataloader
+        dataset, batch_size = DATASETS.build(config['dataset']), config['batch_size']
+        batches = config.get('num_batch_per_epoch')  # to which MMEngine cuts the data down that training sees
+        available = min(len(dataset), batches * batch_size * get_world_size()) if batches else len(dataset)
+    if images > available:
+        raise ConfigError(f'model.recalibrate is {images}, but there are only {available:,} training images')
+    chosen = torch.randperm(available)[:images].tolist()
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
         chosen.pop()  # a batch of one image has no statistics where a norm sees no positions
     return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_images)

@@ -13,7 +13,7 @@ import mmengine
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -48,6 +48,7 @@ from motivation.engine.run_config import check_same_run, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
+from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
@@ -189,6 +190,12 @@ class DualModelRunner(Runner):
     def resuming(self) -> bool:
         """Whether the run continues an earlier one, rather than beginning from given weights or none."""
         return self._resume
+
+    @property
+    def pretraining(self) -> Pretraining | None:
+        """What becomes of a pretrained motivated model, unless the run begins with the weights of a checkpoint."""
+        begins_with_others = self._load_from is not None and not self.resuming
+        return None if begins_with_others else getattr(self.model, 'pretraining', None)
 
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
         """As MMEngine's; a resumed run without a seed of its own has that of the run it continues."""
@@ -385,6 +392,9 @@ class DualModelRunner(Runner):
             return
         flush_logs(self.visualizer)
         self.model.transfer()
+        for hook in self.hooks:
+            if isinstance(hook, EMAHook):  # the averages change places with the weights, which model is active does not
+                hook.ema_model.module.set_extra_state(self.model.get_extra_state())
         checkpoint = {
             'meta': {
                 **self.train_loop.state_dict(),

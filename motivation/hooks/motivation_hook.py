@@ -48,6 +48,8 @@ class MotivationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter == 0:
+            if runner.pretraining is not None:
+                runner.logger.info(f'pretrained weights: {runner.pretraining}')
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
         self._signals = Signals(runner, self.policy.signals)
         self._signals.metrics = self._resumed_metrics

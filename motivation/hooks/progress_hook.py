@@ -181,6 +181,7 @@ def describe_run(runner: Runner) -> list[str]:
         f'  weight map {model.weight_map!r}: {len(model.weight_map.pairs)} tensors shared, '
         f'extension of {model.weight_map.extension_size:,} parameters, statistics {model.statistics}',
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
+        *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(source).__name__}: {len(train.dataset):,} training and '
         f'{validation} validation images' + (f', {_name_classes(classes)}' if classes else ''),

@@ -101,5 +101,7 @@ class ReportHook(Hook):
                 'metrics': self.history[-1][name]['metrics'] if self.history else {},
                 'best': best_accuracies(self.history, name),
             }
+        if runner.pretraining is not None:
+            report['pretraining'] = {**runner.pretraining._asdict(), 'said': str(runner.pretraining)}
         runner.call_hook('on_report', report=report)
         return {**report, 'history': self.history}

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from motivation.errors import ConfigError
 from motivation.models.distillation import Distillation
+from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.training_mode import uncompiled
 from motivation.weight_maps import ModelName, OptimizerStateTransfer, WeightMap, find_input_size, zero_extension
@@ -98,6 +99,8 @@ class DualModel(BaseModel):
         # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
         self._input_size = map_config.get('input_size')
+        # What becomes of the weights of a pretrained motivated model; ``None`` where it has none.
+        self.pretraining: Pretraining | None = None
         self._begin_extension()
 
     def init_weights(self) -> None:
@@ -108,12 +111,25 @@ class DualModel(BaseModel):
             self._begin_extension()
 
     def _begin_extension(self) -> None:
+        given = _copy(self.motivated) if is_pretrained(self.motivated) else None
         if self.extension == 'zero':
             try:
                 size = find_input_size(self.base, self._input_size)
                 self.extension_caveats = zero_extension(self.weight_map, size)
             except ConfigError as error:  # a model of the user's own, which trains all the same
                 self.extension_caveats = [str(error)]
+        self.pretraining = None if given is None else self._compare_with(given)
+
+    @torch.no_grad()
+    def _compare_with(self, given: dict[str, Tensor]) -> Pretraining:
+        """What the first transfer and the extension make of the weights that the motivated model was given."""
+        begun = _copy(self.motivated)
+        self.transfer()
+        changed = {name for name, value in _copy(self.motivated).items() if not value.equal(given[name])}
+        for name, tensor in self.weight_map.tensors('motivated').items():
+            tensor.copy_(begun[name])
+        replaced = changed & {pair.motivated for pair in self.weight_map.pairs}
+        return Pretraining(is_pretrained(self.base), len(replaced), len(changed - replaced), len(given))
 
     def compile(self, **kwargs: Any) -> None:
         """Compile each model in place: the forward passes of training, that is, and not what is around them.
@@ -247,6 +263,10 @@ class DualModel(BaseModel):
 def _check_choice(field: str, value: str, *choices: str) -> None:
     if value not in choices:
         raise ConfigError(f'model.{field} is {value!r}; it must be {" or ".join(map(repr, choices))}')
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _checksum(model: nn.Module) -> float:

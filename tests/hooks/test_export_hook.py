@@ -21,9 +21,10 @@ class Doubled(Hook):
     priority = 'VERY_HIGH'  # after validation, before anything else
 
     def __init__(self, undone='after_val_epoch'):
-        done = undone.replace('after', 'before')
-        setattr(self, done, lambda runner, **_: self.scale(runner, 2.0))
-        setattr(self, undone, lambda runner, **_: self.scale(runner, 0.5))
+        for stage in ('val', 'test'):
+            point = undone.replace('val', stage)
+            setattr(self, point.replace('after', 'before'), lambda runner, **_: self.scale(runner, 2.0))
+            setattr(self, point, lambda runner, **_: self.scale(runner, 0.5))
 
     def scale(self, runner, factor):
         for name in MODEL_NAMES:
@@ -88,6 +89,9 @@ def test_what_was_scored_is_written_also_by_a_resumed_run(tmp_path, hooks, optio
             logits, accuracy = predictions(runner, path)
             assert torch.equal(logits, torch.stack(seen.logits[epoch][name])), path
             assert accuracy == pytest.approx(accuracies[epoch])
+    config = digits_config('test', 2, **options)  # and what the checkpoint is tested as
+    config.custom_hooks, config.load_from = hooks, 'run/epoch_2.pth'
+    assert DualModelRunner.from_cfg(config).test() == seen.metrics[-1]
     written = {name: load_exported(f'run/{name}.pth').state_dict() for name in MODEL_NAMES}
     for name in MODEL_NAMES:
         Path(f'run/{name}.pth').unlink()

@@ -16,7 +16,14 @@ def run(losses, **policy):
     """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
     hook = MotivationHook(policy)
     runner = SimpleNamespace(
-        model=small_dual_model(), seed=0, iter=0, epoch=0, resuming=True, changes=(), optim_wrapper=None
+        model=small_dual_model(),
+        seed=0,
+        iter=0,
+        epoch=0,
+        resuming=True,
+        changes=(),
+        pretraining=None,
+        optim_wrapper=None,
     )
     hook.before_run(runner)
     hook.before_train(runner)
@@ -61,7 +68,7 @@ def test_trace_records_loss_model_and_decision_of_each_batch():
 
 def test_switch_transfers_the_weights():
     hook = MotivationHook(dict(type='Always'))
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, optim_wrapper=None)
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, pretraining=None, optim_wrapper=None)
     hook.before_train(runner)
     with torch.no_grad():
         runner.model.base.backbone.fc.bias.fill_(3)
@@ -154,7 +161,7 @@ class Odd(SwitchPolicy):
 def hook_of(policy):
     hook = MotivationHook(dict(type='Never'))
     hook.policy = policy
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, optim_wrapper=None)
+    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, pretraining=None, optim_wrapper=None)
     hook.before_train(runner)
     return hook, runner
 
