@@ -9,15 +9,24 @@ first asked, which registers what the framework brings. A plugin registers its o
     class MyPolicy(SwitchPolicy): ...
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from mmengine import registry as mmengine_registries
 from mmengine.registry import Registry
 
 SCOPE = 'motivation'
 
 
-def _child(parent: str, *locations: str) -> Registry:
+def _child(parent: str, *locations: str, build_func: Callable[..., Any] | None = None) -> Registry:
     root = getattr(mmengine_registries, parent)
-    return Registry(root.name, parent=root, scope=SCOPE, locations=list(locations))
+    return Registry(root.name, build_func, parent=root, scope=SCOPE, locations=list(locations))
+
+
+def _build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
+    from motivation.datasets.transforms import build_transform  # which registers transforms here
+
+    return build_transform(cfg, registry, **kwargs)
 
 
 # The parts of the method.
@@ -40,7 +49,7 @@ VISBACKENDS = _child('VISBACKENDS')
 # The data and what is measured on it.
 DATASETS = _child('DATASETS', 'motivation.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS')
-TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets')
+TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets', build_func=_build_transform)
 FUNCTIONS = _child('FUNCTIONS', 'motivation.datasets')
 METRICS = _child('METRICS', 'motivation.evaluation')
 EVALUATOR = _child('EVALUATOR')

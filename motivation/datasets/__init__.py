@@ -5,12 +5,15 @@ from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels
 from motivation.datasets.loading import Batch, collate_images, first_batch, init_worker
 from motivation.datasets.timm_dataset import TimmDataset
+from motivation.datasets.wrappers import ConcatDataset, RepeatDataset
 
 __all__ = [
     'BadImageError',
     'Batch',
+    'ConcatDataset',
     'DigitsDataset',
     'ImageDataset',
+    'RepeatDataset',
     'TimmDataset',
     'check_labels',
     'collate_images',

@@ -31,6 +31,7 @@ class BadImageError(ConfigError):
         super().__init__(f'{image} {problem}; {advice}' if problem else image)
         self.image = image
         self.problem = problem
+        self.remedy = remedy
 
 
 class Sample(dict[str, Any]):

@@ -127,6 +127,8 @@ def is_hidden(name: str) -> bool:
 def _composed(folders: Iterable[str]) -> list[str]:
     names: dict[str, str] = {}
     for folder in folders:
+        if not folder.isprintable():
+            raise ValueError(f'the name of its folder {folder!a} cannot be printed; rename it')
         other = names.setdefault(composed(folder), folder)
         if other != folder:
             raise ValueError(f'its folders {other!a} and {folder!a} are one name in two forms; rename one')

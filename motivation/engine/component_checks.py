@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from mmengine.dataset import InfiniteSampler
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, InfiniteSampler
 from mmengine.registry import Registry
 from mmengine.runner import Priority, Runner
 from mmengine.utils import import_modules_from_strings
@@ -18,8 +18,12 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from motivation import registry as registries
+from motivation.datasets.transforms import REFUSED, UNTYPED, from_plain
 from motivation.engine.signatures import arguments_of, fits, in_words
 from motivation.errors import ConfigError, near_matches, shortened
+
+# A dataset, also one that another is made of.
+_DATASET = r'(train|val|test)_dataloader\.dataset(\.dataset|\.datasets\.\d+)*'
 
 # Which registry the `type` of a field is looked up in, by the field's path.
 REGISTRY_OF = [
@@ -28,8 +32,8 @@ REGISTRY_OF = [
     (r'motivation', registries.HOOKS),
     (r'motivation\.policy(\.policy|\.policies\.\d+)*', registries.POLICIES),
     (r'(train|val|test)_cfg', registries.LOOPS),
-    (r'(train|val|test)_dataloader\.dataset', registries.DATASETS),
-    (r'(train|val|test)_dataloader\.dataset\.transforms\.\d+', registries.TRANSFORMS),
+    (_DATASET, registries.DATASETS),
+    (_DATASET + r'(\.transforms\.\d+)+', registries.TRANSFORMS),
     (r'(train|val|test)_dataloader\.(sampler|batch_sampler)', registries.DATA_SAMPLERS),
     (r'(train|val|test)_dataloader\.(collate_fn|worker_init_fn)', registries.FUNCTIONS),
     (r'(val|test)_evaluator(\.\d+)?', registries.METRICS),
@@ -181,6 +185,10 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
         raise ConfigError(f'{path}.type is {shortened(name)}, which is not registered; {near_matches(name, known)}')
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
+    if registry is registries.TRANSFORMS:
+        node = _check_transform(path, node, component)
+    if registry is registries.DATASETS:
+        _check_wrapper(path, node, component)
     _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
     if _never_ends(component):
         raise ConfigError(
@@ -208,6 +216,32 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
 def _never_ends(component: Any) -> bool:
     """Whether a component is a sampler for training by iterations."""
     return isinstance(component, type) and issubclass(component, InfiniteSampler)
+
+
+def _check_transform(path: str, node: dict[str, Any], component: Any) -> dict[str, Any]:
+    """Refuse a transform of something else than one image; returns the config with objects for their plain values."""
+    if component in REFUSED:
+        raise ConfigError(f'{path}.type is {shortened(node["type"])}, which {REFUSED[component]}')
+    arguments, _ = arguments_of(component)
+    annotations = {name: parameter.annotation for name, parameter in arguments.items()}
+    return {
+        key: from_plain(value, annotations.get(key)) for key, value in node.items() if (component, key) not in UNTYPED
+    }
+
+
+def _check_wrapper(path: str, node: dict[str, Any], component: Any) -> None:
+    """Refuse MMEngine's wrappers around datasets that are not below its own."""
+    if getattr(component, '__module__', '') != ClassBalancedDataset.__module__:
+        return
+    for name in ('dataset', 'datasets'):
+        for inner in node[name] if isinstance(node.get(name), (list, tuple)) else [node.get(name)]:
+            kind = inner.get('type') if isinstance(inner, dict) else None
+            kind = look_up(registries.DATASETS, kind) if isinstance(kind, str) else kind
+            if isinstance(kind, type) and not issubclass(kind, BaseDataset):
+                raise ConfigError(
+                    f"{path}.type is {shortened(node['type'])}, which takes only datasets below MMEngine's BaseDataset, and "
+                    f'{kind.__name__} is none; there are ConcatDataset and RepeatDataset for any'
+                )
 
 
 def _check_priority(field: str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """What a component takes, read from its signature."""
 
+import enum
 import inspect
 import math
 import os
@@ -7,6 +8,8 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import torch
 
 _WORDS = {
     bool: 'True or False',
@@ -95,6 +98,10 @@ def in_words(annotation: Any) -> str:
         return ' or '.join(map(repr, inner))
     if kind in _WORDS:
         return _WORDS[kind]
+    if _is_class(kind) and issubclass(kind, enum.Enum):
+        return ' or '.join(repr(member.value) for member in kind)
+    if kind is torch.dtype:
+        return "the name of a dtype, such as 'float32'"
     if _is_class(kind) and issubclass(kind, Mapping):
         return 'a dict'
     if _is_class(kind) and issubclass(kind, Sequence):

@@ -1,0 +1,118 @@
+"""Datasets made of others."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from torch.utils.data import ConcatDataset as TorchConcatDataset
+from torch.utils.data import Dataset
+
+from motivation.datasets.image_dataset import BadImageError, Sample
+from motivation.errors import ConfigError
+from motivation.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ConcatDataset(TorchConcatDataset):
+    """Several datasets one after another, as one.
+
+    Args:
+        datasets: Their configs.
+
+    Attributes:
+        metainfo: Theirs; ``'classes'`` are the same for all that name any.
+
+    Raises:
+        ConfigError: There are none, or their classes differ.
+
+    Example:
+        >>> folders = [dict(type='TimmDataset', root=root) for root in ('data/studio', 'data/phone')]
+        >>> dataset = dict(type='ConcatDataset', datasets=folders)
+    """
+
+    def __init__(self, datasets: Sequence[dict[str, Any]]) -> None:
+        if not datasets:
+            raise ConfigError('dataset.datasets is empty; give at least one dataset')
+        super().__init__([_build(config, f'datasets.{place}') for place, config in enumerate(datasets)])
+        self.metainfo: dict[str, Any] = {}
+        first = -1  # to name classes
+        for place, dataset in enumerate(self.datasets):
+            metainfo = getattr(dataset, 'metainfo', None) or {}
+            if first >= 0 and 'classes' in metainfo:
+                _check_same(self.metainfo['classes'], metainfo['classes'], first, place)
+            elif 'classes' in metainfo:
+                first = place
+            self.metainfo = {**metainfo, **self.metainfo}
+
+    def __getitem__(self, index: int) -> Any:
+        """The item of that number, whose name says of which dataset it is, if it is no file."""
+        place = bisect_right(self.cumulative_sizes, range(len(self))[index])
+        try:
+            item = super().__getitem__(index)
+        except BadImageError as error:
+            raise BadImageError(_name(error.image, place), error.problem, error.remedy) from error
+        if isinstance(item, Sample):
+            item.name = _name(item.name, place)
+        elif isinstance(item, dict) and 'skipped' in item:
+            image, problem = item['skipped']
+            item['skipped'] = _name(image, place), problem
+        return item
+
+
+@DATASETS.register_module()
+class RepeatDataset(Dataset):
+    """A dataset several times over, for an epoch that is longer.
+
+    Args:
+        dataset: Its config.
+        times: How often each image comes.
+
+    Attributes:
+        metainfo: The dataset's.
+
+    Raises:
+        ConfigError: ``times`` is below 1.
+
+    Example:
+        >>> dataset = dict(type='RepeatDataset', times=10, dataset=dict(type='DigitsDataset', split='train'))
+    """
+
+    def __init__(self, dataset: dict[str, Any], times: int) -> None:
+        if times < 1:
+            raise ConfigError(f'dataset.times is {times}; it must be at least 1')
+        self.dataset = _build(dataset, 'dataset')
+        self.times = times
+        self.metainfo = getattr(self.dataset, 'metainfo', None) or {}
+
+    def __len__(self) -> int:
+        return self.times * len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[range(len(self))[index] % len(self.dataset)]
+
+
+def _build(config: Any, place: str) -> Any:
+    """Build a dataset within another; what it says of its own fields is said of that place."""
+    if not isinstance(config, dict):
+        raise ConfigError(f'dataset.{place} is {config!r}; it must be a dataset: dict(type=...)')
+    try:
+        return DATASETS.build(config)
+    except BadImageError:
+        raise
+    except ConfigError as error:
+        raise ConfigError(str(error).replace('dataset.', f'dataset.{place}.')) from error
+
+
+def _check_same(ours: Sequence[str], theirs: Sequence[str], first: int, place: int) -> None:
+    for index, names in enumerate(zip_longest(ours, theirs)):
+        if names[0] != names[1]:
+            one, other = ('absent' if name is None else repr(name) for name in names)
+            raise ConfigError(
+                f'class {index} is {one} in dataset.datasets.{first} and {other} in dataset.datasets.{place}; all need the '
+                'same class folders'
+            )
+
+
+def _name(name: str, place: int) -> str:
+    return f'{name} of datasets.{place}' if name.startswith('image ') else name

@@ -1,0 +1,176 @@
+"""Datasets made of others."""
+
+from pathlib import Path
+
+import mmengine.dataset
+import pytest
+import torch
+from PIL import Image
+
+from motivation.datasets import BadImageError, ImageDataset, collate_images
+from motivation.datasets.image_dataset import TensorImages
+from motivation.engine.component_checks import check_components
+from motivation.errors import ConfigError
+from motivation.registry import DATASETS
+from tests.conftest import classifier, digits_config, train
+
+MODEL = dict(type='DualModel', base=classifier('cifar_resnet8'), motivated=classifier('cifar_resnet20'))
+
+
+def write(root, classes=('cat', 'dog'), grey=0, images=1):
+    for name in classes:
+        for index in range(images):
+            path = Path(root, 'train', name, f'{index}.png')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new('L', (8, 8), grey + index).save(path)
+
+
+def folder(root, **arguments):
+    return dict(type='TimmDataset', root=root, split='train', image_mode='L', **arguments)
+
+
+@DATASETS.register_module(force=True)
+class Numbered(ImageDataset):
+    """Images without files, the second of which has no class."""
+
+    def __init__(self, on_error='raise'):
+        images = TensorImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 5]))
+        super().__init__(images, ['cat', 'dog'], on_error=on_error)
+
+
+def test_two_folders_are_one_dataset():
+    write('a', grey=10, images=2)
+    write('b', grey=20)
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[folder('a'), folder('b', cache_mib=0)]))
+    assert len(dataset) == 6 and dataset.metainfo == {'classes': ['cat', 'dog']}
+    items = [dataset[index] for index in range(6)]
+    assert [(int(item['inputs'][0, 0, 0]), item['targets']) for item in items] == [
+        (10, 0),
+        (11, 0),
+        (10, 1),
+        (11, 1),
+        (20, 0),
+        (20, 1),
+    ]
+    assert [item.name for item in items[3:5]] == ["'a/train/dog/1.png'", "'b/train/cat/0.png'"]
+
+
+def test_images_without_files_are_told_apart():
+    configs = [dict(type='Numbered', on_error='skip'), dict(type='Numbered', on_error='skip'), dict(type='Numbered')]
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=configs))
+    batch = collate_images([dataset[index] for index in range(5)])
+    assert [name for name, _ in batch.skipped] == ['image 1 of datasets.0', 'image 1 of datasets.1']
+    assert dataset[4].name == 'image 0 of datasets.2'
+    with pytest.raises(BadImageError, match=r'^image 1 of datasets\.2 has the label 5, but num_classes is 2; mend or'):
+        dataset[-1]
+
+
+def test_differing_classes_are_refused():
+    write('a')
+    write('b', classes=('cat', 'dog', 'fox'))
+    message = r"^class 2 is absent in dataset\.datasets\.1 and 'fox' in dataset\.datasets\.2; all need the same class folders$"
+    with pytest.raises(ConfigError, match=message):
+        DATASETS.build(dict(type='ConcatDataset', datasets=[dict(type='Plain'), folder('a'), folder('b')]))
+
+
+@DATASETS.register_module(force=True)
+class Plain(torch.utils.data.Dataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return {'inputs': torch.zeros(1, 8, 8, dtype=torch.uint8), 'targets': index}
+
+
+def test_repeated_dataset_is_as_long_as_it_says():
+    dataset = DATASETS.build(dict(type='RepeatDataset', times=3, dataset=dict(type='Plain')))
+    assert [dataset[index]['targets'] for index in range(len(dataset))] == [0, 1, 2] * 3
+    with pytest.raises(IndexError):
+        dataset[9]
+    with pytest.raises(ConfigError, match=r'^dataset\.times is 0; it must be at least 1$'):
+        DATASETS.build(dict(type='RepeatDataset', times=0, dataset=dict(type='Plain')))
+
+
+@pytest.mark.parametrize(
+    ('datasets', 'message'),
+    [
+        ([], r'^dataset\.datasets is empty; give at least one dataset$'),
+        (
+            [dict(type='Plain'), folder('gone')],
+            r"^dataset\.datasets\.1\.root 'gone' does not exist; mend the dataset\.",
+        ),
+        ([dict(type='Plain'), 3], r'^dataset\.datasets\.1 is 3; it must be a dataset: dict\(type=\.\.\.\)$'),
+    ],
+)
+def test_wrong_dataset_within_another_is_named(datasets, message):
+    with pytest.raises(ConfigError, match=message):
+        DATASETS.build(dict(type='ConcatDataset', datasets=datasets))
+
+
+def check(dataset):
+    check_components(dict(model=MODEL, train_dataloader=dict(dataset=dataset)))
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'message'),
+    [
+        (
+            dict(type='ConcatDataset', datasets=[folder('a'), dict(type='TimmDataset', rot='b')]),
+            r'^train_dataloader\.dataset\.datasets\.1\.rot|^train_dataloader\.dataset\.datasets\.1\.root is missing',
+        ),
+        (
+            dict(
+                type='RepeatDataset',
+                times=2,
+                dataset=dict(type='ConcatDataset', datasets=[dict(type='TimDataset', root='b')]),
+            ),
+            r"^train_dataloader\.dataset\.dataset\.datasets\.0\.type is 'TimDataset', which is not registered; did you mean 'TimmD",
+        ),
+        (
+            dict(type='ConcatDataset', datasets=[folder('a', transforms=[dict(type='Resize', size='x')])]),
+            r"^train_dataloader\.dataset\.datasets\.0\.transforms\.0\.size is 'x'; it must be",
+        ),
+        (
+            dict(type='ConcatDataset', datasets=folder('a')),
+            r'^train_dataloader\.dataset\.datasets is .*; it must be a list',
+        ),
+        (
+            dict(type='RepeatDataset', times=2.5, dataset=folder('a')),
+            r'^train_dataloader\.dataset\.times is 2\.5; it must',
+        ),
+        (
+            dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=folder('a')),
+            r"^train_dataloader\.dataset\.type is 'ClassBalancedDataset', which takes only .* TimmDataset is none; there are",
+        ),
+        (
+            dict(type='mmengine.ConcatDataset', datasets=[folder('a')]),
+            r"^train_dataloader\.dataset\.type is 'mmengine\.ConcatDataset', which takes only .* TimmDataset is none",
+        ),
+    ],
+)
+def test_wrong_config_within_another_is_named_with_its_place(dataset, message):
+    with pytest.raises(ConfigError, match=message):
+        check(dataset)
+
+
+def test_mmengines_wrapper_of_its_own_datasets_is_left_alone():
+    @DATASETS.register_module(force=True)
+    class Own(mmengine.dataset.BaseDataset):
+        pass
+
+    check(dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=dict(type='Own')))
+
+
+def test_a_run_trains_on_two_folders(tmp_path):
+    digits = [str(digit) for digit in range(10)]
+    write('a', digits)
+    write('b', digits, images=2)
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.train_dataloader.pop('num_batch_per_epoch')
+    config.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=3, dataset=dict(type='ConcatDataset', datasets=[folder('a'), folder('b')])
+    )
+    config.val_dataloader.dataset = folder('b')
+    config.train_cfg.type = 'CheckLoop'
+    runner = train(config)
+    assert len(runner.train_dataloader.dataset) == 3 * (10 + 20)
