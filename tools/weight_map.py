@@ -9,6 +9,8 @@ are the base tensor's. The exit status is 1 if the map is not valid, 2 if there 
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,18 @@ def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
     return dict(type='DualModel', **parts)
 
 
+@contextmanager
+def shown_progress() -> Iterator[Callable[[str], None] | None]:
+    """A line on a terminal that says what is being proven, gone when it is."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status('proving the map') as status:
+        yield lambda what: status.update(f'proving the map: {what}')
+
+
 def main() -> None:
     check_stack()
     args = parse_args()
@@ -74,9 +88,9 @@ def main() -> None:
     if args.json and not Path(args.json).parent.is_dir():
         raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
     weight_map = MODELS.build(config).weight_map
-    verdict = verify(
-        weight_map, find_input_size(weight_map.model('base'), config.get('weight_map', {}).get('input_size'))
-    )
+    size = find_input_size(weight_map.model('base'), config.get('weight_map', {}).get('input_size'))
+    with shown_progress() as progress:
+        verdict = verify(weight_map, size, progress=progress)
     lines = [] if args.quiet else [*table_of_pairs(weight_map), '']
     print('\n'.join([*lines, *describe_map(weight_map), f'verdict    {verdict}']))
     if args.json:

@@ -84,6 +84,8 @@ class AutoMap(WeightMap):
             matching.match(*pair)
         matching.choose(channels, seed)
         self.grown_statistics = sorted({name for name, space in traces[0].reduced if matching.grows(space)})
+        # Kept until it is asked for; nothing has changed the model by then.
+        self._traced: tuple[tuple[int, ...], Trace] | None = (size, traces[1])
         super().__init__(base, motivated, [TensorPair(*pair, matching.index(*pair)) for pair in names])
         self._check_constants()
         for block in added_blocks(self):
@@ -92,6 +94,14 @@ class AutoMap(WeightMap):
                     f'the base model does not fit: nothing leads around {block!r}, which the motivated model adds, so '
                     'that it cannot pass on what the base computes; DepthMap maps it all the same'
                 )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), '_traced': None}
+
+    def trace_motivated(self, input_size: Sequence[int]) -> Trace:
+        """As of :class:`WeightMap`; the first time the run from which the map was made, if the size is the same."""
+        traced, self._traced = self._traced, None
+        return traced[1] if traced and traced[0] == tuple(input_size) else super().trace_motivated(input_size)
 
     def _check_constants(self) -> None:
         """Refuse buffers that hold other numbers from the start: they are settings, not weights."""

@@ -1,16 +1,16 @@
 """Proves a map: where the extension contributes nothing, both models must compute the same."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from motivation.weight_maps.copy_plan import ModelName
+from motivation.weight_maps.random_weights import randomise, take_statistics
+from motivation.weight_maps.small_images import outputs, smallest_telling
 from motivation.weight_maps.tracing import slow_attention, takes_channel_statistics
-from motivation.weight_maps.tracing.rules import flat
 from motivation.weight_maps.weight_map import WeightMap
 
 # Largest difference of outputs, relative to the largest output, in float64.
@@ -19,25 +19,25 @@ TOLERANCE = 1e-9
 # How much the outputs must depend on the image, relative to the largest; below, agreement says nothing.
 SENSITIVITY = 1e-3
 
-_IMAGES = 4
+# Difference in float32 above which two networks differ by more than rounding.
+_CLOSE = 1e-3
 
 
 class Verdict(NamedTuple):
     """What :func:`verify` found.
 
     Attributes:
-        error: Largest difference of the two models' outputs over the largest output, the worse of both
-            directions of transfer.
-        kind: ``'exact'``: the networks as they are; ``'norms apart'``: norms that take statistics over
-            more channels in the motivated model were reduced to their scale and shift.
+        error: Largest difference of the two models' outputs over the largest output.
         round_trip: Whether base -> motivated -> base gave back every tensor bit by bit.
         sensitivity: How much the outputs change with the image, over the largest output.
+        kind: ``'exact'``: the networks as they are; ``'norms apart'``: norms that take statistics over
+            more channels in the motivated model were reduced to their scale and shift.
     """
 
     error: float
-    kind: Literal['exact', 'norms apart']
     round_trip: bool
     sensitivity: float
+    kind: Literal['exact', 'norms apart']
 
     @property
     def is_valid(self) -> bool:
@@ -55,14 +55,21 @@ class Verdict(NamedTuple):
         return f'{"exact" if self.kind == "exact" else "exact but for norms over more channels"} ({found})'
 
 
-def verify(weight_map: WeightMap, input_size: Sequence[int], seed: int = 0) -> Verdict:
+def verify(
+    weight_map: WeightMap, input_size: Sequence[int], seed: int = 0, progress: Callable[[str], None] | None = None
+) -> Verdict:
     """Check that the motivated model contains the base model as a map says.
 
-    Both models are copied and get random weights in float64, the extension is filled with zeros, so that
-    it contributes nothing, and the statistics of batch norms are those of the images, so that every layer
-    has a say in the outputs. After a transfer base -> motivated the motivated model must compute the
-    base's outputs; likewise after motivated -> base. Agreeing shapes prove nothing: a leading slice of a
-    fused ``qkv`` has the right shape and puts rows of K into Q.
+    Both models are copied. The base model gets random weights in float64 and statistics of batch norms
+    that are those of the images, so that every layer has a say in the outputs; the extension is filled
+    with zeros, so that it contributes nothing. After a transfer base -> motivated the motivated model
+    must compute the base's outputs. Then the base is emptied, and a transfer motivated -> base must
+    bring back every weight, bit by bit, and with them the outputs: so it holds for both directions.
+    Agreeing shapes prove nothing: a leading slice of a fused ``qkv`` has the right shape and puts rows
+    of K into Q.
+
+    The images are smaller than ``input_size`` where the networks take such and all parts of the base
+    model's parameters still have a say in its outputs.
 
     Statistics over more channels (a LayerNorm at greater width) differ whatever the map; where there are
     such norms and outputs differ, these norms are reduced to their scale and shift in both models, and
@@ -72,17 +79,33 @@ def verify(weight_map: WeightMap, input_size: Sequence[int], seed: int = 0) -> V
         weight_map: Any map, yours included; the models are left untouched.
         input_size: Size of the images, (C, H, W).
         seed: Seed of weights and images.
+        progress: Called with what comes next.
     """
-    verdict = _compare_both_ways(copy.deepcopy(weight_map), 'exact', input_size, seed)
-    grown = _grown_norms(weight_map)
-    if verdict.is_valid or not grown:
-        return verdict
+    say = progress or (lambda what: None)
+    say('looking for smaller images on which everything shows')
+    size = smallest_telling([weight_map.model('base'), weight_map.model('motivated')], input_size)
     copied = copy.deepcopy(weight_map)
-    for names in grown:
-        for model, name in zip((copied.model('base'), copied.model('motivated')), names, strict=True):
-            parent, _, own = name.rpartition('.')
-            setattr(model.get_submodule(parent), own, _ScaleAndShift(model.get_submodule(name)))
-    return _compare_both_ways(copied, 'norms apart', input_size, seed)
+    grown = _grown_norms(copied)
+    say(f'transferring and comparing, on images of {size[1]} x {size[2]}')
+    with slow_attention():
+        if not grown:
+            return Verdict(*_compare(_in_float64(copied), size, seed), 'exact')
+        if _compare(copied, size, seed).error < _CLOSE:  # else float64 would not bring them together
+            verdict = Verdict(*_compare(_in_float64(copied), size, seed), 'exact')
+            if verdict.is_valid:
+                return verdict
+        for names in grown:
+            for model, name in zip((copied.model('base'), copied.model('motivated')), names, strict=True):
+                parent, _, own = name.rpartition('.')
+                setattr(model.get_submodule(parent), own, _ScaleAndShift(model.get_submodule(name)))
+        say(f'comparing all but norms over more channels, on images of {size[1]} x {size[2]}')
+        return Verdict(*_compare(_in_float64(copied), size, seed, gain=0.5), 'norms apart')
+
+
+def _in_float64(weight_map: WeightMap) -> WeightMap:
+    for model in (weight_map.model('base'), weight_map.model('motivated')):
+        model.double()
+    return weight_map
 
 
 def _grown_norms(weight_map: WeightMap) -> list[tuple[str, str]]:
@@ -106,86 +129,48 @@ def _normalised(norm: Any) -> int:
     return norm.weight.numel() // (norm.num_groups if isinstance(norm, nn.GroupNorm) else 1)
 
 
-def _compare_both_ways(
-    weight_map: WeightMap, kind: Literal['exact', 'norms apart'], input_size: Sequence[int], seed: int
-) -> Verdict:
-    with slow_attention():
-        found = [
-            _compare(weight_map, 'base', kind, input_size, seed),
-            _compare(weight_map, 'motivated', kind, input_size, seed),
-        ]
-    errors, sensitivities, round_trips = zip(*found, strict=True)
-    return Verdict(max(errors), kind, all(round_trips), min(sensitivities))
+class _Found(NamedTuple):
+    error: float
+    round_trip: bool
+    sensitivity: float
 
 
 @torch.no_grad()
-def _compare(
-    weight_map: WeightMap, source: ModelName, kind: str, input_size: Sequence[int], seed: int
-) -> tuple[float, float, bool]:
-    """Error, sensitivity, and whether the round trip is exact, for one direction of transfer."""
-    models = {
-        'base': weight_map.model('base').double().eval(),
-        'motivated': weight_map.model('motivated').double().eval(),
-    }
+def _compare(weight_map: WeightMap, input_size: Sequence[int], seed: int, gain: float = 2**0.5) -> _Found:
+    """Transfer base -> motivated, compare outputs, empty the base, transfer back and compare weights.
+
+    Args:
+        weight_map: Its models change.
+        input_size: Size of the images.
+        seed: Seed of weights and images.
+        gain: Of weights of layers. Without norms residual streams grow from block to block: weaker
+            branches keep softmax from saturating.
+    """
+    models = base, _ = weight_map.model('base').eval(), weight_map.model('motivated').eval()
+    like = next(base.parameters())
     generator = torch.Generator().manual_seed(seed)
-    # Without norms residual streams grow from block to block: weaker branches keep softmax from saturating.
-    gain = 2**0.5 if kind == 'exact' else 0.5
-    for tensors in (weight_map.tensors('base'), weight_map.tensors('motivated')):
-        _randomise(tensors, gain, generator)
-    masks = weight_map.extension()
-    for name, tensor in weight_map.tensors('motivated').items():
-        if name in masks:
-            tensor[masks[name].to(tensor.device)] = 0
-    device = next(models['base'].parameters()).device
-    images = torch.randn(_IMAGES, *input_size, dtype=torch.float64, generator=generator).to(device)
-    _take_statistics(models[source], images)
-    before = {name: tensor.clone() for name, tensor in weight_map.tensors(source).items()}
-    target: ModelName = 'motivated' if source == 'base' else 'base'
-    weight_map.transfer(source, statistics=True)
-    base, motivated = (_outputs(models[name], images) for name in ('base', 'motivated'))
-    largest = base.abs().max()
-    error = ((base - motivated).abs().max() / largest).nan_to_num(torch.inf)
-    sensitivity = ((base - base.mean(dim=0)).abs().max() / largest).nan_to_num(0.0)
-    weight_map.transfer(target, statistics=True)
-    round_trip = all(torch.equal(tensor, before[name]) for name, tensor in weight_map.tensors(source).items())
-    return float(error), float(sensitivity), round_trip
+    ours, theirs = weight_map.tensors('base'), weight_map.tensors('motivated')
+    randomise(ours, gain, generator)
+    for name, mask in weight_map.extension().items():
+        theirs[name].masked_fill_(mask.to(like.device), 0)
+    images = torch.randn(_images(base), *input_size, generator=generator).to(like)
+    take_statistics(base, images)
+    before = {name: tensor.clone() for name, tensor in ours.items()}
+    weight_map.transfer('base', statistics=True)
+    found, theirs_found = (outputs(model, images) for model in models)
+    largest = found.abs().max()
+    error = ((found - theirs_found).abs().max() / largest).nan_to_num(torch.inf)
+    sensitivity = ((found - found.mean(dim=0)).abs().max() / largest).nan_to_num(0.0)
+    for tensor in ours.values():
+        tensor.zero_()
+    weight_map.transfer('motivated', statistics=True)
+    round_trip = all(torch.equal(tensor, before[name]) for name, tensor in ours.items())
+    return _Found(float(error), round_trip, float(sensitivity))
 
 
-def _randomise(tensors: dict[str, Tensor], gain: float, generator: torch.Generator) -> None:
-    """Random values that keep activations in range and hide nothing: no zeros, no equal channels."""
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            continue
-        noise = torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
-        if name.endswith('running_var'):
-            noise = 0.5 + noise.square()
-        elif tensor.ndim > 1:
-            noise = gain * noise / max(tensor[0].numel(), 1) ** 0.5
-        elif name.endswith('weight'):
-            noise = 1 + 0.3 * noise
-        else:
-            noise = 0.3 * noise
-        tensor.copy_(noise)
-
-
-def _take_statistics(model: nn.Module, images: Tensor) -> None:
-    """Give batch norms the statistics of the images."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0
-    model(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval()
-        norm.momentum = momentum
-
-
-def _outputs(model: nn.Module, images: Tensor) -> Tensor:
-    """All outputs of a model, (N, outputs)."""
-    output = model(images)
-    tensors = flat(list(output.values()) if isinstance(output, dict) else [output])
-    return torch.cat([tensor.reshape(len(images), -1) for tensor in tensors], dim=1)
+def _images(model: nn.Module) -> int:
+    """Two images show that outputs depend on them; statistics of batch norms are of more."""
+    return 4 if any(isinstance(module, _BatchNorm) for module in model.modules()) else 2
 
 
 class _ScaleAndShift(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from motivation.errors import ConfigError
 from motivation.weight_maps.copy_plan import CopyPlan, ModelName
 from motivation.weight_maps.index import Index, format_positions, mesh
+from motivation.weight_maps.tracing import Trace, trace
 
 # What normalisation layers accumulate: torch's own names, which every such layer in timm uses too.
 _STATISTICS = {'running_mean', 'running_var', 'num_batches_tracked'}
@@ -117,6 +118,10 @@ class WeightMap:
             for name, value in state.items()
             if isinstance(value, Tensor) and not name.endswith('_extra_state')
         }
+
+    def trace_motivated(self, input_size: Sequence[int]) -> Trace:
+        """A run of the motivated model on images of a size, (C, H, W), as :func:`tracing.trace` makes it."""
+        return trace(self.model('motivated'), input_size)
 
     def extension(self) -> dict[str, Tensor]:
         """Where the motivated model's parameters are nobody's image.

@@ -9,7 +9,8 @@ from motivation.random_state import preserved_random_state
 from motivation.training_mode import evaluation_mode
 from motivation.weight_maps.index import mesh
 from motivation.weight_maps.residual import added_blocks, residual_ends
-from motivation.weight_maps.tracing import Trace, trace
+from motivation.weight_maps.small_images import smallest_running
+from motivation.weight_maps.tracing import Trace
 from motivation.weight_maps.weight_map import WeightMap
 
 # The dimension along which a layer's weight reads its input; the others are written.
@@ -36,7 +37,7 @@ def zero_extension(weight_map: WeightMap, input_size: Sequence[int]) -> list[str
         Why the motivated model still computes something else, a sentence each; empty if it computes
         the same.
     """
-    run = trace(weight_map.model('motivated'), input_size)
+    run = weight_map.trace_motivated(input_size)
     _stop_reading(weight_map)
     reasons = _silence_blocks(weight_map, run)
     weight_map.transfer('base', statistics=True)
@@ -82,6 +83,7 @@ def _compare(weight_map: WeightMap, input_size: Sequence[int]) -> tuple[float, f
     """Largest difference of the two models' outputs in evaluation, and the base's largest output."""
     models = weight_map.model('base'), weight_map.model('motivated')
     parameter = next(models[0].parameters())
+    input_size = smallest_running(models, input_size)
     with preserved_random_state(), evaluation_mode(*models):
         images = torch.randn(2, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
         base, motivated = (model(images) for model in models)

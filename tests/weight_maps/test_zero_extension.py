@@ -3,8 +3,9 @@ import timm
 import torch
 from torch import nn
 
-from motivation.weight_maps import AutoMap, WeightMap, zero_extension
+from motivation.weight_maps import AutoMap, WeightMap, auto_map, weight_map, zero_extension
 from motivation.weight_maps.residual import added_blocks
+from motivation.weight_maps.tracing import trace
 from tests.weight_maps.test_auto_map import FAMILIES, build
 
 EXACT = [name for name, (*_, norms_grow) in FAMILIES.items() if not norms_grow]
@@ -80,3 +81,14 @@ def test_squeeze_and_excitation_after_the_last_norm():
         timm.create_model('seresnet18', num_classes=5, layers=layers) for layers in ((1, 1, 1, 1), (2, 2, 2, 2))
     )
     assert zero_extension(AutoMap(base, motivated, input_size=(3, 32, 32)), (3, 32, 32)) == []
+
+
+def test_each_model_is_traced_once_for_map_and_extension(monkeypatch):
+    traced = []
+    for module in (auto_map, weight_map):
+        monkeypatch.setattr(module, 'trace', lambda model, size: traced.append(model) or trace(model, size))
+    base, motivated = (build('test_resnet') for _ in range(2))
+    found = AutoMap(base, motivated, input_size=(3, 32, 32))
+    assert zero_extension(found, (3, 32, 32)) == [] and traced == [base, motivated]
+    zero_extension(found, (3, 32, 32))  # the model may have changed by now
+    assert traced == [base, motivated, motivated]

@@ -1,0 +1,37 @@
+"""Random weights and fitting statistics, with which every layer of a network has a say in its outputs."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def randomise(tensors: dict[str, Tensor], gain: float, generator: torch.Generator) -> None:
+    """Random values that keep activations in range and hide nothing: no zeros, no equal channels."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        noise = torch.randn(tensor.shape, generator=generator).to(tensor.device, torch.float64)
+        if name.endswith('running_var'):
+            noise = 0.5 + noise.square()
+        elif tensor.ndim > 1:
+            noise = gain * noise / max(tensor[0].numel(), 1) ** 0.5
+        elif name.endswith('weight'):
+            noise = 1 + 0.3 * noise
+        else:
+            noise = 0.3 * noise
+        tensor.copy_(noise)
+
+
+def take_statistics(model: nn.Module, images: Tensor) -> None:
+    """Give batch norms the statistics of the images."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
