@@ -286,7 +286,7 @@ class CheckLoop(DualTrainLoop):
                     'and the images of train_dataloader.dataset'
                 )
             runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
-            switch(runner.optim_wrapper)
+            switch()
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:
             model.eval()
