@@ -16,6 +16,7 @@ from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.engine.checkpoint import find_checkpoints, newest_whole
 from motivation.engine.data_checks import look_over
 from motivation.engine.interruption import Interrupted
+from motivation.engine.log_histories import history_bounds
 from motivation.engine.loops import ValidationInterruptedError
 from motivation.engine.metric_names import UnknownMetricError
 from motivation.engine.processes import mean_over_processes, sum_over_processes
@@ -104,6 +105,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
         for name in MODEL_NAMES:
             wrapper = self.runner.optim_wrapper[name]
             wrapper.update_params = _only_finite(name, wrapper.update_params)
+        evaluation = len(self.runner.val_dataloader) if self.runner.val_loop is not None else 0
+        self._bounds = history_bounds(self.runner.log_processor, len(self.dataloader), evaluation)
         self.runner.call_hook('before_train')
         while self.validation_due or (self._epoch < self._max_epochs and not self.stop_training):
             try:
@@ -150,6 +153,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
                 buffer.copy_(value)
             outputs = {'loss': torch.tensor(bad.loss), 'motivated': float(model.active == 'motivated')}
         self.runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
+        self._bounds.apply(self.runner.message_hub)
         self._iter += 1
 
     def check_weights(self) -> None:
@@ -314,7 +318,7 @@ class CheckLoop(DualTrainLoop):
                     'and the images of train_dataloader.dataset'
                 )
             runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
-            switch(runner.optim_wrapper)
+            switch()
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:
             model.eval()

@@ -9,7 +9,6 @@ from mmengine.runner import Runner
 
 from motivation.engine.checkpoint import check_plain
 from motivation.engine.processes import mean_over_processes
-from motivation.errors import ConfigError
 from motivation.hooks.signals import Signals
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import TRACE_NAME, SwitchTrace
@@ -51,6 +50,7 @@ class MotivationHook(Hook):
             if runner.pretraining is not None:
                 runner.logger.info(f'pretrained weights: {runner.pretraining}')
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
+        runner.model.follow(self.policy, runner.optim_wrapper)
         self._signals = Signals(runner, self.policy.signals)
         self._signals.metrics = self._resumed_metrics
         check_plain(self.policy.state_dict(), f'{type(self.policy).__name__}.state_dict()')
@@ -64,16 +64,8 @@ class MotivationHook(Hook):
         if not math.isfinite(loss):  # a batch on which no step was taken is none of the policy's
             self.trace.append(runner.epoch, loss, motivated, motivated)
             return
-        signals = self._signals.read('motivated' if motivated else 'base')
-        decision = self.policy.update(loss, **signals)
-        if decision is None:
-            raise ConfigError(f'{type(self.policy).__name__}.update returned None; it must return True or False')
-        decision = bool(decision)
+        decision = runner.model.motivation.observe(loss, **self._signals.read(runner.model.active))
         self.trace.append(runner.epoch, loss, motivated, decision)
-        if decision:
-            runner.model.activate(runner.optim_wrapper)
-        else:
-            runner.model.deactivate(runner.optim_wrapper)
 
     def after_train_epoch(self, runner: Runner) -> None:
         self._save_trace(runner)

@@ -9,13 +9,16 @@ from mmengine.optim import OptimWrapperDict
 from timm.layers import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from motivation.errors import ConfigError
+from motivation.method import Motivation
 from motivation.models.distillation import Distillation
 from motivation.models.pretraining import Pretraining, is_pretrained
+from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.training_mode import uncompiled
-from motivation.weight_maps import ModelName, OptimizerStateTransfer, WeightMap, find_input_size, zero_extension
+from motivation.weight_maps import ModelName, WeightMap, find_input_size, zero_extension
 
 # Forward passes of the batch norms that can be converted.
 _KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
@@ -27,14 +30,9 @@ MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 class DualModel(BaseModel):
     """Two models of one family joined by a weight map, of which one trains at a time.
 
-    ::
-
-        active = base
-        for batch:
-            loss = active.train_step(batch)    # the other does not run, step or decay
-            activate() or deactivate(), as the policy says: transfer, then the other is active
-
-    ``docs/choices.md`` has the measurements behind the defaults.
+    What trains and what travels is decided by its :class:`~motivation.method.Motivation`; this class
+    builds the parts from a config and makes the training step. ``docs/choices.md`` has the
+    measurements behind the defaults.
 
     Args:
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
@@ -56,6 +54,9 @@ class DualModel(BaseModel):
             the KL divergence to the motivated model's outputs at that temperature, times its square
             (Hinton et al., arXiv 1503.02531). Both models need ``loss(logits, targets)``. ``None`` for
             none, the paper.
+
+    Attributes:
+        motivation: The method; the base trains alone until :meth:`follow` gives it a policy.
 
     Raises:
         ConfigError: A field has none of these values, or the base model does not fit.
@@ -90,9 +91,8 @@ class DualModel(BaseModel):
         self.distillation = (
             None if distillation is None else Distillation.from_config(self.base, self.motivated, distillation)
         )
-        self._optimizer_state = OptimizerStateTransfer(self.weight_map) if optimizer_state == 'transfer' else None
-        self._active: ModelName = 'base'
-        self._was_woken = False
+        self.optimizer_state = optimizer_state
+        self.motivation = self._motivation(Never())
         # What makes a training step: the models themselves, or around them what makes processes agree.
         # In no module's registry, so that checkpoints are the same for any number of processes.
         self._steppers: dict[ModelName, Any] = {name: getattr(self, name) for name in MODEL_NAMES}
@@ -170,45 +170,47 @@ class DualModel(BaseModel):
         for name in MODEL_NAMES:
             self._steppers[name] = MMDistributedDataParallel(getattr(self, name), **kwargs)
 
+    def follow(self, policy: SwitchPolicy, optim_wrapper: OptimWrapperDict | None = None) -> None:
+        """Let a policy decide from now on; the model that is active stays so until it does.
+
+        Args:
+            policy: The policy.
+            optim_wrapper: Both optimizer wrappers, whose state travels with the weights if it is to.
+        """
+        state = {**self.motivation.state_dict(), 'policy': policy.state_dict()}
+        self.motivation = self._motivation(policy, optim_wrapper)
+        self.motivation.load_state_dict(state)
+
+    def _motivation(self, policy: SwitchPolicy, optim_wrapper: OptimWrapperDict | None = None) -> Motivation:
+        optimizers: dict[ModelName, Optimizer] | None = None
+        if self.optimizer_state == 'transfer' and optim_wrapper is not None:
+            optimizers = {name: optim_wrapper[name].optimizer for name in MODEL_NAMES}
+        return Motivation(
+            self.base,
+            self.motivated,
+            self.weight_map,
+            policy,
+            statistics=self.statistics,
+            inherits_statistics=self.extension == 'zero',
+            optimizers=optimizers,
+        )
+
     @property
     def active(self) -> ModelName:
         """The model being trained: ``'base'`` or ``'motivated'``."""
-        return self._active
+        return self.motivation.active
 
-    def activate(self, optim_wrapper: OptimWrapperDict | None = None) -> None:
-        """Begin a motivated spell: transfer base -> motivated; nothing if it is active already.
+    def activate(self) -> None:
+        """Begin a motivated spell: transfer base -> motivated; nothing if it is active already."""
+        self.motivation.activate()
 
-        Args:
-            optim_wrapper: Both optimizer wrappers, whose state travels too if it is to.
-        """
-        if self._active == 'base':
-            self._switch('motivated', optim_wrapper)
-            self._was_woken = True
-
-    def deactivate(self, optim_wrapper: OptimWrapperDict | None = None) -> None:
-        """End a motivated spell: transfer motivated -> base; nothing if the base is active already.
-
-        Args:
-            optim_wrapper: As of :meth:`activate`.
-        """
-        if self._active == 'motivated':
-            self._switch('base', optim_wrapper)
-
-    def _switch(self, to: ModelName, optim_wrapper: OptimWrapperDict | None) -> None:
-        self.transfer()
-        if self._optimizer_state is not None and optim_wrapper is not None:
-            optimizers = {name: optim_wrapper[name].optimizer for name in MODEL_NAMES}
-            self._optimizer_state.transfer(self._active, optimizers)
-        self._active = to
+    def deactivate(self) -> None:
+        """End a motivated spell: transfer motivated -> base; nothing if the base is active already."""
+        self.motivation.deactivate()
 
     def transfer(self) -> None:
-        """Make both models current: copy the mapped tensors of the active model into the other.
-
-        The next switch would overwrite the same tensors, so training goes on as if this had not
-        happened; validation, export and checkpoints call it first.
-        """
-        inherits = self.extension == 'zero' and not self._was_woken
-        self.weight_map.transfer(self._active, statistics=self.statistics == 'shared' or inherits)
+        """Make both models current; validation, export and checkpoints call it first."""
+        self.motivation.transfer()
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Any]:
         """Train the active model on one batch with its own optimizer wrapper.
@@ -222,11 +224,11 @@ class DualModel(BaseModel):
             motivated model made the step, 0.0 if the base model did. With distillation, after a
             motivated step, also ``'distillation_loss'``, that of the base's own step.
         """
-        if self._active == 'motivated' and self.distillation is not None:
+        if self.active == 'motivated' and self.distillation is not None:
             log_vars = self.distillation.train_step(data, optim_wrapper, self._steppers, self._exchange)
         else:
-            log_vars = self._steppers[self._active].train_step(data, optim_wrapper[self._active])
-        return {**log_vars, 'motivated': float(self._active == 'motivated')}
+            log_vars = self._steppers[self.active].train_step(data, optim_wrapper[self.active])
+        return {**log_vars, 'motivated': float(self.active == 'motivated')}
 
     def _exchange(self, source: ModelName) -> None:
         self.weight_map.transfer(source, statistics=self.statistics == 'shared')
@@ -248,16 +250,16 @@ class DualModel(BaseModel):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the active model's ``forward``."""
-        return getattr(self, self._active)(*args, **kwargs)
+        return getattr(self, self.active)(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
         """Which model is active, and whether the motivated one ever was; a tensor loads as plain data."""
-        return torch.tensor([self._active == 'motivated', self._was_woken])
+        return torch.tensor([self.active == 'motivated', self.motivation.was_woken])
 
     def set_extra_state(self, state: Tensor) -> None:
         """Restore what :meth:`get_extra_state` returned."""
-        motivated, self._was_woken = state.tolist()
-        self._active = 'motivated' if motivated else 'base'
+        motivated, self.motivation.was_woken = state.tolist()
+        self.motivation.active = 'motivated' if motivated else 'base'
 
 
 def _check_choice(field: str, value: str, *choices: str) -> None:

@@ -174,7 +174,7 @@ def test_answer_of_numpy_is_as_good_as_pythons():
 
 def test_no_answer_is_one_sentence():
     hook, runner = hook_of(Odd(None))
-    with pytest.raises(ConfigError, match='update returned None; it must return True or False'):
+    with pytest.raises(ConfigError, match=r'Odd\.update must return True or False, got None'):
         hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
 
 

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.errors import ConfigError
 from motivation.models import DualModel
+from motivation.policies import Never
 from motivation.registry import MODELS
 from tests.conftest import classifier, small_batch, small_dual_model, snapshot
 
@@ -218,7 +219,7 @@ def test_zero_extension_is_the_base_function_at_the_first_activation():
     wrappers = optimizers(model)
     for step in range(3):
         model.train_step(small_batch(step), wrappers)
-    model.activate(wrappers)
+    model.activate()
     model.eval()
     inputs = model.base.data_preprocessor(small_batch(9))['inputs']
     torch.testing.assert_close(model.motivated(inputs), model.base(inputs), rtol=1e-4, atol=1e-5)
@@ -266,7 +267,8 @@ def test_momentum_travels_at_a_switch_if_it_is_to(optimizer_state):
     )
     wrappers = optimizers(model)
     model.train_step(small_batch(), wrappers)
-    model.activate(wrappers)
+    model.follow(Never(), wrappers)
+    model.activate()
     states = [wrappers[name].optimizer.state for name in ('base', 'motivated')]
     weights = [getattr(model, name).backbone.conv1.weight for name in ('base', 'motivated')]
     travelled = 'momentum_buffer' in states[1].get(weights[1], {})
