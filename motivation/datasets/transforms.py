@@ -17,8 +17,30 @@ from motivation.registry import TRANSFORMS
 
 for _name in dir(v2):
     _transform = getattr(v2, _name)
-    if isinstance(_transform, type) and issubclass(_transform, torch.nn.Module) and _name != 'Transform':
+    if (
+        isinstance(_transform, type)
+        and issubclass(_transform, torch.nn.Module)
+        and _name not in ('Transform', 'ToTensor')
+    ):
         TRANSFORMS.register_module(name=_name, module=_transform)
+
+
+@TRANSFORMS.register_module()
+class ToTensor:
+    """Turn an image into a float tensor (C, H, W) on the scale 0 to 1.
+
+    Torchvision's leaves alone what is a tensor already, as are images that are kept in memory; this one
+    gives the same for both.
+    """
+
+    def __call__(self, image: Any) -> torch.Tensor:
+        """Convert a PIL image, or scale a uint8 tensor; float tensors are on that scale already."""
+        tensor = v2.functional.to_image(image).as_subclass(torch.Tensor)
+        return v2.functional.to_dtype(tensor, torch.float32, scale=True)
+
+    def __repr__(self) -> str:
+        return 'ToTensor()'
+
 
 _BOXES = 'ClampBoundingBoxes ConvertBoundingBoxFormat RandomIoUCrop SanitizeBoundingBoxes SetClampingMode'
 _POINTS = 'ClampKeyPoints SanitizeKeyPoints'
@@ -104,7 +126,10 @@ def from_plain(value: Any, annotation: Any, build: Callable[[Any], Any] = lambda
     if issubclass(kind, Enum) and isinstance(value, str):
         return next((member for member in kind if value in (member.value, member.name)), value)
     if kind is torch.Tensor and isinstance(value, (list, tuple)):
-        return torch.tensor(value, dtype=torch.get_default_dtype())
+        try:
+            return torch.tensor(value, dtype=torch.get_default_dtype())
+        except (TypeError, ValueError):  # no numbers, or ragged
+            return value
     if issubclass(kind, Mapping) and isinstance(value, Mapping) and len(inner) == 2:
         by_type = type in (inner[0], *typing.get_args(inner[0]))
         return {

@@ -161,6 +161,8 @@ def test_a_batch_of_nothing_is_one_sentence():
     with pytest.raises(ConfigError, match=r"^dataset\.on_error is 'skip', which leaves nothing of 2 images; mend"):
         first_batch(Subset(dataset, [0, 1]))
     assert first_batch(dataset)['targets'].tolist() == [2]
+    with pytest.raises(ConfigError, match=r'which leaves nothing of 256 images; mend'):  # and does not try them all
+        first_batch(Subset(dataset, [0] * 100_000))
 
 
 def test_other_modes_become_the_colours_they_show():

@@ -88,6 +88,12 @@ def test_order_is_natural_and_does_not_depend_on_case_or_unicode_form(warned):
         in_folder()
 
 
+def test_class_name_that_is_not_in_utf8_is_refused():
+    write(b'data/train/\xff\xfe/0.png'.decode(errors='surrogateescape'))
+    with pytest.raises(ConfigError, match=r"the name of its folder '\\udcff\\udcfe' is not in UTF-8; rename it"):
+        in_folder()
+
+
 def test_links_neither_multiply_nor_steal_images(warned):
     write('data/train/cat/0.png', 1)
     write('data/train/dog/0.png', 2)

@@ -15,11 +15,7 @@ from motivation.models.preprocessor import ImagePreprocessor
 from motivation.registry import DATASETS, TRANSFORMS
 from tests.conftest import digits_config, train
 
-TUTORIAL = [
-    dict(type='ToImage'),
-    dict(type='ToDtype', dtype=torch.float32, scale=True),
-    dict(type='Normalize', mean=[0.3], std=[0.35]),
-]
+TUTORIAL = [dict(type='ToTensor'), dict(type='Normalize', mean=[0.3], std=[0.35])]
 
 
 def models(base=((0.5,), (0.25,)), motivated=((0.5,), (0.25,))):
