@@ -127,8 +127,8 @@ def is_hidden(name: str) -> bool:
 def _composed(folders: Iterable[str]) -> list[str]:
     names: dict[str, str] = {}
     for folder in folders:
-        if not folder.isprintable():
-            raise ValueError(f'the name of its folder {folder!a} cannot be printed; rename it')
+        if any('\ud800' <= letter <= '\udfff' for letter in folder):  # which stand for bytes
+            raise ValueError(f'the name of its folder {folder!a} is not in UTF-8; rename it')
         other = names.setdefault(composed(folder), folder)
         if other != folder:
             raise ValueError(f'its folders {other!a} and {folder!a} are one name in two forms; rename one')
