@@ -10,6 +10,7 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import BaseLoop, Runner
+from torch import Tensor
 
 from motivation.engine.metric_names import UnknownMetricError, check_named_metrics
 from motivation.engine.processes import share_buffers
@@ -71,6 +72,8 @@ class DualValLoop(BaseLoop):
             if name not in MODEL_NAMES:
                 raise ConfigError(f'{self.stage}_cfg.models names {name!r}; {near_matches(str(name), MODEL_NAMES)}')
         super().__init__(runner, dataloader)
+        # Parameters of the active model before validation, where a hook may change them for it.
+        self._trained: list[Tensor] | None = None
         self.evaluators = {name: runner.build_evaluator(copy.deepcopy(evaluator)) for name in models}
         for evaluator in self.evaluators.values():
             evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
@@ -83,6 +86,8 @@ class DualValLoop(BaseLoop):
             Metrics by name, such as ``'base/accuracy/top1'``.
         """
         model, call_hook = self.runner.model, self.runner.call_hook
+        prepare = any(map(_prepares_validation, self.runner.hooks))
+        self._trained = [value.clone() for value in _active_parameters(model)] if prepare else None
         call_hook(f'before_{self.stage}')
         call_hook(f'before_{self.stage}_epoch')
         model.transfer()
@@ -121,9 +126,15 @@ class DualValLoop(BaseLoop):
 
     def _is_interrupted(self) -> bool:
         interruption = self.runner.interruption  # several processes may have different numbers of batches to ask at
-        if interruption is None or get_world_size() > 1 or any(map(_may_change_weights, self.runner.hooks)):
+        if interruption is None or get_world_size() > 1 or not interruption.asked():
             return False
-        return interruption.asked()
+        return self._trained is None or not self._has_other_weights(self._trained)
+
+    def _has_other_weights(self, trained: list[Tensor]) -> bool:
+        """Whether a hook of the user's own may have put weights into the models that only the end of validation undoes."""
+        now = _active_parameters(self.runner.model)
+        averaged = any(isinstance(hook, EMAHook) for hook in self.runner.hooks)
+        return averaged or not all(map(torch.equal, trained, now))
 
     def _end(self) -> None:
         self._put_weights_back()
@@ -135,12 +146,16 @@ class DualValLoop(BaseLoop):
                 hook.after_val_epoch(self.runner)
 
 
-def _may_change_weights(hook: Hook) -> bool:
-    """Whether a hook of the user's own may have put something into the models that only the end of validation undoes."""
+def _prepares_validation(hook: Hook) -> bool:
+    """Whether a hook of the user's own does something before a validation."""
     if isinstance(hook, EMAHook) or type(hook).__module__.partition('.')[0] in ('mmengine', 'motivation'):
         return False
     points = ('before_val', 'before_val_epoch', 'before_val_iter', '_before_epoch', '_before_iter')
     return any(getattr(getattr(hook, point), '__func__', None) is not getattr(Hook, point) for point in points)
+
+
+def _active_parameters(model: Any) -> list[Tensor]:
+    return list(getattr(model, model.active).parameters())
 
 
 @LOOPS.register_module()
