@@ -180,8 +180,7 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
     component = look_up(registry, name) if isinstance(name, str) else name
     if component is None:
         known = set(registry.module_dict) | set(registry.parent.module_dict if registry.parent else ())
-        if registry is registries.DATA_SAMPLERS:
-            known = {other for other in known if not _never_ends(look_up(registry, other))}
+        known = {other for other in known if not _misplaced(registry, path, look_up(registry, other))}
         raise ConfigError(f'{path}.type is {shortened(name)}, which is not registered; {near_matches(name, known)}')
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
@@ -190,15 +189,9 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
     if registry is registries.DATASETS:
         _check_wrapper(path, node, component)
     _check_arguments(path, node, component, ('type', '_scope_', *_BESIDES.get(registry, ())))
-    if _never_ends(component):
-        raise ConfigError(
-            f'{path}.type is {shortened(name)}, which never ends, and training and evaluation go by epochs; write '
-            f"dict(type='DefaultSampler', shuffle={path.startswith('train')})"
-        )
-    if registry is registries.LOOPS and not issubclass(component, look_up(registry, _LOOPS[path])):
-        raise ConfigError(
-            f'{path}.type is {shortened(name)}; it must be {_LOOPS[path]} or a class of your own below it'
-        )
+    misplaced = _misplaced(registry, path, component)
+    if misplaced:
+        raise ConfigError(f'{path}.type is {shortened(name)}{misplaced}')
     if registry is registries.PARAM_SCHEDULERS:
         if isinstance(node.get('begin'), int) and node['begin'] < 0:
             raise ConfigError(f'{path}.begin is {node["begin"]}; it must be at least 0')
@@ -213,9 +206,18 @@ def _check_component(path: str, node: Any, registry: Registry) -> None:
                 raise ConfigError(f'{path}.{argument} is missing; {_name(component)} needs it')
 
 
-def _never_ends(component: Any) -> bool:
-    """Whether a component is a sampler for training by iterations."""
-    return isinstance(component, type) and issubclass(component, InfiniteSampler)
+def _misplaced(registry: Registry, path: str, component: Any) -> str:
+    """Why a registered component cannot stand at a place, and the way out; ``''`` if it can."""
+    if registry is registries.LOOPS and not _is_below(component, look_up(registry, _LOOPS[path])):
+        return f'; it must be {_LOOPS[path]} or a class of your own below it'
+    if _is_below(component, InfiniteSampler):  # for training by iterations
+        sampler = f"dict(type='DefaultSampler', shuffle={path.startswith('train')})"
+        return f', which never ends, and training and evaluation go by epochs; write {sampler}'
+    return ''
+
+
+def _is_below(component: Any, kind: type) -> bool:
+    return isinstance(component, type) and issubclass(component, kind)
 
 
 def _check_transform(path: str, node: dict[str, Any], component: Any) -> dict[str, Any]:

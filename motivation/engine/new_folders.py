@@ -34,7 +34,8 @@ def make_folder(folder: Path) -> None:
 
 def keep_folder(folder: Path) -> None:
     """Leave a folder where it is from now on."""
-    _MADE.pop(folder.resolve(), None)
+    if _MADE:  # asked for after every batch
+        _MADE.pop(folder.resolve(), None)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from motivation.engine.config_checks import check_config
 from motivation.engine.runner import DualModelRunner
 from motivation.engine.runner_fields import known_fields
 from motivation.errors import ConfigError
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, ROOT, digits_config, train
 
 # Fields that are refused, with a value and what is said of it.
 REFUSED = {
@@ -55,6 +55,11 @@ def test_no_field_of_mmengine_slips_in_unseen():
     nested = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'type', 'num_workers', 'seed'}
     assert fields - nested | ours == {*REFUSED, *PARTS, *TESTED}
     assert known_fields().keys() == {*REFUSED, *PARTS, *TESTED}
+
+
+def test_every_field_is_on_its_page():
+    page = (ROOT / 'docs/fields.md').read_text()
+    assert known_fields().keys() <= set(re.findall(r'`(\w+)`', page))
 
 
 def refused(message, **options):

@@ -62,6 +62,12 @@ def test_error_for_an_unknown_sampler_recommends_none_that_never_ends():
     assert 'InfiniteSampler' not in str(caught.value) and 'DefaultSampler' in str(caught.value)
 
 
+def test_error_for_an_unknown_loop_recommends_none_that_is_refused():
+    with pytest.raises(ConfigError, match=r"^val_cfg\.type is 'X', which is not registered; ") as caught:
+        check_config(load_config(DIGITS, {'val_cfg.type': 'X'}))
+    assert 'DualValLoop' in str(caught.value) and ' ValLoop' not in str(caught.value)
+
+
 def test_epochs_end_where_the_length_of_a_sampler_says(tmp_path):
     """In training and validation, and from a resumed batch on."""
     sampler = dict(type='OnAndOn')
