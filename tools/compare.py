@@ -51,9 +51,8 @@ def main() -> None:
         options=args.cfg_options,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended too
-    command = [sys.executable, str(Path(__file__).with_name('train.py'))]
     try:
-        comparison.run(command, limit=args.jobs)
+        comparison.run(Path(__file__).with_name('train.py'), limit=args.jobs)
     except KeyboardInterrupt:
         print('\ninterrupted; the same command goes on where this one stopped', file=sys.stderr)
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from motivation.comparison.arms import Arm, configure, plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
+from motivation.comparison.executors import choose_executor
 from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
 from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
@@ -72,11 +74,11 @@ class Comparison:
                 if is_finished(job.folder):
                     job.status = 'finished'
 
-    def run(self, command: Sequence[str], limit: int = 1) -> None:
+    def run(self, script: Path, limit: int = 1) -> None:
         """Run what has not finished.
 
         Args:
-            command: What trains a config, such as ``['python', 'tools/train.py']``.
+            script: What trains a config, ``tools/train.py``.
             limit: Runs at a time.
 
         Raises:
@@ -89,8 +91,9 @@ class Comparison:
         environment = {'PYTHONPATH': os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))}
         if limit > 1 and 'OMP_NUM_THREADS' not in os.environ:
             environment['OMP_NUM_THREADS'] = str(max((os.cpu_count() or 1) // limit, 1))
-        with Display(self.console, self.jobs, self.work_dir) as display:
-            run_jobs(self.jobs, limit, command, self._prepare, environment, display.changed, display.update)
+        executor = choose_executor(script, environment)
+        with Display(self.console, self.jobs, self.work_dir) as display, closing(executor):
+            run_jobs(self.jobs, limit, executor, self._prepare, display.changed, display.update)
 
     def write(self, metric: str | None = None) -> bool:
         """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.

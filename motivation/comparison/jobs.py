@@ -1,7 +1,5 @@
 """Runs in processes of their own, as many at a time as wanted, each after the one it is made from."""
 
-import os
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from motivation.comparison.arms import Arm
+from motivation.comparison.executors import Executor, Run
 from motivation.engine.checkpoint import find_checkpoints
 from motivation.errors import ConfigError
 
@@ -34,7 +33,7 @@ class Job:
     status: Literal['waiting', 'running', 'finished', 'failed', 'skipped'] = 'waiting'
     reason: str = ''
     seconds: float = 0.0
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    process: Run | None = field(default=None, repr=False)
     begun: float = 0.0
 
     @property
@@ -55,9 +54,8 @@ def is_finished(folder: Path) -> bool:
 def run_jobs(
     jobs: Sequence[Job],
     limit: int,
-    command: Sequence[str],
+    executor: Executor,
     prepare: Callable[[Job], Path],
-    environment: dict[str, str],
     changed: Callable[[Job], None],
     waiting: Callable[[], None],
 ) -> None:
@@ -66,10 +64,10 @@ def run_jobs(
     Args:
         jobs: What is to be run; those with status ``'finished'`` are kept as they are.
         limit: Processes at a time.
-        command: What trains a config: the path of the config and ``--work-dir`` are appended.
+        executor: Begins what trains a config: its arguments are the path of the config, ``--work-dir``
+            and, for a run that was broken off, ``--resume``.
         prepare: Writes the config of a job whose reference is finished and returns its path; it raises a
             ConfigError where the job cannot be run, or its folder holds another run.
-        environment: Variables of the processes, beside this one's.
         changed: Called after a job has changed its status.
         waiting: Called again and again while jobs run.
     """
@@ -79,7 +77,7 @@ def run_jobs(
                 if job.status == 'running':
                     _look_after(job, changed)
                 elif job.status == 'waiting' and sum(other.status == 'running' for other in jobs) < limit:
-                    _begin(job, jobs, command, prepare, environment, changed)
+                    _begin(job, jobs, executor, prepare, changed)
             waiting()
             time.sleep(0.1)
     finally:
@@ -97,9 +95,8 @@ def find_reference(job: Job, jobs: Sequence[Job]) -> Job | None:
 def _begin(
     job: Job,
     jobs: Sequence[Job],
-    command: Sequence[str],
+    executor: Executor,
     prepare: Callable[[Job], Path],
-    environment: dict[str, str],
     changed: Callable[[Job], None],
 ) -> None:
     reference = find_reference(job, jobs)
@@ -121,14 +118,7 @@ def _begin(
         return
     job.folder.mkdir(parents=True, exist_ok=True)
     resume = ['--resume'] if find_checkpoints(job.folder) else []
-    with (job.folder / OUTPUT).open('ab') as output:
-        job.process = subprocess.Popen(
-            [*command, str(config), '--work-dir', str(job.folder), *resume],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-        )
+    job.process = executor.submit([str(config), '--work-dir', str(job.folder), *resume], job.folder / OUTPUT)
     job.status, job.begun = 'running', time.monotonic()
     changed(job)
 

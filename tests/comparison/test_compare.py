@@ -136,4 +136,4 @@ def test_finished_control_is_not_taken_for_one_of_another_arm():
 
 def test_impossible_number_of_jobs_is_refused():
     with pytest.raises(ConfigError, match='--jobs is 0'):
-        comparison('never').run([], limit=0)
+        comparison('never').run(Path('train.py'), limit=0)

@@ -1,13 +1,15 @@
 """Scheduling of processes, with a trainer that takes no time and does what its config says."""
 
-import sys
+import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from motivation.comparison.arms import plan_arms
+from motivation.comparison.executors import ForkExecutor, ProcessExecutor
 from motivation.comparison.jobs import Job, is_finished, run_jobs
 from motivation.errors import ConfigError
 
@@ -35,7 +37,16 @@ def make_jobs(*texts):
     return [Job(arm, 0, Path(arm.folder)) for arm in plan_arms(texts, Config(dict()))]
 
 
-def run(jobs, limit=1, behaviours=None, **kwargs):
+def fork(script, environment):
+    return ForkExecutor(script, environment, preload=())
+
+
+@pytest.fixture(params=[ProcessExecutor, fork])
+def kind(request):
+    return request.param
+
+
+def run(jobs, kind=ProcessExecutor, limit=1, behaviours=None):
     changes = []
 
     def prepare(job):
@@ -46,10 +57,11 @@ def run(jobs, limit=1, behaviours=None, **kwargs):
         path.write_text(behaviour)
         return path
 
-    run_jobs(
-        jobs, limit, [sys.executable, 'trainer.py'], prepare, {'MARK': 'marked'},
-        changed=lambda job: changes.append((job.arm.label, job.status)), waiting=lambda: None, **kwargs,
-    )  # fmt: skip
+    with closing(kind(Path('trainer.py'), {'MARK': 'marked'})) as executor:
+        run_jobs(
+            jobs, limit, executor, prepare,
+            changed=lambda job: changes.append((job.arm.label, job.status)), waiting=lambda: None,
+        )  # fmt: skip
     return changes
 
 
@@ -57,9 +69,9 @@ def order():
     return [line.split() for line in Path('order.txt').read_text().splitlines()]
 
 
-def test_runs_in_order_with_the_command_and_environment_given():
+def test_runs_in_order_with_the_arguments_and_environment_given(kind):
     jobs = make_jobs('never', 'consecutive:drops=3')
-    changes = run(jobs)
+    changes = run(jobs, kind)
     assert changes == [
         (label, status) for label in ('never', 'consecutive:drops=3') for status in ('running', 'finished')
     ]
@@ -70,8 +82,8 @@ def test_runs_in_order_with_the_command_and_environment_given():
     ]  # fmt: skip
 
 
-def test_no_more_than_the_limit_run_at_a_time():
-    run(make_jobs('never', 'always', 'consecutive', 'LossRise'), limit=2)
+def test_no_more_than_the_limit_run_at_a_time(kind):
+    run(make_jobs('never', 'always', 'consecutive', 'LossRise'), kind, limit=2)
     running, most = 0, 0
     for what, _ in order():
         running += 1 if what == 'begin' else -1
@@ -84,9 +96,9 @@ def test_control_waits_for_the_run_it_is_made_from():
     assert order().index(['begin', 'matched']) > order().index(['end', 'consecutive'])
 
 
-def test_failed_run_is_reported_and_the_rest_go_on():
+def test_failed_run_is_reported_and_the_rest_go_on(kind):
     jobs = make_jobs('consecutive', 'matched', 'never', 'LossRise', 'Plateau')
-    run(jobs, behaviours={'consecutive': 'fail', 'LossRise': 'silent', 'Plateau': 'refuse'})
+    run(jobs, kind, behaviours={'consecutive': 'fail', 'LossRise': 'silent', 'Plateau': 'refuse'})
     by_label = {job.arm.label: job for job in jobs}
     assert {label: job.status for label, job in by_label.items()} == {
         'consecutive': 'failed', 'matched': 'skipped', 'never': 'finished', 'LossRise': 'failed', 'Plateau': 'failed',
@@ -118,14 +130,15 @@ def test_control_that_has_finished_before_is_looked_at_when_its_turn_comes():
     assert not Path('matched/arguments.txt').exists()
 
 
-def test_interruption_ends_the_running_processes():
+def test_interruption_ends_the_running_processes(kind):
     jobs = make_jobs('never')
-    Path('trainer.py').write_text('import time; time.sleep(60)')
+    Path('trainer.py').write_text('import time; print("begun", flush=True); time.sleep(60)')
 
     def interrupt():
-        raise KeyboardInterrupt
+        if jobs[0].last_line == 'begun':
+            raise KeyboardInterrupt
 
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs(jobs, 1, [sys.executable, 'trainer.py'], lambda job: Path('c'), {}, lambda job: None, interrupt)
-    assert jobs[0].process.poll() is not None and time.monotonic() - begun < 30
+    with pytest.raises(KeyboardInterrupt), closing(kind(Path('trainer.py'), {})) as executor:
+        run_jobs(jobs, 1, executor, lambda job: Path('c'), lambda job: None, interrupt)
+    assert jobs[0].process.poll() == -signal.SIGTERM and time.monotonic() - begun < 30
