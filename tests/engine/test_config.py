@@ -507,12 +507,12 @@ def test_fault_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
     assert isinstance(caught.value.__cause__, AttributeError)
 
 
-def test_looking_at_the_data_beforehand_changes_no_random_number(tmp_path):
+def test_looking_at_the_data_beforehand_changes_no_random_number(tmp_path, monkeypatch):
     states = []
     for name in ('one', 'two'):
         runner = DualModelRunner.from_cfg(digits_config(tmp_path / name))
         if name == 'two':
-            runner._check_data = lambda stage, loop: loop
+            monkeypatch.setattr('motivation.engine.runner.check_data', lambda runner, stage, loop: loop)
         runner.train()
         states.append(runner.model.state_dict())
     assert all(states[0][key].equal(states[1][key]) for key in states[0])
