@@ -1,0 +1,23 @@
+"""What a run imports before it trains: whatever it does without costs every start."""
+
+import os
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+PROGRAM = """
+import sys, warnings
+warnings.simplefilter('ignore')
+import motivation.engine.launch, motivation.hooks, motivation.policies, motivation.evaluation, motivation.analysis.macs
+print(*(name for name in sys.argv[1:] if name in sys.modules))
+"""
+
+
+def test_a_run_begins_without_what_it_needs_at_its_end_or_not_at_all():
+    unneeded = ['matplotlib.figure', 'fvcore', 'sklearn', 'scipy', 'pandas', 'codecarbon', 'hypothesis', 'pytest']
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM, *unneeded],
+        capture_output=True, text=True, check=True, env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.split() == []
