@@ -43,7 +43,7 @@ OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'motivation.engine')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
-VISUALIZERS = _child('VISUALIZERS')
+VISUALIZERS = _child('VISUALIZERS', 'motivation.engine')
 VISBACKENDS = _child('VISBACKENDS')
 
 # The data and what is measured on it.

@@ -4,9 +4,11 @@ from motivation.engine.loops import DualTestLoop, DualValLoop
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.engine.runner import DualModelRunner
 from motivation.engine.train_loop import CheckLoop, DualTrainLoop
+from motivation.engine.visualizer import CurveVisualizer
 
 __all__ = [
     'CheckLoop',
+    'CurveVisualizer',
     'DualModelRunner',
     'DualOptimWrapperConstructor',
     'DualTestLoop',

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from motivation import registry as registries
 from motivation.engine.config_checks import check_fields
+from motivation.engine.run_text import RunConfig
 from motivation.engine.runner_fields import known_fields
 from motivation.engine.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
@@ -34,7 +35,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
         raise ConfigError(f'config {path!r} does not exist; {near_matches(path, siblings)}')
     load_plugins(Path(path).parent)
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = RunConfig.of(Config.fromfile(path, import_custom_modules=False))
     except Exception as error:  # a config is a program and may raise anything
         _refuse_absolute_base(path, error)
         raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend it') from error

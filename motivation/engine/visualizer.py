@@ -1,0 +1,42 @@
+"""MMEngine's visualizer without the figure that a run never draws on."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from mmengine.visualization import Visualizer
+
+from motivation.registry import VISUALIZERS
+
+# What MMEngine's constructor makes for drawing.
+_FIGURE = ('fig_save_canvas', 'fig_save', 'ax_save', 'dpi')
+
+
+@VISUALIZERS.register_module(name='Visualizer')
+class CurveVisualizer(Visualizer):
+    """MMEngine's visualizer, which makes its figure when something is first drawn.
+
+    Importing matplotlib's parts and making the figure takes a second of every start.
+
+    Args:
+        name: As of :class:`mmengine.visualization.Visualizer`.
+        *args: Likewise.
+        **kwargs: Likewise.
+
+    Example:
+        >>> visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    """
+
+    def __init__(self, name: str = 'visualizer', *args: Any, **kwargs: Any) -> None:
+        super().__init__(name, *args, **kwargs)
+        for name in _FIGURE:
+            delattr(self, name)
+
+    def _initialize_fig(self, fig_cfg: dict[str, Any]) -> tuple[Any, Any, Any]:
+        return None, SimpleNamespace(get_dpi=float), None  # taken away again by the constructor
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _FIGURE:
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+        self.fig_save_canvas, self.fig_save, self.ax_save = super()._initialize_fig(self.fig_save_cfg)
+        self.dpi = self.fig_save.get_dpi()
+        return getattr(self, name)
