@@ -217,6 +217,8 @@ def check_trained_classes(runner: Runner, checkpoint: dict[str, Any], path: Path
         ConfigError: Names the first class that differs.
     """
     stages = [stage for stage in ('train', 'val', 'test') if isinstance(getattr(runner, f'_{stage}_loop'), BaseLoop)]
+    if not stages:  # weights alone, without data
+        return
     begins = not runner.resuming and stages[0] == 'train'
     trained = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
     classes = class_names(getattr(runner, f'{stages[0]}_dataloader').dataset)

@@ -108,6 +108,10 @@ class DualModelRunner(Runner):
         kwargs['launcher'] = 'pytorch' if get_world_size() > 1 else 'none'
         super().__init__(experiment_name=f'{name}_{uuid.uuid4().hex[:8]}', cfg=cfg, **kwargs)
 
+    # MMEngine's, which are configs until they are built.
+    optim_wrapper: Any
+    param_schedulers: Any
+
     # What asks this run to end, while it trains.
     interruption: Interruption | None = None
 
@@ -244,6 +248,8 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: There is none, or as of :meth:`load_checkpoint`.
         """
+        if self._has_loaded:
+            return
         if self._resume and self._load_from is None:
             newest, _ = newest_whole(find_checkpoints(Path(self.work_dir)))
             if newest is None:
@@ -254,7 +260,11 @@ class DualModelRunner(Runner):
             self._load_from: str | None = str(newest)
         if self._hook_states is not None:
             self._hook_states.settle()
-        if isinstance(self._train_loop, BaseLoop):
+        if self._resume:  # as train() does, before which this may be called
+            assert isinstance(self.train_loop, BaseLoop)
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            if self.param_schedulers is not None:
+                self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             self._unstarted = Unstarted(dict(self.optim_wrapper.items()), self.param_schedulers or {})
         super().load_or_resume()
 
