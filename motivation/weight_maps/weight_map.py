@@ -143,7 +143,12 @@ class WeightMap:
     @property
     def extension_size(self) -> int:
         """Number of entries of the motivated model's parameters that are nobody's image."""
-        return sum(int(mask.sum()) for mask in self.extension().values())
+        tensors, shared = self.tensors('base'), {pair.motivated: pair.base for pair in self.pairs}
+        return sum(
+            tensor.numel() - (tensors[shared[name]].numel() if name in shared else 0)
+            for name, tensor in self.tensors('motivated').items()
+            if isinstance(tensor, nn.Parameter)
+        )
 
     @property
     def coverage(self) -> float:
