@@ -153,18 +153,25 @@ def render_markdown(report: dict[str, Any]) -> str:
     return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION}\n'
 
 
-def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path) -> list[Path]:
+def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path, picture: bool = True) -> list[Path]:
     """Write ``report.json``, ``report.md`` and ``report.png``.
+
+    Args:
+        report: The results.
+        trace: The switches.
+        work_dir: Where to.
+        picture: Whether to draw ``report.png``.
 
     Returns:
         The files written.
     """
-    # Inside: matplotlib takes half a second to import, which a run spends when it has come to its end.
-    from motivation.analysis.report_picture import draw_report
+    data, table, drawing = (work_dir / f'report.{suffix}' for suffix in ('json', 'md', 'png'))
+    write_whole(table, lambda file: file.write(render_markdown(report).encode()))
+    if picture:
+        # Inside: matplotlib takes half a second to import, which a run spends when it has come to its end.
+        from motivation.analysis.report_picture import draw_report
 
-    paths = [work_dir / f'report.{suffix}' for suffix in ('json', 'md', 'png')]
-    write_whole(paths[1], lambda file: file.write(render_markdown(report).encode()))
-    write_whole(paths[2], lambda file: draw_report(report, trace, file))
+        write_whole(drawing, lambda file: draw_report(report, trace, file))
     # Last and in one go: where it is, the run has come to its end.
-    write_whole(paths[0], lambda file: file.write((json.dumps(report, indent=1) + '\n').encode()))
-    return paths
+    write_whole(data, lambda file: file.write((json.dumps(report, indent=1) + '\n').encode()))
+    return [data, table, drawing] if picture else [data, table]

@@ -22,6 +22,9 @@ class ReportHook(Hook):
 
     A hook with a method ``on_report(runner, report)`` can add to the report.
 
+    Args:
+        picture: Whether to draw ``report.png``, which takes a second.
+
     Attributes:
         history: For each validation the epoch, the batches so far, and for each model its metrics
             and the FLOPs of its training so far.
@@ -32,7 +35,8 @@ class ReportHook(Hook):
 
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
+    def __init__(self, picture: bool = True) -> None:
+        self.picture = picture
         self.history: list[dict[str, Any]] = []
         self._seconds_before = 0.0
         self._begun: float | None = None
@@ -57,9 +61,10 @@ class ReportHook(Hook):
         work_dir = Path(runner.work_dir)
         console = Console(highlight=False, soft_wrap=True)
         console.print(build_table(report))
-        runner.try_to_write(work_dir / 'report.json', partial(write_report, report, trace, work_dir))
+        runner.try_to_write(work_dir / 'report.json', partial(write_report, report, trace, work_dir, self.picture))
         if 'report.json' not in runner.unwritten:
-            console.print(f'written: report.json, report.md, report.png in {work_dir}', markup=False)
+            picture = ', report.png' if self.picture else ''
+            console.print(f'written: report.json, report.md{picture} in {work_dir}', markup=False)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint['report'] = {'history': self.history, 'wall_seconds': self._wall_seconds()}

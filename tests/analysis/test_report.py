@@ -103,6 +103,8 @@ def test_files_are_written_and_the_data_reads_back(tmp_path):
     paths = write_report(report(), trace_of([0, 1, 1, 0]), tmp_path)
     assert [path.name for path in paths] == ['report.json', 'report.md', 'report.png']
     assert json.loads(paths[0].read_text()) == report()
+    paths = write_report(report(), trace_of([0, 1]), tmp_path, picture=False)
+    assert [path.name for path in paths] == ['report.json', 'report.md']
 
 
 @pytest.mark.parametrize('batches', [8, 8000])

@@ -94,7 +94,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
 
 
 def test_run_leaves_logs_reports_and_both_models(tmp_path):
-    runner = train(digits_config(tmp_path / 'run'))
+    runner = train(digits_config(tmp_path / 'run', **{'default_hooks.report.picture': True}))
     work_dir = tmp_path / 'run'
     report = json.loads((work_dir / 'report.json').read_text())
     assert {'report.md', 'report.png', 'base.pth', 'motivated.pth', 'epoch_1.pth', 'epoch_2.pth'} <= {
