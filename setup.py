@@ -17,6 +17,7 @@ setup(
     name='motivation',
     version='0.1.0',
     description='Train a small and a large image model in one run that costs less than the large one alone',
+    license='Apache-2.0',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     packages=find_packages(include=['motivation', 'motivation.*']),
