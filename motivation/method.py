@@ -48,7 +48,7 @@ class Motivation:
         policy: The policy.
 
     Raises:
-        ConfigError: A :class:`ValueError`: ``statistics`` is neither.
+        ConfigError: A :class:`ValueError`: ``statistics`` is neither, or ``weight_map`` is of other models.
 
     Example:
         >>> method = Motivation(base, motivated, AutoMap(base, motivated), ConsecutiveDrop(drops=2))
@@ -73,6 +73,9 @@ class Motivation:
         if statistics not in ('private', 'shared'):
             raise ConfigError(f"statistics must be 'private' or 'shared', got {statistics!r}")
         self.models: dict[ModelName, nn.Module] = {'base': base, 'motivated': motivated}
+        for name, model in self.models.items():
+            if not {*weight_map.model(name).parameters()} <= {*model.parameters()}:
+                raise ConfigError(f'weight_map must be of the models given, got that of another {name} model')
         self.weight_map = weight_map
         self.policy = policy
         self.active: ModelName = 'base'
@@ -132,8 +135,7 @@ class Motivation:
     def transfer(self) -> None:
         """Make both models current: copy the mapped tensors of the active model into the other.
 
-        The next switch would overwrite the same tensors, so training goes on as if this had not
-        happened; call it before you evaluate, export or save.
+        The next switch overwrites the same tensors: training goes on as if this had not happened.
         """
         inherits = self._inherits and not self.was_woken
         self.weight_map.transfer(self.active, statistics=self._shares or inherits)

@@ -109,6 +109,17 @@ def test_missing_signal_and_missing_answer_are_one_sentence():
         small_method(Never(), statistics='mine')
 
 
+def test_map_of_other_models_is_refused():
+    torch.manual_seed(0)
+    base, motivated = Residual(1), Residual(2)
+    weight_map = DepthMap(base, motivated)
+    for models, name in (((base, Residual(2)), M), ((Residual(1), motivated), B), ((motivated, base), B)):
+        with pytest.raises(
+            ValueError, match=f'^weight_map must be of the models given, got that of another {name} model$'
+        ):
+            Motivation(*models, weight_map, Never())
+
+
 def test_momentum_travels_with_the_weights_if_optimizers_are_given():
     torch.manual_seed(0)
     base, motivated = Residual(1), Residual(2)

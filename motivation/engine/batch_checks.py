@@ -91,7 +91,10 @@ def single_image_error(field: str, loader: DataLoader, what: str, error: Excepti
         error: What the model raises.
     """
     images, size = len(loader.sampler), loader.batch_size or 0  # type: ignore[arg-type]
-    said = f'which leaves one of {images:,} images for the last batch' if size > 1 else 'a single image'
+    here = (
+        f'one of {images:,} images for the last batch' if has_single_images(loader) else 'one image for another process'
+    )
+    said = f'which leaves {here}' if size > 1 else 'a single image'
     counts = [images] if get_world_size() == 1 else [images - 1, images, images + 1]  # as other processes may have
     sizes = (size + step for distance in range(1, 17) for step in (distance, -distance))
     other = next((n for n in sizes if 1 < n < images and all(count % n != 1 for count in counts)), None)
@@ -100,6 +103,23 @@ def single_image_error(field: str, loader: DataLoader, what: str, error: Excepti
     return ConfigError(
         f'{field}.batch_size is {size}, {said}, and {what} a single image ({reason(error)}); give '
         f'{" or ".join(ways) or "more images"}'
+    )
+
+
+def left_alone(batch: Any, error: Exception) -> ConfigError | None:
+    """The sentence about a batch of which ``on_error='skip'`` has left one image; ``None`` where it was not that.
+
+    Args:
+        batch: The batch.
+        error: What the model raised on it.
+    """
+    skipped = getattr(batch, 'skipped', ())
+    if not skipped or isinstance(error, ConfigError) or len(batch['inputs']) != 1:
+        return None
+    return ConfigError(
+        f"train_dataloader.dataset.on_error is 'skip', which leaves one image of a batch of {len(skipped) + 1} "
+        f'({" ".join(skipped[0])}), on which the model cannot be trained ({reason(error)}); mend or remove such images, or '
+        'give a larger batch_size'
     )
 
 

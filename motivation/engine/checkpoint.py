@@ -67,8 +67,11 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 
     Raises:
         OSError: It cannot be written.
+        ConfigError: A part is no plain data, so that the file could not be loaded.
     """
-    write_whole(path, partial(_save, to_plain(checkpoint)))
+    plain = to_plain(checkpoint)
+    check_plain(plain, 'checkpoint')
+    write_whole(path, partial(_save, plain))
 
 
 def _save(checkpoint: Any, file: BinaryIO) -> None:
@@ -157,6 +160,10 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+# What torch loads without running anything.
+_PLAIN = (bool, int, float, str, torch.Tensor, np.ndarray, np.generic, torch.dtype, torch.device)
+
+
 def check_plain(value: Any, name: str) -> None:
     """Refuse nested data that would not load again as plain data.
 
@@ -173,7 +180,7 @@ def check_plain(value: Any, name: str) -> None:
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             check_plain(item, f'{name}[{index}]')
-    elif value is not None and not isinstance(value, (bool, int, float, str, torch.Tensor, np.ndarray, np.generic)):
+    elif value is not None and not isinstance(value, _PLAIN):
         raise ConfigError(
             f'{name} is a {type(value).__name__}, which a checkpoint cannot hold; return plain data: numbers, strings, '
             'lists, dicts or tensors'

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, InfiniteSampler
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
 from mmengine.runner import Priority, Runner
 from mmengine.utils import import_modules_from_strings
@@ -213,6 +214,9 @@ def _misplaced(registry: Registry, path: str, component: Any) -> str:
     if _is_below(component, InfiniteSampler):  # for training by iterations
         sampler = f"dict(type='DefaultSampler', shuffle={path.startswith('train')})"
         return f', which never ends, and training and evaluation go by epochs; write {sampler}'
+    if _is_below(component, CheckpointHook):
+        best = "default_hooks.export.save_best='accuracy/top1'"
+        return f', from whose files no run goes on exactly; write DualCheckpointHook, and for the best models {best}'
     return ''
 
 
@@ -277,7 +281,8 @@ def _check_arguments(path: str, node: Any, component: Callable[..., Any] | None,
             check_value(f'{path}.{argument}', value, arguments[argument])
         elif not takes_any:
             of = f'not an argument of {_name(component)}' if component else 'not known'
-            raise ConfigError(f'{path}.{argument} is {of}; {near_matches(str(argument), {*arguments, *besides})}')
+            known = {one for one in (*arguments, *besides) if not one.startswith('_')}
+            raise ConfigError(f'{path}.{argument} is {of}; {near_matches(str(argument), known)}')
 
 
 def check_value(field: str, value: Any, argument: inspect.Parameter | None) -> None:

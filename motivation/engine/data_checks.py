@@ -31,8 +31,12 @@ from motivation.training_mode import evaluation_mode
 # Images of each dataset that --check reads.
 LOOKED_OVER = 64
 
-# How far values may lie beside the scale 0 to 1, and the share of them that may lie further.
-_LEEWAY, _OUTSIDE = 0.25, 0.01
+# How far values may lie beside the scale 0 to 1, the share of an image's that may lie further, and the share of the
+# images that may have more: erased regions and noise that are not clipped are of some images.
+_LEEWAY, _OUTSIDE, _OFF = 0.25, 0.005, 0.9
+
+# A value that no normalisation gives, and the scale 0 to 255 does.
+_FAR = 16.0
 
 
 def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
@@ -114,7 +118,8 @@ def check_scale(runner: Runner, batch: Any, stage: str) -> None:
     """Refuse images that are not on the scale that a model's normalisation takes them to have.
 
     Images are uint8 on the scale 0 to 255 or float on the scale 0 to 1, which sharpening or noise may leave
-    a little. A model of mean 0 and deviation 1 does not normalise, and takes floats of any scale.
+    a little, and augmentation in some images far. A model of mean 0 and deviation 1 does not normalise, and
+    takes floats of any scale.
 
     Args:
         runner: The runner, with its models.
@@ -130,16 +135,18 @@ def check_scale(runner: Runner, batch: Any, stage: str) -> None:
     source = f'{stage}_dataloader.dataset gives images'
     if not inputs.is_floating_point():
         raise ConfigError(f'{source} of {inputs.dtype}; give uint8 on the scale 0 to 255, or float on the scale 0 to 1')
-    outside = (inputs < -_LEEWAY) | (inputs > 1 + _LEEWAY)
-    if outside.double().mean() <= _OUTSIDE:
-        return
+    outside = ((inputs < -_LEEWAY) | (inputs > 1 + _LEEWAY)).flatten(1).double().mean(dim=1)
+    off = (outside > _OUTSIDE).double().mean() > _OFF and (len(inputs) > 1 or stage != 'train')
     low, high = inputs.min().item(), inputs.max().item()
+    if not off and high <= _FAR:
+        return
     for name in MODEL_NAMES:
         if _normalises(getattr(runner.model, name)):
             way_out = (
                 "scale them to 0 to 1, as dict(type='ToDtype', dtype='float32', scale=True) does, or leave them uint8"
-                if low >= 0
-                else f'remove Normalize from {stage}_dataloader.dataset.transforms'
+                if high > _FAR
+                else f'take out of {stage}_dataloader.dataset.transforms what leaves that scale (Normalize, or noise that is '
+                'not clipped)'
             )
             raise ConfigError(
                 f'{source} of {low:.3g} to {high:.3g}, which model.{name} normalises as if they were on the scale 0 to 1; '

@@ -63,6 +63,8 @@ def load_exported(path: str | Path) -> BaseModel:
     Raises:
         ConfigError: The file is missing, damaged, or no exported model.
     """
+    if not Path(path).is_file():
+        raise ConfigError(f"exported model '{path}' does not exist; give the base.pth or motivated.pth of a run")
     exported = read_checkpoint(Path(path))
     if 'config' not in exported:
         raise ConfigError(f"'{path}' is not an exported model; give the base.pth or motivated.pth of a run")

@@ -1,7 +1,8 @@
 """The state of hooks that do not save it themselves: MMEngine's and the user's own."""
 
+import dis
 from collections import deque
-from collections.abc import Iterator
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -13,7 +14,10 @@ from motivation.engine.checkpoint import check_plain
 from motivation.engine.signatures import arguments_of
 
 # What MMEngine gives a hook when it is registered.
-_NO_STATE = {'priority'}
+_NO_STATE = frozenset({'priority'})
+
+# What a set is called among plain data.
+_SET = 'set of'
 
 
 class HookStates:
@@ -21,9 +25,9 @@ class HookStates:
 
     A hook that writes into the checkpoint itself (``before_save_checkpoint``) is left alone; of one with
     ``state_dict`` and ``load_state_dict`` these are used; of any other, the attributes of plain data that
-    differ from what they were when it was built. What ``before_run`` has set by the time a run is resumed
-    is of the process of now, and stays; what the code of MMEngine's and this framework's own hooks
-    mentions (clocks, paths) is no state either, but for early stopping.
+    differ from what they were when it was built. What ``before_run`` sets otherwise than in the run that
+    is resumed (a clock, a path) is of the process of now, and stays; what the code of MMEngine's and this
+    framework's own hooks sets is no state either, but for early stopping.
 
     A hook is found again by its class and the arguments it was built with, else by its class and order.
     """
@@ -31,7 +35,7 @@ class HookStates:
     def __init__(self) -> None:
         # Each hook with its arguments and the attributes that it was built with.
         self._hooks: list[tuple[Hook, dict[str, Any], dict[str, Any]]] = []
-        self._set_by_now: dict[int, set[str]] = {}
+        self._settled: dict[int, dict[str, Any]] = {}
 
     def add(self, hook: Hook, config: dict[str, Any] | None = None) -> None:
         """Take in a hook that has just been built.
@@ -48,7 +52,7 @@ class HookStates:
 
     def settle(self) -> None:
         """Note what has been set in the hooks before anything is restored."""
-        self._set_by_now = {id(hook): set(_changes(hook, built)) for hook, _, built in self._hooks}
+        self._settled = {id(hook): _changes(hook, built) for hook, _, built in self._hooks}
 
     def state_dict(self) -> list[dict[str, Any]]:
         """The state of every hook that has any, as plain data.
@@ -60,7 +64,14 @@ class HookStates:
         for hook, arguments, built in self._hooks:
             state = _state(hook, built)
             if state:
-                entries.append({'class': type(hook).__qualname__, 'arguments': arguments, 'state': state})
+                entries.append(
+                    {
+                        'class': type(hook).__qualname__,
+                        'arguments': arguments,
+                        'state': state,
+                        'settled': self._settled.get(id(hook), {}),
+                    }
+                )
         return entries
 
     def load_state_dict(self, entries: list[dict[str, Any]]) -> list[str]:
@@ -75,19 +86,20 @@ class HookStates:
             for key, (hook, arguments) in list(hooks.items()):
                 for entry in left:
                     if entry['class'] == type(hook).__qualname__ and alike(entry['arguments'], arguments):
-                        self._restore(hook, entry['state'])
+                        self._restore(hook, entry['state'], entry.get('settled', {}))
                         left = [other for other in left if other is not entry]
                         del hooks[key]
                         break
         return [entry['class'] for entry in left]
 
-    def _restore(self, hook: Any, state: dict[str, Any]) -> None:
+    def _restore(self, hook: Any, state: dict[str, Any], settled: dict[str, Any]) -> None:
         if _has_own(hook):
             hook.load_state_dict(state)
             return
+        now = self._settled.get(id(hook), {})
         for name, value in state.items():
-            if name not in self._set_by_now.get(id(hook), ()):
-                _put(hook, name, value)
+            if name not in now or (name in settled and _same(now[name], settled[name])):
+                _put(hook, name, _from_plain(value))
 
 
 def _state(hook: Any, built: dict[str, Any]) -> dict[str, Any]:
@@ -112,27 +124,29 @@ def _changes(hook: Hook, built: dict[str, Any]) -> dict[str, Any]:
 
 def _attributes(hook: Hook) -> dict[str, Any]:
     """Copies of the attributes of plain data that are the hook's own."""
-    not_state = _NO_STATE | {name for cls in type(hook).__mro__ for name in _mentioned(cls)}
+    not_state = _NO_STATE.union(*map(_set_by, type(hook).__mro__))
     return _plain_items({name: value for name, value in vars(hook).items() if name not in not_state})
 
 
 def _plain_items(items: dict[str, Any]) -> dict[str, Any]:
-    """Copies of the values that are plain data, sets among them as lists."""
+    """Copies of the values that are plain data."""
     found = {}
     for name, value in items.items():
         try:
-            found[name] = _plain(sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value)
+            found[name] = _plain(value)
         except TypeError:
             continue
     return found
 
 
-def _mentioned(cls: type) -> Iterator[str]:
-    """Names in the code of a framework's hook class."""
-    if _is_of_framework(cls) and cls is not EarlyStoppingHook:
-        for function in vars(cls).values():
-            if isinstance(function, FunctionType):
-                yield from function.__code__.co_names
+@cache
+def _set_by(cls: type) -> frozenset[str]:
+    """Names of attributes that the code of a framework's hook class sets."""
+    if not _is_of_framework(cls) or cls is EarlyStoppingHook:
+        return frozenset()
+    functions = (function for function in vars(cls).values() if isinstance(function, FunctionType))
+    steps = (step for function in functions for step in dis.get_instructions(function))
+    return frozenset(step.argval for step in steps if step.opname == 'STORE_ATTR')
 
 
 def _is_of_framework(cls: type) -> bool:
@@ -155,9 +169,18 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(item) for item in value)
     if isinstance(value, (list, deque)):
         return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):  # which no checkpoint holds
+        return {_SET: [_plain(item) for item in sorted(value, key=repr)]}
     if value is None or isinstance(value, (bool, int, float, str, np.generic)):
         return value
     raise TypeError(type(value).__name__)
+
+
+def _from_plain(value: Any) -> Any:
+    """Turn the sets of :func:`_plain` back."""
+    if isinstance(value, dict):
+        return set(value[_SET]) if value.keys() == {_SET} else {key: _from_plain(item) for key, item in value.items()}
+    return type(value)(map(_from_plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -177,8 +200,10 @@ def _put(hook: Hook, name: str, value: Any) -> None:
     if isinstance(now, dict) and isinstance(value, dict):
         now.clear()
         now.update(value)
-    elif isinstance(now, (set, frozenset, deque)) and isinstance(value, list):
-        setattr(hook, name, deque(value, now.maxlen) if isinstance(now, deque) else type(now)(value))
+    elif isinstance(now, deque) and isinstance(value, list):
+        setattr(hook, name, deque(value, now.maxlen))
+    elif isinstance(now, frozenset) and isinstance(value, set):
+        setattr(hook, name, frozenset(value))
     elif isinstance(now, np.ndarray) and isinstance(value, Tensor):
         setattr(hook, name, value.cpu().numpy())
     elif isinstance(now, Tensor) and isinstance(value, Tensor):

@@ -38,7 +38,7 @@ def describe_images(runner: Runner) -> dict[str, Any]:
         'classes': None if names is None else [str(name) for name in names],
         'input_size': list(images.shape[1:]) if isinstance(images, Tensor) else None,
         'transforms': _plain(_argument(dataset, 'transforms')),
-        'image_mode': _plain(_argument(dataset, 'image_mode')),
+        'image_mode': _plain(_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
     }
 
 

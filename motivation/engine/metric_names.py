@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.evaluator import DumpResults
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.optim import ReduceOnPlateauParamScheduler
 from mmengine.runner import BaseLoop
 
@@ -59,7 +59,7 @@ def _argument(component: Any) -> str | None:
         return None
     if issubclass(component, (ReduceOnPlateauParamScheduler, EarlyStoppingHook)):
         return 'monitor'
-    if issubclass(component, CheckpointHook) or _is_export_hook(component):
+    if _is_export_hook(component):
         return 'save_best'
     update = getattr(component, 'update', None)  # a policy that is told of validation
     if update is not None and 'metrics' in inspect.signature(update).parameters:

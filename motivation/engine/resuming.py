@@ -10,6 +10,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from motivation.engine.run_config import describe_hooks
 from motivation.errors import ConfigError
 
 # Where a config differs, a schedule or the values of an optimizer may.
@@ -76,11 +77,32 @@ def resume_finished(runner: Any, changes: Sequence[str]) -> None:
     if loop.stop_training and changes:
         loop.stop_training = False
         runner.tell(f'going on though the run stopped early after epoch {runner.epoch}')
+    if changes and not loop.stop_training and runner.epoch >= runner.max_epochs:
+        runner.tell(
+            f'{runner.epoch} epochs are over, and train_cfg.max_epochs is {runner.max_epochs}: nothing is left to train'
+        )
     elif loop.stop_training:
         runner.tell(
             f'the run stopped early after epoch {runner.epoch} and stays finished; with another config, such as a longer '
-            'train_cfg.max_epochs, and --allow-changes it goes on'
+            'train_cfg.max_epochs or another patience, and --allow-changes it goes on'
         )
+
+
+def check_hooks(runner: Any, meta: dict[str, Any]) -> list[str]:
+    """Say that a run goes on with other hooks, or other arguments of them, where it may; else that is no matter.
+
+    Args:
+        runner: The runner.
+        meta: The ``meta`` of the checkpoint.
+
+    Returns:
+        The field that differs where changes are allowed, else none.
+    """
+    before = meta.get('hooks')
+    if before is None or not runner.cfg.get('allow_changes') or before == describe_hooks(runner.cfg):
+        return []
+    runner.tell('going on though default_hooks or custom_hooks are others')
+    return ['custom_hooks']
 
 
 def load_unchanged(wrappers: Mapping[str, OptimWrapper], schedules: Schedules, checkpoint: dict[str, Any]) -> None:
@@ -140,7 +162,7 @@ class Unstarted:
             for scheduler, state in zip(schedule, self._states.get(name, ()), strict=True):
                 scheduler.load_state_dict(copy.deepcopy(state))
             _advance(schedule, checkpoint['meta']['epoch'], checkpoint['meta']['iter'], epoch_length)
-            follows = _follow_metrics(wrapper, schedule, checkpoint['param_schedulers'].get(name, ()), saved)
+            follows = _follow_metrics(wrapper, schedule, checkpoint, name)
             if not follows and not any(field.rpartition('.')[2] == 'lr' for field in changes):
                 scale_rate(wrapper, schedule, rollback_factor)
         return said
@@ -217,10 +239,9 @@ def _advance(schedule: Sequence[Any], epochs: int, iters: int, epoch_length: int
                 scheduler.step()
 
 
-def _follow_metrics(
-    wrapper: OptimWrapper, schedule: Sequence[Any], before: Sequence[dict[str, Any]], saved: dict[str, Any]
-) -> bool:
+def _follow_metrics(wrapper: OptimWrapper, schedule: Sequence[Any], checkpoint: dict[str, Any], name: str) -> bool:
     """Let schedules that follow a metric keep what they have seen, and lowered; whether there are any."""
+    before, saved = checkpoint['param_schedulers'].get(name, ()), checkpoint['optimizer'][name]
     following = [scheduler for scheduler in schedule if getattr(scheduler, 'need_val_args', False)]
     for scheduler in following:
         field = scheduler.param_name
@@ -233,9 +254,13 @@ def _follow_metrics(
                 'param_scheduler, or begin a new run with load_from'
             )
         for state in known[:1]:
-            scheduler.load_state_dict({name: state[name] for name in _PROGRESS if name in state})
+            scheduler.load_state_dict({key: state[key] for key in _PROGRESS if key in state})
             group = saved['param_groups'][0]
             lowered = group[field] / group[f'initial_{field}'] if group.get(f'initial_{field}') else 1.0
             for own in wrapper.param_groups:
                 own[field] *= lowered
+            meta, last = checkpoint['meta'], checkpoint['motivation']['metrics']
+            ended = not meta['validation_due'] and min(meta['epoch'], state['_global_step']) >= state['end']
+            if ended and last is not None:  # where a schedule ends with the run, its last validation is not told to it
+                scheduler.step(last)
     return bool(following)

@@ -64,6 +64,12 @@ def describe_run_config(config: Config, evaluation: bool = False) -> str:
     return json.dumps(described, default=repr)
 
 
+def describe_hooks(config: Config) -> str:
+    """The hooks of a config, as JSON."""
+    plain = config._cfg_dict.to_dict()
+    return json.dumps([plain.get('default_hooks'), plain.get('custom_hooks')], default=repr)
+
+
 def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
     """Where two runs part: each field that matters, its value before and its value now.
 

@@ -21,10 +21,12 @@ from torch import nn
 from motivation.engine.build_errors import explained, reason
 from motivation.engine.checkpoint import (
     check_fits,
+    check_plain,
     find_checkpoints,
     from_plain,
     newest_whole,
     read_checkpoint,
+    to_plain,
     write_checkpoint,
 )
 from motivation.engine.compilation import compilation_explained, compile_models
@@ -39,12 +41,13 @@ from motivation.engine.processes import train_together
 from motivation.engine.resuming import (
     Unstarted,
     check_epoch_length,
+    check_hooks,
     concerns_optimizers,
     load_unchanged,
     resume_finished,
     scale_rate,
 )
-from motivation.engine.run_config import check_same_run, describe_run_config
+from motivation.engine.run_config import check_same_run, describe_hooks, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
@@ -281,7 +284,7 @@ class DualModelRunner(Runner):
         """
         checkpoint = self.load_checkpoint(filename, get_device())
         meta, loop = checkpoint['meta'], self.train_loop
-        changes = [*self.changes, *check_epoch_length(self, meta, filename)]
+        changes = [*self.changes, *check_epoch_length(self, meta, filename), *check_hooks(self, meta)]
         loop.load_state_dict(meta)
         self.message_hub.load_state_dict(checkpoint['message_hub'])
         if concerns_optimizers(changes):
@@ -410,6 +413,7 @@ class DualModelRunner(Runner):
                 **self.train_loop.state_dict(),
                 'cfg': self.cfg.pretty_text,
                 'run': describe_run_config(self.cfg),
+                'hooks': describe_hooks(self.cfg),
                 'seed': self.seed,
                 'experiment_name': self.experiment_name,
                 'mmengine_version': mmengine.__version__,
@@ -418,15 +422,29 @@ class DualModelRunner(Runner):
             },
             'state_dict': self.model.state_dict(),
             'message_hub': _without_stage(self.message_hub.state_dict()),
+            **self._state_of_parts(),
+        }
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        write_checkpoint(checkpoint, Path(out_dir) / filename)
+
+    def _state_of_parts(self) -> dict[str, Any]:
+        return {
             'optimizer': self.optim_wrapper.state_dict(),
             'param_schedulers': {
-                name: [scheduler.state_dict() for scheduler in schedulers]
+                name: [_without_functions(scheduler.state_dict()) for scheduler in schedulers]
                 for name, schedulers in (self.param_schedulers or {}).items()
             },
             'hooks': self._hook_states.state_dict() if self._hook_states is not None else [],
         }
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        write_checkpoint(checkpoint, Path(out_dir) / filename)
+
+    def check_state(self) -> None:
+        """Refuse parts whose state no checkpoint can hold, before there is anything to lose.
+
+        Raises:
+            ConfigError: Names the part.
+        """
+        for name, state in self._state_of_parts().items():
+            check_plain(to_plain(state), name)
 
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', **_: Any) -> dict[str, Any]:
         """Load both models from a checkpoint.
@@ -444,7 +462,7 @@ class DualModelRunner(Runner):
         checkpoint = read_checkpoint(Path(filename), map_location)
         if 'config' in checkpoint:
             raise ConfigError(
-                f"'{filename}' is one exported model, and a run begins with both; give an epoch_<n>.pth of a run"
+                f"'{filename}' is one exported model, and both are needed; give an epoch_<n>.pth of a run"
             )
         check_fits(checkpoint['state_dict'], self.model, Path(filename))
         check_trained_classes(self, checkpoint, Path(filename))
@@ -466,6 +484,11 @@ class DualModelRunner(Runner):
 
 def _removed_if_refused(config: Config) -> AbstractContextManager[None]:
     return removed_if_refused(Path(config.get('work_dir') or '.'), Path(config.filename or 'config.py').name)
+
+
+def _without_functions(state: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a schedule has set itself from its arguments, and has again when it is built."""
+    return {name: value for name, value in state.items() if not callable(value)}
 
 
 def _without_stage(message_hub: dict[str, Any]) -> dict[str, Any]:

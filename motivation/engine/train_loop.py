@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from motivation.datasets.seeded import PlacedSampler, SeededDataset
+from motivation.engine.batch_checks import left_alone
 from motivation.engine.checkpoint import find_checkpoints, newest_whole
 from motivation.engine.data_checks import look_over
 from motivation.engine.interruption import Interrupted
@@ -145,6 +146,11 @@ class DualTrainLoop(EpochBasedTrainLoop):
         try:
             outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
             self._skipped_in_a_row = 0
+        except ValueError as error:
+            alone = left_alone(data_batch, error)
+            if alone is None:
+                raise
+            raise alone from error
         except NonFiniteError as bad:
             if self.on_bad_loss != 'skip':
                 raise

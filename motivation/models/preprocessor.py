@@ -66,7 +66,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
             )
         data = self.cast_data(data)
         inputs, targets = data['inputs'], data.get('targets')
-        scale = 1.0 if inputs.is_floating_point() else 255.0
+        scale = 255.0
+        if inputs.is_floating_point():
+            inputs, scale = inputs.to(self.mean.dtype), 1.0
         inputs = (inputs - self.mean * scale) / (self.std * scale)
         if training and self.mixup is not None:
             if targets is None:

@@ -5,14 +5,15 @@ import torch
 from mmengine.dataset import DefaultSampler, sampler
 from torch.utils.data import DataLoader
 
+from motivation.datasets import DigitsDataset
 from motivation.engine.batch_checks import has_single_images
 from motivation.engine.config import load_config
 from motivation.engine.launch import prepare_check
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
-from motivation.registry import MODELS
-from tests.conftest import DIGITS, classifier, snapshot
+from motivation.registry import DATASETS, MODELS
+from tests.conftest import DIGITS, classifier, digits_config, snapshot, train
 
 
 @MODELS.register_module(force=True)
@@ -95,3 +96,21 @@ def test_every_process_counts_its_own_images(monkeypatch, images, round_up, sing
         data = list(range(images))
         loader = DataLoader(data, 16, sampler=DefaultSampler(data, seed=0, round_up=round_up))
         assert has_single_images(loader) == single[rank]
+
+
+def test_image_left_alone_by_those_left_out_is_one_sentence(tmp_path):
+    """Which images are bad is found only when they are read."""
+
+    @DATASETS.register_module(force=True)
+    class OneBad(DigitsDataset):
+        def __getitem__(self, index):
+            return {'skipped': ('image 1', 'is unreadable')} if index == 1 else super().__getitem__(index)
+
+    loader = {'train_dataloader.batch_size': 2, 'train_dataloader.sampler.shuffle': False}
+    config = digits_config(tmp_path, epochs=1, **on_maps_of_one_pixel(**loader))
+    config.train_dataloader.dataset.type = 'OneBad'
+    with pytest.raises(
+        ConfigError,
+        match=r"^train_dataloader.dataset.on_error is 'skip', which leaves one image of a batch of 2 \(image 1 is unreadable\), on which the model cannot be trained \(ValueError: Exp",
+    ):
+        train(config)

@@ -26,7 +26,7 @@ def models(base=((0.5,), (0.25,)), motivated=((0.5,), (0.25,))):
 
 
 def images(low, high, dtype=torch.float32):
-    return {'inputs': torch.linspace(low, high, 3 * 8 * 8).reshape(1, 3, 8, 8).to(dtype)}
+    return {'inputs': torch.linspace(low, high, 3 * 8 * 8).reshape(1, 3, 8, 8).repeat(2, 1, 1, 1).to(dtype)}
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def images(low, high, dtype=torch.float32):
     [
         (
             images(-1.7, 2.1),
-            r'of -1\.7 to 2\.1, which model\.base normalises .*; remove Normalize from train_dataloader\.',
+            r'of -1\.7 to 2\.1, which model\.base normalises .*; take out of train_dataloader\..* \(Normalize, or',
         ),
-        (images(-1, 1), r'.*; remove Normalize from .*or give both models mean=\[0\.0\], std=\[1\.0\]$'),
-        (images(-0.5, 0.5), r'.*; remove Normalize from .*or give both models mean=\[0\.0\], std=\[1\.0\]$'),
+        (images(-1, 1), r'.*; take out of .*\(Normalize, .*or give both models mean=\[0\.0\], std=\[1\.0\]$'),
+        (images(-0.5, 0.5), r'.*; take out of .*\(Normalize, .*or give both models mean=\[0\.0\], std=\[1\.0\]$'),
         (
             images(-2, 2, torch.bfloat16),
-            r'.*; remove Normalize from .*or give both models mean=\[0\.0\], std=\[1\.0\]$',
+            r'.*; take out of .*\(Normalize, .*or give both models mean=\[0\.0\], std=\[1\.0\]$',
         ),
         (
             images(0, 255),
@@ -60,7 +60,7 @@ def test_images_on_another_scale_are_refused(batch, message):
 
 
 def test_images_on_the_scale_are_taken():
-    noisy = images(0, 1)['inputs'] + 0.1 * torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    noisy = images(0, 1)['inputs'] + 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for batch in (
         images(0, 1),
         images(0, 255, torch.uint8),
@@ -70,6 +70,31 @@ def test_images_on_the_scale_are_taken():
         [1],
     ):
         check_scale(models(), batch, 'val')
+
+
+def drawing(paper, ink, count=4):
+    """Sheets of one colour with eight pixels of another."""
+    sheets = torch.full((count, 3, 32, 32), paper)
+    sheets[:, :, 3, :8] = ink
+    return {'inputs': sheets}
+
+
+def test_drawings_tell_by_a_few_pixels():
+    with pytest.raises(ConfigError, match=r'of -1 to 1, which model\.base normalises'):
+        check_scale(models(), drawing(1.0, -1.0), 'train')
+    with pytest.raises(ConfigError, match=r'of 0 to 200, .*; scale them to 0 to 1'):
+        check_scale(models(), drawing(0.0, 200.0, count=1), 'train')
+    check_scale(models(), drawing(1.0, 0.0), 'train')
+
+
+def test_augmentation_may_leave_the_scale_in_some_images():
+    """As torchvision's RandomErasing(value='random') does, by default in half of them."""
+    erased = images(0, 1)['inputs'].repeat(4, 1, 1, 1)
+    erased[::2, :, 2:6, 2:6] = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    check_scale(models(), {'inputs': erased}, 'train')
+    check_scale(models(), {'inputs': erased[:1]}, 'train')  # one image tells nothing of training data
+    with pytest.raises(ConfigError, match=r'^val_dataloader'):
+        check_scale(models(), {'inputs': erased[:1]}, 'val')
 
 
 def test_models_that_do_not_normalise_take_any_floats():

@@ -50,7 +50,7 @@ def test_file_is_plain_data_with_the_normalisation(exported):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(ConfigError, match=r"checkpoint 'nowhere\.pth' does not exist"):
+    with pytest.raises(ConfigError, match=r"^exported model 'nowhere\.pth' does not exist; give the base\.pth"):
         load_exported('nowhere.pth')
 
 

@@ -132,11 +132,43 @@ def test_clocks_and_paths_of_the_frameworks_hooks_are_no_state():
     assert made.state_dict() == []
 
 
-def test_what_before_run_sets_is_of_the_process_of_now():
-    old = Remembers()
+class Counts(Hook):
+    """Has names of the framework's for attributes, and sets some only when the run begins."""
+
+    def __init__(self):
+        self.epoch = self.iter = self.max_iters = 0
+        self.nested = {'seen': set(), 'lists': [(1, {2})]}
+
+    def before_run(self, runner):
+        self.bad, self.folder = 0, runner
+
+    def work(self):
+        self.epoch, self.iter, self.max_iters, self.bad = 3, 4, 5, 6
+        self.nested['seen'] |= {7, 8}
+
+
+def begun(hook, runner):
+    made = states(hook)
+    hook.before_run(runner)
+    made.settle()
+    return made
+
+
+def test_attributes_of_any_name_and_depth_are_state():
+    old, new = Counts(), Counts()
+    saved = begun(old, 'old')
+    old.work()
+    assert begun(new, 'new').load_state_dict(saved.state_dict()) == []
+    assert (new.epoch, new.iter, new.max_iters, new.bad) == (3, 4, 5, 6)
+    assert new.nested == {'seen': {7, 8}, 'lists': [(1, {2})]}
+
+
+def test_what_before_run_sets_otherwise_is_of_the_process_of_now():
+    old, new = Remembers(), Remembers()
     saved = states(old)
-    old.folder, old.batches = 'old', 4
-    new = Remembers()
+    old.folder = 'old'
+    saved.settle()
+    old.batches = 4
     made = states(new)
     new.folder = 'new'
     made.settle()

@@ -14,7 +14,6 @@ from tests.conftest import DIGITS, digits_config, train
 
 PLATEAU = dict(type='ReduceOnPlateauLR', rule='greater')
 STOP = dict(type='EarlyStoppingHook', rule='greater')
-BEST = dict(type='CheckpointHook', rule='greater')
 GAIN = dict(_delete_=True, type='Not', policy=dict(type='ValidationGain', metric='base/accuracy/top3'))
 
 
@@ -67,11 +66,6 @@ def build(tmp_path, param_scheduler=(), **options):
             r"^custom_hooks\.0\.monitor is .*'base/accuracy/top1'",
         ),
         ({'custom_hooks': [dict(STOP, monitor='bse/accuracy', strict=False)]}, r'^custom_hooks\.0\.monitor is '),
-        ({'custom_hooks': [dict(BEST, save_best='accuracy/top1')]}, r'^custom_hooks\.0\.save_best is '),
-        (
-            {'custom_hooks': [dict(BEST, save_best=['base/accuracy/top1', 'motivated/top1'])]},
-            r"^custom_hooks\.0\.save_best is 'motivated/top1', which",
-        ),
         (
             {'default_hooks.export.save_best': 'accuracy/top2'},
             r"^default_hooks\.export\.save_best is .*'accuracy/top1'",
@@ -104,7 +98,7 @@ def test_wrong_names_are_refused_before_the_first_batch(tmp_path, options, messa
     'options',
     [
         {'param_scheduler': [dict(PLATEAU, monitor='motivated/accuracy/top5')]},
-        {'custom_hooks': [dict(STOP, monitor='base/accuracy/top1'), dict(BEST, save_best='auto')]},
+        {'custom_hooks': [dict(STOP, monitor='base/accuracy/top1')]},
         {'default_hooks.export.save_best': 'accuracy/top5'},
         # A single image does not tell.
         {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='base/by_class/class_9')]},

@@ -159,15 +159,68 @@ def test_schedule_that_follows_a_metric_keeps_what_it_has_seen():
     shutil.rmtree('run')
     config = digits_config('run', 3)
     config.param_scheduler = [plateau]
-    train(config)  # lowered once, by the second validation; at the third its end is reached
+    train(config)  # lowered by the second validation; of the third, at its end, it is told where the run goes on
     runner = resumed(18, epochs=5, schedulers=[plateau], **{'optim_wrapper.optimizer.lr': 0.01})
-    assert groups(runner)[0]['lr'] == pytest.approx(0.01 / 2)
+    assert groups(runner)[0]['lr'] == pytest.approx(0.01 / 4)
     scheduler = runner.param_schedulers['base'][0]
     assert scheduler.best > 0 and scheduler.min_values == [0.0]
     with pytest.raises(
         ConfigError, match=r'param_scheduler has ReduceOnPlateauLR, which follows a metric, beside another'
     ):
         resumed(18, epochs=5, schedulers=[plateau, dict(type='CosineAnnealingLR', T_max=9)])
+
+
+def test_schedule_that_holds_functions_is_saved_without_them():
+    one_cycle = dict(type='OneCycleLR', eta_max=0.1, total_steps=12, by_epoch=False)
+    shutil.rmtree('run')
+    config = digits_config('run', 2)
+    config.param_scheduler = [one_cycle]
+    whole = DualModelRunner.from_cfg(config)
+    whole.register_hook(Stop(8))
+    with pytest.raises(InterruptedError):
+        whole.train()
+    runner = resumed(6, epochs=2, allow_changes=False, schedulers=[one_cycle])
+    rate = groups(runner)[0]['lr']
+    for _ in range(2):
+        runner.param_schedulers['base'][0].step()
+    assert groups(runner)[0]['lr'] == groups(whole)[0]['lr'] != rate
+
+
+def test_state_that_no_checkpoint_holds_is_refused_before_the_first_batch():
+    class Odd(Hook):
+        def state_dict(self):
+            return {'seen': {1}}
+
+        def load_state_dict(self, state):
+            pass
+
+    runner = DualModelRunner.from_cfg(digits_config('odd', 1))
+    runner.register_hook(Odd())
+    with pytest.raises(ConfigError, match=r"Odd\.state_dict\(\)\['seen'\] is a set, which a checkpoint cannot hold"):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_other_hooks_are_announced_and_let_a_stopped_run_go_on(capsys):
+    def config(patience, **fields):
+        made = digits_config('stopped', 5)
+        made.custom_hooks = [
+            dict(type='EarlyStoppingHook', monitor='base/accuracy/top1', min_delta=1000, patience=patience)
+        ]
+        made.update(fields)
+        return made
+
+    assert train(config(1)).epoch == 2
+    assert train(config(1, resume=True, allow_changes=True)).epoch == 2
+    assert train(config(3, resume=True, allow_changes=True)).epoch == 4
+    assert 'going on though default_hooks or custom_hooks are others' in capsys.readouterr().out
+
+
+def test_nothing_left_to_train_is_said(capsys):
+    config = digits_config('run', 1)
+    config.update(resume=True, allow_changes=True)
+    train(config)
+    assert '2 epochs are over, and train_cfg.max_epochs is 1: nothing is left to train' in capsys.readouterr().out
 
 
 def test_epochs_of_another_length_count_on(capsys):

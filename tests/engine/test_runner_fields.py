@@ -136,3 +136,14 @@ def test_fields_reach_what_they_are_for(tmp_path):
     assert 'launcher' not in dumped and dumped.experiment_name == 'mine'  # so that it can be trained again
     check_config(dumped)
     assert DualModelRunner.from_cfg(dumped).experiment_name != runner.experiment_name
+
+
+def test_checkpoints_from_which_no_run_goes_on_are_refused():
+    for options in (
+        {'custom_hooks': [dict(type='CheckpointHook')]},
+        {'default_hooks.checkpoint.type': 'CheckpointHook'},
+    ):
+        with pytest.raises(
+            ConfigError, match=r"type is 'CheckpointHook', from whose files .* write DualCheckpointHook"
+        ):
+            check_config(load_config(DIGITS, options))
