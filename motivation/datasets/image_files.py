@@ -10,8 +10,16 @@ from unicodedata import normalize
 
 from PIL import Image, ImageFile
 
+from motivation.errors import ConfigError
+
 # Pillow names these formats and has no decoder for them, with or without a handler of the user's.
 _NOT_DECODED = {'MPEG'}
+
+# Pillow opens these formats by another one's plugin: several JPEGs in a file begin as one.
+_OPENED_AS = {'MPO': 'JPEG'}
+
+# What a Mac puts into its archives, and a NAS beside its images.
+_HIDDEN = {'__MACOSX', '@eaDir'}
 
 # Folders of these names hold parts of the data and not classes.
 _SPLITS = {'train', 'training', 'val', 'valid', 'validation', 'eval', 'evaluation', 'test', 'testing'}
@@ -33,7 +41,8 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
         call: Returns what messages call the file of a path.
         open_file: Opens an image.
         class_map: Index by name of the folder, in the place of their order; what it does not name is left out.
-        extensions: Of image files, in lower case with the dot; ``None`` for those that Pillow reads.
+        extensions: Of image files, in lower case with the dot, as ``dataset.input_key`` has them; ``None`` for
+            those that Pillow reads.
 
     Attributes:
         samples: What messages call each image, and its class index.
@@ -41,6 +50,7 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
         remarks: What was left out, a clause for each kind.
 
     Raises:
+        ConfigError: No file has one of the extensions.
         ValueError: There are no images in class folders, or the folders are no classes.
     """
 
@@ -51,7 +61,7 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
         call: Callable[[str], str],
         open_file: Callable[[Any], Image.Image],
         class_map: Mapping[Any, int] | None = None,
-        extensions: Iterable[str] | None = None,
+        extensions: Sequence[str] | None = None,
     ) -> None:
         names = _composed(folders)
         if class_map:
@@ -80,8 +90,13 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
         used = {target for _, target in self.samples}
         empty = [name for name, index in self.class_to_idx.items() if index not in used]
         self.remarks = _remarks(passed_over, loose, unmapped, empty)
-        if len(names) > 1 and not class_map and _SPLITS.issuperset(map(str.lower, names)):
+        if len(names) > 1 and not class_map and are_splits(names):
             raise ValueError(f'its folders {some(names)} are no classes; name one of them as dataset.split')
+        if extensions is not None and passed_over and not (self.samples or loose or unmapped):
+            raise ConfigError(
+                f'dataset.input_key is {";".join(extensions)!r}, which none of the {passed_over.total():,} files has; there '
+                f'is {_counted(passed_over)}'
+            )
         if not self.samples:
             raise ValueError('; '.join(['Found 0 images in class folders', *self.remarks]))
 
@@ -100,7 +115,8 @@ def image_extensions() -> frozenset[str]:
     Image.init()
 
     def decodes(name: str) -> bool:
-        factory = Image.OPEN[name][0] if name in Image.OPEN else ImageFile.StubImageFile
+        opener = _OPENED_AS.get(name, name)
+        factory = Image.OPEN[opener][0] if opener in Image.OPEN else ImageFile.StubImageFile
         is_stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
         return not is_stub and name not in _NOT_DECODED
 
@@ -120,8 +136,14 @@ def natural_key(path: str) -> tuple[list[str | int], str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, as are the ``._name`` that a Mac leaves beside a file."""
-    return name.startswith('.') and name not in ('.', '..')
+    """Whether a file or folder is hidden, as is what computers leave beside files: ``._name``, ``@eaDir``."""
+    return name in _HIDDEN or (name.startswith('.') and name not in ('.', '..'))
+
+
+def are_splits(folders: Iterable[str]) -> bool:
+    """Whether there are folders, and all of them hold parts of the data by their names."""
+    names = {name.lower() for name in folders}
+    return bool(names) and names <= _SPLITS
 
 
 def _composed(folders: Iterable[str]) -> list[str]:
@@ -140,8 +162,7 @@ def _remarks(
 ) -> list[str]:
     remarks = []
     if passed_over:
-        kinds = ', '.join(f'{extension} {count:,}' for extension, count in passed_over.most_common())
-        remarks.append(f'files passed over, no images: {passed_over.total():,} ({kinds})')
+        remarks.append(f'files passed over, no images: {passed_over.total():,} ({_counted(passed_over)})')
     if loose:
         remarks.append(f'images passed over, outside of class folders: {len(loose):,} ({some(loose)})')
     if unmapped:
@@ -149,6 +170,10 @@ def _remarks(
     if empty:
         remarks.append(f'classes without images: {len(empty):,} ({some(empty)})')
     return remarks
+
+
+def _counted(extensions: Counter[str]) -> str:
+    return ', '.join(f'{extension} {count:,}' for extension, count in extensions.most_common())
 
 
 def some(names: Iterable[str]) -> str:

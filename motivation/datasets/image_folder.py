@@ -5,13 +5,14 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from posixpath import dirname, join, normpath
 from typing import Any
 
 from PIL import Image
 
-from motivation.datasets.image_files import ImageFiles, is_hidden, some
+from motivation.datasets.image_files import ImageFiles, are_splits, is_hidden, some
+from motivation.errors import ConfigError, near_matches
 
 
 def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensions: Any = None) -> ImageFiles:
@@ -97,7 +98,8 @@ def open_tar(path: str, split: str, class_map: Mapping[Any, int] | None = None, 
     """Open a tar with one folder, or one tar, a class.
 
     Its top is the folder called ``split``, if there is one. Else folders that hold nothing but one folder
-    of folders, as a tar of a folder does, are taken for wrapping.
+    of folders, as a tar of a folder does, are taken for wrapping, and a remark says that there is no such
+    folder, for the tar may hold that split alone.
 
     Args:
         path: Path of the tar, which is not compressed.
@@ -108,16 +110,19 @@ def open_tar(path: str, split: str, class_map: Mapping[Any, int] | None = None, 
     Raises:
         OSError: The file cannot be read.
         tarfile.TarError: It is no tar.
+        ConfigError: Its folders are splits, and ``split`` is none of them.
         ValueError: There are no images in class folders, or the folders are no classes.
     """
     with tarfile.open(path, 'r:') as tar:
         members = dict(_members(tar))
-    top = _top(list(members), split)
+    top = _top(path, list(members), split)
     open_file = partial(_open_member, path)
     files = {name[len(top) :]: place for name, place in members.items() if name.startswith(top)}
     folders = dict.fromkeys(name.partition('/')[0] for name in files if '/' in name)
-
-    return ImageFiles(files.items(), folders, lambda name: f'{path}/{top}{name}', open_file, class_map, extensions)
+    images = ImageFiles(files.items(), folders, lambda name: f'{path}/{top}{name}', open_file, class_map, extensions)
+    if split and PurePosixPath(top).name != split:
+        images.remarks.append(f'it has no folder {split!r}, and all of its images are taken for that split')
+    return images
 
 
 def _open_member(tar: str, place: tuple[int, int] | None) -> Image.Image:
@@ -148,12 +153,20 @@ def _members(tar: tarfile.TarFile, folder: str = '', offset: int = 0) -> Iterato
             yield folder + name, (offset + target.offset_data, target.size)
 
 
-def _top(names: list[str], split: str) -> str:
-    top = ''
+def _top(tar: str, names: list[str], split: str) -> str:
+    """The folder whose folders are the classes, with a slash at its end; ``''`` for all of the tar."""
+    top = classes = ''
     while True:
-        below = [name[len(top) :].split('/') for name in names]
-        if split and any(parts[0] == split and len(parts) > 1 for parts in below):
+        below = [name[len(top) :].split('/') for name in names if name.startswith(top)]
+        folders = {parts[0] for parts in below if len(parts) > 1}
+        if split and split in folders:
             return f'{top}{split}/'
-        if not below or len({parts[0] for parts in below}) > 1 or any(len(parts) < 3 for parts in below):
-            return top
-        top += f'{below[0][0]}/'
+        if split and are_splits(folders):
+            raise ConfigError(
+                f'dataset.split is {split!r}, but {tar!r} has no folder {split!r}; {near_matches(split, folders)}'
+            )
+        if len(folders) != 1:
+            return classes
+        is_wrapping = classes == top and all(len(parts) > 2 for parts in below)
+        top += f'{folders.pop()}/'
+        classes = top if is_wrapping else classes  # else splits may still be beside files, such as a README

@@ -53,7 +53,7 @@ class TimmDataset(ImageDataset):
             :func:`timm.data.create_dataset`: ``'torch/cifar10'`` for torchvision's,
             ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
         split: Part of the data, such as ``'train'``; of a folder, its subfolder of that name, whose folders are
-            the classes, with all that lies in them.
+            the classes, with all that lies in them. A tar without folders of splits is taken whole, with a warning.
         transforms: Configs of transforms, applied in order.
         image_mode: PIL mode that images are converted to: ``'RGB'``, or ``'L'`` for one channel.
         cache_mib: Images that all have one size and together fit into so many MiB are decoded once
@@ -62,7 +62,7 @@ class TimmDataset(ImageDataset):
             ``'skip'`` the image.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...); of a folder or
             tar ``class_map`` (class index by folder, or a file of it), ``input_key`` (extensions of images,
-            such as ``'.png;.jpg'``) and ``search_split`` (``False`` takes the classes of ``root`` itself).
+            such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` takes the classes of ``root`` itself).
 
     Raises:
         ConfigError: There is no data at ``root``, timm does not open it, or an image is unreadable.
@@ -186,7 +186,7 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
 
 
 def _open_files(
-    root: str, split: str, class_map: Any = None, input_key: str | None = None, search_split: bool = True, **others: Any
+    root: str, split: str, class_map: Any = None, input_key: Any = None, search_split: bool = True, **others: Any
 ) -> ImageFiles:
     """Image folders and tars, by readers of our own: timm's take the innermost folder for the class."""
     for argument, value in others.items():
@@ -196,7 +196,7 @@ def _open_files(
                 'input_key and search_split'
             )
     numbers = load_class_map(class_map, root) if class_map else None
-    extensions = input_key.lower().split(';') if input_key else None
+    extensions = _extensions(input_key) if input_key else None
     if Path(root).is_dir():
         folder = str(Path(root) / split) if search_split and split else root
         images = open_folder(folder, numbers, extensions)
@@ -207,6 +207,14 @@ def _open_files(
     if images.remarks:
         print_log(f'{folder!r}: {"; ".join(images.remarks)}', 'current', logging.WARNING)
     return images
+
+
+def _extensions(input_key: Any) -> list[str]:
+    """Extensions in lower case with the dot."""
+    names = input_key.split(';') if isinstance(input_key, str) else input_key
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"dataset.input_key is {input_key!r}; it must be like '.png;.jpg', or a list of extensions")
+    return [f'.{name.strip().lower().removeprefix(".")}' for name in names if name.strip()]
 
 
 def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:

@@ -1,6 +1,7 @@
 """timm's augmentation, as its recipes mean it, on images that the model normalises."""
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -42,8 +43,18 @@ _CHOICES = {
     're_mode': ('const', 'rand', 'pixel'),
     'train_crop_mode': ('rrc', 'rkrc', 'rkrr'),
     'crop_mode': ('squash', 'border', 'center'),
+    'interpolation': ('nearest', 'bilinear', 'bicubic', 'box', 'hamming', 'lanczos', 'random'),
 }
 _EITHER = {'interpolation', 'mean', 'std'}
+
+# The policies of auto_augment, with the sections that may follow: timm passes over some others in silence.
+_WHOLE, _REAL = r'\d+', r'\d+(?:\.\d*)?'
+_RAND = {'m': _WHOLE, 'n': _WHOLE, 'p': _REAL, 'mstd': _REAL, 'mmax': _WHOLE, 'inc': _WHOLE, 't': '(?:weights|3aw?)'}
+_POLICIES = {
+    'rand': _RAND,
+    'augmix': {'m': _WHOLE, 'w': _WHOLE, 'd': _WHOLE, 'a': _REAL, 'b': _WHOLE, 'mstd': _REAL},
+    **{policy: {'mstd': _REAL} for policy in ('v0', 'v0r', 'original', 'originalr', '3a')},
+}
 
 
 @TRANSFORMS.register_module()
@@ -64,8 +75,9 @@ class TimmTransform:
             ``re_prob``, ``scale``, ...), of which those that have no effect here are refused.
 
     Raises:
-        ConfigError: An argument is unknown, belongs to timm's own loader, or is one of training for
-            evaluation, or the other way round.
+        ConfigError: An argument is unknown, has a value that timm does not take, belongs to timm's own
+            loader, is one of training for evaluation or the other way round, or of augmentation with
+            ``no_aug``.
 
     Example:
         >>> transforms = [dict(type='TimmTransform', input_size=224, is_training=True, auto_augment='rand-m9')]
@@ -130,17 +142,53 @@ def _check(is_training: bool, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in _ARGUMENTS:
             raise ConfigError(f'TimmTransform.{name} is not an argument; {near_matches(name, _ARGUMENTS)}')
-        if value and name in _CHOICES and value not in _CHOICES[name]:
-            raise ConfigError(f'TimmTransform.{name} is {value!r}; {near_matches(str(value), _CHOICES[name])}')
+        if value == _HARMLESS[name] or (name in _ELSEWHERE and value is None):
+            continue
         if name in _ELSEWHERE:
-            if value is not None and value != _HARMLESS[name]:
-                raise ConfigError(f'TimmTransform.{name} is {value!r}, and {_ELSEWHERE[name]}; leave it out')
-        elif name not in _EITHER and value and value != _ARGUMENTS[name] and is_training == (name in _EVALUATION):
-            phase, other = ('training', 'evaluation') if is_training else ('evaluation', 'training')
+            raise ConfigError(f'TimmTransform.{name} is {value!r}, and {_ELSEWHERE[name]}; leave it out')
+        _check_value(name, value)
+        _check_effect(name, value, is_training, bool(arguments.get('no_aug')))
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Refuse what timm would refuse without saying which argument it is, or take for something else."""
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ConfigError(f'TimmTransform.{name} is {value!r}; {near_matches(str(value), _CHOICES[name])}')
+    is_probability = name.endswith('_prob') or name in ('hflip', 'vflip')
+    if is_probability and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        raise ConfigError(f'TimmTransform.{name} is {value!r}; it is a probability, from 0 to 1')
+    if name == 'auto_augment' and value:
+        _check_policy(value)
+
+
+def _check_policy(value: Any) -> None:
+    policy, *sections = str(value).split('-')
+    if policy not in _POLICIES:
+        raise ConfigError(f'TimmTransform.auto_augment is {value!r}; {near_matches(policy, _POLICIES)}')
+    known = _POLICIES[policy]
+    for section in sections:
+        if not any(re.fullmatch(key + form, section) for key, form in known.items()):
             raise ConfigError(
-                f'TimmTransform.{name} is {value!r}, which has an effect in {other} alone, and this is for {phase}; leave '
-                f'it out, or give is_training={not is_training}'
+                f'TimmTransform.auto_augment is {value!r}, of which {section!r} is not a section of {policy!r}; there is '
+                f"{', '.join(sorted(known))}, each with its value, as in 'mstd0.5'"
             )
+
+
+def _check_effect(name: str, value: Any, is_training: bool, no_aug: bool) -> None:
+    """Refuse an argument that would change nothing, unless it turns off what is off anyway."""
+    is_random = name == 'interpolation' and value == 'random'  # the one value of it that augments
+    if not value or (name in _EITHER and not is_random):
+        return
+    if is_training == (name in _EVALUATION):
+        phase, other = ('training', 'evaluation') if is_training else ('evaluation', 'training')
+        raise ConfigError(
+            f'TimmTransform.{name} is {value!r}, which has an effect in {other} alone, and this is for {phase}; leave '
+            f'it out, or give is_training={not is_training}'
+        )
+    if no_aug and name != 'no_aug':
+        raise ConfigError(
+            f'TimmTransform.{name} is {value!r}, which has no effect with no_aug=True; leave one of the two out'
+        )
 
 
 def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -90,7 +90,7 @@ def verify(
     with slow_attention():
         if not grown:
             return Verdict(*_compare(_in_float64(copied), size, seed), 'exact')
-        if _compare(copied, size, seed).error < _CLOSE:  # else float64 would not bring them together
+        if _are_close(copied, size, seed):  # else float64 would not bring them together
             verdict = Verdict(*_compare(_in_float64(copied), size, seed), 'exact')
             if verdict.is_valid:
                 return verdict
@@ -136,8 +136,42 @@ class _Found(NamedTuple):
 
 
 @torch.no_grad()
+def _are_close(weight_map: WeightMap, input_size: Sequence[int], seed: int) -> bool:
+    """Whether both models' outputs for one image differ by no more than rounding in float32."""
+    images = _transferred(weight_map, input_size, seed, gain=2**0.5)
+    found, theirs_found = (outputs(weight_map.model(name), images[:1]) for name in ('base', 'motivated'))
+    return _relative(found - theirs_found, found) < _CLOSE
+
+
+@torch.no_grad()
 def _compare(weight_map: WeightMap, input_size: Sequence[int], seed: int, gain: float = 2**0.5) -> _Found:
     """Transfer base -> motivated, compare outputs, empty the base, transfer back and compare weights.
+
+    Args:
+        weight_map: Its models change.
+        input_size: Size of the images.
+        seed: Seed of weights and images.
+        gain: As of :func:`_transferred`.
+    """
+    images = _transferred(weight_map, input_size, seed, gain)
+    ours = weight_map.tensors('base')
+    before = {name: tensor.clone() for name, tensor in ours.items()}
+    found, theirs_found = (outputs(weight_map.model(name), images) for name in ('base', 'motivated'))
+    for tensor in ours.values():
+        tensor.zero_()
+    weight_map.transfer('motivated', statistics=True)
+    round_trip = all(torch.equal(tensor, before[name]) for name, tensor in ours.items())
+    sensitivity = (found - found.mean(dim=0)).abs().max() / found.abs().max()
+    return _Found(_relative(found - theirs_found, found), round_trip, float(sensitivity.nan_to_num(0.0)))
+
+
+def _relative(difference: Tensor, found: Tensor) -> float:
+    """Largest difference over the largest output; infinite where it is no number."""
+    return float((difference.abs().max() / found.abs().max()).nan_to_num(torch.inf))
+
+
+def _transferred(weight_map: WeightMap, input_size: Sequence[int], seed: int, gain: float) -> Tensor:
+    """Make the base model random and the extension zero, and transfer base -> motivated; returns images.
 
     Args:
         weight_map: Its models change.
@@ -146,26 +180,17 @@ def _compare(weight_map: WeightMap, input_size: Sequence[int], seed: int, gain: 
         gain: Of weights of layers. Without norms residual streams grow from block to block: weaker
             branches keep softmax from saturating.
     """
-    models = base, _ = weight_map.model('base').eval(), weight_map.model('motivated').eval()
+    base, _ = weight_map.model('base').eval(), weight_map.model('motivated').eval()
     like = next(base.parameters())
     generator = torch.Generator().manual_seed(seed)
-    ours, theirs = weight_map.tensors('base'), weight_map.tensors('motivated')
-    randomise(ours, gain, generator)
+    randomise(weight_map.tensors('base'), gain, generator)
+    theirs = weight_map.tensors('motivated')
     for name, mask in weight_map.extension().items():
         theirs[name].masked_fill_(mask.to(like.device), 0)
     images = torch.randn(_images(base), *input_size, generator=generator).to(like)
     take_statistics(base, images)
-    before = {name: tensor.clone() for name, tensor in ours.items()}
     weight_map.transfer('base', statistics=True)
-    found, theirs_found = (outputs(model, images) for model in models)
-    largest = found.abs().max()
-    error = ((found - theirs_found).abs().max() / largest).nan_to_num(torch.inf)
-    sensitivity = ((found - found.mean(dim=0)).abs().max() / largest).nan_to_num(0.0)
-    for tensor in ours.values():
-        tensor.zero_()
-    weight_map.transfer('motivated', statistics=True)
-    round_trip = all(torch.equal(tensor, before[name]) for name, tensor in ours.items())
-    return _Found(float(error), round_trip, float(sensitivity))
+    return images
 
 
 def _images(model: nn.Module) -> int:
@@ -179,12 +204,30 @@ class _ScaleAndShift(nn.Module):
     def __init__(self, norm: Any) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, getattr(norm, 'bias', None), getattr(norm, 'eps', 0.0)
-        self.channels_first = isinstance(norm, nn.GroupNorm) or type(norm).__name__.endswith('2d')
+        self.whole = [norm]  # in a list, so that its parameters are not registered twice
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Scale and shift the channels."""
+        shape = _shape_of_scale(self.whole[0], inputs)
         for parameter, combine in ((self.weight, torch.mul), (self.bias, torch.add)):
             if parameter is not None:
-                shaped = parameter.view(-1, *[1] * (inputs.ndim - 2)) if self.channels_first else parameter
-                inputs = combine(inputs, shaped)
+                inputs = combine(inputs, parameter.view(shape))
         return inputs
+
+
+def _shape_of_scale(norm: Any, inputs: Tensor) -> Sequence[int]:
+    """Shape in which a norm's weight is multiplied with inputs, whose channels may be first or last.
+
+    A weight that is not a number leaves its mark on all of its channel, and on no other, whatever the
+    inputs are.
+    """
+    if norm.weight.ndim > 1:  # of channels and positions, which are last
+        return norm.weight.shape
+    first = torch.arange(len(norm.weight), device=inputs.device) == 0
+    weight = norm.weight.masked_fill(first, torch.nan)
+    few = inputs[tuple(slice(None if size == len(first) else 1) for size in inputs.shape)]
+    marked = torch.func.functional_call(norm, {'weight': weight}, few).isnan()
+    for axis in range(1, inputs.ndim):
+        if torch.equal(marked.movedim(axis, 0).flatten(1).any(dim=1), first):
+            return [-1 if place == axis else 1 for place in range(inputs.ndim)]
+    raise AssertionError(f'{type(norm).__name__} scales no axis of inputs of shape {tuple(inputs.shape)}')

@@ -177,6 +177,83 @@ def test_arguments_that_folders_do_not_take_are_refused():
         in_folder(transform='flip')
 
 
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+@pytest.mark.parametrize('input_key', ['png', '.PNG', 'Png;bmp', ' png ; .bmp', ['png', '.bmp'], ('.png',)])
+def test_extensions_of_images_are_taken_in_any_form(opened, input_key):
+    write('data/train/cat/0.png')
+    write('data/train/cat/1.PNG', 1)
+    write('data/train/cat/2.jpg', 2)
+    assert contents(opened(input_key=input_key)) == [(0, 'cat'), (1, 'cat')]
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_extensions_that_no_file_has_are_named(opened):
+    for name in ('0.png', '1.png', '2.jpg'):
+        write(f'data/train/cat/{name}')
+    with pytest.raises(
+        ConfigError,
+        match=r"^dataset\.input_key is '\.bmp;\.gif', which none of the 3 files has; there is \.png 2, \.jpg 1$",
+    ):
+        opened(input_key=['bmp', 'GIF'])
+    for wrong in (5, ['png', 5], {'png': 1}):
+        with pytest.raises(ConfigError, match=r"^dataset\.input_key is .*; it must be like '\.png;\.jpg', or a list"):
+            opened(input_key=wrong)
+
+
+def test_extensions_are_not_blamed_for_images_outside_of_class_folders():
+    write('data/train/0.png')
+    write('data/train/0.jpg')
+    with pytest.raises(
+        ConfigError, match=r"Found 0 images .*; images passed over, outside of class folders: 1 \('0\.png'"
+    ):
+        in_folder(input_key='png')
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_jpegs_of_phones_and_stereo_cameras_are_images(opened, warned):
+    Path('data/train/cat').mkdir(parents=True)
+    views = [Image.new('L', (8, 8), grey) for grey in (40, 200)]
+    views[0].save('data/train/cat/0.mpo', save_all=True, append_images=views[1:])
+    assert contents(opened()) == [(40, 'cat')] and not warned
+
+
+@pytest.mark.parametrize('opened', [in_folder, in_tar])
+def test_what_a_mac_and_a_nas_leave_is_hidden(opened, warned):
+    write('data/train/cat/0.png', 1)
+    write('data/train/__MACOSX/cat/0.png', 9)
+    write('data/train/cat/@eaDir/0.png/thumbnail.png', 9)
+    write('data/__MACOSX/train/cat/0.png', 9)
+    dataset = opened()
+    assert contents(dataset) == [(1, 'cat')] and dataset.metainfo == {'classes': ['cat']} and not warned
+
+
+def test_tar_without_splits_says_that_it_is_taken_for_the_split(warned):
+    write('data/cat/0.png', 1)
+    write('data/dog/0.png', 2)
+    for split in ('train', 'val'):
+        assert contents(in_tar(split=split)) == [(1, 'cat'), (2, 'dog')]
+    assert warned == [
+        f"'data.tar': it has no folder '{split}', and all of its images are taken for that split"
+        for split in ('train', 'val')
+    ]
+    warned.clear()
+    in_tar(split='')
+    in_tar(search_split=False)
+    assert not warned
+
+
+@pytest.mark.parametrize('splits', [['train'], ['Test', 'train']])
+def test_split_that_a_tar_of_splits_lacks_is_refused(splits):
+    for split in splits:
+        write(f'data/{split}/cat/0.png')
+        write(f'data/{split}/dog/0.png')
+    Path('data/README.txt').write_text('no folder')
+    message = rf"^dataset\.split is 'val', but 'data\.tar' has no folder 'val'; there is {', '.join(splits)}$"
+    with pytest.raises(ConfigError, match=message):
+        in_tar(split='val')
+    assert [name for _, name in contents(in_tar(split='train'))] == ['cat', 'dog']
+
+
 def test_torchvisions_name_for_folders_does_not_fall_back_to_the_root():
     write('data/train/cat/0.png', 5)
     assert contents(in_folder(name='torch/image_folder')) == [(5, 'cat')]

@@ -157,7 +157,7 @@ def test_every_argument_of_timms_factory_is_known_here():
 @pytest.mark.parametrize('name', USED)
 def test_argument_has_an_effect(name):
     training = name not in ('crop_pct', 'crop_mode', 'crop_border_pixels')
-    common = dict(re_prob=1.0, re_mode='pixel', re_count=1) if training else {}
+    common = dict(re_prob=1.0, re_mode='pixel', re_count=1) if training and name != 'no_aug' else {}
     image = noise(size=(28, 48))
 
     plain, other = (
@@ -180,6 +180,64 @@ def test_argument_of_timms_own_loader_or_models_is_refused(name):
     for training in (True, False):
         with pytest.raises(ConfigError, match=rf'^TimmTransform\.{name} is .*; leave it out$'):
             TimmTransform(16, is_training=training, **{name: REFUSED[name]})
+
+
+@pytest.mark.parametrize('name', sorted(USED.keys() - {'no_aug', 'interpolation', 'mean', 'std'}))
+def test_argument_without_effect_for_no_aug_is_refused(name):
+    common = dict(is_training=True, no_aug=True)
+    default = inspect.signature(create_transform).parameters[name].default
+    assert torch.equal(TimmTransform(16, **common, **{name: default})(noise()), TimmTransform(16, **common)(noise()))
+    with pytest.raises(
+        ConfigError, match=rf'^TimmTransform\.{name} is .*, which has (no|an) effect [^;]*; leave [^;]*$'
+    ):
+        TimmTransform(16, **common, **{name: USED[name]})
+
+
+def test_no_aug_resizes_and_crops_as_timm_does():
+    arguments = dict(is_training=True, no_aug=True, interpolation='nearest', hflip=0)
+    expected = create_transform(16, normalize=False, **arguments)(noise())
+    assert torch.equal(TimmTransform(16, **arguments)(noise()), expected)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(re_prob=2.0), r'^TimmTransform\.re_prob is 2\.0; it is a probability, from 0 to 1$'),
+        (dict(hflip=-0.1), r'^TimmTransform\.hflip is -0\.1; it is a probability, from 0 to 1$'),
+        (dict(grayscale_prob='1'), r"^TimmTransform\.grayscale_prob is '1'; it is a probability, from 0 to 1$"),
+        (dict(auto_augment='random'), r"^TimmTransform\.auto_augment is 'random'; did you mean 'rand'\?$"),
+        (
+            dict(auto_augment='weak'),
+            r"^TimmTransform\.auto_augment is 'weak'; there is 3a, augmix, original, originalr, rand, v0, v0r$",
+        ),
+        (
+            dict(auto_augment='rand-m9-q3'),
+            r"^TimmTransform\.auto_augment is 'rand-m9-q3', of which 'q3' is not a section of 'rand'; there is inc, m, mmax, "
+            r"mstd, n, p, t, each with its value, as in 'mstd0\.5'$",
+        ),
+        (dict(auto_augment='v0-m9'), r"is 'v0-m9', of which 'm9' is not a section of 'v0'; there is mstd, each"),
+        (
+            dict(auto_augment='rand-tbest'),
+            r"is 'rand-tbest', of which 'tbest' is not a section of 'rand'; there is inc",
+        ),
+        (dict(interpolation='cubic'), r"^TimmTransform\.interpolation is 'cubic'; did you mean 'bicubic'\?$"),
+        (
+            dict(interpolation='fine'),
+            r"^TimmTransform\.interpolation is 'fine'; there is bicubic, bilinear, box, hamming, lanczos, nearest, random$",
+        ),
+        (
+            dict(interpolation='random', no_aug=True),
+            r"^TimmTransform\.interpolation is 'random', which has no effect with no_aug=True; leave one of the two out$",
+        ),
+        (
+            dict(interpolation='random', is_training=False),
+            r"^TimmTransform\.interpolation is 'random', which has an effect in training alone, .*; leave it out, or",
+        ),
+    ],
+)
+def test_value_that_timm_does_not_take_is_named_with_what_there_is(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        TimmTransform(16, **{'is_training': True, **arguments})
 
 
 @pytest.mark.parametrize(

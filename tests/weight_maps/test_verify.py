@@ -5,6 +5,7 @@ import copy
 import pytest
 import timm
 import torch
+from timm.layers.grn import GlobalResponseNorm
 from torch import nn
 
 from motivation.weight_maps import AutoMap, ExplicitMap, TensorPair, WeightMap, verify
@@ -125,3 +126,42 @@ def test_outputs_that_ignore_the_image_prove_nothing():
 
     verdict = verify(AutoMap(Deaf(), Deaf(), input_size=(3, 4, 4)), (3, 4, 4))
     assert verdict.error == 0 and not verdict.is_valid and str(verdict).startswith('NOT PROVEN')
+
+
+class Branch(nn.Module):
+    """As many positions as channels: sizes alone do not tell which are which."""
+
+    def __init__(self, channels, channels_last):
+        super().__init__()
+        self.channels_last = channels_last
+        self.stem = nn.Conv2d(3, channels, 1)
+        self.norm = GlobalResponseNorm(channels, channels_last=channels_last)
+        self.head = nn.Conv2d(channels, 2, 8)
+
+    def forward(self, images):
+        inputs = self.stem(images)
+        if self.channels_last:
+            return self.head(self.norm(inputs.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).flatten(1)
+        return self.head(self.norm(inputs)).flatten(1)
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_global_response_norm_is_compared_but_for_its_mean_over_channels(channels_last):
+    right = AutoMap(Branch(8, channels_last), Branch(16, channels_last), input_size=(3, 8, 8))
+    verdict = verify(right, (3, 8, 8))
+    assert verdict.is_valid and verdict.kind == 'norms apart'
+    wrong = with_index(right, 'norm.weight', ((1, 0, *range(2, 8)),))
+    assert verify(wrong, (3, 8, 8)).error > 1e-3
+
+
+def test_convnext_v2_in_a_wider_one_is_proven_and_a_wrong_map_found_out():
+    base, motivated = (
+        timm.create_model('convnextv2_atto', num_classes=5, depths=(1, 1, 1, 1), dims=dims)
+        for dims in ((8, 8, 16, 16), (12, 12, 24, 24))
+    )
+    right = AutoMap(base, motivated, input_size=SIZE)
+    verdict = verify(right, SIZE)
+    assert verdict.is_valid and verdict.kind == 'norms apart'
+    for tensor in ('stages.0.blocks.0.mlp.grn.weight', 'stages.3.blocks.0.mlp.grn.bias'):
+        (count,) = base.get_parameter(tensor).shape
+        assert verify(with_index(right, tensor, ((1, 0, *range(2, count)),)), SIZE).error > 1e-6
