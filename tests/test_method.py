@@ -52,6 +52,8 @@ def small_method(policy, **kwargs):
         (1, [5, 4, 5, 4, 3], [B, B, M, B, M]),
         # Never two drops in a row, an equal loss is none: never awake.
         (2, [5, 4, 4, 3, 5, 4], [B, B, B, B, B, B]),
+        # The first batch is the base model's, whatever comes.
+        (1, [0.0, -1.0], [B, B]),
     ],
 )
 def test_active_model_on_hand_made_losses(drops, losses, active):
