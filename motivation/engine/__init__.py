@@ -4,14 +4,14 @@ from motivation.engine.loops import DualTestLoop, DualValLoop
 from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
 from motivation.engine.runner import DualModelRunner
 from motivation.engine.train_loop import CheckLoop, DualTrainLoop
-from motivation.engine.visualizer import CurveVisualizer
+from motivation.engine.visualizer import Visualizer
 
 __all__ = [
     'CheckLoop',
-    'CurveVisualizer',
     'DualModelRunner',
     'DualOptimWrapperConstructor',
     'DualTestLoop',
     'DualTrainLoop',
     'DualValLoop',
+    'Visualizer',
 ]

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from mmengine.visualization import Visualizer
+from mmengine.visualization import Visualizer as MMEngineVisualizer
 
 from motivation.registry import VISUALIZERS
 
@@ -11,8 +11,8 @@ from motivation.registry import VISUALIZERS
 _FIGURE = ('fig_save_canvas', 'fig_save', 'ax_save', 'dpi')
 
 
-@VISUALIZERS.register_module(name='Visualizer')
-class CurveVisualizer(Visualizer):
+@VISUALIZERS.register_module()
+class Visualizer(MMEngineVisualizer):
     """MMEngine's visualizer, which makes its figure when something is first drawn.
 
     Importing matplotlib's parts and making the figure takes a second of every start.
