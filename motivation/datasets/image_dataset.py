@@ -3,6 +3,7 @@
 import copy
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from motivation.datasets.image_files import composed
 from motivation.errors import ConfigError, one_line
 from motivation.registry import TRANSFORMS
 
@@ -162,6 +164,24 @@ def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], 
     for place, label in enumerate(labels):
         if not 0 <= label < num_classes:
             raise BadImageError(name(place), f'has the label {label}, but num_classes is {num_classes}')
+
+
+def class_difference(classes: Sequence[Any], others: Sequence[Any]) -> tuple[int, str, str] | None:
+    """The first class index that means two things.
+
+    Args:
+        classes: Names by index, which are compared in one Unicode form.
+        others: The same of other data.
+
+    Returns:
+        The index, and for a message its name in each or ``'absent'``; ``None`` if there is none.
+    """
+    for index, names in enumerate(zip_longest(classes, others)):
+        ours, theirs = (None if name is None else composed(str(name)) for name in names)
+        if ours != theirs:
+            one, other = ('absent' if name is None else repr(name) for name in (ours, theirs))
+            return index, one, other
+    return None
 
 
 class TensorImages(Sequence[tuple[Tensor, int]]):

@@ -2,13 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 from torch.utils.data import ConcatDataset as TorchConcatDataset
 from torch.utils.data import Dataset
 
-from motivation.datasets.image_dataset import BadImageError, Sample
+from motivation.datasets.image_dataset import BadImageError, Sample, class_difference
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
 
@@ -105,13 +104,13 @@ def _build(config: Any, place: str) -> Any:
 
 
 def _check_same(ours: Sequence[str], theirs: Sequence[str], first: int, place: int) -> None:
-    for index, names in enumerate(zip_longest(ours, theirs)):
-        if names[0] != names[1]:
-            one, other = ('absent' if name is None else repr(name) for name in names)
-            raise ConfigError(
-                f'class {index} is {one} in dataset.datasets.{first} and {other} in dataset.datasets.{place}; all need the '
-                'same class folders'
-            )
+    difference = class_difference(ours, theirs)
+    if difference is not None:
+        index, one, other = difference
+        raise ConfigError(
+            f'class {index} is {one} in dataset.datasets.{first} and {other} in dataset.datasets.{place}; all need the '
+            'same class folders'
+        )
 
 
 def _name(name: str, place: int) -> str:

@@ -1,7 +1,6 @@
 """The data of a run against its models, before the first batch."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from motivation.datasets import check_labels, first_batch
-from motivation.datasets.image_files import composed
+from motivation.datasets.image_dataset import class_difference
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
@@ -244,8 +243,7 @@ def _compare_classes(
     advice: str = 'both need the same class folders',
 ) -> None:
     """Refuse two lists of class names by which a number means two things; Unicode has several forms of one name."""
-    for index, names in enumerate(zip_longest(classes, others)):
-        ours, theirs = (None if name is None else composed(str(name)) for name in names)
-        if ours != theirs:
-            said = ('absent' if name is None else repr(name) for name in (ours, theirs))
-            raise ConfigError(f'class {index} is {next(said)} in {place} and {next(said)} in {other}; {advice}')
+    difference = class_difference(classes, others)
+    if difference is not None:
+        index, ours, theirs = difference
+        raise ConfigError(f'class {index} is {ours} in {place} and {theirs} in {other}; {advice}')

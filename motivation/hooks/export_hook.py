@@ -108,8 +108,7 @@ class ExportHook(Hook):
         checkpoint['best'] = self._best
         if self._scored_iter == runner.iter:  # else it is of no use any more
             checkpoint['scored'] = {
-                name: {key: value for key, value in self._scored[name].items() if not _equal(value, own[key])}
-                for name, own in _weights(runner).items()
+                name: _unlike(scored, _exported(runner, name)) for name, scored in self._scored.items()
             }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -121,7 +120,11 @@ class ExportHook(Hook):
 
 def _weights(runner: Runner) -> Weights:
     """A copy of the weights of both models, on the CPU."""
-    return {name: _copy(exported_module(getattr(runner.model, name))) for name in MODEL_NAMES}
+    return {name: _copy(_exported(runner, name)) for name in MODEL_NAMES}
+
+
+def _exported(runner: Runner, name: ModelName) -> nn.Module:
+    return exported_module(getattr(runner.model, name))
 
 
 def _copy(module: nn.Module) -> dict[str, Any]:
@@ -131,5 +134,11 @@ def _copy(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def _equal(value: Any, other: Any) -> bool:
-    return value.equal(other) if isinstance(value, Tensor) else True  # what is no tensor goes with the models
+def _unlike(scored: dict[str, Any], module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that differ from a module's own; what is no tensor goes with the models."""
+    own = module.state_dict()
+    return {
+        name: value
+        for name, value in scored.items()
+        if isinstance(value, Tensor) and not value.equal(own[name].detach().cpu())
+    }
