@@ -22,7 +22,8 @@ from torch.optim import Optimizer
 
 from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy
-from motivation.weight_maps import ModelName, OptimizerStateTransfer, WeightMap
+from motivation.structures import ModelName
+from motivation.weight_maps import OptimizerStateTransfer, WeightMap
 
 
 class Motivation:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from motivation.analysis import measurements
-from motivation.engine.config import load_config
+from motivation.compute import measurements
+from motivation.config.read import load_config
 from motivation.engine.runner import DualModelRunner
 from motivation.models import DualModel, TimmClassifier
 

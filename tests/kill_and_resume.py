@@ -65,7 +65,7 @@ def train(work_dir, epochs):
     """Begin or go on with a run; what it prints goes beside its folder."""
     import torch
 
-    from motivation.engine.launch import prepare_training
+    from motivation.cli import prepare_training
     from motivation.registry import RUNNERS
 
     output = os.open(f'{work_dir}.txt', os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -106,7 +106,7 @@ def live_and_die(work_dir, epochs, seconds, number):
 
 def main():
     args = parse_args()
-    import motivation.engine.launch
+    import motivation.cli
     import motivation.engine.runner
     import motivation.hooks  # noqa: F401
     from motivation.engine.checkpoint import find_checkpoints

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from motivation.engine.config import load_config
-from motivation.engine.config_checks import check_config
+from motivation.config.checks import check_config
+from motivation.config.read import load_config
 from motivation.engine.runner import DualModelRunner
 from tests.conftest import ROOT
 

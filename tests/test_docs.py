@@ -9,7 +9,7 @@ from pathlib import Path
 
 from motivation import policies
 from motivation.comparison.arms import ALIASES
-from motivation.hooks.signals import SIGNALS
+from motivation.hooks.policy_signals import SIGNALS
 from tests.conftest import ROOT
 
 POLICIES_PAGE = (ROOT / 'docs/policies.md').read_text()

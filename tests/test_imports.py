@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 PROGRAM = """
 import sys, warnings
 warnings.simplefilter('ignore')
-import motivation.engine.launch, motivation.hooks, motivation.policies, motivation.evaluation, motivation.analysis.macs
+import motivation.cli, motivation.hooks, motivation.policies, motivation.evaluation, motivation.compute.macs
 print(*(name for name in sys.argv[1:] if name in sys.modules))
 """
 

@@ -40,8 +40,8 @@ def main() -> None:
     from mmengine.hooks import Hook
     from torch import nn
 
+    from motivation.config.read import load_config
     from motivation.datasets.image_dataset import ImageDataset, TensorImages
-    from motivation.engine.config import load_config
     from motivation.hooks import ComputeMeterHook
     from motivation.models import TimmClassifier
     from motivation.registry import DATASETS, RUNNERS

@@ -9,7 +9,7 @@ from motivation.errors import check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.engine.launch import Options
+    from motivation.cli import Options
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that all arms share')

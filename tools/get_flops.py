@@ -13,7 +13,7 @@ from motivation.errors import ConfigError, check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.engine.launch import Options
+    from motivation.cli import Options
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('models', nargs='+', help='a config file, or the timm names of base and motivated model')
@@ -40,14 +40,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_pair(args: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`~motivation.analysis.flops_table.describe_pair` takes."""
+    """What :func:`~motivation.report.flops_table.describe_pair` takes."""
     import torch
 
+    from motivation.config.checks import check_config
+    from motivation.config.read import load_config
     from motivation.datasets import first_batch
-    from motivation.engine.config import load_config
-    from motivation.engine.config_checks import check_config
-    from motivation.models import MODEL_NAMES
     from motivation.registry import DATASETS, MODELS
+    from motivation.structures import MODEL_NAMES
 
     if len(args.models) == 1:
         config = load_config(args.models[0], args.cfg_options or {})
@@ -107,7 +107,7 @@ def main() -> None:
 
     from rich.console import Console
 
-    from motivation.analysis.flops_table import describe_pair, pair_tables
+    from motivation.report.flops_table import describe_pair, pair_tables
 
     check_args(args)
     pair = describe_pair(**build_pair(args))

@@ -29,7 +29,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
-    from motivation.analysis.switch_plot import draw_switches
+    from motivation.report.switch_plot import draw_switches
 
     path = args.out or shared_folder(args.runs) / 'switches.png'
     draw_switches(args.runs, path)

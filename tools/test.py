@@ -6,7 +6,7 @@ from motivation.errors import check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.engine.launch import Options
+    from motivation.cli import Options
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that the checkpoint was trained with')
@@ -20,7 +20,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
-    from motivation.engine.launch import prepare_test
+    from motivation.cli import prepare_test
     from motivation.registry import RUNNERS
 
     config = prepare_test(args.config, args.checkpoint, args.models, args.cfg_options)

@@ -3,11 +3,11 @@
 import argparse
 
 from motivation.errors import check_stack, clear_errors
-from motivation.signals import end_quietly
+from motivation.utils.exit_signals import end_quietly
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.engine.launch import Options
+    from motivation.cli import Options
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
@@ -43,9 +43,9 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
-    from motivation.engine.launch import prepare_check, prepare_training
-    from motivation.engine.processes import join_processes
+    from motivation.cli import prepare_check, prepare_training
     from motivation.registry import RUNNERS
+    from motivation.utils.distributed import join_processes
 
     join_processes()
     if args.check:

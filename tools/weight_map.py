@@ -18,7 +18,7 @@ from motivation.errors import ConfigError, check_stack, clear_errors, near_match
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.engine.launch import Options
+    from motivation.cli import Options
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('models', nargs='+', help='a config file, or the timm names of base and motivated model')
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
     """The ``model`` field of the config, or one made of two timm names."""
-    from motivation.engine.config import load_config
+    from motivation.config.read import load_config
 
     if len(models) == 1:
         config = load_config(models[0], options)
@@ -78,7 +78,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
-    from motivation.engine.component_checks import check_components
+    from motivation.config.components import check_components
     from motivation.registry import MODELS
     from motivation.weight_maps import find_input_size, verify
     from motivation.weight_maps.summary import describe_map, table_of_pairs

@@ -10,8 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from motivation.engine.config import apply_options, load_config
-from motivation.engine.schedule import scale_epochs
+from motivation.config.read import apply_options, load_config
+from motivation.config.schedule import scale_epochs
 from motivation.errors import ConfigError, near_matches
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES

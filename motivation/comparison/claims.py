@@ -5,7 +5,7 @@ from typing import Any
 
 from motivation.comparison.results import Arm, compare_pair, find_kind, paired
 from motivation.comparison.statistics import Interval
-from motivation.models import MODEL_NAMES
+from motivation.structures import MODEL_NAMES
 
 # Arms that are no answer to the question when to wake the motivated model.
 _BASELINES = ('Never', 'Always', 'distillation')

@@ -16,10 +16,10 @@ from motivation.comparison.executors import choose_executor
 from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
 from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
+from motivation.config.checks import check_config
+from motivation.config.read import load_config
+from motivation.config.same_run import config_differences, describe_run_config
 from motivation.engine.checkpoint import find_checkpoints
-from motivation.engine.config import load_config
-from motivation.engine.config_checks import check_config
-from motivation.engine.run_config import config_differences, describe_run_config
 from motivation.errors import ConfigError
 from motivation.models.distillation import check_soft_targets
 from motivation.models.distilled_classifier import TEMPERATURE, WEIGHT, DistilledClassifier

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 # What a run imports before it trains, which takes it most of its first seconds.
 PRELOADED = (
-    'torch', 'torchvision', 'cv2', 'timm', 'mmengine', 'torch.utils.tensorboard', 'motivation.engine.launch',
-    'motivation.hooks', 'motivation.policies', 'motivation.evaluation', 'motivation.analysis.report_picture',
+    'torch', 'torchvision', 'cv2', 'timm', 'mmengine', 'torch.utils.tensorboard', 'motivation.cli',
+    'motivation.hooks', 'motivation.policies', 'motivation.evaluation', 'motivation.report.picture',
 )  # fmt: skip
 
 # Devices of GPUs: to look whether there is one, which imports do, is enough that no forked process can use it.

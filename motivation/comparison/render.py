@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from motivation.analysis.report import DEFINITION
 from motivation.comparison.statistics import FEWEST
-from motivation.models import MODEL_NAMES
+from motivation.report.table import DEFINITION
+from motivation.structures import MODEL_NAMES
 
 
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 from motivation.comparison.jobs import Job, find_reference
 from motivation.comparison.statistics import Interval, paired_interval, summarise
 from motivation.errors import ConfigError
-from motivation.models import MODEL_NAMES
+from motivation.structures import MODEL_NAMES
 
 Run = dict[str, Any]
 Arm = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from motivation.datasets import timm_transform, transforms
 from motivation.datasets.digits import DigitsDataset
-from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels
+from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels, class_names
 from motivation.datasets.loading import Batch, collate_images, first_batch, init_worker
 from motivation.datasets.timm_dataset import TimmDataset
 from motivation.datasets.wrappers import ConcatDataset, RepeatDataset
@@ -16,6 +16,7 @@ __all__ = [
     'RepeatDataset',
     'TimmDataset',
     'check_labels',
+    'class_names',
     'collate_images',
     'first_batch',
     'init_worker',

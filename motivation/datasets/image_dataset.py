@@ -218,3 +218,8 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
     def name(self, index: int) -> str:
         """What messages call an image."""
         return f'image {index}' if self.names is None else self.names[index]
+
+
+def class_names(dataset: Any) -> list[str] | None:
+    """Names of the classes of a dataset that says so in its ``metainfo``, else ``None``."""
+    return (getattr(dataset, 'metainfo', None) or {}).get('classes')

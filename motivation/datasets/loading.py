@@ -11,7 +11,7 @@ from torch.utils.data import default_collate
 from motivation.datasets.image_dataset import Sample, check_labels
 from motivation.errors import ConfigError
 from motivation.registry import FUNCTIONS
-from motivation.signals import ignore_signals
+from motivation.utils.exit_signals import ignore_signals
 
 # Images, from all over a dataset, in which first_batch looks for one that is not left out.
 TRIED = 256

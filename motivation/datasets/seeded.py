@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset, Sampler
 
-from motivation.random_state import seed_everything
+from motivation.utils.random_state import seed_everything
 
 
 class PlacedIndex(int):

@@ -14,12 +14,12 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
+from motivation.config.build_errors import reason
 from motivation.datasets import first_batch
-from motivation.engine.build_errors import reason
-from motivation.engine.processes import sum_over_processes
 from motivation.errors import ConfigError
-from motivation.models import MODEL_NAMES
-from motivation.training_mode import training_mode
+from motivation.structures import MODEL_NAMES
+from motivation.utils.distributed import sum_over_processes
+from motivation.utils.training_mode import training_mode
 
 
 def has_single_images(loader: DataLoader) -> bool:

@@ -14,7 +14,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from motivation.errors import ConfigError
-from motivation.files import write_whole
+from motivation.utils.files import write_whole
 
 _NAME = re.compile(r'epoch_(\d+)(?:_iter_(\d+))?\.pth')
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from motivation.engine.build_errors import reason
+from motivation.config.build_errors import reason
 from motivation.errors import ConfigError, shortened
 from motivation.models import DualModel
 

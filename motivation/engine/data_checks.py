@@ -10,7 +10,9 @@ from mmengine.runner.runner import _SlicedDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from motivation.datasets import check_labels, first_batch
+from motivation.config.build_errors import explained, reason
+from motivation.config.metric_names import check_no_metrics, foresee_metrics
+from motivation.datasets import check_labels, class_names, first_batch
 from motivation.datasets.image_dataset import class_difference
 from motivation.engine.batch_checks import (
     check_training_batches,
@@ -19,13 +21,10 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_image_error,
 )
-from motivation.engine.build_errors import explained, reason
-from motivation.engine.loops import class_names
-from motivation.engine.metric_names import check_no_metrics, foresee_metrics
 from motivation.errors import ConfigError
-from motivation.models import MODEL_NAMES
-from motivation.random_state import preserved_random_state
-from motivation.training_mode import evaluation_mode
+from motivation.structures import MODEL_NAMES
+from motivation.utils.random_state import preserved_random_state
+from motivation.utils.training_mode import evaluation_mode
 
 # Images of each dataset that --check reads.
 LOOKED_OVER = 64

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Subset
 
 from motivation.datasets import collate_images
 from motivation.errors import ConfigError
-from motivation.models import MODEL_NAMES
-from motivation.random_state import preserved_random_state
 from motivation.registry import DATASETS
-from motivation.training_mode import evaluation_mode, uncompiled
+from motivation.structures import MODEL_NAMES
+from motivation.utils.random_state import preserved_random_state
+from motivation.utils.training_mode import evaluation_mode, uncompiled
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from motivation.engine.run_config import describe_hooks
+from motivation.config.same_run import describe_hooks
 from motivation.errors import ConfigError
 
 # Where a config differs, a schedule or the values of an optimizer may.

@@ -18,7 +18,9 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
-from motivation.engine.build_errors import explained, reason
+from motivation.config.build_errors import explained, reason
+from motivation.config.checks import check_config
+from motivation.config.same_run import check_same_run, describe_hooks, describe_run_config
 from motivation.engine.checkpoint import (
     check_fits,
     check_plain,
@@ -30,14 +32,9 @@ from motivation.engine.checkpoint import (
     write_checkpoint,
 )
 from motivation.engine.compilation import compilation_explained, compile_models
-from motivation.engine.config_checks import check_config
 from motivation.engine.data_checks import check_data, check_trained_classes
 from motivation.engine.hook_state import HookStates
-from motivation.engine.interruption import Interruption
-from motivation.engine.lock import lock_folder
-from motivation.engine.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
-from motivation.engine.new_folders import keep_folder, removed_if_refused
-from motivation.engine.processes import train_together
+from motivation.engine.parallel import train_together
 from motivation.engine.resuming import (
     Unstarted,
     check_epoch_length,
@@ -47,12 +44,15 @@ from motivation.engine.resuming import (
     resume_finished,
     scale_rate,
 )
-from motivation.engine.run_config import check_same_run, describe_hooks, describe_run_config
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
+from motivation.utils.interruption import Interruption
+from motivation.utils.lock import lock_folder
+from motivation.utils.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
+from motivation.utils.new_folders import keep_folder, removed_if_refused
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
@@ -179,7 +179,7 @@ class DualModelRunner(Runner):
         """Move the models to the device; under several processes, let these train them together.
 
         Args:
-            model_wrapper_cfg: Read from the config, as of :func:`~motivation.engine.processes.train_together`.
+            model_wrapper_cfg: Read from the config, as of :func:`~motivation.engine.parallel.train_together`.
             model: The models.
         """
         model = model.to(get_device())

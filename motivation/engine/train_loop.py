@@ -12,19 +12,17 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
+from motivation.config.metric_names import UnknownMetricError
 from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.engine.batch_checks import left_alone
 from motivation.engine.checkpoint import find_checkpoints, newest_whole
-from motivation.engine.data_checks import look_over
-from motivation.engine.interruption import Interrupted
+from motivation.engine.evaluation_loop import ValidationInterruptedError
 from motivation.engine.log_histories import history_bounds
-from motivation.engine.loops import ValidationInterruptedError
-from motivation.engine.metric_names import UnknownMetricError
-from motivation.engine.processes import mean_over_processes, sum_over_processes
 from motivation.errors import ConfigError, TrainingError
-from motivation.models import MODEL_NAMES
 from motivation.registry import DATASETS, LOOPS
-from motivation.weight_maps import ModelName
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.distributed import mean_over_processes, sum_over_processes
+from motivation.utils.interruption import Interrupted
 
 # How often something is tried before training gives up.
 MAX_SKIPPED_IN_A_ROW = 10
@@ -296,41 +294,6 @@ class DualTrainLoop(EpochBasedTrainLoop):
             f'{what} batch {batch} of epoch {epoch} (iteration {iteration}), learning rate {rate:.4g}, last good losses '
             f'{", ".join(f"{loss:.4g}" for loss in losses[-3:]) or "none"}'
         )
-
-
-@LOOPS.register_module()
-class CheckLoop(DualTrainLoop):
-    """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
-
-    Example:
-        >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
-    """
-
-    def run(self) -> torch.nn.Module:
-        """Do all that once, and leave nothing but changed weights."""
-        runner, model = self.runner, self.runner.model
-        runner.call_hook('before_train')
-        look_over(runner, 'train', self.dataloader)
-        if runner.val_loop is not None:
-            look_over(runner, 'val', runner.val_dataloader)
-        model.train()
-        batch = next(iter(self.dataloader))
-        for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
-            loss = model.train_step(batch, runner.optim_wrapper)['loss']
-            value = torch.as_tensor(loss).item()
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f'the loss of the {name} model is {value} on the first batch; look at model.{name}, its mean and std '
-                    'and the images of train_dataloader.dataset'
-                )
-            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
-            switch()
-        runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
-        if runner.val_loop is not None:
-            model.eval()
-            model.val_step(next(iter(runner.val_dataloader)))
-            runner.tell('both models predicted a batch of the validation data')
-        return model
 
 
 def _place(dataloader: DataLoader) -> PlacedSampler | None:

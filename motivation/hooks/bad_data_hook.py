@@ -8,11 +8,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from motivation.datasets import check_labels
+from motivation.datasets import check_labels, class_names
 from motivation.engine.data_checks import check_scale
-from motivation.engine.loops import class_names
-from motivation.engine.processes import sum_over_processes
 from motivation.registry import HOOKS
+from motivation.utils.distributed import sum_over_processes
 
 
 @HOOKS.register_module()

@@ -9,15 +9,14 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.analysis.compute_meter import ComputeMeter, Work
-from motivation.analysis.measurements import Measurements
+from motivation.compute.measurements import Measurements
+from motivation.compute.meter import ComputeMeter, Work
 from motivation.datasets import first_batch
-from motivation.engine.processes import sum_over_processes
 from motivation.errors import ConfigError
-from motivation.models import MODEL_NAMES
-from motivation.random_state import preserved_random_state
 from motivation.registry import HOOKS
-from motivation.weight_maps import ModelName
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.distributed import sum_over_processes
+from motivation.utils.random_state import preserved_random_state
 
 
 @HOOKS.register_module()

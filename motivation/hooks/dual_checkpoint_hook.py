@@ -8,9 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.engine.checkpoint import checkpoint_name, find_checkpoints
-from motivation.engine.processes import sum_over_processes
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import HOOKS
+from motivation.utils.distributed import sum_over_processes
 
 
 @HOOKS.register_module()

@@ -9,14 +9,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from motivation.engine.export import export_model, exported_module
-from motivation.engine.image_description import describe_images
-from motivation.engine.loops import averaged
+from motivation.engine.evaluation_loop import averaged
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
-from motivation.models import MODEL_NAMES
+from motivation.export.exported_model import export_model, exported_module
+from motivation.export.image_description import describe_images
 from motivation.registry import HOOKS
-from motivation.weight_maps import ModelName
+from motivation.structures import MODEL_NAMES, ModelName
 
 # The weights of both models, as they are written.
 Weights = dict[ModelName, dict[str, Tensor]]
@@ -29,7 +28,7 @@ class ExportHook(Hook):
     What was scored is what is written: the weights and statistics with which the last validation made its
     predictions, whatever a hook puts into the models for validation and takes out again afterwards, such
     as MMEngine's EMAHook its averages. In a run without validation it is what validation would have seen.
-    See :func:`motivation.engine.export.export_model` for what is in the files.
+    See :func:`motivation.export.exported_model.export_model` for what is in the files.
 
     Args:
         save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is higher

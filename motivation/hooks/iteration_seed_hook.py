@@ -5,8 +5,8 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.random_state import seed_everything
 from motivation.registry import HOOKS
+from motivation.utils.random_state import seed_everything
 
 
 @HOOKS.register_module()

@@ -8,11 +8,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.engine.checkpoint import check_plain
-from motivation.engine.processes import mean_over_processes
-from motivation.hooks.signals import Signals
+from motivation.hooks.policy_signals import Signals
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import TRACE_NAME, SwitchTrace
 from motivation.registry import HOOKS, POLICIES
+from motivation.utils.distributed import mean_over_processes
 
 
 @HOOKS.register_module()

@@ -11,15 +11,15 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from motivation.analysis.compute_meter import ComputeMeter
-from motivation.analysis.report import count_parameters, format_rate, model_label
-from motivation.engine.loops import class_names
+from motivation.compute.meter import ComputeMeter
+from motivation.datasets import class_names
 from motivation.errors import one_line
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
-from motivation.models import MODEL_NAMES
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
+from motivation.report.table import count_parameters, format_rate, model_label
+from motivation.structures import MODEL_NAMES
 
 # Seconds between two updates of the live line.
 LIVE_INTERVAL = 0.1

@@ -9,11 +9,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 
-from motivation.analysis.report import best_accuracies, build_table, count_parameters, model_label, write_report
 from motivation.hooks.compute_meter_hook import ComputeMeterHook
 from motivation.hooks.motivation_hook import MotivationHook
-from motivation.models import MODEL_NAMES
 from motivation.registry import HOOKS
+from motivation.report.table import best_accuracies, build_table, count_parameters, model_label, write_report
+from motivation.structures import MODEL_NAMES
 
 
 @HOOKS.register_module()

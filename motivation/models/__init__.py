@@ -2,8 +2,8 @@
 
 from motivation.models import cifar_resnet
 from motivation.models.distilled_classifier import DistilledClassifier
-from motivation.models.dual_model import MODEL_NAMES, DualModel
+from motivation.models.dual_model import DualModel
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.timm_classifier import TimmClassifier
 
-__all__ = ['MODEL_NAMES', 'DistilledClassifier', 'DualModel', 'ImagePreprocessor', 'TimmClassifier', 'cifar_resnet']
+__all__ = ['DistilledClassifier', 'DualModel', 'ImagePreprocessor', 'TimmClassifier', 'cifar_resnet']

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from motivation.errors import ConfigError, near_matches
-from motivation.weight_maps import ModelName
+from motivation.structures import ModelName
 
 
 class Distillation:

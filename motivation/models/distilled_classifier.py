@@ -94,7 +94,7 @@ class DistilledClassifier(TimmClassifier):
 
 
 def _load_teacher(path: str, student: TimmClassifier) -> BaseModel:
-    from motivation.engine.export import load_exported
+    from motivation.export.exported_model import load_exported
 
     teacher = load_exported(Path(path))
     if getattr(teacher, 'num_classes', None) != student.num_classes:

@@ -1,7 +1,7 @@
 """The base model, the motivated model that contains it, and which of the two is being trained."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from mmengine.model import BaseModel, MMDistributedDataParallel
@@ -17,13 +17,12 @@ from motivation.models.distillation import Distillation
 from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
-from motivation.training_mode import uncompiled
-from motivation.weight_maps import ModelName, WeightMap, find_input_size, zero_extension
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.training_mode import uncompiled
+from motivation.weight_maps import WeightMap, find_input_size, zero_extension
 
 # Forward passes of the batch norms that can be converted.
 _KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
-
-MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
 
 @MODELS.register_module()

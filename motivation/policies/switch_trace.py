@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from motivation.errors import ConfigError
-from motivation.files import write_whole
+from motivation.utils.files import write_whole
 
 TRACE_NAME = 'switches.npz'
 

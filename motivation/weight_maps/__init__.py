@@ -1,7 +1,6 @@
 """Which tensors of the motivated model are the base model."""
 
 from motivation.weight_maps.auto_map import AutoMap
-from motivation.weight_maps.copy_plan import ModelName
 from motivation.weight_maps.depth_map import DepthMap
 from motivation.weight_maps.explicit_map import ExplicitMap
 from motivation.weight_maps.optimizer_state import OptimizerStateTransfer
@@ -14,7 +13,6 @@ __all__ = [
     'AutoMap',
     'DepthMap',
     'ExplicitMap',
-    'ModelName',
     'OptimizerStateTransfer',
     'TensorPair',
     'Verdict',

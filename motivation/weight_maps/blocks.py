@@ -6,7 +6,7 @@ from typing import Literal, NoReturn
 from torch import Tensor, nn
 
 from motivation.errors import ConfigError
-from motivation.weight_maps.copy_plan import ModelName
+from motivation.structures import ModelName
 
 Placement = Literal['leading', 'spread']
 

@@ -1,14 +1,14 @@
 """Copying between tensors and their images, resolved once into views, so that it allocates nothing."""
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from motivation.structures import ModelName
 from motivation.weight_maps.index import Index, as_progressions
 
-ModelName = Literal['base', 'motivated']
 Pairs = list[tuple[Tensor, Tensor, Index]]
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from motivation.errors import ConfigError
-from motivation.weight_maps.copy_plan import CopyPlan, ModelName
+from motivation.structures import ModelName
+from motivation.weight_maps.copy_plan import CopyPlan
 from motivation.weight_maps.weight_map import WeightMap
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from motivation.random_state import preserved_random_state
-from motivation.training_mode import evaluation_mode
+from motivation.utils.random_state import preserved_random_state
+from motivation.utils.training_mode import evaluation_mode
 from motivation.weight_maps.random_weights import randomise, take_statistics
 from motivation.weight_maps.tracing.rules import flat
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from motivation.errors import ConfigError
-from motivation.weight_maps.copy_plan import CopyPlan, ModelName
+from motivation.structures import ModelName
+from motivation.weight_maps.copy_plan import CopyPlan
 from motivation.weight_maps.index import Index, format_positions, mesh
 from motivation.weight_maps.tracing import Trace, trace
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from motivation.random_state import preserved_random_state
-from motivation.training_mode import evaluation_mode
+from motivation.utils.random_state import preserved_random_state
+from motivation.utils.training_mode import evaluation_mode
 from motivation.weight_maps.index import mesh
 from motivation.weight_maps.residual import added_blocks, residual_ends
 from motivation.weight_maps.small_images import smallest_running

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from motivation.comparison.arms import configure, plan_arms
-from motivation.engine.config import load_config
-from motivation.engine.config_checks import check_config
+from motivation.config.checks import check_config
+from motivation.config.read import load_config
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS, ROOT

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from motivation.config.components import check_components
 from motivation.datasets import ImageDataset
 from motivation.datasets.transforms import REFUSED, ToTensor
-from motivation.engine.component_checks import check_components
 from motivation.errors import ConfigError
 from motivation.registry import TRANSFORMS
 from tests.conftest import classifier

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from motivation.config.components import check_components
 from motivation.datasets import BadImageError, ImageDataset, collate_images
 from motivation.datasets.image_dataset import TensorImages
-from motivation.engine.component_checks import check_components
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
 from tests.conftest import classifier, digits_config, train

@@ -5,10 +5,10 @@ import torch
 from mmengine.dataset import DefaultSampler, sampler
 from torch.utils.data import DataLoader
 
+from motivation.cli import prepare_check
+from motivation.config.read import load_config
 from motivation.datasets import DigitsDataset
 from motivation.engine.batch_checks import has_single_images
-from motivation.engine.config import load_config
-from motivation.engine.launch import prepare_check
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier

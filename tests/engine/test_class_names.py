@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from motivation.cli import prepare_training
 from motivation.engine.checkpoint import read_checkpoint, write_checkpoint
-from motivation.engine.export import load_exported
-from motivation.engine.launch import prepare_training
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
+from motivation.export.exported_model import load_exported
 from tests.conftest import DIGITS, train
-from tests.engine.test_export import folder_config, write_images
+from tests.export.test_exported_model import folder_config, write_images
 
 
 @pytest.fixture(scope='module')

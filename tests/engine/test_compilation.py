@@ -7,8 +7,8 @@ import torch
 import torch._dynamo
 from torch._dynamo.utils import counters
 
+from motivation.cli import prepare_check
 from motivation.engine.checkpoint import read_checkpoint
-from motivation.engine.launch import prepare_check
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy

@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from motivation.cli import prepare_training
 from motivation.engine.checkpoint import find_checkpoints, is_whole, read_checkpoint, write_checkpoint
-from motivation.engine.launch import prepare_training
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import MotivationHook
@@ -147,7 +147,7 @@ def test_run_on_a_full_disk_comes_to_its_end_and_names_what_is_missing(small_dis
 HOLD = """
 import sys
 from pathlib import Path
-from motivation.engine.lock import lock_folder
+from motivation.utils.lock import lock_folder
 lock_folder(Path('run'))
 print('held', flush=True)
 sys.stdin.read()

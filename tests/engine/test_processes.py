@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from motivation.cli import prepare_training
 from motivation.engine.checkpoint import read_checkpoint
-from motivation.engine.launch import prepare_training
-from motivation.engine.processes import decide_once, join_processes, mean_over_processes, sum_over_processes
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import RUNNERS
+from motivation.utils.distributed import decide_once, join_processes, mean_over_processes, sum_over_processes
 from tests.conftest import ROOT
 from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG
 
@@ -27,7 +27,7 @@ AGREE = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 import torch
-from motivation.engine.processes import *
+from motivation.utils.distributed import *
 from motivation.errors import ConfigError
 join_processes()
 rank = torch.distributed.get_rank()
@@ -43,7 +43,7 @@ except ConfigError as error:
 result = [decide_once(lambda: rank), mean_over_processes(torch.tensor(rank + 0.5)), sum_over_processes(10 + rank), refused]
 result.append(norm.running_mean.tolist())
 
-from motivation.engine.optim_wrapper_constructor import DualOptimWrapperConstructor
+from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
 from tests.conftest import small_batch, small_dual_model
 
 def train(compiled=False, **fields):

@@ -2,9 +2,9 @@ import torch
 from torch.utils.data import default_collate
 
 from motivation.datasets import DigitsDataset
-from motivation.engine.export import load_exported
 from motivation.engine.recalibration import recalibrated
 from motivation.engine.runner import DualModelRunner
+from motivation.export.exported_model import load_exported
 from tests.conftest import digits_config, snapshot, train
 
 

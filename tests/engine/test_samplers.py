@@ -6,8 +6,8 @@ import pytest
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import BatchSampler
 
-from motivation.engine.config import load_config
-from motivation.engine.config_checks import check_config
+from motivation.config.checks import check_config
+from motivation.config.read import load_config
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
 from motivation.registry import DATA_SAMPLERS

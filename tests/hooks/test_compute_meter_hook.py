@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from motivation.analysis.macs import measure_model
+from motivation.compute.macs import measure_model
 from motivation.engine.checkpoint import read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError

@@ -7,10 +7,10 @@ import torch
 from mmengine.hooks import Hook
 
 from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
-from motivation.engine.export import load_exported
 from motivation.engine.runner import DualModelRunner
-from motivation.models import MODEL_NAMES
+from motivation.export.exported_model import load_exported
 from motivation.registry import HOOKS
+from motivation.structures import MODEL_NAMES
 from tests.conftest import digits_config, snapshot, train
 
 

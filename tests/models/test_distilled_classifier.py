@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from motivation.analysis.macs import Macs, StepMacs, measure_model
-from motivation.engine.export import export_model, load_exported
+from motivation.compute.macs import Macs, StepMacs, measure_model
 from motivation.errors import ConfigError
+from motivation.export.exported_model import export_model, load_exported
 from motivation.models import DistilledClassifier, TimmClassifier
 from tests.conftest import classifier, digits_config, small_batch, snapshot, train
 

@@ -1,7 +1,7 @@
 """A run as a policy sees it, without models: batches, signals, and the compute meter of what it decides."""
 
-from motivation.analysis.compute_meter import ComputeMeter
-from motivation.analysis.macs import Macs, ModelMacs, StepMacs
+from motivation.compute.macs import Macs, ModelMacs, StepMacs
+from motivation.compute.meter import ComputeMeter
 
 # Compute of a made-up pair, a fixed part among it.
 MACS = {

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motivation import policies
-from motivation.hooks.signals import SIGNALS
+from motivation.hooks.policy_signals import SIGNALS
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES

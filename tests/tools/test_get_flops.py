@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from motivation.analysis.flops_table import describe_pair
-from motivation.analysis.macs import measure_model
+from motivation.compute.macs import measure_model
 from motivation.models import TimmClassifier
+from motivation.report.flops_table import describe_pair
 from tests.conftest import DIGITS
 from tests.tools.call import call_here
 

@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from motivation.errors import ConfigError
-from motivation.training_mode import evaluation_mode
+from motivation.utils.training_mode import evaluation_mode
 from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
 from motivation.weight_maps.tracing.spaces import Space
 

@@ -1,0 +1,59 @@
+"""What two models compute while they train, measured anew where it may have changed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.model import BaseModel
+
+from motivation.compute.macs import Macs, ModelMacs, measure_inference, measure_model
+from motivation.structures import MODEL_NAMES, ModelName
+
+
+class Measurements:
+    """MACs of both models on batches of any size of image, with whatever is frozen at the time.
+
+    Args:
+        models: ``'base'`` and ``'motivated'``.
+        distillation: Whether motivated batches take steps of in-place distillation.
+        batch_size: Images of a batch, of one process.
+    """
+
+    def __init__(self, models: Mapping[ModelName, BaseModel], distillation: bool, batch_size: int) -> None:
+        self._models = models
+        self._distillation = distillation
+        self._batch_size = batch_size
+        self._parameters = [parameter for name in MODEL_NAMES for parameter in models[name].parameters()]
+        self._training: dict[Any, dict[ModelName, ModelMacs]] = {}
+        self._inference: dict[Any, Macs] = {}
+
+    def training(self, batch: Mapping[str, Any]) -> dict[ModelName, ModelMacs]:
+        """MACs of both models on images as large as those of a batch.
+
+        Args:
+            batch: As the data loader returns it.
+
+        Raises:
+            ConfigError: As of :func:`~motivation.compute.macs.measure_model`.
+        """
+        size = tuple(batch['inputs'].shape[1:])
+        key = size, tuple(parameter.requires_grad for parameter in self._parameters)
+        if key not in self._training:
+            sample = _first_image(batch)
+            self._training[key] = {
+                name: measure_model(self._models[name], sample, self._distillation, self._batch_size)
+                for name in MODEL_NAMES
+            }
+            for name in MODEL_NAMES:
+                self._inference[name, size] = self._training[key][name].inference
+        return self._training[key]
+
+    def inference(self, model: ModelName, batch: Mapping[str, Any]) -> Macs:
+        """MACs of the forward pass of one model in evaluation mode; arguments and errors as of :meth:`training`."""
+        key = model, tuple(batch['inputs'].shape[1:])
+        if key not in self._inference:
+            self._inference[key] = measure_inference(self._models[model], _first_image(batch))
+        return self._inference[key]
+
+
+def _first_image(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value[:1] if hasattr(value, '__getitem__') else value for name, value in batch.items()}

@@ -1,0 +1,156 @@
+"""Reading a config and the options that override it."""
+
+import ast
+import importlib
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from motivation import registry as registries
+from motivation.config.checks import check_fields
+from motivation.config.fields import known_fields
+from motivation.config.run_text import RunConfig
+from motivation.config.written_values import check_written_values
+from motivation.errors import ConfigError, near_matches, shortened
+
+
+def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and the options that override it.
+
+    Args:
+        path: A Python config file.
+        options: Values by dotted field name, as of ``--cfg-options``. A ``type`` other than the
+            file's begins the component anew: it has only the fields that other options give it.
+
+    Raises:
+        ConfigError: The file does not exist or does not parse, or an option does not apply.
+    """
+    if not Path(path).is_file():
+        siblings = [str(sibling) for sibling in Path(path).parent.glob('*.py')]
+        raise ConfigError(f'config {path!r} does not exist; {near_matches(path, siblings)}')
+    load_plugins(Path(path).parent)
+    try:
+        config = RunConfig.of(Config.fromfile(path, import_custom_modules=False))
+    except Exception as error:  # a config is a program and may raise anything
+        _refuse_absolute_base(path, error)
+        raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend it') from error
+    config.setdefault('runner_type', 'DualModelRunner')
+    config.setdefault('default_scope', registries.SCOPE)
+    _import_custom_modules(config)
+    apply_options(config, path, options or {})
+    _import_custom_modules(config)  # those that an option names, too
+    check_fields(config._cfg_dict.to_dict())
+    check_written_values(config)
+    return config
+
+
+def _refuse_absolute_base(path: str, error: Exception) -> None:
+    """Say of a file based on another by an absolute import how it is written; MMEngine looks for a package of that name."""
+    try:
+        blocks = [node for node in ast.walk(ast.parse(Path(path).read_bytes())) if isinstance(node, ast.With)]
+    except SyntaxError:
+        return
+    for block in blocks:
+        if 'read_base()' in map(ast.unparse, block.items):
+            for line in block.body:
+                if isinstance(line, ast.Import) or (isinstance(line, ast.ImportFrom) and line.level == 0):
+                    name = line.names[0].name if isinstance(line, ast.Import) else line.module
+                    raise ConfigError(
+                        f'config {path!r} imports {name!r} under read_base(), by an absolute name; name it from where the '
+                        "config stands, as 'from .base import *' for a base.py beside it, or write _base_ = 'base.py'"
+                    ) from error
+
+
+def _import_custom_modules(config: Config) -> None:
+    """Import what a config names under ``custom_imports``.
+
+    MMEngine's own function hides why an import failed behind a list of every folder Python looks in.
+    """
+    custom = config.get('custom_imports') or {}
+    if not isinstance(custom, dict) or not isinstance(custom.get('imports') or [], (str, list, tuple)):
+        raise ConfigError(f'custom_imports is {shortened(custom)}; write dict(imports=[...]) with names of modules')
+    names = custom.get('imports') or []
+    for name in [names] if isinstance(names, str) else names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a plugin is a program too
+            if isinstance(error, ImportError) and custom.get('allow_failed_imports', False):
+                continue
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = '' if place.filename.startswith('<') else f' ({Path(place.filename).name}, line {place.lineno})'
+            raise ConfigError(
+                f'custom_imports.imports names {name!r}, which does not import: {_reason(error)}{where}; mend it, '
+                'or put it beside the config, in the current folder or among the installed packages'
+            ) from error
+
+
+def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
+    """Override fields of a config in place.
+
+    Args:
+        config: Changed.
+        path: Where it comes from, for messages.
+        options: As of :func:`load_config`.
+
+    Raises:
+        ConfigError: An option names no field, or does not apply.
+    """
+    known = {*config, *known_fields()}
+    for option in options:
+        if option.split('.')[0] not in known:
+            raise ConfigError(
+                f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, _fields(config))}'
+            )
+        if option.endswith('.type') and option != 'optim_wrapper.type':  # whose kinds have their fields in common
+            _begin_anew(config, option.split('.')[:-1], options[option])
+    try:
+        config.merge_from_dict(options)
+    except Exception as error:
+        raise ConfigError(f'--cfg-options {options} do not apply to {path!r}: {error}') from error
+
+
+def _begin_anew(config: Config, path: list[str], component: Any) -> None:
+    """Drop the fields of the component at a path, if it is another than the one given."""
+    node = config._cfg_dict
+    for key in path:
+        try:
+            node = node[int(key)] if isinstance(node, list) else node[key]
+        except (KeyError, IndexError, ValueError):
+            return
+    if isinstance(node, dict) and node.get('type') != component:
+        node.clear()
+
+
+def _fields(config: Config) -> Iterator[str]:
+    """The dotted names of all fields of a config."""
+    pending = [(str(key), value) for key, value in config.items()]
+    while pending:
+        path, value = pending.pop()
+        yield path
+        if isinstance(value, dict):
+            pending += [(f'{path}.{key}', child) for key, child in value.items()]
+
+
+def load_plugins(folder: Path) -> None:
+    """Import what installed packages offer under ``motivation.plugins`` and make local modules importable.
+
+    Args:
+        folder: Where the config stands; ``custom_imports`` are looked for there and in the current
+            folder, after everything that is installed.
+    """
+    for place in (str(folder.resolve()), str(Path.cwd())):
+        if place not in sys.path:
+            sys.path.append(place)
+    for plugin in entry_points(group='motivation.plugins'):
+        plugin.load()
+
+
+def _reason(error: Exception) -> str:
+    """One line about an error in a config file, without the name of MMEngine's temporary copy."""
+    message = f'{error.msg} (line {error.lineno})' if isinstance(error, SyntaxError) else ' '.join(str(error).split())
+    return f'{type(error).__name__}: {message}'

@@ -1,0 +1,45 @@
+"""A run that only shows whether a config trains."""
+
+import math
+
+import torch
+
+from motivation.engine.data_checks import look_over
+from motivation.engine.train_loop import DualTrainLoop
+from motivation.errors import TrainingError
+from motivation.registry import LOOPS
+
+
+@LOOPS.register_module()
+class CheckLoop(DualTrainLoop):
+    """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
+
+    Example:
+        >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
+    """
+
+    def run(self) -> torch.nn.Module:
+        """Do all that once, and leave nothing but changed weights."""
+        runner, model = self.runner, self.runner.model
+        runner.call_hook('before_train')
+        look_over(runner, 'train', self.dataloader)
+        if runner.val_loop is not None:
+            look_over(runner, 'val', runner.val_dataloader)
+        model.train()
+        batch = next(iter(self.dataloader))
+        for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
+            loss = model.train_step(batch, runner.optim_wrapper)['loss']
+            value = torch.as_tensor(loss).item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f'the loss of the {name} model is {value} on the first batch; look at model.{name}, its mean and std '
+                    'and the images of train_dataloader.dataset'
+                )
+            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
+            switch()
+        runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
+        if runner.val_loop is not None:
+            model.eval()
+            model.val_step(next(iter(runner.val_dataloader)))
+            runner.tell('both models predicted a batch of the validation data')
+        return model

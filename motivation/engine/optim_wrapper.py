@@ -1,0 +1,106 @@
+"""One optimizer for each of the two models."""
+
+import copy
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+
+from motivation.errors import ConfigError, near_matches, shortened
+from motivation.models import DualModel
+from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from motivation.structures import MODEL_NAMES
+
+_FIELD = 'optim_wrapper.paramwise_cfg'
+_DEFAULT = 'DefaultOptimWrapperConstructor'
+
+# What MMEngine reads of the parameter-wise options; it leaves all others alone.
+_PARAMWISE = (
+    *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'),
+    *('dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
+)
+_OF_A_KEY = ('lr_mult', 'decay_mult')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DualOptimWrapperConstructor:
+    """Builds an optimizer wrapper for the base and one for the motivated model.
+
+    Both are built from the same fields; what stands under ``base`` or ``motivated`` holds for that
+    model alone.
+
+    Args:
+        optim_wrapper_cfg: Config of an optimizer wrapper, with an optional ``base`` and
+            ``motivated``.
+        paramwise_cfg: MMEngine's parameter-wise options, for both models.
+
+    Raises:
+        ConfigError: ``accumulative_counts`` is not 1: a switch between two accumulated batches would
+            leave half a gradient behind; or a parameter-wise option is unknown or matches no parameter.
+
+    Example:
+        >>> optim_wrapper = dict(
+        ...     optimizer=dict(type='SGD', lr=0.1, momentum=0.9),
+        ...     motivated=dict(optimizer=dict(lr=0.05)))
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
+        shared = {key: value for key, value in optim_wrapper_cfg.items() if key not in MODEL_NAMES}
+        shared.setdefault('type', 'OptimWrapper')
+        if paramwise_cfg is not None:
+            shared['paramwise_cfg'] = paramwise_cfg
+        self.configs = {}
+        for name in MODEL_NAMES:
+            config = Config(copy.deepcopy(shared))
+            config.merge_from_dict(optim_wrapper_cfg.get(name, {}))
+            if config.get('accumulative_counts', 1) != 1:
+                raise ConfigError(
+                    f'optim_wrapper.accumulative_counts is {config.accumulative_counts}; it must be 1, '
+                    'because the models switch after every batch: raise train_dataloader.batch_size instead'
+                )
+            self.configs[name] = config._cfg_dict
+            if config.get('constructor', _DEFAULT) == _DEFAULT:
+                _check_options(config.get('paramwise_cfg') or {})
+
+    def __call__(self, model: DualModel) -> OptimWrapperDict:
+        """Build both wrappers.
+
+        Returns:
+            One optimizer wrapper each under ``'base'`` and ``'motivated'``.
+
+        Raises:
+            ConfigError: A key of ``paramwise_cfg.custom_keys`` is part of no parameter's name, or its value
+                holds what the optimizer does not know.
+        """
+        wrappers = {name: build_optim_wrapper(getattr(model, name), config) for name, config in self.configs.items()}
+        matched: dict[str, bool] = {}
+        for name, config in self.configs.items():
+            for key, values in ((config.get('paramwise_cfg') or {}).get('custom_keys') or {}).items():
+                known = {*_OF_A_KEY, *wrappers[name].optimizer.defaults}
+                for option in values.keys() - known:
+                    raise ConfigError(
+                        f'{_FIELD}.custom_keys[{key!r}] has {option!r}, which is no parameter-wise option; '
+                        f'{near_matches(option, known)}'
+                    )
+                names = (f'.{parameter}' for parameter, _ in getattr(model, name).named_parameters())
+                matched[key] = any(key in parameter for parameter in names) or matched.get(key, False)
+        for key, found in matched.items():
+            if not found:
+                parameters = [parameter for parameter, _ in model.motivated.named_parameters()]
+                raise ConfigError(
+                    f'{_FIELD}.custom_keys has {key!r}, which is part of no name of a parameter; '
+                    f'{near_matches(key, parameters)}'
+                )
+        return OptimWrapperDict(**wrappers)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse parameter-wise options that would be read by nobody."""
+    for option in options:
+        if option not in _PARAMWISE:
+            raise ConfigError(f'{_FIELD}.{option} is no parameter-wise option; {near_matches(option, _PARAMWISE)}')
+    for key, values in (options.get('custom_keys') or {}).items():
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f'{_FIELD}.custom_keys has {key!r}: {shortened(values)}; write dict(lr_mult=..., decay_mult=...)'
+            )

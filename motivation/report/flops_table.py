@@ -1,0 +1,132 @@
+"""What two models cost, as data and as tables, before anything is trained."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.model import BaseModel
+from rich.table import Table
+from torch import Tensor
+
+from motivation.compute.macs import StepMacs, measure_model, training_batches
+from motivation.compute.step_macs import count_train_step
+from motivation.report.table import count_parameters, further_rows, model_label
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.training_mode import training_mode
+
+# Shares of motivated batches for which a planned run is priced.
+RATES = (0.0, 1 / 24, 0.1, 1 / 6, 0.25, 0.5, 0.75, 1.0)
+
+
+def describe_pair(
+    models: Mapping[ModelName, BaseModel],
+    sample: dict[str, Tensor],
+    images: int,
+    batch_size: int,
+    distillation: bool = False,
+) -> dict[str, Any]:
+    """Everything that ``tools/get_flops.py`` says.
+
+    Args:
+        models: ``'base'`` and ``'motivated'``; left untouched.
+        sample: One image as the dataset returns it, collated.
+        images: Images of the planned run: those of an epoch times the epochs.
+        batch_size: Images of a batch, for what a model computes once a batch.
+        distillation: Whether every motivated batch takes a step of in-place distillation.
+
+    Returns:
+        ``input``, the shape of an image; for each model its costs; ``planned``, training FLOPs and
+        saving at several shares of motivated batches; ``largest_saving``, that of a run that never
+        wakes the motivated model.
+    """
+    macs = {name: measure_model(models[name], sample, distillation, batch_size, check=True) for name in MODEL_NAMES}
+    pair: dict[str, Any] = {'input': list(sample['inputs'].shape[1:])}
+    for name, model in models.items():
+        step = macs[name].step
+        pair[name] = {
+            'model': model_label(model),
+            'params': count_parameters(model),
+            'forward_macs_per_image': macs[name].network.per_image,
+            'step_forward_macs_per_image': step.forward.per_image,
+            'backward_macs_per_image': step.backward.per_image,
+            'inference_macs_per_image': macs[name].inference.per_image,
+            'fixed_macs_per_step': step.forward.per_batch + step.backward.per_batch,
+            **_detail(model, sample),
+        }
+    batches = math.ceil(images / batch_size)
+
+    def flops(*steps: StepMacs | None) -> int:
+        return sum(step.flops(batches, images) for step in steps if step is not None)
+
+    base, alone = flops(macs['base'].step), flops(macs['motivated'].step)
+    motivated = flops(*(macs[name].distillation for name in MODEL_NAMES)) if distillation else alone
+    pair |= {'images': images, 'batch_size': batch_size, 'distillation': distillation}
+    pair['planned'] = [
+        {'motivated_fraction': rate, 'train_flops': round(spent), 'saving': alone / spent}
+        for rate in RATES
+        for spent in [(1 - rate) * base + rate * motivated]
+    ]
+    pair['largest_saving'] = alone / base
+    return pair
+
+
+def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
+    """Forward and backward MACs of one image by stage and by operator."""
+    with training_mode(model):
+        two, four = (count_train_step(model, batch, by_module=True) for batch in training_batches(sample)[:2])
+    inside = 'backbone.' if hasattr(model, 'backbone') else ''
+
+    def per_image(small: dict[str, tuple[int, int]], large: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
+        return {name: [(b - a) // 2 for a, b in zip(small[name], large[name], strict=True)] for name in small}
+
+    stages = {
+        name.removeprefix(inside): macs
+        for name, macs in per_image(two.modules, four.modules).items()
+        if name.startswith(inside) and '.' not in name.removeprefix(inside) and name and macs[0]
+    }
+    return {'stages': stages, 'operators': per_image(two.operators, four.operators)}
+
+
+def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
+    """The tables of a terminal: both models, with ``detail`` their parts, and planned runs."""
+    models = Table('', *MODEL_NAMES, title=f'input {" x ".join(map(str, pair["input"]))}', title_justify='left')
+    rows = [
+        ('model', *(pair[name]['model'] for name in MODEL_NAMES)),
+        ('parameters', *(f'{pair[name]["params"]:,}' for name in MODEL_NAMES)),
+        ('forward MMACs an image', *(f'{pair[name]["forward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES)),
+        *further_rows(pair),
+        ('backward MMACs an image', *(f'{pair[name]["backward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES)),
+    ]
+    if any(pair[name]['fixed_macs_per_step'] for name in MODEL_NAMES):
+        rows.append(
+            ('further MMACs a batch', *(f'{pair[name]["fixed_macs_per_step"] / 1e6:,.3f}' for name in MODEL_NAMES))
+        )
+    for row in rows:
+        models.add_row(*row)
+    parts = [_part_table(pair, part) for part in ('stages', 'operators')] if detail else []
+    planned = Table(
+        'motivated batches',
+        'training FLOPs',
+        'saving',
+        title=f'a run of {pair["images"]:,} image{"s" * (pair["images"] > 1)}'
+        + (', distilling' if pair['distillation'] else ''),
+        title_justify='left',
+    )
+    for row in pair['planned']:
+        planned.add_row(f'{row["motivated_fraction"]:.1%}', f'{row["train_flops"]:.4g}', f'{row["saving"]:.2f} x')
+    for table in (models, planned, *parts):
+        for column in table.columns[1:]:
+            column.justify = 'right'
+    return [models, *parts, planned]
+
+
+def _part_table(pair: dict[str, Any], part: str) -> Table:
+    table = Table(title=f'MMACs an image by {part.removesuffix("s")}', title_justify='left')
+    table.add_column(part.removesuffix('s'), overflow='fold')
+    for name in MODEL_NAMES:
+        table.add_column(f'{name}\nforward')
+        table.add_column(f'{name}\nbackward')
+    for place in dict.fromkeys(key for name in MODEL_NAMES for key in pair[name][part]):
+        cells = (pair[name][part].get(place, [0, 0]) for name in MODEL_NAMES)
+        table.add_row(place, *(f'{macs / 1e6:,.3f}' for both in cells for macs in both))
+    return table

@@ -1,0 +1,1 @@
+"""What is about no model: files, folders, logs, processes, signals and random states."""

@@ -1,0 +1,137 @@
+"""Names of metrics in a config, looked at before the first batch."""
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+
+from motivation.config.metric_names import named_metrics
+from motivation.config.read import load_config
+from motivation.engine.checkpoint import find_checkpoints
+from motivation.engine.runner import DualModelRunner
+from motivation.errors import ConfigError
+from motivation.registry import METRICS
+from tests.conftest import DIGITS, digits_config, train
+
+PLATEAU = dict(type='ReduceOnPlateauLR', rule='greater')
+STOP = dict(type='EarlyStoppingHook', rule='greater')
+GAIN = dict(_delete_=True, type='Not', policy=dict(type='ValidationGain', metric='base/accuracy/top3'))
+
+
+@METRICS.register_module(force=True)
+class ByClass(BaseMetric):
+    """Reports the classes there are, of which a single image has one."""
+
+    default_prefix = 'by_class'
+
+    def process(self, data_batch, data_samples):
+        self.results += [int(sample['target']) for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return {f'class_{label}': 1.0 for label in set(results)}
+
+
+@METRICS.register_module(force=True)
+class NeedsTwo(ByClass):
+    default_prefix = 'two'
+
+    def compute_metrics(self, results):
+        return {'first': results[0], 'second': results[1]}
+
+
+def build(tmp_path, param_scheduler=(), **options):
+    config = digits_config(tmp_path, **options)
+    config.param_scheduler = param_scheduler
+    runner = DualModelRunner.from_cfg(config)
+    state = torch.get_rng_state()
+    runner.train_loop, runner.val_loop  # noqa: B018, builds and checks them
+    assert torch.equal(state, torch.get_rng_state())
+    for evaluator in runner.val_loop.evaluators.values():
+        assert all(metric.results == [] for metric in evaluator.metrics)
+    return runner
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            {'param_scheduler': [dict(PLATEAU, monitor='accuracy/top1')]},
+            r"^param_scheduler\.0\.monitor is 'accuracy/top1', which validation does not report; did you mean 'base/acc",
+        ),
+        (
+            {'param_scheduler': dict(base=[PLATEAU], motivated=[])},
+            r"^param_scheduler\.base\.0\.monitor is 'loss', which",
+        ),
+        (
+            {'custom_hooks': [dict(STOP, monitor='base/acc/top1')]},
+            r"^custom_hooks\.0\.monitor is .*'base/accuracy/top1'",
+        ),
+        ({'custom_hooks': [dict(STOP, monitor='bse/accuracy', strict=False)]}, r'^custom_hooks\.0\.monitor is '),
+        (
+            {'default_hooks.export.save_best': 'accuracy/top2'},
+            r"^default_hooks\.export\.save_best is .*'accuracy/top1'",
+        ),
+        ({'motivation.policy': GAIN}, r"^motivation\.policy\.policy\.metric is 'base/accuracy/top3', which"),
+        (
+            {'val_cfg.models': ['base'], 'custom_hooks': [dict(STOP, monitor='motivated/accuracy/top1')]},
+            r'^custom_hooks\.0\.monitor is ',
+        ),
+        (
+            {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='by_class/class_1')]},
+            r'^custom_hooks\.0\.monitor is .*did you mean',
+        ),
+        (
+            {
+                **{f'val_{part}': None for part in ('cfg', 'dataloader', 'evaluator')},
+                'custom_hooks': [dict(STOP, monitor='base/accuracy/top1')],
+            },
+            r'^custom_hooks\.0\.monitor is .*, a metric of validation, and this run has none; ',
+        ),
+    ],
+)
+def test_wrong_names_are_refused_before_the_first_batch(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(tmp_path, **options)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'param_scheduler': [dict(PLATEAU, monitor='motivated/accuracy/top5')]},
+        {'custom_hooks': [dict(STOP, monitor='base/accuracy/top1')]},
+        {'default_hooks.export.save_best': 'accuracy/top5'},
+        # A single image does not tell.
+        {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='base/by_class/class_9')]},
+        {'val_evaluator': [dict(type='NeedsTwo')], 'custom_hooks': [dict(STOP, monitor='base/two/second')]},
+    ],
+)
+def test_right_names_and_names_that_may_be_right_pass(tmp_path, options):
+    build(tmp_path, **options)
+
+
+def test_name_that_only_validation_can_refuse_is_refused_with_the_epoch_saved(tmp_path):
+    """And the averaged weights of validation are not what is saved; with the right name the run goes on."""
+    hooks = [dict(type='EMAHook'), dict(STOP, monitor='base/by_class/class_10', patience=9)]
+    options = {'val_evaluator': [dict(type='ByClass')], 'train_dataloader.num_batch_per_epoch': 2}
+    config = digits_config(tmp_path, **options)
+    config.custom_hooks = hooks
+    with pytest.raises(
+        ConfigError, match=r"^custom_hooks\.1\.monitor is 'base/by_class/class_10', which validation does"
+    ):
+        train(config)
+    (checkpoint,) = find_checkpoints(tmp_path)
+    config = digits_config(tmp_path, **options)
+    config.custom_hooks = [hooks[0], dict(hooks[1], monitor='base/by_class/class_9')]
+    config.resume, config.load_from = True, str(checkpoint)
+    resumed = train(config)
+    whole = digits_config(tmp_path / 'whole', **options)
+    whole.custom_hooks = hooks[:1]
+    expected = train(whole).model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+def test_every_field_that_names_a_metric_is_found():
+    config = load_config(DIGITS, {'param_scheduler': [PLATEAU, dict(type='CosineAnnealingLR', T_max=3)]})
+    assert [(name.field, name.name) for name in named_metrics(config._cfg_dict.to_dict())] == [
+        ('param_scheduler.0.monitor', 'loss')
+    ]

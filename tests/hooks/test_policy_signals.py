@@ -1,0 +1,151 @@
+"""Signals of real runs, against what a hook of the test sees."""
+
+from functools import partial
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from motivation.errors import ConfigError
+from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.hooks.policy_signals import SIGNALS
+from motivation.policies import SwitchPolicy
+from motivation.registry import HOOKS, POLICIES
+from tests.conftest import digits_config, train
+
+
+class Records(SwitchPolicy):
+    """Alternates, and keeps what it is given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def _keep(self, **signals):
+        self.seen.append(signals)
+        return len(self.seen) % 2 == 1
+
+
+@POLICIES.register_module(force=True)
+class RecordsAll(Records):
+    def update(self, loss, accuracy, grad_norm, iter, max_iters, progress, epoch, metrics, compute):
+        return self._keep(
+            accuracy=accuracy, grad_norm=grad_norm, iter=iter, max_iters=max_iters, progress=progress, epoch=epoch,
+            metrics=metrics, compute=compute,
+        )  # fmt: skip
+
+
+@POLICIES.register_module(force=True)
+class RecordsNorm(Records):
+    def update(self, loss, grad_norm):
+        return self._keep(grad_norm=grad_norm)
+
+
+@POLICIES.register_module(force=True)
+class AsksForTheMoon(SwitchPolicy):
+    def update(self, loss, gradnorm):
+        return False
+
+
+@HOOKS.register_module(force=True)
+class Witness(Hook):
+    """Looks at the logits and the gradients of each step by other means than the signals do."""
+
+    def __init__(self):
+        self.norms, self.accuracies = [], []
+
+    def before_train(self, runner):
+        for name in ('base', 'motivated'):
+            model = getattr(runner.model, name)
+            model.backbone.register_forward_hook(partial(self._look_at_logits, name))
+            for parameter in model.parameters():
+                parameter.register_post_accumulate_grad_hook(partial(self._look_at_gradient, name))
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.logits, self.squares = {}, {'base': 0.0, 'motivated': 0.0}
+
+    def _look_at_logits(self, name, module, inputs, logits):
+        self.logits[name] = logits.detach()
+
+    def _look_at_gradient(self, name, parameter):
+        self.squares[name] += float(parameter.grad.double().square().sum())
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        active = 'motivated' if outputs['motivated'] else 'base'
+        self.norms.append(self.squares[active] ** 0.5)
+        self.accuracies.append(float((self.logits[active].argmax(1) == data_batch['targets']).double().mean()))
+
+
+def run(tmp_path, policy, **options):
+    config = digits_config(tmp_path / 'run', epochs=2, **options)
+    config.motivation = dict(policy=dict(type=policy))
+    config.custom_hooks = [dict(type='Witness')]
+    runner = train(config)
+    return runner, runner.find_hook(MotivationHook).policy.seen, runner.find_hook(Witness)
+
+
+def test_policy_gets_every_signal_as_it_was(tmp_path):
+    runner, seen, witness = run(tmp_path, 'RecordsAll')
+    assert [signals.keys() for signals in seen] == [SIGNALS.keys()] * 12
+    assert list(runner.find_hook(MotivationHook).trace.motivated) == [i % 2 for i in range(12)]  # both models
+    assert [signals['accuracy'] for signals in seen] == pytest.approx(witness.accuracies)
+    assert [signals['grad_norm'] for signals in seen] == pytest.approx(witness.norms, rel=1e-5)
+    assert [signals['iter'] for signals in seen] == list(range(1, 13))
+    assert {signals['max_iters'] for signals in seen} == {12}
+    assert [signals['progress'] for signals in seen] == [i / 12 for i in range(1, 13)]
+    assert [signals['epoch'] for signals in seen] == [0] * 5 + [1] * 6 + [2]  # that of the next batch
+    validated = [index for index, signals in enumerate(seen) if signals['metrics'] is not None]
+    assert validated == [6] and 0 <= seen[6]['metrics']['base/accuracy/top1'] <= 100
+    meter = runner.find_hook(ComputeMeterHook).meter
+    assert seen[-1]['compute'].spent == meter.total_train_flops
+    assert seen[-1]['compute'].left == {'base': 0, 'motivated': 0}
+    assert {signals['compute'].motivated_alone for signals in seen} == {meter.motivated_alone_train_flops}
+
+
+@pytest.mark.parametrize('clip', [dict(max_norm=1e-3), dict(type='value', clip_value=1e-3)], ids=['norm', 'value'])
+def test_gradient_norm_is_that_before_clipping(tmp_path, clip):
+    _, seen, witness = run(tmp_path, 'RecordsNorm', **{'optim_wrapper.clip_grad': clip})
+    assert [signals['grad_norm'] for signals in seen] == pytest.approx(witness.norms, rel=1e-5)
+
+
+def test_distillation_leaves_the_signals_those_of_the_motivated_step(tmp_path):
+    """The base's further step on the same batch is not what the policy asked about."""
+    runner, seen, witness = run(tmp_path, 'RecordsAll', **{'model.distillation': dict(weight=0.5)})
+    motivated = [i for i, flag in enumerate(runner.find_hook(MotivationHook).trace.motivated) if flag]
+    assert motivated == list(range(1, 12, 2))
+    assert [signals['accuracy'] for signals in seen] == pytest.approx(witness.accuracies)
+    assert [signals['grad_norm'] for signals in seen] == pytest.approx(witness.norms, rel=1e-5)
+    per_step = seen[1]['compute']
+    assert per_step.spent == per_step.batch['base'] + per_step.batch['motivated']
+
+
+def test_what_is_not_asked_for_costs_nothing(tmp_path):
+    """No hook is left in a model or an optimizer by a policy that wants the loss alone."""
+    runner = train(digits_config(tmp_path / 'run', epochs=1))
+    assert not any(module._forward_pre_hooks for module in runner.model.modules())
+    for name in ('base', 'motivated'):
+        assert not runner.optim_wrapper[name].optimizer._optimizer_step_pre_hooks
+
+
+def test_asking_changes_nothing_of_the_training(tmp_path):
+    """The same decisions with and without signals: the same weights."""
+    asking, *_ = run(tmp_path / 'a', 'RecordsAll')
+    config = digits_config(tmp_path / 'b', epochs=2)
+    config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
+    plain = train(config)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, asking.model.state_dict()[name]), name
+
+
+def test_unknown_signal_is_one_sentence(tmp_path):
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.motivation = dict(policy=dict(type='AsksForTheMoon'))
+    with pytest.raises(ConfigError, match="asks for 'gradnorm', which is no signal; did you mean 'grad_norm'"):
+        train(config)
+
+
+def test_validation_metrics_without_validation_are_one_sentence(tmp_path):
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.motivation = dict(policy=dict(type='ValidationGain'))
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    with pytest.raises(ConfigError, match="asks for 'metrics', but this run has no validation"):
+        train(config)

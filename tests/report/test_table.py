@@ -1,0 +1,139 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.table import best_accuracies, build_table, render_markdown, write_report
+
+
+def report(history=True):
+    model = dict(
+        forward_macs_per_image=12_500_000,
+        step_forward_macs_per_image=12_500_000,
+        backward_macs_per_image=24_000_000,
+        evaluation_flops=6e9,
+        reestimation_flops=0,
+        best={'accuracy/top1': {'value': 80.0, 'epoch': 1}},
+    )
+    metrics = {'accuracy/top1': 75.051, 'accuracy/top5': 98.0}
+    row = {'metrics': metrics, 'train_flops': 10**12}
+    return {
+        'policy': 'ConsecutiveDrop(drops=2)',
+        'seed': 7,
+        'epochs': 1,
+        'motivated_fraction': 0.25,
+        'activations': 2,
+        'distillation_iters': 0,
+        'skipped_iters': 0,
+        'rollbacks': 0,
+        'wall_seconds': 1234.4,
+        'total_train_flops': 4 * 10**12,
+        'motivated_alone_train_flops': 10**13,
+        'saving': 2.5,
+        'base': dict(
+            model,
+            model='one',
+            params=78042,
+            iters=30,
+            images=3840,
+            forward_flops=4 * 10**11,
+            backward_flops=6 * 10**11,
+            train_flops=10**12,
+            seconds=30.0,
+            images_per_second=128.0,
+            flops_per_second=3.25e10,
+            metrics=metrics if history else {},
+        ),
+        'motivated': dict(
+            model,
+            model='two',
+            params=272474,
+            iters=10,
+            images=1280,
+            forward_flops=10**12,
+            backward_flops=2 * 10**12,
+            train_flops=3 * 10**12,
+            seconds=0.0,
+            images_per_second=None,
+            flops_per_second=None,
+            metrics=metrics if history else {},
+        ),
+        'history': [{'epoch': 1, 'iter': 40, 'base': row, 'motivated': row}] if history else [],
+    }
+
+
+def trace_of(motivated):
+    trace = SwitchTrace()
+    for flag in motivated:
+        trace.append(0, 1.0, flag, False)
+    return trace
+
+
+def test_markdown_says_what_the_report_holds():
+    text = render_markdown(report())
+    for line in (
+        '| model | one | two |',
+        '| parameters | 78,042 | 272,474 |',
+        '| accuracy/top1 | 75.05 | 75.05 |',
+        '| best accuracy/top1 | 80.00 (epoch 1) | 80.00 (epoch 1) |',
+        '| forward MMACs an image | 12.500 | 12.500 |',
+        '| batches trained on | 30 | 10 |',
+        '| training FLOPs | 1e+12 | 3e+12 |',
+        '- policy: ConsecutiveDrop(drops=2)',
+        '- motivated batches: 25.0% in 2 spells',
+        '- saving: 2.50 x',
+        '- wall time: 1,234 s',
+    ):
+        assert line in text.splitlines()
+    assert 'FLOPs = 2 x MACs' in text
+
+
+def test_table_holds_the_same_numbers():
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(build_table(report()))
+    text = console.export_text()
+    assert all(number in text for number in ('78,042', '272,474', '75.05', '2.50 x', '25.0% in 2 spells'))
+
+
+def test_files_are_written_and_the_data_reads_back(tmp_path):
+    paths = write_report(report(), trace_of([0, 1, 1, 0]), tmp_path)
+    assert [path.name for path in paths] == ['report.json', 'report.md', 'report.png']
+    assert json.loads(paths[0].read_text()) == report()
+    paths = write_report(report(), trace_of([0, 1]), tmp_path, picture=False)
+    assert [path.name for path in paths] == ['report.json', 'report.md']
+
+
+@pytest.mark.parametrize('batches', [8, 8000])
+def test_picture_shades_the_motivated_spells_where_they_were(tmp_path, batches):
+    """All of the last half motivated, and of the first half every fourth batch."""
+    flags = [i >= batches // 2 or i % 4 == 0 for i in range(batches)]
+    pixels = imread(write_report(report(), trace_of(flags), tmp_path)[2])[..., :3]
+    # A row of the upper panel above the curve and left of the legend, between the lines of its frame: white unless
+    # shaded; orange has little blue.
+    frame = np.flatnonzero((pixels[50:250] < 0.1).all(axis=2).mean(axis=0) > 0.9)
+    left, right = frame.min() + 3, frame.max() - 3
+    shade = 1 - pixels[60, left:right, 2]
+    quarter = len(shade) // 4
+    full = shade[2 * quarter : 3 * quarter].mean()
+    assert full > 0.4
+    assert shade[: 2 * quarter].mean() == pytest.approx(full / 4, rel=0.1)
+
+
+def test_best_accuracy_is_the_first_of_the_highest():
+    values = [70.0, 90.0, 90.0, 80.0]
+    history = [
+        {'epoch': 2 * i, 'base': {'metrics': {'accuracy/top1': value, 'loss': value}}}
+        for i, value in enumerate(values, 1)
+    ]
+    assert best_accuracies(history, 'base') == {'accuracy/top1': {'value': 90.0, 'epoch': 4}}
+    assert best_accuracies([], 'base') == {}
+
+
+def test_run_without_validation_is_reported_too(tmp_path):
+    paths = write_report(report(history=False), trace_of([0]), tmp_path)
+    assert 'accuracy' not in paths[1].read_text()
+    assert np.asarray(imread(paths[2])).size > 0
