@@ -1,0 +1,76 @@
+"""The rooms of the package, and which of them may know of which."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / 'motivation'
+
+# From the lowest floor to the highest: a room may import from the floors below its own, and from itself.
+FLOORS = [
+    {'errors', 'structures'},
+    {'utils'},
+    {'registry'},
+    {'policies', 'weight_maps', 'datasets', 'evaluation'},
+    {'method'},
+    {'models'},
+    {'compute', 'config'},
+    {'report', 'export'},
+    {'engine'},
+    {'hooks'},
+    {'comparison', 'cli'},
+]
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+FILES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix('').parts[0]
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import of this package, with the room it is from."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module == 'motivation':
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('motivation.'):
+            names = [(node.module or '').split('.')[1]]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split('.')[1] for alias in node.names if alias.name.startswith('motivation.')]
+        yield from ((node, name) for name in names if isinstance(node, ast.stmt))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_room_imports_from_its_own_floor_or_above(path):
+    room = _room(path)
+    upwards = {
+        other for _, other in _imports(ast.parse(path.read_text()))
+        if other != room and FLOOR_OF[other] >= FLOOR_OF[room]
+    }  # fmt: skip
+    assert not upwards
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_an_import_inside_a_function_has_a_comment_that_says_what_it_saves(path):
+    text = path.read_text()
+    lines = text.splitlines()
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = list(ast.walk(function))
+            imports = sorted(node.lineno for node in body if isinstance(node, (ast.Import, ast.ImportFrom)))
+            explained = [
+                line for line in imports
+                if '#' in lines[line - 1] or lines[line - 2].strip().startswith('#') or line - 1 in imports
+            ]  # fmt: skip
+            assert imports == explained, f'{function.name}, line {imports[0]}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_has_at_most_300_lines(path):
+    assert len(path.read_text().splitlines()) <= 300
