@@ -14,7 +14,7 @@ randomness = dict(seed=0)
 # kernels for a fixed image size, at the price of bit-identical repetition.
 env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
 
-# Hooks by name. None removes one: default_hooks = dict(energy=None). MMEngine's own (runtime_info, timer,
+# Hooks by name. None removes one: default_hooks = dict(report=None). MMEngine's own (runtime_info, timer,
 # sampler_seed, param_scheduler) are there as well. A run trains without any of these.
 default_hooks = dict(
     # Logs every step (interval=1) to the text log, scalars.json and TensorBoard.
