@@ -67,12 +67,13 @@ class BadDataHook(Hook):
                 self.skipped[mode][image] = self.skipped[mode].get(image, 0) + 1
         self._skipped = []
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        checkpoint['skipped'] = self.skipped
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images left out so far."""
+        return {'skipped': self.skipped}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming and 'skipped' in checkpoint:
-            self.skipped = checkpoint['skipped']
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.skipped = state_dict['skipped']
 
     def on_report(self, runner: Runner, report: dict[str, Any]) -> None:
         """Add the number of images left out by stage, and how often they were, if any."""

@@ -58,14 +58,15 @@ class ComputeMeterHook(Hook):
             )
         self.interval = interval
         self.meter: ComputeMeter
-        self._resumed: dict[str, Any] | None = None
         self._measured: Measurements
         self._trains = False
         self._ended = 0.0
         self._logged: dict[ModelName, dict[str, Any]] = {}
         self._validated: dict[ModelName, Work] = {}
 
-    def before_train(self, runner: Runner) -> None:
+    def before_run(self, runner: Runner) -> None:
+        if not runner.trains:
+            return
         model = runner.model
         with preserved_random_state():  # the image is drawn once more where training begins
             sample = first_batch(runner.train_dataloader.dataset, getattr(model.base, 'num_classes', None))
@@ -76,7 +77,6 @@ class ComputeMeterHook(Hook):
         )
         self.meter = ComputeMeter(self._measured.training(sample), get_world_size())
         self._logged = self._totals()
-        self._resume()
         self._trains = True
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -127,20 +127,15 @@ class ComputeMeterHook(Hook):
                 images * processes, forward_flops=flops * processes, iters=iters * processes
             )
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the totals so far, and those at the last entry of the curves."""
         totals = {name: self.meter.describe(name) for name in MODEL_NAMES}
-        checkpoint['compute_meter'] = {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
+        return {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming:
-            self._resumed = checkpoint['compute_meter']
-            if self._trains:
-                self._resume()
-
-    def _resume(self) -> None:
-        if self._resumed is not None:
-            self.meter.load_state_dict(self._resumed)
-            self._logged = self._resumed['logged']
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.meter.load_state_dict(state_dict)
+        self._logged = state_dict['logged']
 
     def _totals(self) -> dict[ModelName, dict[str, Any]]:
         return {name: {**self.meter.describe(name), 'batch': self.meter.batch_flops(name)} for name in MODEL_NAMES}

@@ -63,7 +63,7 @@ class DualCheckpointHook(Hook):
         self._saved: str | None = None
 
     def before_train(self, runner: Runner) -> None:
-        runner.check_state()
+        runner.checkpointer.check_state()
         self._saved_at = time.monotonic()
 
     def between_iters(self, runner: Runner) -> None:

@@ -40,10 +40,13 @@ class MotivationHook(Hook):
         self.policy: SwitchPolicy = POLICIES.build(policy)
         self.trace = SwitchTrace()
         self._signals: Signals | None = None
-        self._resumed_metrics: dict[str, float] | None = None
 
     def before_run(self, runner: Runner) -> None:
         self.policy.set_seed(runner.seed)
+        if runner.trains:
+            self._signals = Signals(runner, self.policy.signals)
+            runner.checkpointer.register('policy', self.policy)
+            runner.checkpointer.register('switch_trace', self.trace)
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter == 0:
@@ -51,8 +54,6 @@ class MotivationHook(Hook):
                 runner.logger.info(f'pretrained weights: {runner.pretraining}')
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
         runner.model.follow(self.policy, runner.optim_wrapper)
-        self._signals = Signals(runner, self.policy.signals)
-        self._signals.metrics = self._resumed_metrics
         check_plain(self.policy.state_dict(), f'{type(self.policy).__name__}.state_dict()')
 
     def after_train_iter(
@@ -82,24 +83,12 @@ class MotivationHook(Hook):
         if self._signals is not None:
             self._signals.metrics = metrics
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the validation results that the policy has not been told of yet."""
         assert self._signals is not None
-        state = self.policy.state_dict()
-        check_plain(state, f'{type(self.policy).__name__}.state_dict()')
-        checkpoint['motivation'] = {
-            'policy': state,
-            'trace': self.trace.state_dict(),
-            'metrics': self._signals.metrics,
-        }
+        return {'metrics': self._signals.metrics}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming:
-            # Another policy, or others within it, has nothing of what these remember.
-            if any(field.startswith('motivation.policy') and field.endswith('type') for field in runner.changes):
-                runner.tell(f'{self.policy!r} begins with what comes')
-            else:
-                self.policy.load_state_dict(checkpoint['motivation']['policy'])
-            self.trace.load_state_dict(checkpoint['motivation']['trace'])
-            self._resumed_metrics = checkpoint['motivation']['metrics']
-            if self._signals is not None:  # within training
-                self._signals.metrics = self._resumed_metrics
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        assert self._signals is not None
+        self._signals.metrics = state_dict['metrics']

@@ -84,7 +84,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
     last = [read_checkpoint(tmp_path / folder / 'epoch_3.pth') for folder in ('whole', 'broken')]
-    assert last[0]['motivation']['policy'] == last[1]['motivation']['policy']
+    assert last[0]['policy'] == last[1]['policy']
     for name in ('base', 'motivated'):
         states = [checkpoint['optimizer'][name]['state'] for checkpoint in last]
         assert states[0].keys() == states[1].keys()

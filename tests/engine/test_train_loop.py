@@ -62,7 +62,7 @@ def outcome(runner):
             report[name].pop(field)
     trace = runner.find_hook(MotivationHook).trace
     last = read_checkpoint(Path(runner.work_dir) / 'epoch_3.pth')
-    return report, list(trace.losses), list(trace.decisions), last['motivation']['policy'], last['param_schedulers']
+    return report, list(trace.losses), list(trace.decisions), last['policy'], last['param_schedulers']
 
 
 def assert_same(resumed, whole):
