@@ -39,8 +39,8 @@ def damage(path, kind):
 
 KINDS = {
     'truncated': 'truncated',
-    'empty': 'it is empty or no image',
-    'text': 'it is empty or no image',
+    'empty': 'it is empty or not an image',
+    'text': 'it is empty or not an image',
     'dangling': 'No such file or directory',
     'bomb': 'could be decompression bomb',
 }
@@ -77,7 +77,7 @@ def test_an_unreadable_image_is_named_with_its_cause(kind, cache_mib):
     path = Path('images/train/1/0003.png')
     damage(path, kind)
     with pytest.raises(
-        ConfigError, match=rf"^'images/train/1/0003\.png' is unreadable: .*{KINDS[kind]}.*; mend or .*on_error='skip'$"
+        ConfigError, match=rf"^'images/train/1/0003\.png' is unreadable: .*{KINDS[kind]}.*; fix or .*on_error='skip'$"
     ):
         dataset = TimmDataset('images', image_mode='L', cache_mib=cache_mib)
         assert not cache_mib  # the cache finds it at once
@@ -141,7 +141,7 @@ def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
         assert [work.images for work in meter.evaluated.values()] == [2 * GOOD] * 2
         log = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
         assert all(log.count(f"train_dataloader leaves out '{path}', which is unreadable: ") == 1 for path in damaged)
-        assert "'images/train': files passed over, no images: 1 (.txt 1)" in log
+        assert "'images/train': files skipped, not images: 1 (.txt 1)" in log
         results.append((list(runner.find_hook(MotivationHook).trace.losses), meter.total_train_flops))
     assert all(result == results[0] for result in results)
     report = json.loads((tmp_path / 'here/report.json').read_text())
@@ -158,10 +158,10 @@ def test_a_batch_of_nothing_is_one_sentence():
     message = r"^dataset\.on_error is 'skip', .* nothing of a batch of 2: '.*0000\.png' is unreadable: .* batch_size$"
     with pytest.raises(ConfigError, match=message):
         collate_images([dataset[0], dataset[1]])
-    with pytest.raises(ConfigError, match=r"^dataset\.on_error is 'skip', which leaves nothing of 2 images; mend"):
+    with pytest.raises(ConfigError, match=r"^dataset\.on_error is 'skip', which leaves nothing of 2 images; fix"):
         first_batch(Subset(dataset, [0, 1]))
     assert first_batch(dataset)['targets'].tolist() == [2]
-    with pytest.raises(ConfigError, match=r'which leaves nothing of 256 images; mend'):  # and does not try them all
+    with pytest.raises(ConfigError, match=r'which leaves nothing of 256 images; fix'):  # and does not try them all
         first_batch(Subset(dataset, [0] * 100_000))
 
 
@@ -229,7 +229,7 @@ def test_different_sizes_are_named_with_a_file_of_each():
 def test_label_that_is_no_class_is_named(label):
     images = TensorImages(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, label, 1]))
     dataset = ImageDataset(images, ['a', 'b'])
-    with pytest.raises(ConfigError, match=rf'^image 1 has the label {label}, but num_classes is 2; mend or '):
+    with pytest.raises(ConfigError, match=rf'^image 1 has the label {label}, but num_classes is 2; fix or '):
         list(DataLoader(dataset, 3, collate_fn=collate_images))
     skipping = ImageDataset(images, ['a', 'b'], on_error='skip')
     batch = next(iter(DataLoader(skipping, 3, collate_fn=collate_images, num_workers=1, pin_memory=False)))
@@ -256,7 +256,7 @@ def test_label_of_a_plugins_dataset_is_named(tmp_path, stage, bad, label):
     config.train_dataloader.dataset = dict(type='Mislabelled', bad=bad if stage == 'train' else None)
     config.val_dataloader.dataset = dict(type='Mislabelled', bad=bad if stage == 'val' else None)
     if stage == 'train':
-        with pytest.raises(ConfigError, match=r'^image 0 has the label -1, but num_classes is 10; mend or'):
+        with pytest.raises(ConfigError, match=r'^image 0 has the label -1, but num_classes is 10; fix or'):
             first_batch(Mislabelled(bad=0), 10)
-    with pytest.raises(ConfigError, match=rf'^image {bad} has the label {label}, but num_classes is 10; mend or'):
+    with pytest.raises(ConfigError, match=rf'^image {bad} has the label {label}, but num_classes is 10; fix or'):
         train(config)

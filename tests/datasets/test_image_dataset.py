@@ -85,7 +85,7 @@ def test_image_on_which_a_transform_fails_is_named_or_left_out(tmp_path, cache_m
     arguments = dict(root=str(tmp_path), split='', image_mode='L', transforms=transforms, cache_mib=cache_mib)
     name = repr(str(tmp_path / 'a/1.png'))
     message = (
-        rf"{name} fails in transforms\.1 \(RefuseDark\): KeyError: 'dark' \(test_image_dataset\.py, line \d+\); mend"
+        rf"{name} fails in transforms\.1 \(RefuseDark\): KeyError: 'dark' \(test_image_dataset\.py, line \d+\); fix"
     )
     dataset = TimmDataset(**arguments)
     with pytest.raises(BadImageError, match=rf"{message} the transform, .*, or leave .* dataset\.on_error='skip'$"):
@@ -96,7 +96,7 @@ def test_image_on_which_a_transform_fails_is_named_or_left_out(tmp_path, cache_m
     assert [skipped[0] for skipped in batch.skipped] == [repr(str(tmp_path / f'a/{index}.png')) for index in (0, 1)]
     assert batch.skipped[1][1].startswith("fails in transforms.1 (RefuseDark): KeyError: 'dark'")
     with pytest.raises(
-        ConfigError, match=r"leaves nothing of 2 images; mend the data or its transforms: '.*0\.png' fails in"
+        ConfigError, match=r"leaves nothing of 2 images; fix the data or its transforms: '.*0\.png' fails in"
     ):
         first_batch(Subset(skipping, [0, 1]))
 

@@ -70,7 +70,7 @@ def test_what_pillow_reads_is_an_image_and_the_rest_is_counted(opened, warned):
     assert dataset.metainfo == {'classes': ['a', 'fox']}
     folder = 'data/train' if opened is in_folder else 'data.tar'
     assert warned == [
-        f'{folder!r}: files passed over, no images: 5 (.txt 2, without extension 1, .xml 1, .h5 1); images passed over, '
+        f'{folder!r}: files skipped, not images: 5 (.txt 2, without extension 1, .xml 1, .h5 1); images skipped, '
         "outside of class folders: 1 ('loose.png'); classes without images: 1 ('fox')"
     ]
 
@@ -84,7 +84,9 @@ def test_order_is_natural_and_does_not_depend_on_case_or_unicode_form(warned):
     assert dataset.metainfo['classes'] == ['B2', 'b9', 'b10', 'zoo', normalize('NFC', decomposed)]
     assert [grey for grey, _ in contents(dataset)] == [20, 21, 10, 11, 0, 1, 40, 41, 30, 31]
     write(f'data/train/{normalize("NFC", decomposed)}/0.png')
-    with pytest.raises(ConfigError, match=r"its folders '.*clair' and '.*clair' are one name in two forms; rename one"):
+    with pytest.raises(
+        ConfigError, match=r"its folders '.*clair' and '.*clair' are the same name in two Unicode forms; rename one"
+    ):
         in_folder()
 
 
@@ -114,8 +116,8 @@ def test_links_neither_multiply_nor_steal_images(warned):
     assert contents(dataset) == [(1, 'cat'), (2, 'dog'), (3, 'fox')]
     assert dataset.metainfo['classes'] == ['cat', 'dog', 'fox', 'lynx']
     (line,) = warned
-    assert "classes without images: 1 ('lynx')" in line and "links that lead nowhere: 1 ('wolf')" in line
-    assert 'links not followed, to a folder that is read anyway: 5 (' in line
+    assert "classes without images: 1 ('lynx')" in line and "links that are broken: 1 ('wolf')" in line
+    assert 'links not followed, to folders that are read anyway: 5 (' in line
 
 
 def test_folder_that_cannot_be_read_is_named(monkeypatch):
@@ -128,14 +130,14 @@ def test_folder_that_cannot_be_read_is_named(monkeypatch):
 
     scan = os.scandir
     monkeypatch.setattr(os, 'scandir', refuse)
-    with pytest.raises(ConfigError, match=r'does not open: .*Permission denied: .*train/cat'):
+    with pytest.raises(ConfigError, match=r'cannot be opened: .*Permission denied: .*train/cat'):
         in_folder()
 
 
 def test_images_without_class_folders_are_refused():
     write('data/train/0.png')
     with pytest.raises(
-        ConfigError, match=r"Found 0 images in class folders; images passed over, outside of .*: 1 \('0\.png'\)"
+        ConfigError, match=r"Found 0 images in class folders; images skipped, outside of .*: 1 \('0\.png'\)"
     ):
         in_folder()
 
@@ -145,7 +147,7 @@ def test_splits_are_not_taken_for_classes(opened):
     write('data/train/cat/0.png')
     write('data/Val/cat/0.png')
     with pytest.raises(
-        ConfigError, match=r"its folders '\w+', '\w+' are no classes; name one of them as dataset\.split"
+        ConfigError, match=r"its folders '\w+', '\w+' are splits, not classes; name one of them as dataset\.split"
     ):
         opened(split='')
 
@@ -161,7 +163,7 @@ def test_class_map_numbers_the_classes(opened, warned):
         (3, 2),
     ]
     assert dataset.metainfo['classes'] == ['dog', 'ape', 'cat/kitten']
-    assert "of folders that class_map lacks: 1 ('fox'); classes without images: 1 ('ape')" in warned[0]
+    assert "in folders that class_map lacks: 1 ('fox'); classes without images: 1 ('ape')" in warned[0]
     Path('names.txt').write_text('kitten\nfox\n')
     assert contents(opened(class_map='names.txt')) == [(2, 'fox'), (3, 'kitten')]
 
@@ -203,9 +205,7 @@ def test_extensions_that_no_file_has_are_named(opened):
 def test_extensions_are_not_blamed_for_images_outside_of_class_folders():
     write('data/train/0.png')
     write('data/train/0.jpg')
-    with pytest.raises(
-        ConfigError, match=r"Found 0 images .*; images passed over, outside of class folders: 1 \('0\.png'"
-    ):
+    with pytest.raises(ConfigError, match=r"Found 0 images .*; images skipped, outside of class folders: 1 \('0\.png'"):
         in_folder(input_key='png')
 
 
@@ -233,7 +233,7 @@ def test_tar_without_splits_says_that_it_is_taken_for_the_split(warned):
     for split in ('train', 'val'):
         assert contents(in_tar(split=split)) == [(1, 'cat'), (2, 'dog')]
     assert warned == [
-        f"'data.tar': it has no folder '{split}', and all of its images are taken for that split"
+        f"'data.tar': it has no folder '{split}', so all of its images are used as that split"
         for split in ('train', 'val')
     ]
     warned.clear()
@@ -263,10 +263,10 @@ def test_torchvisions_name_for_folders_does_not_fall_back_to_the_root():
 
 def test_file_that_is_no_folder_and_no_tar_is_refused():
     Path('data.zip').write_bytes(b'PK')
-    with pytest.raises(ConfigError, match=r"dataset\.root 'data\.zip' is no folder and no \.tar; unpack it"):
+    with pytest.raises(ConfigError, match=r"dataset\.root 'data\.zip' is neither a folder nor a \.tar; unpack it"):
         TimmDataset('data.zip')
     Path('data.tar').write_bytes(b'PK')
-    with pytest.raises(ConfigError, match=r"at root 'data\.tar' does not open: "):
+    with pytest.raises(ConfigError, match=r"at root 'data\.tar' cannot be opened: "):
         TimmDataset('data.tar')
 
 
@@ -297,4 +297,4 @@ def test_tar_may_hold_tars_and_links():
     kept = [(int(item['inputs'][0, 0, 0]), item['targets']) for item in items if 'inputs' in item]
     assert kept == [(3, 0)] * 3 + [(1, 1), (2, 1)] and dataset.metainfo['classes'] == ['cat', 'pets']
     ((name, problem),) = [item['skipped'] for item in items if 'skipped' in item]
-    assert name == "'data.tar/pets/dangling.png'" and 'link to what is not in the tar' in problem
+    assert name == "'data.tar/pets/dangling.png'" and 'link to a file that is not in the tar' in problem

@@ -167,7 +167,7 @@ def test_argument_has_an_effect(name):
     assert not all(torch.equal(*pair) for pair in pairs)
     if not training or name not in ('no_aug', 'interpolation', 'mean', 'std'):
         with pytest.raises(
-            ConfigError, match=rf'^TimmTransform\.{name} is .* has an effect in \w+ alone, .*; leave it out'
+            ConfigError, match=rf'^TimmTransform\.{name} is .* has an effect only for \w+, .*; leave it out'
         ):
             TimmTransform(23, is_training=not training, **{name: USED[name]})
 
@@ -202,9 +202,9 @@ def test_no_aug_resizes_and_crops_as_timm_does():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(re_prob=2.0), r'^TimmTransform\.re_prob is 2\.0; it is a probability, from 0 to 1$'),
-        (dict(hflip=-0.1), r'^TimmTransform\.hflip is -0\.1; it is a probability, from 0 to 1$'),
-        (dict(grayscale_prob='1'), r"^TimmTransform\.grayscale_prob is '1'; it is a probability, from 0 to 1$"),
+        (dict(re_prob=2.0), r'^TimmTransform\.re_prob is 2\.0; it must be a probability, from 0 to 1$'),
+        (dict(hflip=-0.1), r'^TimmTransform\.hflip is -0\.1; it must be a probability, from 0 to 1$'),
+        (dict(grayscale_prob='1'), r"^TimmTransform\.grayscale_prob is '1'; it must be a probability, from 0 to 1$"),
         (dict(auto_augment='random'), r"^TimmTransform\.auto_augment is 'random'; did you mean 'rand'\?$"),
         (
             dict(auto_augment='weak'),
@@ -212,13 +212,13 @@ def test_no_aug_resizes_and_crops_as_timm_does():
         ),
         (
             dict(auto_augment='rand-m9-q3'),
-            r"^TimmTransform\.auto_augment is 'rand-m9-q3', of which 'q3' is not a section of 'rand'; there is inc, m, mmax, "
+            r"^TimmTransform\.auto_augment is 'rand-m9-q3', but 'rand' has no section 'q3'; give one of inc, m, mmax, "
             r"mstd, n, p, t, each with its value, as in 'mstd0\.5'$",
         ),
-        (dict(auto_augment='v0-m9'), r"is 'v0-m9', of which 'm9' is not a section of 'v0'; there is mstd, each"),
+        (dict(auto_augment='v0-m9'), r"is 'v0-m9', but 'v0' has no section 'm9'; give one of mstd, each"),
         (
             dict(auto_augment='rand-tbest'),
-            r"is 'rand-tbest', of which 'tbest' is not a section of 'rand'; there is inc",
+            r"is 'rand-tbest', but 'rand' has no section 'tbest'; give one of inc",
         ),
         (dict(interpolation='cubic'), r"^TimmTransform\.interpolation is 'cubic'; did you mean 'bicubic'\?$"),
         (
@@ -231,7 +231,7 @@ def test_no_aug_resizes_and_crops_as_timm_does():
         ),
         (
             dict(interpolation='random', is_training=False),
-            r"^TimmTransform\.interpolation is 'random', which has an effect in training alone, .*; leave it out, or",
+            r"^TimmTransform\.interpolation is 'random', which has an effect only for training, .*; leave it out, or",
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_images_without_files_are_told_apart():
     batch = collate_images([dataset[index] for index in range(5)])
     assert [name for name, _ in batch.skipped] == ['image 1 of datasets.0', 'image 1 of datasets.1']
     assert dataset[4].name == 'image 0 of datasets.2'
-    with pytest.raises(BadImageError, match=r'^image 1 of datasets\.2 has the label 5, but num_classes is 2; mend or'):
+    with pytest.raises(BadImageError, match=r'^image 1 of datasets\.2 has the label 5, but num_classes is 2; fix or'):
         dataset[-1]
 
 
@@ -97,7 +97,7 @@ def test_repeated_dataset_is_as_long_as_it_says():
         ([], r'^dataset\.datasets is empty; give at least one dataset$'),
         (
             [dict(type='Plain'), folder('gone')],
-            r"^dataset\.datasets\.1\.root 'gone' does not exist; mend the dataset\.",
+            r"^dataset\.datasets\.1\.root 'gone' does not exist; fix the dataset\.",
         ),
         ([dict(type='Plain'), 3], r'^dataset\.datasets\.1 is 3; it must be a dataset: dict\(type=\.\.\.\)$'),
     ],
