@@ -1,4 +1,4 @@
-"""The pages say what is true: their lists are complete, and a page that is to be followed can be."""
+"""Documentation: its lists are complete, and its instructions work."""
 
 import json
 import os
@@ -15,21 +15,21 @@ from tests.conftest import ROOT
 POLICIES_PAGE = (ROOT / 'docs/policies.md').read_text()
 
 
-def test_every_policy_and_every_signal_is_on_the_page():
+def test_every_policy_and_every_signal_is_documented():
     for name in set(policies.__all__) - {'SwitchPolicy', 'Compute'}:
         assert re.search(rf'^\|.*`{name}\(', POLICIES_PAGE, flags=re.M), name
     for name in SIGNALS:
         assert re.search(rf'^\| .*`{name}`', POLICIES_PAGE, flags=re.M), name
 
 
-def test_every_short_name_of_an_arm_is_on_the_page():
+def test_every_short_name_of_an_arm_is_documented():
     page = (ROOT / 'docs/comparing.md').read_text()
     for name in [*ALIASES, 'distillation', 'config']:
         assert re.search(rf'^\| .*`{name}`', page, flags=re.M), name
 
 
-def test_writing_ones_own_policy_works_as_the_page_says():
-    """Every file and command of the section, in order, from an empty folder; only shorter runs."""
+def test_instructions_for_writing_a_policy_work():
+    """Follow the section in an empty folder, with every file and command in order, but shorter runs."""
     for name in ('configs', 'tools'):
         Path(name).symlink_to(ROOT / name)
     Path('trend').mkdir()

@@ -1,4 +1,4 @@
-"""A run as a policy sees it, without models: batches, signals, and the compute meter of what it decides."""
+"""A simulated run without models: batches, signals, and a compute meter driven by the decisions of a policy."""
 
 from motivation.compute.macs import Macs, ModelMacs, StepMacs
 from motivation.compute.meter import ComputeMeter
@@ -11,7 +11,7 @@ MACS = {
 
 
 class Simulation:
-    """Feeds a policy exactly the signals it declares, as the hook does."""
+    """Updates a policy with exactly the signals it declares, as the hook does."""
 
     def __init__(self, losses, batches_per_epoch=5, batch_size=8, last_batch=3, distillation=False, **signals):
         assert len(losses) % batches_per_epoch == 0
@@ -45,6 +45,6 @@ class Simulation:
 
 
 def decide(policy, losses, **signals):
-    """The decisions of a policy on a sequence of losses, one epoch long unless told otherwise."""
+    """Return the decisions of a policy on a sequence of losses; by default the sequence is one epoch."""
     signals.setdefault('batches_per_epoch', len(losses))
     return Simulation(losses, **signals).run(policy).decisions

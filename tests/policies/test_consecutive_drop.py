@@ -29,7 +29,7 @@ def flags(*values):
         (1, [5, float('inf'), 7, 6], [0, 0, 0, 1]),
     ],
 )
-def test_decides_by_drops_in_a_row(drops, losses, decisions):
+def test_decides_by_consecutive_drops(drops, losses, decisions):
     assert decide(ConsecutiveDrop(drops), losses) == flags(*decisions)
 
 
@@ -54,7 +54,7 @@ def test_decides_by_drops_in_a_row(drops, losses, decisions):
         (dict(drops=1, max_spell=1, cooldown=3), [9, 8, 7, 6, 5, 4, 3], [0, 1, 0, 0, 0, 1, 0]),
     ],
 )
-def test_options_do_what_they_say(options, losses, decisions):
+def test_options_change_the_decisions(options, losses, decisions):
     assert decide(ConsecutiveDrop(**options), losses) == flags(*decisions)
 
 
@@ -66,20 +66,20 @@ def test_options_do_what_they_say(options, losses, decisions):
         (False, [0, 1, 0, 0, 1, 0]),
     ],
 )
-def test_streak_survives_the_end_of_an_epoch_unless_told_otherwise(across, decisions):
+def test_streak_continues_across_epochs_unless_disabled(across, decisions):
     policy = ConsecutiveDrop(1, across_epochs=across)
     assert policy.signals == (set() if across else {'epoch'})
     assert decide(policy, [6, 5, 4, 3, 2, 1], batches_per_epoch=3) == flags(*decisions)
 
 
-def test_epoch_begins_with_the_base_model_even_within_the_least_spell():
+def test_epoch_starts_with_the_base_model_even_within_min_spell():
     policy = ConsecutiveDrop(1, min_spell=6, across_epochs=False)
     decisions = decide(policy, [9, 8, 7, 6, 9, 8, 7, 6], batches_per_epoch=4)
     assert decisions == flags(0, 1, 1, 0, 0, 1, 1, 0)  # the fourth decides for the first batch of the next epoch
 
 
 @pytest.mark.parametrize('drops', [1, 2, 3, 4])
-def test_on_independent_losses_wakes_with_probability_one_over_factorial(drops):
+def test_activates_on_independent_losses_with_probability_one_over_factorial(drops):
     generator = random.Random(0)
     policy, batches = ConsecutiveDrop(drops), 200_000
     rate = sum(policy.update(generator.random()) for _ in range(batches)) / batches
@@ -93,7 +93,7 @@ def test_on_independent_losses_wakes_with_probability_one_over_factorial(drops):
 
 
 @pytest.mark.parametrize('drops', [0, -1, 1.5, '2', True, None])
-def test_refuses_impossible_drops(drops):
+def test_invalid_drops_are_refused(drops):
     with pytest.raises(ConfigError, match=r'motivation\.policy\.drops is'):
         ConsecutiveDrop(drops)
 
@@ -111,6 +111,6 @@ def test_refuses_impossible_drops(drops):
         (dict(across_epochs='no'), "across_epochs is 'no'; it must be True or False"),
     ],
 )
-def test_refuses_impossible_options(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         ConsecutiveDrop(**options)

@@ -44,6 +44,6 @@ def test_decisions_follow_from_the_definition(policy, losses, decisions):
         (lambda: LossZScore(below=-1, window=1), 'window is 1; it must be a whole number of at least 2'),
     ],
 )
-def test_refuses_impossible_options(build, message):
+def test_invalid_options_are_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build()

@@ -1,4 +1,4 @@
-"""A whole comparison as a user runs it."""
+"""A whole comparison, run from the command line."""
 
 import json
 from pathlib import Path
@@ -26,8 +26,8 @@ class EveryThird(SwitchPolicy):
 """
 
 
-def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
-    """The plugin lies beside the config, which is not where the comparison is called."""
+def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
+    """The plugin is next to the config, not in the current folder."""
     Path('mine').mkdir()
     Path('mine/every_third.py').write_text(PLUGIN)
     Path('mine/config.py').write_text(
@@ -59,7 +59,7 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
     untouched = Path('work/matched/seed0/report.json').stat().st_mtime_ns
     second = call('compare.py', *[argument for argument in arguments if argument != 'EveryThird:stop=6'])
     assert (second.returncode, second.stderr) == (0, '')
-    assert '2 of them finished before' in second.stdout and 'begins' not in second.stdout
+    assert '2 of them already finished' in second.stdout and 'started' not in second.stdout
     assert Path('work/matched/seed0/report.json').stat().st_mtime_ns == untouched
 
     drawn = call_here('plot_switches.py', 'work/EveryThird/seed0', 'work/matched/seed0')
@@ -72,11 +72,11 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        ('compare.py', [DIGITS, '--arms', 'nevr'], "error: --arms 'nevr' names no arm"),
+        ('compare.py', [DIGITS, '--arms', 'nevr'], "error: --arms 'nevr' is neither an arm"),
         ('plot_switches.py', ['nowhere'], "error: 'nowhere' has no switches.npz"),
     ],
 )
-def test_mistake_is_one_sentence_and_exit_status_2(tool, arguments, message):
+def test_invalid_input_is_one_sentence_and_exit_status_2(tool, arguments, message):
     done = call_here(tool, *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
