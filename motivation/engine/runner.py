@@ -21,16 +21,6 @@ from torch import nn
 from motivation.config.build_errors import explained, reason
 from motivation.config.checks import check_config
 from motivation.config.same_run import check_same_run, describe_hooks, describe_run_config
-from motivation.engine.checkpoint import (
-    check_fits,
-    check_plain,
-    find_checkpoints,
-    from_plain,
-    newest_whole,
-    read_checkpoint,
-    to_plain,
-    write_checkpoint,
-)
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data, check_trained_classes
 from motivation.engine.hook_state import HookStates
@@ -49,6 +39,16 @@ from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
+from motivation.utils.checkpoint import (
+    check_fits,
+    check_plain,
+    find_checkpoints,
+    from_plain,
+    newest_whole,
+    read_checkpoint,
+    to_plain,
+    write_checkpoint,
+)
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
 from motivation.utils.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
