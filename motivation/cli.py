@@ -12,8 +12,8 @@ from mmengine.config import Config, DictAction
 
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
-from motivation.engine.checkpoint import find_checkpoints, newest_whole, require_file
 from motivation.errors import ConfigError
+from motivation.utils.checkpoint import find_checkpoints, newest_whole, require_file
 from motivation.utils.distributed import decide_once
 from motivation.utils.lock import FolderInUseError, lock_folder
 from motivation.utils.new_folders import make_folder

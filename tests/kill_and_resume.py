@@ -79,7 +79,7 @@ def compare(work_dir, whole):
     """0 if both models of two runs have the same weights, bit for bit."""
     import torch
 
-    from motivation.engine.checkpoint import read_checkpoint
+    from motivation.utils.checkpoint import read_checkpoint
 
     torch.set_num_threads(1)
     for name in ('base.pth', 'motivated.pth'):
@@ -109,7 +109,7 @@ def main():
     import motivation.cli
     import motivation.engine.runner
     import motivation.hooks  # noqa: F401
-    from motivation.engine.checkpoint import find_checkpoints
+    from motivation.utils.checkpoint import find_checkpoints
 
     chance = random.Random(args.seed)
     number = {'KILL': signal.SIGKILL, 'TERM': signal.SIGTERM}[args.signal]

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from motivation.cli import prepare_test, prepare_training
-from motivation.engine.checkpoint import write_checkpoint
 from motivation.errors import ConfigError
+from motivation.utils.checkpoint import write_checkpoint
 from tests.conftest import DIGITS
 
 NAME = Path(DIGITS).stem

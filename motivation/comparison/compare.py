@@ -19,11 +19,11 @@ from motivation.comparison.results import gather, read_teacher_report
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
-from motivation.engine.checkpoint import find_checkpoints
 from motivation.errors import ConfigError
 from motivation.models.distillation import check_soft_targets
 from motivation.models.distilled_classifier import TEMPERATURE, WEIGHT, DistilledClassifier
 from motivation.registry import MODELS, POLICIES
+from motivation.utils.checkpoint import find_checkpoints
 
 
 class Comparison:

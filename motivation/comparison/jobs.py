@@ -8,8 +8,8 @@ from typing import Literal
 
 from motivation.comparison.arms import Arm
 from motivation.comparison.executors import Executor, Run
-from motivation.engine.checkpoint import find_checkpoints
 from motivation.errors import ConfigError
+from motivation.utils.checkpoint import find_checkpoints
 
 OUTPUT = 'output.txt'
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from mmengine.hooks import Hook
 
-from motivation.engine.checkpoint import check_plain, to_plain
 from motivation.engine.hook_state import HookStates, find_state_class, is_of_framework
 from motivation.errors import ConfigError
+from motivation.utils.checkpoint import check_plain, to_plain
 
 # The layout of a checkpoint. Before 2, hooks wrote into it as each liked.
 FORMAT = 2

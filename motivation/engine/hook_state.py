@@ -11,7 +11,7 @@ from mmengine.hooks import EarlyStoppingHook, Hook
 from torch import Tensor
 
 from motivation.config.signatures import arguments_of
-from motivation.engine.checkpoint import check_plain
+from motivation.utils.checkpoint import check_plain
 
 # What MMEngine gives a hook when it is registered.
 _NO_STATE = frozenset({'priority'})

@@ -8,12 +8,12 @@ from typing import Any
 from mmengine.device import get_device
 
 from motivation.config.same_run import check_same_run, describe_hooks
-from motivation.engine.checkpoint import check_fits, find_checkpoints, newest_whole, read_checkpoint
 from motivation.engine.checkpointer import check_format
 from motivation.engine.data_checks import check_trained_classes
 from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
+from motivation.utils.checkpoint import check_fits, find_checkpoints, newest_whole, read_checkpoint
 from motivation.utils.logs import forget_later_steps
 
 

@@ -7,7 +7,7 @@ import mmengine
 from mmengine.logging import MessageHub
 
 from motivation.config.same_run import describe_hooks, describe_run_config
-from motivation.engine.checkpoint import from_plain
+from motivation.utils.checkpoint import from_plain
 
 
 def register_parts(runner: Any) -> None:

@@ -20,7 +20,6 @@ from torch import nn
 from motivation.config.build_errors import explained, reason
 from motivation.config.checks import check_config
 from motivation.engine.averaging import note_active_model
-from motivation.engine.checkpoint import read_checkpoint, write_checkpoint
 from motivation.engine.checkpointer import FORMAT, Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data
@@ -31,6 +30,7 @@ from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
+from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
 from motivation.utils.logs import find_log_folder, flush_logs, guard_logs

@@ -15,12 +15,12 @@ from torch.utils.data import BatchSampler, DataLoader
 from motivation.config.metric_names import UnknownMetricError
 from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.engine.batch_checks import left_alone
-from motivation.engine.checkpoint import find_checkpoints, newest_whole
 from motivation.engine.evaluation_loop import ValidationInterruptedError
 from motivation.engine.log_histories import history_bounds
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import DATASETS, LOOPS
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.checkpoint import find_checkpoints, newest_whole
 from motivation.utils.distributed import mean_over_processes, sum_over_processes
 from motivation.utils.interruption import Interrupted
 

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from motivation.engine.checkpoint import check_fits, read_checkpoint, write_checkpoint
-from motivation.errors import ConfigError
+from motivation.models.exported_file import exported_module, load_exported
 from motivation.models.pretraining import names_weights
-from motivation.registry import MODELS
+from motivation.utils.checkpoint import write_checkpoint
+
+__all__ = ['export_model', 'load_exported']
 
 
 def export_model(
@@ -50,42 +51,6 @@ def export_model(
         if hasattr(model.data_preprocessor, name):
             exported[name] = getattr(model.data_preprocessor, name).flatten().tolist()
     write_checkpoint(exported, path)
-
-
-def load_exported(path: str | Path) -> BaseModel:
-    """Build a model from what :func:`export_model` wrote.
-
-    Returns:
-        The model in evaluation mode. Its ``metainfo`` says ``'classes'`` (their names), ``'input_size'``
-        (C, H, W) and ``'transforms'`` of the images it was validated with, ``'image_mode'``, and
-        ``'mean'`` and ``'std'``; ``None`` or absent is what the run did not know.
-
-    Raises:
-        ConfigError: The file is missing, damaged, or no exported model.
-    """
-    if not Path(path).is_file():
-        raise ConfigError(f"exported model '{path}' does not exist; give the base.pth or motivated.pth of a run")
-    exported = read_checkpoint(Path(path))
-    if 'config' not in exported:
-        raise ConfigError(f"'{path}' is not an exported model; give the base.pth or motivated.pth of a run")
-    config = dict(exported['config'])
-    config.pop('pretrained', None)  # its weights are about to be replaced
-    model = MODELS.build(config)
-    target = exported_module(model)
-    check_fits(exported['state_dict'], target, Path(path))
-    target.load_state_dict(exported['state_dict'])
-    model.metainfo = {
-        **exported.get('metainfo', {}),
-        **{name: exported[name] for name in ('mean', 'std') if name in exported},
-    }
-    return model.eval()
-
-
-def exported_module(model: nn.Module) -> nn.Module:
-    """The part of a model whose weights are written: its ``backbone`` if that has all of them, else the model."""
-    backbone = getattr(model, 'backbone', None)
-    whole = isinstance(backbone, nn.Module) and all(name.startswith('backbone.') for name in model.state_dict())
-    return backbone if whole and backbone is not None else model
 
 
 def _without_pretraining(config: Any) -> Any:

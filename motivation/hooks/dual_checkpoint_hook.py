@@ -7,9 +7,9 @@ from typing import Literal
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.engine.checkpoint import checkpoint_name, find_checkpoints
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import HOOKS
+from motivation.utils.checkpoint import checkpoint_name, find_checkpoints
 from motivation.utils.distributed import sum_over_processes
 
 

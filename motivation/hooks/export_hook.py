@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from motivation.engine.averaging import averaged
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
-from motivation.export.exported_model import export_model, exported_module
+from motivation.export.exported_model import export_model
 from motivation.export.image_description import describe_images
+from motivation.models.exported_file import exported_module
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES, ModelName
 

@@ -7,11 +7,11 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.engine.checkpoint import check_plain
 from motivation.hooks.policy_signals import Signals
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import TRACE_NAME, SwitchTrace
 from motivation.registry import HOOKS, POLICIES
+from motivation.utils.checkpoint import check_plain
 from motivation.utils.distributed import mean_over_processes
 
 

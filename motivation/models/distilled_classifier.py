@@ -9,6 +9,7 @@ from torch import Tensor
 
 from motivation.errors import ConfigError
 from motivation.models.distillation import check_soft_targets, soft_target_divergence
+from motivation.models.exported_file import load_exported
 from motivation.models.timm_classifier import TimmClassifier
 from motivation.registry import MODELS
 
@@ -94,8 +95,6 @@ class DistilledClassifier(TimmClassifier):
 
 
 def _load_teacher(path: str, student: TimmClassifier) -> BaseModel:
-    from motivation.export.exported_model import load_exported
-
     teacher = load_exported(Path(path))
     if getattr(teacher, 'num_classes', None) != student.num_classes:
         raise ConfigError(

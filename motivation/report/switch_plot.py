@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.structures import MODEL_NAMES
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 
 COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
 

@@ -6,10 +6,10 @@ from mmengine.evaluator import BaseMetric
 
 from motivation.config.metric_names import named_metrics
 from motivation.config.read import load_config
-from motivation.engine.checkpoint import find_checkpoints
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import METRICS
+from motivation.utils.checkpoint import find_checkpoints
 from tests.conftest import DIGITS, digits_config, train
 
 PLATEAU = dict(type='ReduceOnPlateauLR', rule='greater')

@@ -9,11 +9,11 @@ import torch
 from mmengine.hooks import Hook
 
 from motivation.cli import prepare_training
-from motivation.engine.checkpoint import read_checkpoint, write_checkpoint
 from motivation.engine.checkpointer import FORMAT, Checkpointer
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ReportHook
+from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
 from tests.conftest import DIGITS, digits_config, snapshot, train
 
 AVERAGES = [dict(type='EMAHook', momentum=0.3)]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from motivation.cli import prepare_training
-from motivation.engine.checkpoint import read_checkpoint, write_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
+from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
 from tests.conftest import DIGITS, train
 from tests.export.test_exported_model import folder_config, write_images
 

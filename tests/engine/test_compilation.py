@@ -8,11 +8,11 @@ import torch._dynamo
 from torch._dynamo.utils import counters
 
 from motivation.cli import prepare_check
-from motivation.engine.checkpoint import read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
+from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import DIGITS, digits_config, train
 
 GRAPHS = []

@@ -10,10 +10,10 @@ import torch
 from mmengine.hooks import Hook
 
 from motivation.cli import prepare_training
-from motivation.engine.checkpoint import find_checkpoints, is_whole, read_checkpoint, write_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import MotivationHook
+from motivation.utils.checkpoint import find_checkpoints, is_whole, read_checkpoint, write_checkpoint
 from tests.conftest import DIGITS, digits_config, train
 
 

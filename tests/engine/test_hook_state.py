@@ -8,11 +8,11 @@ import pytest
 import torch
 from mmengine.hooks import EarlyStoppingHook, Hook, IterTimerHook
 
-from motivation.engine.checkpoint import checkpoint_name, find_checkpoints
 from motivation.engine.hook_state import HookStates
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
+from motivation.utils.checkpoint import checkpoint_name, find_checkpoints
 from tests.conftest import digits_config, train
 
 

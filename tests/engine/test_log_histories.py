@@ -2,8 +2,8 @@ import pytest
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import LogProcessor
 
-from motivation.engine.checkpoint import read_checkpoint
 from motivation.engine.log_histories import HistoryBounds, history_bounds
+from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import digits_config, train
 
 

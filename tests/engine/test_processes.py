@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from motivation.cli import prepare_training
-from motivation.engine.checkpoint import read_checkpoint
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import RUNNERS
+from motivation.utils.checkpoint import read_checkpoint
 from motivation.utils.distributed import decide_once, join_processes, mean_over_processes, sum_over_processes
 from tests.conftest import ROOT
 from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG

@@ -8,10 +8,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import digits_config, train
 
 MOMENTUM, BATCHES = 'momentum_buffer', 6

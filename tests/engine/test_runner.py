@@ -11,12 +11,12 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from motivation.cli import prepare_training
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.hooks import ComputeMeterHook, MotivationHook, ReportHook
 from motivation.registry import DATASETS, HOOKS
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import DIGITS, ROOT, digits_config, snapshot, train
 
 

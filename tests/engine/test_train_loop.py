@@ -11,10 +11,10 @@ import torch
 from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from motivation.utils.interruption import Interrupted
 from tests.conftest import digits_config, snapshot
 

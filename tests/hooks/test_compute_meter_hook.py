@@ -9,11 +9,11 @@ from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from motivation.compute.macs import measure_model
-from motivation.engine.checkpoint import read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.models import TimmClassifier
+from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import digits_config, train
 
 SAMPLE = {'inputs': torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 'targets': torch.tensor([0])}

@@ -2,9 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.errors import ConfigError
 from motivation.hooks import DualCheckpointHook
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import digits_config, train
 
 

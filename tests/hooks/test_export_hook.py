@@ -6,11 +6,11 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.engine.runner import DualModelRunner
 from motivation.export.exported_model import load_exported
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import digits_config, snapshot, train
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from motivation.engine import checkpoint as module
-from motivation.engine.checkpoint import (
+from motivation.errors import ConfigError
+from motivation.utils import checkpoint as module
+from motivation.utils.checkpoint import (
     check_fits,
     find_checkpoints,
     from_plain,
@@ -15,7 +16,6 @@ from motivation.engine.checkpoint import (
     to_plain,
     write_checkpoint,
 )
-from motivation.errors import ConfigError
 
 
 def test_plain_data_loads_without_an_allow_list(tmp_path):
