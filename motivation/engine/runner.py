@@ -49,6 +49,7 @@ from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
+from motivation.structures import StepRecord
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
 from motivation.utils.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
@@ -192,6 +193,11 @@ class DualModelRunner(Runner):
         """Compile each model in place, not the whole training step."""
         if compile_models(self.model, self.cfg.get('compile')):
             self.logger.info('Both models are compiled; the first batches of each are slow.')
+
+    @property
+    def last_step(self) -> StepRecord:
+        """The record of the last training batch, which hooks read; there is none before the first."""
+        return self.train_loop.last_step
 
     @property
     def resuming(self) -> bool:
