@@ -30,6 +30,7 @@ from motivation.errors import ConfigError, TrainingError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
+from motivation.structures import StepRecord
 from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
@@ -178,6 +179,11 @@ class DualModelRunner(Runner):
     def trains(self) -> bool:
         """Whether training is under way, from ``before_run`` on, rather than an evaluation alone."""
         return self.interruption is not None
+
+    @property
+    def last_step(self) -> StepRecord:
+        """The record of the last training batch, which hooks read; there is none before the first."""
+        return self.train_loop.last_step
 
     @property
     def resuming(self) -> bool:

@@ -1,10 +1,7 @@
 """Counts what training costs."""
 
-import math
-import time
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -60,7 +57,6 @@ class ComputeMeterHook(Hook):
         self.meter: ComputeMeter
         self._measured: Measurements
         self._trains = False
-        self._ended = 0.0
         self._logged: dict[ModelName, dict[str, Any]] = {}
         self._validated: dict[ModelName, Work] = {}
 
@@ -79,26 +75,14 @@ class ComputeMeterHook(Hook):
         self._logged = self._totals()
         self._trains = True
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        self._ended = time.perf_counter()
-
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        assert outputs is not None
-        loss = torch.as_tensor(outputs['loss']).item()  # waits for the device, which is then done with the step
-        now = time.perf_counter()
-        images = sum_over_processes(len(data_batch['inputs']))
-        active: ModelName = 'motivated' if outputs['motivated'] else 'base'
+        step = runner.last_step
         self.meter.macs = self._measured.training(data_batch)
         self.meter.add_batch(
-            active,
-            images,
-            seconds=now - self._ended,
-            distilled='distillation_loss' in outputs,
-            skipped=not math.isfinite(loss),
+            step.model, step.images, seconds=step.seconds, distilled=step.distilled, skipped=not step.finite
         )
-        self._ended = now
         runner.message_hub.update_scalar('train/train_flops', self.meter.total_train_flops)
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
             self._log(runner)
