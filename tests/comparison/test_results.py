@@ -36,7 +36,7 @@ def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=1
     (folder / 'report.json').write_text(json.dumps(report))
 
 
-# Accuracies of base and motivated with seeds 0, 1, 2 and FLOPs of base and motivated.
+# Accuracies of the base and the motivated model with seeds 0, 1, 2, and their FLOPs.
 RUNS = {
     'never': ([50, 51, 52], [None] * 3, 100, 0),
     'always': ([None] * 3, [60, 62, 64], 0, 400),
@@ -217,7 +217,7 @@ def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
     assert Path('out/compare-1.json').read_text() == before
     assert len(json.loads(Path('out/compare.json').read_text())['arms']) == 2
     write_comparison(json.loads(before), Path('out'))
-    assert not Path('out/compare-2.json').exists()  # the larger one holds all of the smaller
+    assert not Path('out/compare-2.json').exists()  # the larger one contains the smaller one
 
 
 def test_picture_has_a_curve_for_each_arm_that_trains_the_model():

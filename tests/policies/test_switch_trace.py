@@ -58,7 +58,7 @@ def test_file_reads_back_exactly_and_is_plain_numpy(tmp_path):
 
 
 def test_file_is_compact(tmp_path):
-    """Half a million batches of independent losses in little more than their 8 bytes each."""
+    """Half a million batches of independent losses need little more than 8 bytes each."""
     generator = np.random.default_rng(0)
     trace = SwitchTrace()
     trace.load_state_dict(
