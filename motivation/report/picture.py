@@ -39,16 +39,18 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     spells = trace.spells()
     if len(spells) <= BINS:
         bars, opacities = [(first - 0.5, end - first) for first, end in spells], np.full(len(spells), _OPACITY)
+        label = 'motivated spell'
     else:  # narrower than a pixel: each bin as opaque as the share of its batches that were motivated
         edges, shares = motivated_shares(trace)
         bars, opacities = list(zip(edges[:-1] - 0.5, np.diff(edges), strict=True)), _OPACITY * shares
+        label = 'motivated batches, as dense as they were'
     axes.broken_barh(
         bars, (0, 1), transform=axes.get_xaxis_transform(), linewidth=0, snap=len(spells) > BINS,
         facecolors=[to_rgba(COLOURS['motivated'], opacity) for opacity in opacities],
     )  # fmt: skip
     draw_loss(axes, trace)
     axes.set(xlabel='batch')
-    shade = Patch(color=COLOURS['motivated'], alpha=_OPACITY, label='motivated spell')
+    shade = Patch(color=COLOURS['motivated'], alpha=_OPACITY, label=label)
     axes.legend(handles=[shade, *axes.get_legend_handles_labels()[0]], loc='upper right')
 
 
