@@ -43,7 +43,7 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     else:  # narrower than a pixel: each bin as opaque as the share of its batches that were motivated
         edges, shares = motivated_shares(trace)
         bars, opacities = list(zip(edges[:-1] - 0.5, np.diff(edges), strict=True)), _OPACITY * shares
-        label = 'motivated batches, as dense as they were'
+        label = 'motivated batches'
     axes.broken_barh(
         bars, (0, 1), transform=axes.get_xaxis_transform(), linewidth=0, snap=len(spells) > BINS,
         facecolors=[to_rgba(COLOURS['motivated'], opacity) for opacity in opacities],
