@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from motivation.engine.exchanging import exchange_of
 from motivation.errors import ConfigError, near_matches
-from motivation.hooks.compute_meter_hook import ComputeMeterHook
+from motivation.hooks.compute_meter_hook import require_meter
 from motivation.policies import Compute
 from motivation.structures import MODEL_NAMES, ModelName, StepRecord
 
@@ -102,9 +102,9 @@ def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
 
 
 def _watch_compute(runner: Runner) -> Callable[[StepRecord], Compute]:
-    meter = runner.find_hook(ComputeMeterHook).meter
+    require_meter(runner)
     loader, processes = runner.train_dataloader, get_world_size()
     images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
     images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
-    return lambda step: meter.forecast(runner.max_iters, images, batch_size, distils)
+    return lambda step: require_meter(runner).forecast(runner.max_iters, images, batch_size, distils)

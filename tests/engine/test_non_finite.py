@@ -62,7 +62,7 @@ def test_bad_batch_is_skipped_and_counted_and_the_policy_is_not_told(tmp_path, c
             if runner.iter == 8:
                 states['skipped'] = states['before'], snapshot(runner.model)
 
-    runner = DualModelRunner.from_cfg(config(tmp_path, **{'train_cfg.on_bad_loss': 'skip'}, **options))
+    runner = DualModelRunner.from_cfg(config(tmp_path, meter=True, **{'train_cfg.on_bad_loss': 'skip'}, **options))
     policy = runner.find_hook(MotivationHook).policy
     update = policy.update
     policy.update = lambda loss, **signals: seen.append(loss) or update(loss, **signals)

@@ -57,7 +57,7 @@ def outcome(runner):
     report.pop('wall_seconds')
     for name in ('base', 'motivated'):
         for field in ('seconds', 'images_per_second', 'flops_per_second'):
-            report[name].pop(field)
+            report[name].pop(field, None)
     trace = runner.find_hook(MotivationHook).trace
     last = read_checkpoint(Path(runner.work_dir) / 'epoch_3.pth')
     return report, list(trace.losses), list(trace.decisions), last['policy'], last['param_schedulers']
@@ -131,6 +131,7 @@ def test_workers_change_nothing_and_resume_within_an_epoch(tmp_path, whole, opti
             )
         },
         {
+            'meter': True,
             'optim_wrapper.clip_grad': dict(max_norm=1.0),
             'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3),
             'model.optimizer_state': 'transfer',
