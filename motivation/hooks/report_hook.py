@@ -10,7 +10,6 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from motivation.compute.meter import ComputeMeter
-from motivation.engine.checkpoint import find_checkpoints, read_checkpoint
 from motivation.hooks.compute_meter_hook import ComputeMeterHook, find_meter
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace
@@ -18,6 +17,7 @@ from motivation.registry import HOOKS
 from motivation.report.structure import ModelCompute, ModelReport, RecordedRun, RunCompute, RunReport, Validation
 from motivation.report.table import best_accuracies, build_table, count_parameters, model_label, write_report
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 
 
 @HOOKS.register_module()

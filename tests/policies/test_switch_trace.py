@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from motivation.engine.checkpoint import to_plain
 
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.utils.checkpoint import to_plain
 
 
 def trace_of(motivated):
