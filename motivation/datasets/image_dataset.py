@@ -111,8 +111,8 @@ class ImageDataset(Dataset):
         if not isinstance(image, Tensor):
             last = type(self.transforms[-1]).__name__ if self.transforms else 'the source'
             raise ConfigError(
-                f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a tensor '
-                '(C, H, W) or PIL image'
+                f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a '
+                'tensor (C, H, W) or PIL image'
             )
         return Sample({'inputs': image, 'targets': int(target)}, self._name(index))
 
