@@ -101,7 +101,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train from where the run stands to its end."""
-        self.exchange = exchange_of(self.runner.optim_wrapper)
+        self._exchange = exchange_of(self.runner.optim_wrapper)
         evaluation = len(self.runner.val_dataloader) if self.runner.val_loop is not None else 0
         self._bounds = history_bounds(self.runner.log_processor, len(self.dataloader), evaluation)
         self.runner.call_hook('before_train')
@@ -153,7 +153,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         """
         model, active, bad_loss = self.runner.model, self.runner.model.active, None
         statistics = [buffer.clone() for buffer in model.buffers()] if self.on_bad_loss == 'skip' else []
-        self.exchange.begin(data_batch, lambda: self.runner.interruption.signal is not None)
+        self._exchange.begin(data_batch, lambda: self.runner.interruption.signal is not None)
         try:
             outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
             self._skipped_in_a_row = 0
@@ -171,7 +171,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             bad_loss = bad.loss
             outputs = {'motivated': float(active == 'motivated')}
         now = time.perf_counter()
-        self.last_step = self.exchange.complete(active, outputs, now - self._ended, bad_loss)
+        self.last_step = self._exchange.complete(active, outputs, now - self._ended, bad_loss)
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
