@@ -5,12 +5,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.device import get_device
 
 from motivation.config.same_run import check_same_run, describe_hooks
 from motivation.engine.checkpointer import check_format
 from motivation.engine.data_checks import check_trained_classes
 from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
+from motivation.engine.run_parts import register_parts
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
 from motivation.utils.checkpoint import check_fits, find_checkpoints, newest_whole, read_checkpoint
@@ -30,6 +32,16 @@ def find_resumed(named: str | None, work_dir: Path) -> Path:
             'begin anew with resume=False'
         )
     return newest
+
+
+def find_seed(config: Config) -> int | None:
+    """Return the seed of the run that a config resumes.
+
+    Raises:
+        ConfigError: There is no such run.
+    """
+    path = find_resumed(config.get('load_from'), Path(config.work_dir))
+    return read_checkpoint(path, keep=True)['meta'].get('seed')  # it is about to be restored
 
 
 def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
@@ -55,11 +67,13 @@ class Resumption:
     """Restores a run from its checkpoints.
 
     Args:
-        runner: Everything in it is built, and nothing restored.
+        runner: Everything in it is built, and nothing restored; its parts are registered here.
     """
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
+        register_parts(runner)
+        runner.checkpointer.settle()
         self._optimizers = RebuiltOptimizers(dict(runner.optim_wrapper.items()), runner.param_schedulers or {})
 
     def resume(self, path: Path) -> None:

@@ -1,13 +1,17 @@
-"""What every run has in its checkpoints: the state of MMEngine's parts, and what describes the run."""
+"""What every run saves in its checkpoints: the state of MMEngine's parts, and what describes the run."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import mmengine
 from mmengine.logging import MessageHub
 
 from motivation.config.same_run import describe_hooks, describe_run_config
-from motivation.utils.checkpoint import from_plain
+from motivation.engine.averaging import note_active_model
+from motivation.engine.checkpointer import FORMAT
+from motivation.utils.checkpoint import from_plain, write_checkpoint
+from motivation.utils.logs import flush_logs
 
 
 def register_parts(runner: Any) -> None:
@@ -18,6 +22,26 @@ def register_parts(runner: Any) -> None:
     register('message_hub', MessageHubState(runner.message_hub))
     register('optimizer', runner.optim_wrapper)
     register('param_schedulers', ScheduleStates(runner.param_schedulers or {}))
+
+
+def save_run(runner: Any, path: Path, meta: Mapping[str, Any]) -> None:
+    """Save everything that a resumed run needs, as plain data, whole or not at all.
+
+    Args:
+        runner: The run.
+        path: The checkpoint.
+        meta: What it says of the run beside :func:`describe_run`.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    flush_logs(runner.visualizer)
+    runner.model.transfer()
+    note_active_model(runner)
+    states = runner.checkpointer.state_dict()
+    checkpoint = {'format': FORMAT, 'meta': {**describe_run(runner), **meta}, 'parts': list(states), **states}
+    runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+    write_checkpoint(checkpoint, path)
 
 
 def describe_run(runner: Any) -> dict[str, Any]:

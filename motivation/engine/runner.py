@@ -6,6 +6,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,21 @@ from torch import nn
 
 from motivation.config.build_errors import explained, reason
 from motivation.config.checks import check_config
-from motivation.engine.averaging import note_active_model
-from motivation.engine.checkpointer import FORMAT, Checkpointer
+from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data
 from motivation.engine.parallel import train_together
-from motivation.engine.resuming import Resumption, find_resumed, read_for
-from motivation.engine.run_parts import describe_run, register_parts
-from motivation.errors import ConfigError, TrainingError
+from motivation.engine.resuming import Resumption, find_resumed, find_seed, read_for
+from motivation.engine.run_parts import save_run
+from motivation.engine.write_failures import WriteFailures
+from motivation.errors import ConfigError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
 from motivation.structures import StepRecord
-from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
-from motivation.utils.logs import find_log_folder, flush_logs, guard_logs
+from motivation.utils.logs import find_log_folder, guard_logs
 from motivation.utils.new_folders import keep_folder, removed_if_refused
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
@@ -103,7 +103,7 @@ class DualModelRunner(Runner):
     interruption: Interruption | None = None
 
     # What could not be written the last time it was tried, and why.
-    unwritten: dict[str, str]
+    unwritten: WriteFailures
 
     # Restores the run from its checkpoints, once everything is built.
     _resumption: Resumption
@@ -112,9 +112,6 @@ class DualModelRunner(Runner):
     _load_from: str | None
     _has_loaded: bool
 
-    # Whether the log lacks steps because it could not be written.
-    _log_missed = False
-
     def train(self) -> nn.Module:
         """Train, then return the model.
 
@@ -122,21 +119,17 @@ class DualModelRunner(Runner):
             Interrupted: SIGTERM, SIGINT or SIGUSR1 asked for an end; everything is saved.
             TrainingError: Training cannot go on.
         """
-        self.unwritten = {}
+        self.unwritten = WriteFailures(self.tell)
         if self.rank == 0:
             lock_folder(Path(self.work_dir))
-            guard_logs(self.visualizer, self.logger, self._miss_log)
+            guard_logs(self.visualizer, self.logger, partial(self.unwritten.lose_log, self.log_dir))
         with warnings.catch_warnings(), Interruption() as self.interruption, _removed_if_refused(self.cfg):
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
             try:
                 with compilation_explained(self.cfg.get('compile')):
                     model = super().train()
-                if self.unwritten:
-                    raise TrainingError(
-                        f"'{self.work_dir}' lacks {', '.join(self.unwritten)} ({', '.join({*self.unwritten.values()})}): "
-                        'make room, then --resume, which writes what is missing'
-                    )
+                self.unwritten.check(self.work_dir)
                 return model
             finally:
                 self.call_hook('on_exit')  # also after an error or Ctrl-C
@@ -199,8 +192,7 @@ class DualModelRunner(Runner):
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
         """As MMEngine's; a resumed run without a seed of its own has that of the run it continues."""
         if seed is None and self.cfg.get('resume'):
-            path = find_resumed(self.cfg.get('load_from'), Path(self.cfg.work_dir))
-            seed = read_checkpoint(path, keep=True)['meta'].get('seed')
+            seed = find_seed(self.cfg)
         super().set_randomness(seed, *args, **kwargs)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
@@ -211,25 +203,8 @@ class DualModelRunner(Runner):
             self._timestamp = logs.name
 
     def try_to_write(self, path: Path, write: Callable[[], Any]) -> None:
-        """Write a result; where that fails, say so and go on. A run that ends without it ends with an error.
-
-        Args:
-            path: The file, which :attr:`unwritten` names.
-            write: Writes it.
-        """
-        try:
-            write()
-            self.unwritten.pop(path.name, None)
-        except OSError as error:
-            self.unwritten[path.name] = error.strerror or str(error)
-            self.tell(f"'{path}' cannot be written ({self.unwritten[path.name]}); the run goes on: make room")
-
-    def _miss_log(self, error: OSError) -> None:
-        if not self._log_missed:
-            self._log_missed = True
-            self.tell(
-                f"the log in '{self.log_dir}' cannot be written ({error.strerror}) and will lack steps; make room"
-            )
+        """Write a result; where that fails, say so and go on. A run that ends without it ends with an error."""
+        self.unwritten.try_to_write(path, write)
 
     def tell(self, message: str) -> None:
         """Say something to who watches the run, and to its log."""
@@ -237,18 +212,14 @@ class DualModelRunner(Runner):
         self.call_hook('on_message', message=message)
 
     def load_or_resume(self) -> None:
-        """As MMEngine's; resuming without a path goes on from the newest whole checkpoint of the work_dir.
-
-        An evaluation alone loads the weights only.
+        """Resume, or load the weights that the run begins with; an evaluation alone loads weights only.
 
         Raises:
-            ConfigError: There is none, or as of :meth:`load_checkpoint`.
+            ConfigError: There is nothing to resume, or as of :meth:`resume` and :meth:`load_checkpoint`.
         """
         if self._has_loaded:
             return
         if self.trains:
-            register_parts(self)
-            self.checkpointer.settle()
             self._resumption = Resumption(self)
         path = str(find_resumed(self._load_from, Path(self.work_dir))) if self._resume else self._load_from
         if path is not None and self._resume and self.trains:
@@ -260,20 +231,13 @@ class DualModelRunner(Runner):
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         """Go on from a checkpoint of this run, within :meth:`train`.
 
-        Args:
-            filename: A local path.
-
         Raises:
-            ConfigError: The file is missing, damaged, or of another format, other models, classes or run.
+            ConfigError: As of :meth:`~motivation.engine.resuming.Resumption.resume`.
         """
         self._resumption.resume(Path(filename))
 
     def roll_back(self, checkpoint: Path) -> None:
-        """Return to a checkpoint of this run, with a learning rate that is lower by the rollbacks since then.
-
-        Args:
-            checkpoint: Where to.
-        """
+        """Return to a checkpoint of this run, with a learning rate that is lower by the rollbacks since then."""
         self._resume = True
         self._resumption.roll_back(checkpoint)
 
@@ -344,35 +308,16 @@ class DualModelRunner(Runner):
                     getattr(hook, fn_name)(self, **kwargs)
 
     def save_checkpoint(self, out_dir: str | Path, filename: str, meta: dict[str, Any] | None = None, **_: Any) -> None:
-        """Save everything a resumed run needs, as plain data, whole or not at all.
-
-        Args:
-            out_dir: Folder of the checkpoint.
-            filename: Its name.
-            meta: Whatever else it shall say of itself.
+        """Save everything that a resumed run needs; ``meta`` adds to what describes the run.
 
         Raises:
             OSError: It cannot be written.
         """
-        if self.rank != 0:
-            return
-        flush_logs(self.visualizer)
-        self.model.transfer()
-        note_active_model(self)
-        states = self.checkpointer.state_dict()
-        checkpoint = {'format': FORMAT, 'meta': {**describe_run(self), **(meta or {})}, 'parts': list(states), **states}
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        write_checkpoint(checkpoint, Path(out_dir) / filename)
+        if self.rank == 0:
+            save_run(self, Path(out_dir) / filename, meta or {})
 
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', **_: Any) -> dict[str, Any]:
-        """Load the weights of both models from a checkpoint.
-
-        Args:
-            filename: A local path.
-            map_location: As of :func:`torch.load`.
-
-        Returns:
-            The checkpoint.
+        """Load the weights of both models from a checkpoint, and return it.
 
         Raises:
             ConfigError: The file is missing, damaged, or of other models or classes.
