@@ -114,6 +114,15 @@ class ComputeMeterHook(Hook):
                 self._give_up(runner, str(error))
         return self.meter
 
+    def _validation_flops(self, runner: Runner, model: ModelName, data_batch: Any) -> int:
+        """What validating a model on a batch costs; 0 where nothing is counted any more."""
+        if self.meter is not None:
+            try:
+                return self._measured.inference(model, data_batch).flops(1, len(data_batch['inputs']))
+            except ConfigError as error:
+                self._give_up(runner, str(error))
+        return 0
+
     def before_train_epoch(self, runner: Runner) -> None:
         self._ended = time.perf_counter()
 
@@ -147,11 +156,7 @@ class ComputeMeterHook(Hook):
         if self._trains:
             for name in outputs:
                 images = len(data_batch['inputs'])
-                try:
-                    flops = self._measured.inference(name, data_batch).flops(1, images)
-                except ConfigError as error:
-                    flops = 0
-                    self._give_up(runner, str(error))
+                flops = self._validation_flops(runner, name, data_batch)
                 self._validated.setdefault(name, BatchTotals()).add(images, forward_flops=flops)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
