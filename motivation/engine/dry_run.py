@@ -13,6 +13,8 @@ from motivation.registry import LOOPS
 class CheckLoop(DualTrainLoop):
     """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
 
+    Before that it calls ``on_check`` of every hook that has it, which raises an error if it finds a fault.
+
     Example:
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
     """
