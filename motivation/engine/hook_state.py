@@ -10,8 +10,8 @@ import numpy as np
 from mmengine.hooks import EarlyStoppingHook, Hook
 from torch import Tensor
 
-from motivation.config.signatures import arguments_of
 from motivation.engine.checkpoint import check_plain
+from motivation.utils.arguments import arguments_of
 
 # What MMEngine gives a hook when it is registered.
 _NO_STATE = frozenset({'priority'})

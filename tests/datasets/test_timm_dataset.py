@@ -103,14 +103,14 @@ def test_timms_augmentation_gives_unnormalised_bytes():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(root='nowhere'), r"dataset\.root 'nowhere' does not exist; mend the dataset\.root"),
-        (dict(root='data', split='val'), r"dataset\.split is 'val', but 'data' has no such subfolder"),
-        (dict(root='empty', split='train'), r"at root 'empty' does not open: Found 0 images"),
+        (dict(root='nowhere'), r"^root 'nowhere' does not exist; correct it, or see the README"),
+        (dict(root='data', split='val'), r"^split is 'val', but 'data' has no such subfolder"),
+        (dict(root='empty', split='train'), r"root 'empty' does not open as 'folder': Found 0 images"),
         (
             dict(root='data', name='torch/cifar10'),
-            r"dataset 'torch/cifar10' at root 'data' does not open: Dataset not found",
+            r"root 'data' does not open as 'torch/cifar10': Dataset not found",
         ),
-        (dict(root='data', name='torch/cifar11'), r"dataset 'torch/cifar11' at root 'data' does not open: .*cifar11"),
+        (dict(root='data', name='torch/cifar11'), r"root 'data' does not open as 'torch/cifar11': .*cifar11"),
     ],
 )
 def test_missing_data_is_named(arguments, message):
