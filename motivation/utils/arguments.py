@@ -4,13 +4,15 @@ import enum
 import functools
 import inspect
 import os
+import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le, Lt
 from pydantic import AfterValidator, FiniteFloat, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 from pydantic.types import Strict
 
@@ -25,13 +27,6 @@ Momentum = Annotated[float, Ge(0), Lt(1)]
 Parameters = ParamSpec('Parameters')
 Returned = TypeVar('Returned')
 
-_WORDS = {
-    bool: 'True or False',
-    int: 'a whole number',
-    float: 'a finite number',
-    str: 'a string',
-    types.NoneType: 'None',
-}
 _STRICT = {
     bool: StrictBool,
     int: StrictInt,
@@ -39,7 +34,26 @@ _STRICT = {
     str: StrictStr,
     types.NoneType: None,
 }
-_BOUNDS = {Ge: ('ge', 'at least'), Gt: ('gt', 'above'), Le: ('le', 'at most'), Lt: ('lt', 'below')}
+
+# What stands for an instance of a class.
+_INSTANCES = {torch.dtype: "the name of a dtype, such as 'float32'", Path: 'a path'}
+
+# What pydantic's errors ask for, by their type.
+_WORDS = {
+    'bool_type': 'True or False',
+    'int_type': 'a whole number',
+    'float_type': 'a finite number',
+    'finite_number': 'a finite number',
+    'string_type': 'a string',
+    'tuple_type': 'a list',
+    'dict_type': 'a dict',
+    'literal_error': '{expected}',
+    'greater_than_equal': 'at least {ge:,}',
+    'greater_than': 'above {gt:,}',
+    'less_than_equal': 'at most {le:,}',
+    'less_than': 'below {lt:,}',
+    'value_error': '{error}',
+}
 
 
 def checked(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
@@ -89,27 +103,29 @@ def check_one_of(**values: Any) -> None:
 
 
 def problem_of(value: Any, argument: inspect.Parameter) -> str:
-    """What is wrong with the value of an argument, such as ``'must be at least 1, got 0'``; ``''`` if nothing is."""
-    annotation = argument.annotation
-    if value is argument.default or fits(value, annotation):
-        return ''
-    words = _bounds_in_words(annotation) if fits(value, _unbounded(annotation)) else in_words(annotation)
-    choices = [choice for choice in _choices(annotation) if isinstance(choice, str)]
-    near = near_matches(value, choices) if isinstance(value, str) else ''
-    hint = f'; {near}' if near.startswith('did you mean') else ''
-    return f'must be {words or "a component: dict(type=...)"}, got {shortened(value)}{hint}'
+    """What is wrong with the value of an argument, such as ``'must be at least 1, got 0'``; ``''`` if nothing is.
 
-
-def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value of a config can be meant by an annotation; where in doubt, it can.
-
-    Lists serve as tuples and whole numbers as floats; nan and infinity are no numbers, nor is True a whole one.
+    A value of a config passes where in doubt. Lists serve as tuples and whole numbers as floats; nan and infinity
+    are no numbers, nor is True a whole one.
     """
+    if value is argument.default:
+        return ''
     try:
-        _adapter(annotation).validate_python(value)
-    except (ValidationError, OverflowError):
-        return False
-    return True
+        _adapter(argument.annotation).validate_python(value)
+    except ValidationError as error:
+        none = ['None'] if types.NoneType in typing.get_args(argument.annotation) else []
+        words = ' or '.join(dict.fromkeys([*map(_in_words, error.errors()), *none]))
+        choices = re.findall(r"'([^']*)'", words) if isinstance(value, str) else ()
+        near = near_matches(value, choices) if choices else ''
+        return f'must be {words}, got {shortened(value)}' + (f'; {near}' if near.startswith('did') else '')
+    return ''
+
+
+def _in_words(error: Any) -> str:
+    """What one of pydantic's errors asks for; within a list, of each of its items."""
+    bounds = {name: int(bound) if bound in (0, 1) else bound for name, bound in error.get('ctx', {}).items()}
+    words = _WORDS.get(error['type'], error['msg'].removeprefix('Input should be ')).format_map(bounds)
+    return f'a list, each {words}' if any(isinstance(place, int) for place in error['loc']) else words
 
 
 @functools.cache
@@ -148,80 +164,19 @@ def _is_plain(members: Sequence[Any]) -> bool:
 def _check_sequence(value: Any) -> Any:
     """Refuse what is no sequence without a look at its items, which a dataset decodes."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise ValueError('is no list')
+        raise ValueError('a list')
     return value
 
 
-def _check_object(kind: type, value: Any) -> Any:
+def _check_object(kind: Any, value: Any) -> Any:
     """Refuse scalars and lists for other classes; whatever is built from a dict may stand for any of them."""
     by_name = kind is Callable or issubclass(kind, os.PathLike)
-    takes_text = by_name and (isinstance(value, str) or callable(value))
-    if isinstance(value, kind) or takes_text:
+    scalar = isinstance(value, (bool, int, float, str, bytes, list, tuple, types.NoneType))
+    if isinstance(value, kind) or not scalar or (by_name and isinstance(value, str)):
         return value
-    if isinstance(value, (bool, int, float, str, bytes, list, tuple, types.NoneType)) or (
-        by_name and not isinstance(value, dict)
-    ):
-        raise ValueError(f'is no {kind.__name__}')
-    return value
-
-
-def in_words(annotation: Any) -> str:
-    """What an annotation asks for, such as ``'a whole number of at least 1 or None'``."""
-    kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
-    if kind in _WORDS:
-        return _WORDS[kind]
-    if kind is Annotated:
-        bounds = _bounds_in_words(annotation)
-        return f'{in_words(inner[0])} {"of " if bounds.startswith("at") else ""}{bounds}'.strip()
-    if kind in (typing.Union, types.UnionType):
-        return _any_of(map(in_words, inner))
-    if kind is Literal:
-        return _any_of(map(repr, inner))
-    if not isinstance(kind, type):
-        return ''
     if issubclass(kind, enum.Enum):
-        return _any_of(repr(member.value) for member in kind)
-    if kind is torch.dtype:
-        return "the name of a dtype, such as 'float32'"
-    if issubclass(kind, Mapping):
-        return 'a dict'
-    if issubclass(kind, Sequence):
-        plural = {int: ' of whole numbers', float: ' of numbers', str: ' of strings'}
-        item = inner[0] if inner else None
-        bounds = f', each {_bounds_in_words(item)}' if typing.get_origin(item) is Annotated else ''
-        return f'a list{plural.get(_unbounded(item), "")}{bounds}'
-    return ''
-
-
-def _any_of(words: Iterable[str]) -> str:
-    return ' or '.join(dict.fromkeys(filter(None, words)))
-
-
-def _bounds_in_words(annotation: Any) -> str:
-    """The bounds alone, such as ``'at least 0 and below 1'``; of what has none, all that it asks for."""
-    kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
-    if kind in (typing.Union, types.UnionType):
-        return _any_of(map(_bounds_in_words, inner))
-    if kind is not Annotated:
-        return in_words(annotation)
-    known = ((_BOUNDS[type(bound)], bound) for bound in annotation.__metadata__ if type(bound) in _BOUNDS)
-    return ' and '.join(f'{words} {getattr(bound, name):,}' for (name, words), bound in known)
-
-
-def _unbounded(annotation: Any) -> Any:
-    """An annotation without the bounds of it or its alternatives."""
-    kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
-    if kind in (typing.Union, types.UnionType):
-        return typing.Union[tuple(map(_unbounded, inner))]  # noqa: UP007, of members known at run time
-    return inner[0] if kind is Annotated else annotation
-
-
-def _choices(annotation: Any) -> Sequence[Any]:
-    """The values of the ``Literal`` among an annotation's alternatives."""
-    kind, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if kind in (typing.Union, types.UnionType):
-        return [choice for member in inner for choice in _choices(member)]
-    return inner if kind is Literal else ()
+        raise ValueError(' or '.join(repr(member.value) for member in kind))
+    raise ValueError(_INSTANCES.get(kind, 'a component: dict(type=...)'))
 
 
 def arguments_of(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:

@@ -37,7 +37,7 @@ class FaultyWindow(SwitchPolicy):
         (dict(type='ConsecutiveDrop', drops=0), r'^motivation\.policy\.drops must be at least 1, got 0$'),
         (
             dict(type='All', policies=[GATE, dict(GATE, rate=2)]),
-            r'^motivation\.policy\.policies\.1\.rate must be at least 0 and at most 1, got 2$',
+            r'^motivation\.policy\.policies\.1\.rate must be at most 1, got 2$',
         ),
         (
             dict(type='Not', policy=dict(type='Any', policies=[DROP, dict(DROP, drops=0)])),

@@ -123,7 +123,7 @@ def test_policy_that_is_no_component_says_how_it_is_written():
 @pytest.mark.parametrize('field', ['train_cfg.max_epochs', 'train_cfg.val_interval', 'train_dataloader.batch_size'])
 @pytest.mark.parametrize('value', [0, -1, 'x', 1.5])
 def test_counts_must_be_whole_numbers_of_at_least_one(field, value):
-    refused(rf'^{field} must be (a whole number of )?at least 1.*, got {value!r}$', **{field: value})
+    refused(rf'^{field} must be (a whole number|at least 1), got {value!r}$', **{field: value})
 
 
 def test_misspelt_field_of_a_loop_comes_with_its_near_match():
@@ -339,16 +339,16 @@ def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
         ('optim_wrapper.optimizer.nesterov', 'yes', 'True or False'),
         ('param_scheduler.0.T_max', 0, 'at least 1'),
         ('param_scheduler.0.eta_min', float('inf'), 'a finite number or None'),
-        ('train_cfg.max_epochs', 10**12, 'at least 1 and at most 1,000,000,000'),
-        ('train_dataloader.num_workers', 10**6, 'at least 0 and at most 256'),
+        ('train_cfg.max_epochs', 10**12, 'at most 1,000,000,000'),
+        ('train_dataloader.num_workers', 10**6, 'at most 256'),
         ('train_dataloader.num_workers', 0.5, 'a whole number'),
         ('train_dataloader', [], None),
         ('train_dataloader.dataset', 'digits', r'a component: dict\(type=\.\.\.\)'),
         ('train_dataloader.dataset.type', ('DigitsDataset',), 'the name of a registered component'),
-        ('train_dataloader.dataset.transforms.0.size', 'x', 'a whole number or a list of whole numbers'),
-        ('model', 'DualModel', 'a dict'),
+        ('train_dataloader.dataset.transforms.0.size', 'x', 'a whole number or a list'),
+        ('model', 'DualModel', r'a component: dict\(type=\.\.\.\) or a dict'),
         ('model.base', None, None),
-        ('model.base.mean', ['a'], 'a list of numbers or None'),
+        ('model.base.mean', ['a'], 'a list, each a finite number or None'),
         ('randomness', None, 'a dict'),
         ('val_cfg', [], 'a dict or None'),
         ('custom_hooks', 'x', 'a list or None'),
@@ -356,7 +356,7 @@ def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
         ('work_dir', 3, 'a string'),
         ('default_hooks.checkpoint.interval', '2', 'a whole number'),
         ('default_hooks.progress.priority', 101, 'one of HIGHEST, VERY_HIGH, .* or a number of 0 to 100'),
-        ('val_evaluator.topk', ('a',), 'a list of whole numbers'),
+        ('val_evaluator.topk', ('a',), 'a list, each a whole number'),
     ],
 )
 def test_values_of_the_wrong_type_say_what_is_right(field, value, must):
@@ -375,7 +375,7 @@ def test_misspelt_priority_comes_with_its_near_match():
 
 def test_milestones_must_be_numbers():
     refused(
-        r"^param_scheduler\.0\.milestones must be a list of whole numbers, got \['a'\]$",
+        r"^param_scheduler\.0\.milestones must be a list, each a whole number, got \['a'\]$",
         param_scheduler=[dict(type='MultiStepLR', milestones=['a'])],
     )
 
@@ -393,7 +393,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'randomness.seed': -1}, r'^randomness\.seed must be at least 0 and below 4,294,967,296 or None, got -1$'),
+        ({'randomness.seed': -1}, r'^randomness\.seed must be at least 0 or None, got -1$'),
         (
             {'optim_wrapper.optimizer.lr': -0.1},
             r"^optim_wrapper\.optimizer = .*'lr': -0\.1.* cannot be built: ValueError: Invalid learning rate: -0\.1; "
@@ -402,7 +402,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ({'optim_wrapper.motivated.optimizer.lr': -1}, r"^optim_wrapper\.motivated\.optimizer = {'lr': -1} cannot be"),
         (
             {'train_dataloader.num_workers': -1},
-            r'^train_dataloader\.num_workers must be at least 0 and at most 256, got -1$',
+            r'^train_dataloader\.num_workers must be at least 0, got -1$',
         ),
         ({'train_dataloader.persistent_workers': True}, r'^train_dataloader\.persistent_workers is True, which needs'),
         ({'val_cfg.models': ['bas']}, r"^val_cfg\.models names 'bas'; did you mean 'base'"),
@@ -413,7 +413,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
         (
             {'randomness.seed': 'abc'},
-            r"^randomness\.seed must be a whole number of at least 0 and below 4,294,967,296 or None, got 'abc'$",
+            r"^randomness\.seed must be a whole number or None, got 'abc'$",
         ),
         ({'param_scheduler.0.begin': -4}, r'^param_scheduler\.0\.begin must be at least 0, got -4$'),
         (
@@ -453,11 +453,11 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
         (
             {'model.base.std': [0.0]},
-            r'^model\.base\.std must be a list of numbers, each above 0 or None, got \[0\.0\]$',
+            r'^model\.base\.std must be a list, each above 0 or None, got \[0\.0\]$',
         ),
         (
             {'model.base.label_smoothing': 1.5},
-            r'^model\.base\.label_smoothing must be at least 0 and below 1, got 1\.5$',
+            r'^model\.base\.label_smoothing must be below 1, got 1\.5$',
         ),
         (
             {'model.base.mixup': dict(mixup_alpha=-2)},
@@ -474,7 +474,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
         (
             {'val_evaluator.topk': (0,)},
-            r'^val_evaluator\.topk must be a list of whole numbers, each at least 1, got \(0,\)$',
+            r'^val_evaluator\.topk must be a list, each at least 1, got \(0,\)$',
         ),
         (
             {'train_dataloader.dataset': dict(_delete_=True, type='NoSuchData', size=1)},

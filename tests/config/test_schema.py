@@ -102,7 +102,7 @@ def test_unsupported_field_is_refused_with_the_way_out(field):
         ({'compile': 'yes'}, "^compile must be True or False or a dict or None, got 'yes'$"),
         (
             {'auto_scale_lr': dict(enable=True, base_batch_size=0)},
-            r'^auto_scale_lr\.base_batch_size must be at least 1 and',
+            r'^auto_scale_lr\.base_batch_size must be at least 1, got 0$',
         ),
     ],
 )

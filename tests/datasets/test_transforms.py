@@ -172,7 +172,10 @@ def test_plugins_transform_builds_its_own_or_is_given_what_its_annotation_asks_f
             dict(type='AutoAugment', policy='imagnet'),
             r"^train_dataloader\.dataset\.transforms\.0\.policy must be 'imagenet' or 'cifar10' or 'svhn', got 'imagnet'",
         ),
-        (dict(type='ToDtype', dtype='float33'), r"transforms\.0\.dtype must be the name of a dtype.*, got 'float33'$"),
+        (
+            dict(type='ToDtype', dtype='float33'),
+            r"transforms\.0\.dtype must be the name of a dtype.*, got 'float33'; did you mean 'float32'",
+        ),
         (
             dict(type='MixUp'),
             r"^train_dataloader\.dataset\.transforms\.0\.type is 'MixUp', which mixes .* mixup=dict\(mixup",

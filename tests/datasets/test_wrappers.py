@@ -137,7 +137,7 @@ def check(dataset):
         ),
         (
             dict(type='RepeatDataset', times=2.5, dataset=folder('a')),
-            r'^train_dataloader\.dataset\.times must be a whole number of at least 1, got 2\.5$',
+            r'^train_dataloader\.dataset\.times must be a whole number, got 2\.5$',
         ),
         (
             dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=folder('a')),

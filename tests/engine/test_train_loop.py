@@ -388,6 +388,6 @@ def test_failed_save_is_not_said_to_have_been_made(tmp_path, monkeypatch, capsys
 
 def test_refuses_an_unknown_remedy(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"^train_cfg\.on_bad_loss must be 'stop' or 'skip' or 'rollback', got 'ignore'$"
+        ConfigError, match=r"^train_cfg\.on_bad_loss must be 'stop', 'skip' or 'rollback', got 'ignore'$"
     ):
         train(config(tmp_path, **{'train_cfg.on_bad_loss': 'ignore'}))

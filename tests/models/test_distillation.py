@@ -71,7 +71,7 @@ def test_base_batches_are_as_without_it():
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        (dict(weight=0), r'^distillation\.weight must be above 0 and at most 1, got 0$'),
+        (dict(weight=0), r'^distillation\.weight must be above 0, got 0$'),
         (dict(weight=1.5), r'^distillation\.weight must be .*, got 1\.5$'),
         (dict(weight='half'), r"^distillation\.weight must be .*, got 'half'$"),
         (dict(wait=0.5), r"^distillation\.wait is not an argument of Distillation; .*'weight'"),

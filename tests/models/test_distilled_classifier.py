@@ -84,7 +84,7 @@ def test_run_exports_a_model_that_needs_no_teacher(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(weight=0), r'^weight must be above 0 and at most 1, got 0$'),
+        (dict(weight=0), r'^weight must be above 0, got 0$'),
         (dict(temperature=-1), r'^temperature must be above 0, got -1$'),
         (dict(mean=[0, 0, 0]), "teacher 'teacher.pth' has another mean"),
     ],

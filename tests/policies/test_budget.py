@@ -131,10 +131,10 @@ def test_budget_that_cannot_be_kept_is_refused_after_the_first_batch(options, me
     [
         ({}, 'max_train_flops is None, .*give exactly one of max_train_flops, min_saving, max_fraction'),
         (dict(max_fraction=0.1, min_saving=2), 'give exactly one'),
-        (dict(max_fraction=1.1), 'max_fraction must be at least 0 and at most 1 or None, got 1.1'),
+        (dict(max_fraction=1.1), 'max_fraction must be at most 1 or None, got 1.1'),
         (dict(min_saving=0.5), 'min_saving must be at least 1 or None, got 0.5'),
         (dict(max_fraction=0.5, mode='thick'), "^mode must be 'stop' or 'thin', got 'thick'"),
-        (dict(max_fraction=0.5, tail=2), '^tail must be at least 0 and at most 1, got 2$'),
+        (dict(max_fraction=0.5, tail=2), '^tail must be at most 1, got 2$'),
     ],
 )
 def test_refuses_impossible_options(options, message):

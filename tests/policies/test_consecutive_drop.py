@@ -94,20 +94,20 @@ def test_on_independent_losses_wakes_with_probability_one_over_factorial(drops):
 
 @pytest.mark.parametrize('drops', [0, -1, 1.5, '2', True, None])
 def test_refuses_impossible_drops(drops):
-    with pytest.raises(ConfigError, match=r'^drops must be .*at least 1, got '):
+    with pytest.raises(ConfigError, match=r'^drops must be (at least 1|a whole number), got '):
         ConsecutiveDrop(drops)
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(smoothing=1.0), '^smoothing must be at least 0 and below 1, got 1.0$'),
+        (dict(smoothing=1.0), '^smoothing must be below 1, got 1.0$'),
         (dict(smoothing=0.5, window=2), 'give one of them'),
         (dict(window=0), '^window must be at least 1, got 0$'),
         (dict(threshold=-1), '^threshold must be at least 0, got -1$'),
         (dict(threshold_mode='relative'), "^threshold_mode must be 'abs' or 'rel', got 'relative'"),
         (dict(min_spell=4, max_spell=3), '^max_spell must be at least min_spell, which is 4, got 3$'),
-        (dict(cooldown='long'), "^cooldown must be a whole number of at least 0, got 'long'$"),
+        (dict(cooldown='long'), "^cooldown must be a whole number, got 'long'$"),
         (dict(across_epochs='no'), "^across_epochs must be True or False, got 'no'$"),
     ],
 )

@@ -34,7 +34,7 @@ def test_decisions_follow_from_the_definition(policy, losses, decisions):
     [
         (lambda: LossRise(0), '^rises must be at least 1, got 0$'),
         (lambda: LossBelow('low'), "^threshold must be a finite number, got 'low'$"),
-        (lambda: LossBelow(1.0, smoothing=2), '^smoothing must be at least 0 and below 1, got 2$'),
+        (lambda: LossBelow(1.0, smoothing=2), '^smoothing must be below 1, got 2$'),
         (lambda: Plateau(patience=0), '^patience must be at least 1, got 0$'),
         (
             lambda: LossZScore(),

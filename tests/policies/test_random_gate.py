@@ -38,11 +38,11 @@ def test_restored_gate_draws_on():
 
 @pytest.mark.parametrize('rate', [-0.1, 1.1, 'often', None])
 def test_refuses_what_is_no_probability(rate):
-    with pytest.raises(ConfigError, match=r'^rate must be .*at least 0 and at most 1, got '):
+    with pytest.raises(ConfigError, match=r'^rate must be (at least 0|at most 1|a finite number), got '):
         RandomGate(rate)
 
 
 @pytest.mark.parametrize('seed', [-1, 1.5, 'x', [1]])
 def test_refuses_what_is_no_seed(seed):
-    with pytest.raises(ConfigError, match=r'^seed must be .*at least 0 or None, got '):
+    with pytest.raises(ConfigError, match=r'^seed must be (at least 0|a whole number) or None, got '):
         RandomGate(0.5, seed=seed)

@@ -68,7 +68,7 @@ def test_matched_random_takes_the_seed_of_the_run_unless_it_has_its_own():
 def test_refuses_what_is_no_recorded_run(kind):
     with pytest.raises(ConfigError, match=r"'nowhere' has no switches\.npz"):
         kind('nowhere')
-    with pytest.raises(ConfigError, match=r'^run must be a string, got None$'):
+    with pytest.raises(ConfigError, match=r'^run must be a string or a path, got None$'):
         kind(None)
     Path('switches.npz').write_bytes(b'PK\x03\x04 half a file')
     with pytest.raises(ConfigError, match='damaged'):

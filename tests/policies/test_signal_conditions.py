@@ -38,7 +38,7 @@ def test_refuses_impossible_options():
         GradientNorm()
     with pytest.raises(ConfigError, match=r'^above must be at least 0 or None, got -1$'):
         GradientNorm(above=-1)
-    with pytest.raises(ConfigError, match=r'^relative must be at least 0 and below 1 or None, got 1$'):
+    with pytest.raises(ConfigError, match=r'^relative must be below 1 or None, got 1$'):
         GradientNorm(above=1, relative=1)
     with pytest.raises(ConfigError, match=r'^metric must be a string, got 3$'):
         ValidationGain(3)
