@@ -64,12 +64,17 @@ def collate_images(samples: list[dict[str, Any]]) -> Batch:
             f"dataset.on_error is 'skip', which leaves nothing of a batch of {len(samples)}: {' '.join(skipped[0])}"
             f'{" and so on" if len(skipped) > 1 else ""}; mend or remove such images, or give a larger batch_size'
         )
-    of_size = {tuple(sample['inputs'].shape): sample for sample in kept}
+    of_size = {tuple(getattr(sample['inputs'], 'shape', ())): sample for sample in kept}
     if len(of_size) > 1:
         examples = (
             f'{size} ({sample.name})' if isinstance(sample, Sample) else str(size)
             for size, sample in sorted(of_size.items())[:2]
         )
+        if any(len(size) != 3 for size in of_size):
+            raise ConfigError(
+                f'samples of one batch have inputs of different shapes, {" and ".join(examples)}; give the data loader a '
+                'collate_fn that pads them'
+            )
         raise ConfigError(
             f'images of one batch have different sizes, {" and ".join(examples)}; give the dataset '
             "transforms that make them one, such as transforms=[dict(type='Resize', size=[224, 224])]"
@@ -97,7 +102,7 @@ def first_batch(
         if 'skipped' in sample:
             why = why or ' '.join(sample['skipped'])
         if 'skipped' not in sample:
-            if num_classes is not None:
+            if num_classes is not None and isinstance(sample.get('targets'), int):
                 check_labels([sample['targets']], num_classes, lambda _: f'image {index}')  # noqa: B023
             return collate_fn([sample])
     raise ConfigError(

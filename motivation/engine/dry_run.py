@@ -8,6 +8,7 @@ from motivation.engine.data_checks import look_over
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
+from motivation.utils.batches import noun_of, samples_in
 
 
 @LOOPS.register_module()
@@ -33,9 +34,9 @@ class CheckLoop(DualTrainLoop):
             if not math.isfinite(value):
                 raise TrainingError(
                     f'the loss of the {name} model is {value} on the first batch; look at model.{name}, its mean and std '
-                    'and the images of train_dataloader.dataset'
+                    f'and the {noun_of(batch)}s of train_dataloader.dataset'
                 )
-            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
+            runner.tell(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {value:.4f}')
             switch()
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:

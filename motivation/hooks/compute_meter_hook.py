@@ -15,6 +15,7 @@ from motivation.datasets import first_batch
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.batches import samples_in
 from motivation.utils.distributed import sum_over_processes
 from motivation.utils.random_state import preserved_random_state
 
@@ -68,7 +69,8 @@ class ComputeMeterHook(Hook):
     def before_train(self, runner: Runner) -> None:
         model = runner.model
         with preserved_random_state():  # the image is drawn once more where training begins
-            sample = first_batch(runner.train_dataloader.dataset, getattr(model.base, 'num_classes', None))
+            loader, classes = runner.train_dataloader, getattr(model.base, 'num_classes', None)
+            sample = first_batch(loader.dataset, classes, loader.collate_fn)
         self._measured = Measurements(
             {name: getattr(model, name) for name in MODEL_NAMES},
             distillation=model.distillation is not None,
@@ -88,7 +90,7 @@ class ComputeMeterHook(Hook):
         assert outputs is not None
         loss = torch.as_tensor(outputs['loss']).item()  # waits for the device, which is then done with the step
         now = time.perf_counter()
-        images = sum_over_processes(len(data_batch['inputs']))
+        images = sum_over_processes(samples_in(data_batch))
         active: ModelName = 'motivated' if outputs['motivated'] else 'base'
         self.meter.macs = self._measured.training(data_batch)
         self.meter.add_batch(
@@ -109,7 +111,7 @@ class ComputeMeterHook(Hook):
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if self._trains:
             for name in outputs:
-                images = len(data_batch['inputs'])
+                images = samples_in(data_batch)
                 flops = self._measured.inference(name, data_batch).flops(1, images)
                 self._validated.setdefault(name, Work()).add(images, forward_flops=flops)
 

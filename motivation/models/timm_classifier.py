@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import timm
+import torch
 from mmengine.model import BaseModel
 from timm.data import resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -15,7 +16,7 @@ from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
-from motivation.weight_maps import find_input_size
+from motivation.utils.example import find_input_size
 
 
 @MODELS.register_module()
@@ -88,6 +89,17 @@ class TimmClassifier(BaseModel):
             self.loss = LabelSmoothingCrossEntropy(label_smoothing)
         else:
             self.loss = nn.CrossEntropyLoss()
+
+    def example_batch(self, samples: int) -> dict[str, Tensor]:
+        """Return random images as the data loader would: uint8, (N, C, H, W), and their targets, (N,).
+
+        Args:
+            samples: N.
+        """
+        return {
+            'inputs': torch.randint(256, (samples, *self.input_size), dtype=torch.uint8),
+            'targets': torch.randint(self.num_classes, (samples,)),
+        }
 
     def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The config of the trained model, which needs no file, folder or hub that this one was built from.

@@ -35,6 +35,14 @@ def _product(group: Space, width: Space) -> Space:
     return compose('product', [group, width])
 
 
+@rule('embedding')
+def _embedding(call: Call) -> list[Spaces]:
+    """Rows of a table (rows, channels), looked up by whole numbers of any shape."""
+    table, indices = call.of(0), call.of(1)
+    table[0].fix('looked up by number')
+    return [(*indices, table[1])]
+
+
 @rule('mm', 'bmm', 'mv', 'dot')
 def _matmul(call: Call) -> list[Spaces]:
     return _contract(call.of(0), call.of(1))
