@@ -22,6 +22,7 @@ class CheckLoop(DualTrainLoop):
     def run(self) -> torch.nn.Module:
         """Do all that once, and leave nothing but changed weights."""
         runner, model = self.runner, self.runner.model
+        runner.call_hook('on_check')
         runner.call_hook('before_train')
         look_over(runner, 'train', self.dataloader)
         if runner.val_loop is not None:

@@ -323,18 +323,8 @@ class DualModelRunner(Runner):
                 self._hook_states.add(added, config)
 
     def find_hook(self, hook_type: type[Hook]) -> Any:
-        """The registered hook of a type.
-
-        Raises:
-            ConfigError: There is none.
-        """
-        for hook in self.hooks:
-            if isinstance(hook, hook_type):
-                return hook
-        raise ConfigError(
-            f'default_hooks has no {hook_type.__name__}, which another hook needs; add it, '
-            'or remove that hook too by setting it to None'
-        )
+        """The first registered hook of a type; ``None`` if there is none."""
+        return next((hook for hook in self.hooks if isinstance(hook, hook_type)), None)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """As MMEngine's, but only warnings reach the terminal."""

@@ -9,8 +9,9 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from motivation.compute.macs import measure_model
 from motivation.compute.measurements import Measurements
-from motivation.compute.meter import ComputeMeter, Work
+from motivation.compute.meter import BatchTotals, ComputeMeter
 from motivation.datasets import first_batch
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
@@ -37,11 +38,15 @@ class ComputeMeterHook(Hook):
     and, of the batches since then that it made, ``images_per_second/<model>`` and
     ``flops_per_second/<model>``.
 
+    A model that cannot be counted trains all the same, with one warning; only ``tools/train.py --check``
+    and a policy that asks for ``compute`` raise an error.
+
     Args:
         interval: Steps between two entries of the curves, at least 1.
 
     Attributes:
-        meter: The totals; set before training begins.
+        meter: The totals; ``None`` before training begins, and where a model cannot be counted.
+        not_counted: Why it cannot, or ``None``.
 
     Raises:
         ConfigError: ``interval`` is no whole number of at least 1.
@@ -58,28 +63,57 @@ class ComputeMeterHook(Hook):
                 f'default_hooks.compute_meter.interval is {interval!r}; it must be a whole number of steps, at least 1'
             )
         self.interval = interval
-        self.meter: ComputeMeter
+        self.meter: ComputeMeter | None = None
+        self.not_counted: str | None = None
         self._resumed: dict[str, Any] | None = None
         self._measured: Measurements
         self._trains = False
         self._ended = 0.0
         self._logged: dict[ModelName, dict[str, Any]] = {}
-        self._validated: dict[ModelName, Work] = {}
+        self._validated: dict[ModelName, BatchTotals] = {}
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model
-        with preserved_random_state():  # the image is drawn once more where training begins
-            loader, classes = runner.train_dataloader, getattr(model.base, 'num_classes', None)
-            sample = first_batch(loader.dataset, classes, loader.collate_fn)
         self._measured = Measurements(
             {name: getattr(model, name) for name in MODEL_NAMES},
             distillation=model.distillation is not None,
             batch_size=runner.train_dataloader.batch_size or 0,
         )
-        self.meter = ComputeMeter(self._measured.training(sample), get_world_size())
-        self._logged = self._totals()
-        self._resume()
+        try:
+            self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size())
+        except ConfigError as error:
+            self._give_up(runner, str(error))
+            return
+        self._logged = self._totals(self.meter)
+        self._resume(runner)
         self._trains = True
+
+    def on_check(self, runner: Runner) -> None:
+        """Compare the two counts of each model's forward pass.
+
+        Raises:
+            ConfigError: As of :func:`~motivation.compute.macs.measure_model`.
+        """
+        model, sample = runner.model, _sample(runner)
+        for name in MODEL_NAMES:
+            measure_model(
+                getattr(model, name), sample, model.distillation is not None, runner.train_dataloader.batch_size,
+                check=True,
+            )  # fmt: skip
+
+    def _give_up(self, runner: Runner, reason: str) -> None:
+        """Train on without counting, from which nothing would follow any more."""
+        self.meter, self.not_counted = None, reason
+        runner.logger.warning(f'compute is not counted: {reason}')
+
+    def _measure(self, runner: Runner, data_batch: Any) -> ComputeMeter | None:
+        """The meter, which knows what a batch costs, or ``None``."""
+        if self.meter is not None:
+            try:
+                self.meter.macs = self._measured.training(data_batch)
+            except ConfigError as error:
+                self._give_up(runner, str(error))
+        return self.meter
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._ended = time.perf_counter()
@@ -92,8 +126,10 @@ class ComputeMeterHook(Hook):
         now = time.perf_counter()
         images = sum_over_processes(samples_in(data_batch))
         active: ModelName = 'motivated' if outputs['motivated'] else 'base'
-        self.meter.macs = self._measured.training(data_batch)
-        self.meter.add_batch(
+        meter = self._measure(runner, data_batch)
+        if meter is None:
+            return
+        meter.add_batch(
             active,
             images,
             seconds=now - self._ended,
@@ -101,9 +137,9 @@ class ComputeMeterHook(Hook):
             skipped=not math.isfinite(loss),
         )
         self._ended = now
-        runner.message_hub.update_scalar('train/train_flops', self.meter.total_train_flops)
+        runner.message_hub.update_scalar('train/train_flops', meter.total_train_flops)
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
-            self._log(runner)
+            self._log(runner, meter)
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._validated = {}
@@ -112,17 +148,22 @@ class ComputeMeterHook(Hook):
         if self._trains:
             for name in outputs:
                 images = samples_in(data_batch)
-                flops = self._measured.inference(name, data_batch).flops(1, images)
-                self._validated.setdefault(name, Work()).add(images, forward_flops=flops)
+                try:
+                    flops = self._measured.inference(name, data_batch).flops(1, images)
+                except ConfigError as error:
+                    flops = 0
+                    self._give_up(runner, str(error))
+                self._validated.setdefault(name, BatchTotals()).add(images, forward_flops=flops)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        for name, work in self._validated.items():
-            images, flops, iters = map(sum_over_processes, (work.images, work.forward_flops, work.iters))
-            self.meter.evaluated[name].add(images, forward_flops=flops, iters=iters)
+        for name, own in self._validated.items():
+            images, flops, iters = map(sum_over_processes, (own.images, own.forward_flops, own.iters))
+            if self.meter is not None:
+                self.meter.evaluated[name].add(images, forward_flops=flops, iters=iters)
 
     def after_reestimation(self, runner: Runner, model: ModelName, iters: int, images: int) -> None:
         """Count the batches on which statistics were estimated anew; every process does the same."""
-        if self._trains:
+        if self.meter is not None:
             processes = get_world_size()
             flops = self.meter.macs[model].inference.flops(iters, images)
             self.meter.reestimated[model].add(
@@ -130,25 +171,32 @@ class ComputeMeterHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if self.meter is None:
+            checkpoint['compute_meter'] = {'not_counted': self.not_counted}
+            return
         totals = {name: self.meter.describe(name) for name in MODEL_NAMES}
         checkpoint['compute_meter'] = {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner.resuming:
-            self._resumed = checkpoint['compute_meter']
+            self._resumed = checkpoint.get('compute_meter', {'not_counted': 'the run began without ComputeMeterHook'})
             if self._trains:
-                self._resume()
+                self._resume(runner)
 
-    def _resume(self) -> None:
-        if self._resumed is not None:
-            self.meter.load_state_dict(self._resumed)
-            self._logged = self._resumed['logged']
+    def _resume(self, runner: Runner) -> None:
+        if self._resumed is None or self.meter is None:
+            return
+        if 'not_counted' in self._resumed:
+            self._give_up(runner, self._resumed['not_counted'])
+            return
+        self.meter.load_state_dict(self._resumed)
+        self._logged = self._resumed['logged']
 
-    def _totals(self) -> dict[ModelName, dict[str, Any]]:
-        return {name: {**self.meter.describe(name), 'batch': self.meter.batch_flops(name)} for name in MODEL_NAMES}
+    def _totals(self, meter: ComputeMeter) -> dict[ModelName, dict[str, Any]]:
+        return {name: {**meter.describe(name), 'batch': meter.batch_flops(name)} for name in MODEL_NAMES}
 
-    def _log(self, runner: Runner) -> None:
-        before, now = self._logged, self._totals()
+    def _log(self, runner: Runner, meter: ComputeMeter) -> None:
+        before, now = self._logged, self._totals(meter)
         steps = sum(now[name]['iters'] - before[name]['iters'] for name in MODEL_NAMES)
         curves = {}
         for name in MODEL_NAMES:
@@ -168,3 +216,35 @@ class ComputeMeterHook(Hook):
 # What the curves of one model show, by the field of its totals.
 _CURVES = {'forward': 'forward_flops', 'backward': 'backward_flops', 'total': 'train_flops'}
 _RATES = {'images_per_second': 'images', 'flops_per_second': 'batch'}
+
+
+def find_meter(runner: Runner) -> ComputeMeter | None:
+    """Return the compute meter of a run; ``None`` if it has none, or if its models cannot be counted."""
+    hook = runner.find_hook(ComputeMeterHook)
+    return None if hook is None else hook.meter
+
+
+def require_meter(runner: Runner) -> ComputeMeter:
+    """Return the compute meter of a run whose policy asks for ``compute``.
+
+    Raises:
+        ConfigError: The run has none, or its models cannot be counted.
+    """
+    hook = runner.find_hook(ComputeMeterHook)
+    if hook is None:
+        raise ConfigError(
+            "default_hooks has no ComputeMeterHook, which motivation.policy needs: it asks for 'compute'; add the hook, "
+            'or choose another policy'
+        )
+    if hook.meter is None:
+        raise ConfigError(
+            f"motivation.policy asks for 'compute', which is not counted: {hook.not_counted}; choose another policy"
+        )
+    return hook.meter
+
+
+def _sample(runner: Runner) -> dict[str, Any]:
+    """The first sample of the training data, collated."""
+    loader, classes = runner.train_dataloader, getattr(runner.model.base, 'num_classes', None)
+    with preserved_random_state():  # the sample is drawn once more where training begins
+        return first_batch(loader.dataset, classes, loader.collate_fn)

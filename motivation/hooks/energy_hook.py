@@ -53,6 +53,7 @@ class EnergyHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.rank != 0:
             return
+        # Inside: codecarbon need not be installed, and takes a second to import.
         from codecarbon import OfflineEmissionsTracker
 
         self._counted = (self.energy_wh, self.co2_grams)
@@ -159,6 +160,7 @@ def stop_timers(tracker: Any) -> None:
 def _check_country(country: str) -> None:
     try:
         with _messages_to(None):
+            # Inside: as above.
             from codecarbon.input import DataSource
     except ImportError as error:
         raise ConfigError(

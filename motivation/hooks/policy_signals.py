@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from motivation.errors import ConfigError, near_matches
-from motivation.hooks.compute_meter_hook import ComputeMeterHook
+from motivation.hooks.compute_meter_hook import require_meter
 from motivation.policies import Compute
 from motivation.structures import MODEL_NAMES
 from motivation.utils.distributed import mean_over_processes
@@ -134,9 +134,9 @@ def _watch_grad_norm(runner: Runner) -> Callable[[str], float]:
 
 
 def _watch_compute(runner: Runner) -> Callable[[str], Compute]:
-    meter = runner.find_hook(ComputeMeterHook).meter
+    require_meter(runner)
     loader, processes = runner.train_dataloader, get_world_size()
     images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
     images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
-    return lambda active: meter.forecast(runner.max_iters, images, batch_size, distils)
+    return lambda active: require_meter(runner).forecast(runner.max_iters, images, batch_size, distils)

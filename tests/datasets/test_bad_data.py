@@ -62,8 +62,8 @@ def write_images(root, good, bad=0, classes=10, size=8):
     return damaged
 
 
-def folder_config(work_dir, epochs=2, workers=0, **dataset):
-    config = digits_config(work_dir, epochs=epochs)
+def folder_config(work_dir, epochs=2, workers=0, meter=False, **dataset):
+    config = digits_config(work_dir, epochs=epochs, meter=meter)
     config.train_dataloader.pop('num_batch_per_epoch')
     config.train_dataloader.update(batch_size=32, num_workers=workers)
     config.train_dataloader.dataset = dict(type='TimmDataset', root='images', split='train', image_mode='L', **dataset)
@@ -127,7 +127,7 @@ def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
     results = []
     for folder, workers, cache_mib in (('here', 0, 0), ('workers', 2, 0), ('workers', 0, 1024)):
         work_dir = tmp_path / folder
-        config = folder_config(work_dir, workers=workers, on_error='skip', cache_mib=cache_mib)
+        config = folder_config(work_dir, workers=workers, meter=True, on_error='skip', cache_mib=cache_mib)
         config.val_dataloader.dataset = config.train_dataloader.dataset
         if work_dir.exists():
             config.resume, config.load_from = True, str(work_dir / 'epoch_1.pth')

@@ -59,7 +59,7 @@ def outcome(runner):
     report.pop('wall_seconds')
     for name in ('base', 'motivated'):
         for field in ('seconds', 'images_per_second', 'flops_per_second'):
-            report[name].pop(field)
+            report[name].pop(field, None)
     trace = runner.find_hook(MotivationHook).trace
     last = read_checkpoint(Path(runner.work_dir) / 'epoch_3.pth')
     return report, list(trace.losses), list(trace.decisions), last['motivation']['policy'], last['param_schedulers']
@@ -133,6 +133,7 @@ def test_workers_change_nothing_and_resume_within_an_epoch(tmp_path, whole, opti
             )
         },
         {
+            'meter': True,
             'optim_wrapper.clip_grad': dict(max_norm=1.0),
             'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3),
             'model.optimizer_state': 'transfer',
@@ -270,7 +271,7 @@ def test_bad_batch_is_skipped_and_counted_and_the_policy_is_not_told(tmp_path, c
             if runner.iter == 8:
                 states['skipped'] = states['before'], snapshot(runner.model)
 
-    runner = DualModelRunner.from_cfg(config(tmp_path, **{'train_cfg.on_bad_loss': 'skip'}, **options))
+    runner = DualModelRunner.from_cfg(config(tmp_path, meter=True, **{'train_cfg.on_bad_loss': 'skip'}, **options))
     policy = runner.find_hook(MotivationHook).policy
     update = policy.update
     policy.update = lambda loss, **signals: seen.append(loss) or update(loss, **signals)

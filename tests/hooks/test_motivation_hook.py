@@ -110,7 +110,7 @@ def test_budget_of_a_run_is_kept_by_the_compute_meter(tmp_path, options, mode):
     """Small last batches too: 1,437 images in batches of 64."""
     policy = dict(type='Budget', policy=dict(type='Always'), min_saving=1.6, mode=mode)
     options = {'train_dataloader.num_batch_per_epoch': None, **options}
-    runner = run_digits(tmp_path / 'run', policy, epochs=1, **options)
+    runner = run_digits(tmp_path / 'run', policy, epochs=1, meter=True, **options)
     meter = runner.find_hook(ComputeMeterHook).meter
     assert sum(work.images for work in meter.trained.values()) == 1437
     least = meter.motivated_alone_train_flops / 1.6

@@ -48,7 +48,7 @@ def test_shape_and_type_of_every_tensor_tell_batches_apart():
         ConfigError, match=r"'inputs' of different shapes, \(4,\) and \(5,\); .* a collate_fn that pads"
     ):
         shapes_in({'inputs': [torch.zeros(5), torch.zeros(4)], 'targets': [1, 0]})
-    with pytest.raises(ConfigError, match='^the batch is a dict without tensors or lists; give the data loader'):
+    with pytest.raises(ConfigError, match=r'^the batch is a dict without tensors or lists; give the data loader'):
         samples_in({'inputs': 3})
 
 
