@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseDataPreprocessor, BaseModel
+from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
@@ -17,7 +18,9 @@ from motivation.export.exported_model import load_exported
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.models import DualModel
 from motivation.registry import DATASETS, MODELS
+from motivation.report.flops_table import describe_pair, pair_tables
 from motivation.structures import MODEL_NAMES
+from motivation.utils.batches import first_sample
 from motivation.utils.checkpoint import find_checkpoints
 from motivation.weight_maps import AutoMap, verify
 from tests.conftest import digits_config, train
@@ -113,7 +116,7 @@ def model_config(base=(16, 1), motivated=(32, 2), **fields):
 
 def tokens_config(work_dir, epochs=2, masked=False, preprocessor=None, collate=None, policy=None, **options):
     """The quickstart with other models and other data."""
-    config = digits_config(work_dir, epochs)
+    config = digits_config(work_dir, epochs, meter=True)
     plain = config._cfg_dict.to_dict()
     plain['model'] = model_config(masked=masked, data_preprocessor=preprocessor)
     for stage, samples, seed in (('train', 66, 0), ('val', 30, 1), ('test', 30, 1)):
@@ -253,6 +256,19 @@ def test_macs_are_those_counted_by_hand(masked):
         assert macs.step.backward == (products + layers * 5 * LENGTH**2 * width, 0)
 
 
+def test_planned_run_is_priced_in_samples():
+    model = dual_model(masked=True)
+    sample = first_sample(model.base.example_batch(3))
+    pair = describe_pair({name: getattr(model, name) for name in MODEL_NAMES}, sample, images=66, batch_size=8)
+    assert pair['input'] == [LENGTH] and pair['base']['forward_macs_per_image'] == forward_macs(16, 1)
+    console = Console(width=120)
+    with console.capture() as said:
+        console.print(*pair_tables(pair, detail=True))
+    assert (
+        'a run of 66 samples' in said.get() and 'MMACs a sample by operator' in said.get() and 'image' not in said.get()
+    )
+
+
 # ------------------------------------------------------------------------------------------------
 # A run.
 
@@ -296,6 +312,7 @@ def test_metrics_and_the_report_are_of_samples(whole):
         model = load_exported(folder / f'{name}.pth')
         right = [logits(model, default_collate([one])).argmax().item() == one['targets'] for one in data]
         assert report[name]['metrics']['accuracy/top1'] == pytest.approx(100 * sum(right) / len(data))
+    assert 'forward MMACs a sample' in (text := (folder / 'report.md').read_text()) and 'image' not in text
 
 
 def test_resumed_run_is_the_whole_run_bit_by_bit(whole, tmp_path):
@@ -325,7 +342,7 @@ def test_check_passes(options, capsys, tmp_path):
     said = capsys.readouterr().out
     assert '64 of 66 samples of train_dataloader read and transformed' in said
     assert 'base trained on a batch of 8 samples' in said and 'motivated trained on a batch of 8 samples' in said
-    assert 'both models predicted a batch' in said
+    assert 'both models predicted a batch' in said and 'image' not in said
 
 
 def test_samples_that_a_model_does_not_take_are_said_in_a_sentence(tmp_path):

@@ -77,9 +77,14 @@ def shapes_in(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], tor
     return tuple(shapes)
 
 
+def input_shapes(batch: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+    """Return :func:`shapes_in` without those of targets."""
+    return [shape for shape in shapes_in(batch) if shape[0].split('.')[0] not in _TARGETS]
+
+
 def sample_text(batch: Mapping[str, Any]) -> str:
     """Return what samples of a batch are, for a message: ``'images of (3, 32, 32)'``, or ``'samples of inputs (8,) int64'``."""
-    shapes = [shape for shape in shapes_in(batch) if shape[0].split('.')[0] not in _TARGETS]
+    shapes = input_shapes(batch)
     if noun_of(batch) == 'image':
         return f'images of {shapes[0][1]}'
     described = (f'{name} {shape} {str(dtype).removeprefix("torch.")}' for name, shape, dtype in shapes)
