@@ -5,137 +5,22 @@ import shutil
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.model import BaseDataPreprocessor, BaseModel
 from rich.console import Console
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from motivation.compute.macs import measure_model
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.hooks import ComputeMeterHook, MotivationHook
-from motivation.models import DualModel
-from motivation.registry import DATASETS, MODELS
 from motivation.report.flops_table import describe_pair, pair_tables
 from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import first_sample
 from motivation.utils.checkpoint import find_checkpoints
 from motivation.weight_maps import AutoMap, verify
-from tests.conftest import digits_config, train
-
-LENGTH, TOKENS, HEAD_WIDTH = 8, 3, 16
-
-
-class Block(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-        self.heads = width // HEAD_WIDTH
-
-    def forward(self, x, mask):
-        samples, length, width = x.shape
-        qkv = self.qkv(self.norm1(x)).reshape(samples, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
-        x = x + self.proj(mixed.transpose(1, 2).reshape(samples, length, width))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
-
-
-@MODELS.register_module(force=True)
-class TokenClassifier(BaseModel):
-    """A transformer that says which token a sequence has most of; with a mask, of those that are not padding."""
-
-    def __init__(self, width, layers, masked=False, data_preprocessor=None):
-        super().__init__(data_preprocessor)
-        self.embed = nn.Embedding(TOKENS, width)
-        self.position = nn.Parameter(0.1 * torch.randn(1, LENGTH, width))
-        self.layers = nn.ModuleList(Block(width) for _ in range(layers))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, TOKENS)
-        self.masked = masked
-        self.num_classes = TOKENS
-        self.loss = nn.CrossEntropyLoss()
-
-    def example_batch(self, samples):
-        batch = {'inputs': torch.randint(TOKENS, (samples, LENGTH)), 'targets': torch.randint(TOKENS, (samples,))}
-        return {**batch, 'mask': torch.ones(samples, LENGTH, dtype=torch.bool)} if self.masked else batch
-
-    def forward(self, inputs, targets=None, mask=None, mode='tensor'):
-        x = self.embed(inputs) + self.position
-        seen = None if mask is None else mask[:, None, None, :]
-        for layer in self.layers:
-            x = layer(x, seen)
-        x = self.norm(x)
-        pooled = x.mean(dim=1) if mask is None else (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        logits = self.head(pooled)
-        if mode == 'tensor':
-            return logits
-        if mode == 'loss':
-            return {'loss': self.loss(logits, targets)}
-        return [{'logits': row, 'target': target} for row, target in zip(logits, targets, strict=True)]
-
-
-@MODELS.register_module(force=True)
-class StackingPreprocessor(BaseDataPreprocessor):
-    """Stacks what MMEngine's pseudo_collate leaves as lists."""
-
-    def forward(self, data, training=False):
-        return self.cast_data({name: torch.stack([*map(torch.as_tensor, value)]) for name, value in data.items()})
-
-
-@DATASETS.register_module(force=True)
-class MostFrequent(torch.utils.data.Dataset):
-    """Sequences of three tokens, and the token that is there five times."""
-
-    def __init__(self, samples, seed, masked=False, length=LENGTH):
-        generator = torch.Generator().manual_seed(seed)
-        self.samples = []
-        for number in range(samples):
-            target = number % TOKENS
-            others = torch.randint(1, TOKENS, (length - 5,), generator=generator).add(target) % TOKENS
-            tokens = torch.cat([torch.full((5,), target), others])
-            sample = {'inputs': tokens[torch.randperm(length, generator=generator)], 'targets': target}
-            self.samples.append({**sample, 'mask': torch.arange(LENGTH) < LENGTH - 1} if masked else sample)
-
-    def __len__(self):
-        return len(self.samples)
-
-    def __getitem__(self, index):
-        return self.samples[index]
-
-
-def model_config(base=(16, 1), motivated=(32, 2), **fields):
-    return dict(
-        type='DualModel',
-        base=dict(type='TokenClassifier', width=base[0], layers=base[1], **fields),
-        motivated=dict(type='TokenClassifier', width=motivated[0], layers=motivated[1], **fields),
-    )
-
-
-def tokens_config(work_dir, epochs=2, masked=False, preprocessor=None, collate=None, policy=None, **options):
-    """The quickstart with other models and other data."""
-    config = digits_config(work_dir, epochs, meter=True)
-    plain = config._cfg_dict.to_dict()
-    plain['model'] = model_config(masked=masked, data_preprocessor=preprocessor)
-    for stage, samples, seed in (('train', 66, 0), ('val', 30, 1), ('test', 30, 1)):
-        loader = plain[f'{stage}_dataloader']
-        loader['dataset'] = dict(type='MostFrequent', samples=samples, seed=seed, masked=masked)
-        loader['batch_size'] = 8
-        loader.pop('num_batch_per_epoch', None)
-        if collate is not None:
-            loader['collate_fn'] = dict(type=collate)
-    plain['val_evaluator'] = plain['test_evaluator'] = dict(type='Accuracy', topk=(1, 2))
-    plain['motivation'] = dict(policy=policy or dict(type='ConsecutiveDrop', drops=1))
-    config = Config(plain, filename=config.filename)
-    config.merge_from_dict(options)
-    return config
-
-
-def dual_model(**kwargs):
-    torch.manual_seed(0)
-    return DualModel(**{key: value for key, value in model_config(**kwargs).items() if key != 'type'})
+from tests.conftest import train
+from tests.tokens import LENGTH, TOKENS, dual_model, tokens_config
 
 
 def logits(model, batch):
@@ -234,6 +119,29 @@ def test_plain_modules_are_mapped_on_an_example_input():
     assert verify(weight_map).is_valid
 
 
+def attention_module(width):
+    layer = nn.TransformerEncoderLayer(width, width // 8, 2 * width, batch_first=True, norm_first=True)
+    encoder = nn.TransformerEncoder(layer, width // 16, enable_nested_tensor=False)
+    return nn.Sequential(nn.Embedding(TOKENS, width, padding_idx=0), encoder, nn.Linear(width, 2))
+
+
+@pytest.mark.parametrize(
+    'make', [attention_module, lambda width: nn.Sequential(nn.EmbeddingBag(TOKENS, width), nn.Linear(width, 2))]
+)
+def test_layers_of_torch_are_mapped_in_width_and_depth(make):
+    weight_map = AutoMap(make(16), make(32), example_input=torch.arange(12).view(4, 3) % TOKENS)
+    assert verify(weight_map).is_valid
+
+
+def test_table_of_another_vocabulary_is_refused():
+    base, motivated = Plain(4), Plain(6)
+    motivated.embed = nn.Embedding(TOKENS + 1, 6)
+    with pytest.raises(
+        ConfigError, match=r"of 'embed\.weight', dimension 0 is 3 in the base and 4 .*\(looked up by number\)"
+    ):
+        AutoMap(base, motivated, example_input=torch.tensor([[0, 1, 2]]))
+
+
 # ------------------------------------------------------------------------------------------------
 # Counting.
 
@@ -313,6 +221,15 @@ def test_metrics_and_the_report_are_of_samples(whole):
         right = [logits(model, default_collate([one])).argmax().item() == one['targets'] for one in data]
         assert report[name]['metrics']['accuracy/top1'] == pytest.approx(100 * sum(right) / len(data))
     assert 'forward MMACs a sample' in (text := (folder / 'report.md').read_text()) and 'image' not in text
+
+
+def test_test_run_scores_both_models(whole):
+    _, folder = whole
+    config = tokens_config(folder / 'test', load_from=str(find_checkpoints(folder)[-1]))
+    metrics = DualModelRunner.from_cfg(config).test()
+    scored = json.loads((folder / 'report.json').read_text())
+    for name in MODEL_NAMES:
+        assert metrics[f'{name}/accuracy/top1'] == scored[name]['metrics']['accuracy/top1']
 
 
 def test_resumed_run_is_the_whole_run_bit_by_bit(whole, tmp_path):

@@ -124,7 +124,7 @@ def left_alone(batch: Any, error: Exception) -> ConfigError | None:
         return None
     return ConfigError(
         f"train_dataloader.dataset.on_error is 'skip', which leaves one image of a batch of {len(skipped) + 1} "
-        f'({" ".join(skipped[0])}), on which the model cannot be trained ({reason(error)}); mend or remove such images, or '
+        f'({" ".join(skipped[0])}), on which the model cannot be trained ({reason(error)}); fix or remove such images, or '
         'give a larger batch_size'
     )
 

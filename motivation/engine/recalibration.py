@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Subset
 
+from motivation.datasets import collate_of
 from motivation.errors import ConfigError
-from motivation.registry import DATASETS, FUNCTIONS
+from motivation.registry import DATASETS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import network_inputs, run_network
 from motivation.utils.example import noun_of_model
@@ -66,7 +66,7 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
     else:  # evaluation alone, which has built no training data
         config = runner._train_dataloader
         dataset, batch_size = DATASETS.build(config['dataset']), config['batch_size']
-        collate_fn = _collate_fn(config['collate_fn'])
+        collate_fn = collate_of(config)
         batches = config.get('num_batch_per_epoch')  # to which MMEngine cuts the data down that training sees
         available = min(len(dataset), batches * batch_size * get_world_size()) if batches else len(dataset)
     if samples > available:
@@ -76,15 +76,6 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
         chosen.pop()  # a batch of one has no statistics where a norm sees no positions
     return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_fn)
-
-
-def _collate_fn(config: Any) -> Any:
-    """The function that a data loader's config names, as MMEngine makes it."""
-    if callable(config):
-        return config
-    function = config['type']
-    arguments = {name: value for name, value in config.items() if name != 'type'}
-    return partial(FUNCTIONS.get(function) if isinstance(function, str) else function, **arguments)
 
 
 @torch.no_grad()

@@ -35,7 +35,8 @@ class DualModel(BaseModel):
 
     Args:
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
-            :class:`TimmClassifier`.
+            :class:`TimmClassifier`. What takes no images has a method ``example_batch(samples)``, see
+            :mod:`motivation.utils.example`.
         motivated: Config of the motivated model.
         weight_map: Config of the map, by default an :class:`~motivation.weight_maps.AutoMap`; it is
             built with the two modules as ``base`` and ``motivated``.

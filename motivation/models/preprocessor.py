@@ -97,5 +97,5 @@ def _build_mixup(arguments: dict[str, Any], num_classes: int, label_smoothing: f
         return mixup
     except Exception as error:
         raise ConfigError(
-            f"a model's mixup is {shortened(arguments)}, which cannot be: {one_line(str(error), 200)}; mend it"
+            f"a model's mixup is {shortened(arguments)}, which is invalid: {one_line(str(error), 200)}; correct it"
         ) from error

@@ -192,5 +192,5 @@ def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, 
     except Exception as error:  # every family raises its own
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
-            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; mend or leave out the argument'
+            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; correct or leave out the argument'
         ) from error

@@ -453,7 +453,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
         ({'model.base.std': [0.0]}, r"^a model's std is \[0\.0\], by which images are divided"),
         ({'model.base.label_smoothing': 1.5}, r"^a model's label_smoothing is 1\.5; it must be at least 0 and below 1"),
-        ({'model.base.mixup': dict(mixup_alpha=-2)}, r"^a model's mixup is .* which cannot be: neither mixup_alpha"),
+        ({'model.base.mixup': dict(mixup_alpha=-2)}, r"^a model's mixup is .* which is invalid: neither mixup_alpha"),
         (
             {'env_cfg.mp_cfg.mp_start_method': 'x'},
             r"^env_cfg = .* cannot be built: ValueError: cannot find context for 'x'",

@@ -43,6 +43,14 @@ def _embedding(call: Call) -> list[Spaces]:
     return [(*indices, table[1])]
 
 
+@rule('_embedding_bag', '_embedding_bag_forward_only')
+def _embedding_bag(call: Call) -> list[Spaces]:
+    """Sums, means or maxima of rows of a table (rows, channels), one a bag."""
+    table, (bags, *others) = call.of(0), call.outputs
+    table[0].fix('looked up by number')
+    return [(*positions(bags.shape[:1]), table[1]), *(positions(other.shape) for other in others)]
+
+
 @rule('mm', 'bmm', 'mv', 'dot')
 def _matmul(call: Call) -> list[Spaces]:
     return _contract(call.of(0), call.of(1))
