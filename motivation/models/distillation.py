@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from motivation.errors import ArgumentError, near_matches
 from motivation.structures import ModelName
 from motivation.utils.arguments import check_arguments, checked
+from motivation.utils.batches import Inputs, run_network, without_targets
 
 # How much the soft targets count, and by what both logits are divided.
 Weight = Annotated[float, Gt(0), Le(1)]
@@ -97,7 +98,7 @@ class Distillation:
             ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
         """
         prepared = self.motivated.data_preprocessor(data, True)
-        inputs, targets = prepared['inputs'], prepared['targets']
+        inputs, targets = without_targets(prepared), prepared['targets']
         target_logits, loss = step_on_logits(
             steppers['motivated'],
             inputs,
@@ -119,13 +120,13 @@ class Distillation:
 
 
 def step_on_logits(
-    model: Any, inputs: Tensor, optim_wrapper: OptimWrapper, loss_of: Callable[[Tensor], Tensor]
+    model: Any, inputs: Inputs, optim_wrapper: OptimWrapper, loss_of: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """One training step of a model on a loss of its logits.
 
     Args:
         model: The model, or what it is wrapped in for several processes.
-        inputs: (N, C, H, W), as its data preprocessor returns them.
+        inputs: As its data preprocessor returns them.
         optim_wrapper: Its optimizer wrapper.
         loss_of: The loss, a scalar, of the logits (N, K).
 
@@ -133,13 +134,13 @@ def step_on_logits(
         Logits and loss, detached.
     """
     with optim_wrapper.optim_context(model):
-        logits = model(inputs)
+        logits = run_network(model, inputs)
         loss = loss_of(logits)
     optim_wrapper.update_params(loss)
     return logits.detach(), loss.detach()
 
 
 def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over images; logits (N, K)."""
+    """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over samples; logits (N, K)."""
     log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
     return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)

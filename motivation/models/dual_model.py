@@ -21,7 +21,7 @@ from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.arguments import checked
 from motivation.utils.training_mode import uncompiled
-from motivation.weight_maps import WeightMap, find_input_size, zero_extension
+from motivation.weight_maps import WeightMap, zero_extension
 
 # Forward passes of the batch norms that can be converted.
 _KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
@@ -37,7 +37,8 @@ class DualModel(BaseModel):
 
     Args:
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
-            :class:`TimmClassifier`.
+            :class:`TimmClassifier`. What takes no images has a method ``example_batch(samples)``, see
+            :mod:`motivation.utils.example`.
         motivated: Config of the motivated model.
         weight_map: Config of the map, by default an :class:`~motivation.weight_maps.AutoMap`; it is
             built with the two modules as ``base`` and ``motivated``.
@@ -95,7 +96,6 @@ class DualModel(BaseModel):
         self._steppers: dict[ModelName, Any] = {name: getattr(self, name) for name in MODEL_NAMES}
         # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
-        self._input_size = map_config.get('input_size')
         # What becomes of the weights of a pretrained motivated model; ``None`` where it has none.
         self.pretraining: Pretraining | None = None
         self._begin_extension()
@@ -111,8 +111,7 @@ class DualModel(BaseModel):
         given = _copy(self.motivated) if is_pretrained(self.motivated) else None
         if self.extension == 'zero':
             try:
-                size = find_input_size(self.base, self._input_size)
-                self.extension_caveats = zero_extension(self.weight_map, size)
+                self.extension_caveats = zero_extension(self.weight_map)
             except ConfigError as error:  # a model of the user's own, which trains all the same
                 self.extension_caveats = [str(error)]
         self.pretraining = None if given is None else self._compare_with(given)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import timm
+import torch
 from annotated_types import Ge, Gt, Lt
 from mmengine.model import BaseModel
 from timm.data import resolve_data_config
@@ -17,7 +18,7 @@ from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
 from motivation.utils.arguments import checked
-from motivation.weight_maps import find_input_size
+from motivation.utils.example import find_input_size
 
 
 @MODELS.register_module()
@@ -89,6 +90,17 @@ class TimmClassifier(BaseModel):
             self.loss = LabelSmoothingCrossEntropy(label_smoothing)
         else:
             self.loss = nn.CrossEntropyLoss()
+
+    def example_batch(self, samples: int) -> dict[str, Tensor]:
+        """Return random images as the data loader would: uint8, (N, C, H, W), and their targets, (N,).
+
+        Args:
+            samples: N.
+        """
+        return {
+            'inputs': torch.randint(256, (samples, *self.input_size), dtype=torch.uint8),
+            'targets': torch.randint(self.num_classes, (samples,)),
+        }
 
     def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The config of the trained model, which needs no file, folder or hub that this one was built from.
@@ -181,5 +193,5 @@ def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, 
     except Exception as error:  # every family raises its own
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
-            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; mend or leave out the argument'
+            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; correct or leave out the argument'
         ) from error
