@@ -63,11 +63,11 @@ def check_stack() -> None:
         ConfigError: A package cannot be imported; the message says which one and how to fix the installation.
     """
     remedies = {
-        'torch': "'pip install torch torchvision' in a fresh virtual environment",
-        'torchvision': 'it belongs to another torch than the installed one: install both together, '
-        "'pip install --force-reinstall torch torchvision', in a fresh virtual environment",
-        'cv2': "'pip install --force-reinstall opencv-python-headless', which needs no desktop libraries",
-        'mmengine': "'pip install mmengine-lite'",
+        'torch': "install it with 'pip install torch torchvision' in a fresh virtual environment",
+        'torchvision': 'it was built for another torch than the installed one; install both together with '
+        "'pip install --force-reinstall torch torchvision' in a fresh virtual environment",
+        'cv2': "run 'pip install --force-reinstall opencv-python-headless', which needs no desktop libraries",
+        'mmengine': "install it with 'pip install mmengine-lite'",
     }
     with _no_collection():
         for module, remedy in remedies.items():
@@ -75,7 +75,7 @@ def check_stack() -> None:
                 importlib.import_module(module)
             except Exception as error:  # a broken binary raises ImportError, RuntimeError or OSError
                 reason = ' '.join(str(error).split())
-                raise ConfigError(f'{module} cannot be imported ({reason}); to fix it: {remedy}') from error
+                raise ConfigError(f'{module} cannot be imported ({reason}); {remedy}') from error
 
 
 @contextmanager

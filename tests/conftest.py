@@ -10,10 +10,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from motivation.compute import measurements
 from motivation.config.read import load_config
 from motivation.engine.runner import DualModelRunner
-from motivation.models import DualModel, TimmClassifier
+from motivation.models import DualModel
 
 ROOT = Path(__file__).parent.parent
 DIGITS = str(ROOT / 'configs/digits/resnet8_resnet20_consecutive.py')
@@ -25,30 +24,18 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'path', [*sys.path])  # reading a config adds its folder
 
 
-_MEASURED = {}
+def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **options) -> Config:
+    """The quickstart on a quarter of the images, for a few epochs, without the picture at its end.
 
-
-@pytest.fixture(autouse=True)
-def _counted_once(monkeypatch):
-    """Runs of the same networks on the same images need not count them again, which takes as long as they train."""
-    measure = measurements.measure_model
-
-    def remembered(model, sample, *args):
-        if type(model) is not TimmClassifier:  # what a class of its own does, its modules do not tell
-            return measure(model, sample, *args)
-        trains = tuple(parameter.requires_grad for parameter in model.parameters())
-        mixup = repr(vars(model.data_preprocessor.mixup)) if model.data_preprocessor.mixup else ''
-        key = repr(model), mixup, trains, sample['inputs'].shape, args
-        if key not in _MEASURED:
-            _MEASURED[key] = measure(model, sample, *args)
-        return _MEASURED[key]
-
-    monkeypatch.setattr(measurements, 'measure_model', remembered)
-
-
-def digits_config(work_dir: Path, epochs: int = 2, **options) -> Config:
-    """The quickstart on a quarter of the images, for a few epochs, without the picture at its end."""
+    Args:
+        work_dir: Where it writes.
+        epochs: How long it trains.
+        meter: Whether to count compute, which takes longer than such a run.
+        **options: Values by dotted field name.
+    """
     short = {'train_cfg.max_epochs': epochs, 'train_dataloader.num_batch_per_epoch': 6}
+    if not meter:
+        short['default_hooks.compute_meter'] = None
     config = load_config(DIGITS, {**short, 'default_hooks.report.picture': False, **options})
     config.work_dir = str(work_dir)
     return config

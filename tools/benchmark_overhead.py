@@ -1,10 +1,14 @@
 """How much slower an iteration of the framework is than the same iteration of a bare PyTorch loop.
 
-Trains cifar_resnet20 (base of cifar_resnet56, policy Never) at batch 128 on random images in memory,
-with every default hook at work: meter, logs of each step, TensorBoard, progress. After each of its
-iterations a bare loop makes one of its own in the same process, with the same model, optimizer and
-batch size, so that both see the same machine. Prints the medians and their ratio, and what the
-compute meter takes of an iteration (on a GPU that includes its wait for the end of the step).
+Trains cifar_resnet20 (base of cifar_resnet56, policy Never) on random images in memory, with every
+default hook at work: meter, logs of each step, TensorBoard, progress. After each of its iterations a
+bare loop makes one of its own in the same process, with the same model, optimizer and batch size, so
+that both see the same machine. Prints the medians and their ratio, and what the compute meter takes of
+an iteration (on a GPU that includes its wait for the end of the step).
+
+With --after N a second run takes turns with the first, its trace, histories and meter filled as after N
+batches. Prints what the framework adds to an iteration of each, the size of a checkpoint of each without
+the trace, and the size of the trace. A small batch shows best what the framework adds.
 
 Measured on two cores of an AMD EPYC machine, torch 2.14.1: framework 313.3 ms, bare loop 311.9 ms,
 ratio 1.004 (100 iterations; the aim is 1.05 or less); compute meter 0.142 ms, 0.045 % (at most 0.2 %).
@@ -14,6 +18,8 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +32,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--iters', type=int, default=100, help='iterations measured')
     parser.add_argument('--warmup', type=int, default=10, help='iterations before them')
+    parser.add_argument('--batch-size', type=int, default=128, help='images of a batch')
+    parser.add_argument('--after', type=int, metavar='N', help='compare with a run that has done N batches')
     parser.add_argument(
         '--augment', action='store_true', help="with the config's crop and flip, which the bare loop lacks"
     )
     return parser.parse_args()
 
 
-def main() -> None:
-    check_stack()
-    args = parse_args()
-
+def register_parts() -> None:
+    """Register the images and the meter of the benchmark."""
     import torch
-    from mmengine.hooks import Hook
-    from torch import nn
 
-    from motivation.config.read import load_config
     from motivation.datasets.image_dataset import ImageDataset, TensorImages
     from motivation.hooks import ComputeMeterHook
-    from motivation.models import TimmClassifier
-    from motivation.registry import DATASETS, RUNNERS
-
-    batch_size = 128
-    iters = args.warmup + args.iters
+    from motivation.registry import DATASETS, HOOKS
 
     @DATASETS.register_module()
     class RandomImages(ImageDataset):
@@ -58,75 +57,169 @@ def main() -> None:
             source = TensorImages(images, torch.randint(0, 10, (count,)))
             super().__init__(source, [str(index) for index in range(10)], transforms)
 
-    class Stopwatch:
-        """Times the calls of a function."""
-
-        def __init__(self, function: Any) -> None:
-            self.function = function
-            self.seconds: list[float] = []
-
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            begun = time.perf_counter()
-            result = self.function(*args, **kwargs)
-            self.seconds.append(time.perf_counter() - begun)
-            return result
-
-    class BareLoop(Hook):
-        """Times what lies between two of its own steps, and these."""
-
-        priority = 'LOWEST'
+    @HOOKS.register_module()
+    class TimedMeterHook(ComputeMeterHook):
+        """The compute meter, which notes how long it takes after each batch."""
 
         def __init__(self) -> None:
-            torch.manual_seed(0)
-            classifier = TimmClassifier('cifar_resnet20', num_classes=10)
-            self.model = classifier.backbone.train()
-            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-            self.images = torch.randn(batch_size, 3, 32, 32)
-            self.targets = torch.randint(0, 10, (batch_size,))
-            self.framework: list[float] = []
-            self.bare: list[float] = []
-            self.begun = 0.0
+            super().__init__()
+            self.seconds: list[float] = []
+
+        def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+            begun = time.perf_counter()
+            super().after_train_iter(*args, **kwargs)
+            self.seconds.append(time.perf_counter() - begun)
+
+
+def bare_loop(batch_size: int, device: Any) -> Callable[[], None]:
+    """Return a function that makes one iteration of a bare PyTorch loop."""
+    import torch
+    from torch import nn
+
+    from motivation.models import TimmClassifier
+
+    torch.manual_seed(0)
+    model = TimmClassifier('cifar_resnet20', num_classes=10).backbone.train().to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    images = torch.randn(batch_size, 3, 32, 32, device=device)
+    targets = torch.randint(0, 10, (batch_size,), device=device)
+
+    def step() -> None:
+        loss = nn.functional.cross_entropy(model(images), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+
+    return step
+
+
+def run_in_turns(configs: list[Any], begun: Callable[[list[Any]], None]) -> None:
+    """Train several runs, each within the other, up to where their first epoch begins.
+
+    Args:
+        configs: Their configs.
+        begun: Called once, with the loops of all; then training ends.
+    """
+    from motivation.engine.train_loop import DualTrainLoop
+    from motivation.registry import LOOPS, RUNNERS
+
+    loops: list[Any] = []
+
+    @LOOPS.register_module()
+    class StepwiseLoop(DualTrainLoop):
+        """Lets another decide when it trains on a batch."""
+
+        def run_epoch(self) -> None:
+            self.runner.call_hook('before_train_epoch')
+            self.runner.model.train()
+            self.batches = enumerate(self.dataloader)
+            loops.append(self)
+            if len(loops) < len(configs):
+                RUNNERS.build(configs[len(loops)]).train()
+            else:
+                begun(loops)
+            self._epoch += 1
 
         def step(self) -> None:
-            loss = nn.functional.cross_entropy(self.model(self.images), self.targets)
-            loss.backward()
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            loss.item()
+            """Train on the next batch."""
+            index, batch = next(self.batches)
+            self.run_iter(index, batch)
+            self.runner.call_hook('between_iters')
 
-        def before_train_epoch(self, runner: Any) -> None:
-            self.model = self.model.to(runner.model.base.data_preprocessor.device)
-            self.images, self.targets = (
-                x.to(runner.model.base.data_preprocessor.device) for x in (self.images, self.targets)
-            )
-            self.begun = time.perf_counter()
+    for config in configs:
+        config.train_cfg.type = 'StepwiseLoop'
+    RUNNERS.build(configs[0]).train()
 
-        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-            now = time.perf_counter()
-            self.framework.append(now - self.begun)
-            self.step()
-            self.begun = time.perf_counter()
-            self.bare.append(self.begun - now)
 
-    config = load_config(str(CONFIG), {'train_cfg.max_epochs': 1})
+def make_config(args: argparse.Namespace, work_dir: str) -> Any:
+    """Return the config of a run over random images that ends without results."""
+    from motivation.config.read import load_config
+
+    config = load_config(str(CONFIG), {'train_cfg.max_epochs': 1, 'default_hooks.compute_meter.type': 'TimedMeterHook'})
     transforms = config.train_dataloader.dataset.transforms if args.augment else []
-    config.train_dataloader.dataset = dict(type='RandomImages', count=iters * batch_size, transforms=transforms)
+    images = (args.warmup + args.iters) * args.batch_size
+    config.train_dataloader.batch_size = args.batch_size
+    config.train_dataloader.dataset = dict(type='RandomImages', count=images, transforms=transforms)
     config.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    with tempfile.TemporaryDirectory() as work_dir:
-        config.work_dir = work_dir
-        runner = RUNNERS.build(config)
-        bare = BareLoop()
-        runner.register_hook(bare)
-        meter = runner.find_hook(ComputeMeterHook)
-        meter.after_train_iter = Stopwatch(meter.after_train_iter)
-        runner.train()
-    framework_ms, bare_ms = (1000 * statistics.median(times[args.warmup :]) for times in (bare.framework, bare.bare))
-    device = runner.model.base.data_preprocessor.device
-    print(f'{args.iters} iterations at batch {batch_size} on {device}, {torch.get_num_threads()} threads')
-    print(f'framework {framework_ms:.1f} ms, bare loop {bare_ms:.1f} ms, ratio {framework_ms / bare_ms:.3f}')
-    meter_ms = 1000 * statistics.mean(meter.after_train_iter.seconds[args.warmup :])
-    print(f'of which the compute meter {meter_ms:.3f} ms, {meter_ms / framework_ms:.3%}')
+    config.default_hooks.update(report=None, export=None)
+    config.work_dir = work_dir
+    return config
+
+
+def age(loop: Any, batches: int) -> None:
+    """Fill the state of a run that has done one batch as after many."""
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+
+    from motivation.hooks import MotivationHook
+    from motivation.hooks.compute_meter_hook import require_meter
+
+    runner, random = loop.runner, np.random.default_rng(0)
+    motivated = (random.random(batches) < 1 / 6).astype(np.uint8)
+    losses, epochs = random.random(batches), np.arange(batches) // 1000
+    trace = {'epochs': epochs, 'losses': losses, 'motivated': motivated, 'decisions': motivated}
+    runner.find_hook(MotivationHook).trace.load_state_dict(trace)
+    for name in runner.message_hub.log_scalars:  # all that was ever logged: the loop is to let it go
+        runner.message_hub.log_scalars[name] = HistoryBuffer(losses, np.ones(batches), max_length=batches)
+    for work in require_meter(runner).trained.values():
+        work.add(128 * batches, 10**10 * batches, 2 * 10**10 * batches, iters=batches, seconds=0.1 * batches)
+    loop.load_state_dict(loop.state_dict() | {'iter': batches, 'epoch_begin': batches})
+
+
+def checkpoint_sizes(runner: Any, folder: Path) -> tuple[int, int]:
+    """Return the bytes of a checkpoint without the trace, and those of the trace."""
+    from motivation.hooks import MotivationHook
+
+    runner.save_checkpoint(folder, 'size.pth')
+    trace = sum(column.nbytes for column in runner.find_hook(MotivationHook).trace.state_dict().values())
+    return (folder / 'size.pth').stat().st_size - trace, trace
+
+
+def measure(args: argparse.Namespace, loops: list[Any]) -> None:
+    """Time the loops and a bare one in turns, and print what follows."""
+    import torch
+
+    device = loops[0].runner.model.base.data_preprocessor.device
+    steps = [*(loop.step for loop in loops), bare_loop(args.batch_size, device)]
+    milliseconds: list[list[float]] = [[] for _ in steps]
+    for index in range(args.warmup + args.iters):
+        for turn in range(len(steps)):  # another is first each time
+            place = (index + turn) % len(steps)
+            begun = time.perf_counter()
+            steps[place]()
+            milliseconds[place].append(1000 * (time.perf_counter() - begun))
+        if index == 0 and args.after:
+            age(loops[1], args.after)
+    *framework, bare = (statistics.median(own[args.warmup :]) for own in milliseconds)
+    print(f'{args.iters} iterations at batch {args.batch_size} on {device}, {torch.get_num_threads()} threads')
+    print(f'framework {framework[0]:.1f} ms, bare loop {bare:.1f} ms, ratio {framework[0] / bare:.3f}')
+    meter = next(hook for hook in loops[0].runner.hooks if type(hook).__name__ == 'TimedMeterHook')
+    meter_ms = 1000 * statistics.mean(meter.seconds[args.warmup :])
+    print(f'of which the compute meter {meter_ms:.3f} ms, {meter_ms / framework[0]:.3%}')
+    if not args.after:
+        return
+    young, old = (1 - bare / own for own in framework)
+    print(
+        f'after {args.after:,} batches framework {framework[1]:.1f} ms; its share of an iteration {young:.2%} at first, '
+        f'{old:.2%} then'
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [checkpoint_sizes(loop.runner, Path(folder)) for loop in loops]
+    print(
+        f'checkpoint without the trace {sizes[0][0]:,} bytes at first, {sizes[1][0]:,} then; trace '
+        f'{sizes[1][1] / (args.after + args.warmup + args.iters - 1):.1f} bytes a batch'
+    )
+
+
+def main() -> None:
+    check_stack()
+    args = parse_args()
+    register_parts()
+    with ExitStack() as stack:
+        folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2 if args.after else 1)]
+        run_in_turns([make_config(args, folder) for folder in folders], lambda loops: measure(args, loops))
 
 
 if __name__ == '__main__':

@@ -32,10 +32,11 @@ def main() -> None:
     args = parse_args()
 
     # Imported after check_stack(), which reports a broken installation in one sentence.
+    from motivation.hooks.report_hook import read_recorded_run
     from motivation.report.switch_plot import draw_switches
 
     path = args.out or shared_folder(args.runs) / 'switches.png'
-    draw_switches(args.runs, path)
+    draw_switches([read_recorded_run(run) for run in args.runs], path)
     print(f'written: {path}')
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from motivation.comparison.results import Arm, compare_pair, find_kind, paired
+from motivation.comparison.results import Arm, Run, both_counted, compare_pair, find_kind, paired
 from motivation.comparison.statistics import Interval
 from motivation.structures import MODEL_NAMES
 
@@ -79,15 +79,18 @@ def _cost_claims(comparison: dict[str, Any]) -> Iterator[dict[str, str]]:
         for arm in arms:
             if against is None or arm['kind'] in ('Never', 'Always'):
                 continue
-            saved = paired(
-                arm, against, lambda run, other: 100 * (1 - run['total_train_flops'] / other['total_train_flops'])
-            )
+            saved = paired(arm, against, _percent_saved)
             if saved is not None:
                 yield {
                     'claim': f'{arm["arm"]}: both models cost fewer training FLOPs than {against["arm"]}',
                     'verdict': saved.verdict(),
                     'evidence': describe_interval(saved, '% saved'),
                 }
+
+
+def _percent_saved(run: Run, other: Run) -> float | None:
+    """How many training FLOPs fewer a run took than another; ``None`` where they were not counted."""
+    return 100 * (1 - run['total_train_flops'] / other['total_train_flops']) if both_counted(run, other) else None
 
 
 def describe_interval(interval: Interval, unit: str) -> str:

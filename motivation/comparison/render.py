@@ -52,7 +52,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
         f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{_RESULTS_NOTE}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_RESULTS_NOTE, _uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
         f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
@@ -103,6 +103,7 @@ def build_table(comparison: dict[str, Any]) -> Table:
             _mean(own['saving'], '.2f', ' x'),
             _mean(own['motivated_fraction'], '.1%'),
         )
+    table.caption = _uncounted(comparison) or None
     return table
 
 
@@ -145,6 +146,19 @@ _RESULTS_NOTE = (
 )
 
 
+def _uncounted(comparison: dict[str, Any]) -> str:
+    """Which arms have no FLOPs, in a sentence."""
+    arms = [
+        f'`{arm["arm"]}`' for arm in comparison['arms'] if any(run['total_train_flops'] is None for run in arm['runs'])
+    ]
+    if not arms:
+        return ''
+    return (
+        f'The FLOPs of {", ".join(arms)} were not counted in every run; what follows from those of the others leaves '
+        'such runs out.'
+    )
+
+
 def _unfinished(comparison: dict[str, Any]) -> str:
     lines = [
         f'- `{arm["arm"]}`, seed {run["seed"]}: {": ".join(filter(None, (run["status"], run["reason"])))}'
@@ -185,7 +199,7 @@ def _claims_note(comparison: dict[str, Any]) -> str:
 def _equal_flops_table(comparison: dict[str, Any]) -> str:
     equal = comparison['equal_flops']
     if not equal:
-        return 'No run was validated.'
+        return 'No run was validated whose FLOPs were counted.'
     labels = list(dict.fromkeys(label for one in equal.values() for label in one['arms']))
     header, rows = ['arm'], [[f'`{label}`'] for label in labels]
     for model, one in equal.items():
@@ -213,9 +227,9 @@ _EQUAL_FLOPS_NOTE = (
 
 
 def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
-    """Draw the metric of each model against the training FLOPs spent, with one curve for each arm.
+    """Draw the metric of each model against the training FLOPs spent, or against epochs if none were counted.
 
-    The curve is the mean over seeds, the band extends from the lowest to the highest value, and the large dot marks the
+    There is one curve for each arm: it is the mean over seeds, the band extends from the lowest to the highest value, and the large dot marks the
     end of the schedule.
 
     Args:
@@ -226,13 +240,18 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
     panels = figure.subplots(1, 2)
     colours = colormaps['tab20' if len(comparison['arms']) > 10 else 'tab10']
     handles: dict[str, Any] = {}
+    rows = [row for arm in comparison['arms'] for run in arm['runs'] for row in run['history']]
+    counted = any(row['total_train_flops'] is not None for row in rows)
+    against = 'total_train_flops' if counted or not rows else 'epoch'
     for axes, model in zip(panels, MODEL_NAMES, strict=True):
         for place, arm in enumerate(comparison['arms']):
-            line = _draw_arm(axes, arm, model, colours(place))
+            line = _draw_arm(axes, arm, model, against, colours(place))
             if line is not None:
                 handles.setdefault(arm['arm'], line)
         axes.set(
-            title=f'{model} model', xlabel='training FLOPs spent on both models', ylabel=f'{comparison["metric"]} (%)'
+            title=f'{model} model',
+            xlabel='epoch' if against == 'epoch' else 'training FLOPs spent on both models',
+            ylabel=f'{comparison["metric"]} (%)',
         )
         axes.grid(alpha=0.3)
     figure.suptitle(
@@ -246,18 +265,20 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _draw_arm(axes: Axes, arm: dict[str, Any], model: str, colour: Any) -> Any:
-    histories = [[row for row in run['history'] if row[model] is not None] for run in arm['runs']]
+def _draw_arm(axes: Axes, arm: dict[str, Any], model: str, against: str, colour: Any) -> Any:
+    histories = [
+        [row for row in run['history'] if row[model] is not None and row[against] is not None] for run in arm['runs']
+    ]
     lengths = {len(history) for history in histories}
     if not histories or 0 in lengths:
         return None
     rows = list(zip(*(history[: min(lengths)] for history in histories), strict=True))
-    flops = [fmean(row['total_train_flops'] for row in at) for at in rows]
+    places = [fmean(row[against] for row in at) for at in rows]
     values = [[row[model] for row in at] for at in rows]
     means = [fmean(at) for at in values]
     axes.fill_between(
-        flops, [min(at) for at in values], [max(at) for at in values], color=colour, alpha=0.15, linewidth=0
+        places, [min(at) for at in values], [max(at) for at in values], color=colour, alpha=0.15, linewidth=0
     )
-    (line,) = axes.plot(flops, means, color=colour, marker='.')
-    axes.plot(flops[-1:], means[-1:], color=colour, marker='o', markersize=8)
+    (line,) = axes.plot(places, means, color=colour, marker='.')
+    axes.plot(places[-1:], means[-1:], color=colour, marker='o', markersize=8)
     return line

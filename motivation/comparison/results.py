@@ -1,6 +1,5 @@
 """Results of a comparison as plain data, gathered from the reports of its runs."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from motivation.comparison.jobs import Job, find_reference
 from motivation.comparison.statistics import Interval, paired_interval, summarise
 from motivation.errors import ConfigError
+from motivation.report.structure import RunReport
 from motivation.structures import MODEL_NAMES
 
 Run = dict[str, Any]
@@ -29,11 +29,9 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
         :func:`equal_flops`.
 
     Raises:
-        ConfigError: No run has finished, or a run does not report the metric.
+        ConfigError: No run has finished, none reports the metric, or a report is damaged.
     """
-    reports = {
-        id(job): json.loads((job.folder / 'report.json').read_text()) for job in jobs if job.status == 'finished'
-    }
+    reports = {id(job): RunReport.read(job.folder / 'report.json') for job in jobs if job.status == 'finished'}
     if not reports:
         raise ConfigError('no run has finished, so there is nothing to compare')
     metric = metric or _first_metric(reports.values())
@@ -68,55 +66,66 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
     }
 
 
-def _first_metric(reports: Iterable[dict[str, Any]]) -> str:
-    names = (name for report in reports for model in MODEL_NAMES for name in report[model]['metrics'])
+def _first_metric(reports: Iterable[RunReport]) -> str:
+    names = (name for report in reports for model in MODEL_NAMES for name in report.model(model).metrics)
     metric = next(names, None)
     if metric is None:
         raise ConfigError('the runs report no metric, so there is nothing to compare; give the config a val_evaluator')
     return metric
 
 
-def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, dict[str, Any]], metric: str) -> Run:
+def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, RunReport], metric: str) -> Run:
     report = reports[id(job)]
-    before, waited = 0, 0.0
-    models = list(job.arm.trains)
-    accuracies = {name: _metric(report[name]['metrics'], metric, name) for name in models}
+    before: float | None = 0
+    waited = 0.0
+    models = [name for name in MODEL_NAMES if name in job.arm.trains]
+    accuracies: dict[str, float] = {name: _metric(report.model(name).metrics, metric, name) for name in models}
     reference = find_reference(job, jobs)
     if job.arm.source == 'distillation':  # the teacher counts as its motivated model, with the cost of training it
         teacher = reports[id(reference)] if reference else read_teacher_report(job.arm.options['teacher'])
-        before, waited = teacher['total_train_flops'], teacher['wall_seconds']
-        accuracies['motivated'] = _metric(teacher['motivated']['metrics'], metric, 'motivated')
+        before, waited = _of_run(teacher, 'total_train_flops'), teacher.wall_seconds
+        accuracies['motivated'] = _metric(teacher.motivated.metrics, metric, 'motivated')
+    base, motivated = (part.compute.train_flops if part.compute else None for part in (report.base, report.motivated))
     return {
         'seed': job.seed,
         'folder': str(job.folder),
-        'policy': report['policy'],
-        'epochs': report['epochs'],
+        'policy': report.policy,
+        'epochs': report.epochs,
         **{name: accuracies.get(name) for name in MODEL_NAMES},
-        'base_train_flops': report['base']['train_flops'],
-        'motivated_train_flops': report['motivated']['train_flops'] + before,
-        'total_train_flops': report['total_train_flops'] + before,
-        'motivated_alone_train_flops': report['motivated_alone_train_flops'],
-        'motivated_fraction': None if job.arm.source == 'distillation' else report['motivated_fraction'],
-        'wall_seconds': report['wall_seconds'] + waited,
+        'base_train_flops': base,
+        'motivated_train_flops': _plus(motivated, before),
+        'total_train_flops': _plus(_of_run(report, 'total_train_flops'), before),
+        'motivated_alone_train_flops': _of_run(report, 'motivated_alone_train_flops'),
+        'motivated_fraction': None if job.arm.source == 'distillation' else report.motivated_fraction,
+        'wall_seconds': report.wall_seconds + waited,
         'history': [
             {
-                'epoch': row['epoch'],
-                'total_train_flops': sum(row[name]['train_flops'] for name in MODEL_NAMES) + before,
-                **{name: row[name]['metrics'].get(metric) if name in models else None for name in MODEL_NAMES},
+                'epoch': row.epoch,
+                'total_train_flops': _plus(row.total_train_flops, before),
+                **{name: row.models[name].metrics.get(metric) if name in models else None for name in MODEL_NAMES},
             }
-            for row in report['history']
+            for row in report.history
         ],
     }
 
 
-def read_teacher_report(teacher: str) -> dict[str, Any]:
+def _of_run(report: RunReport, field: str) -> int | None:
+    return None if report.compute is None else getattr(report.compute, field)
+
+
+def _plus(one: float | None, other: float | None) -> float | None:
+    """Return the sum of two numbers, or ``None`` if one of them is unknown."""
+    return None if one is None or other is None else one + other
+
+
+def read_teacher_report(teacher: str) -> RunReport:
     """Return the report of the run that exported a teacher, which contains the cost of training it.
 
     Args:
         teacher: Path of the teacher's ``motivated.pth``; the report is in the same folder.
 
     Raises:
-        ConfigError: There is no report.
+        ConfigError: There is no report, or it is damaged.
     """
     report = Path(teacher).parent / 'report.json'
     if not report.is_file():
@@ -124,7 +133,7 @@ def read_teacher_report(teacher: str) -> dict[str, Any]:
             f'distillation:teacher={teacher} has no report.json beside it, so its cost is unknown; give the '
             "motivated.pth in the work_dir of its run, or an arm 'always'"
         )
-    return json.loads(report.read_text())
+    return RunReport.read(report)
 
 
 def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
@@ -147,7 +156,7 @@ def _pair_standalone(arms: Sequence[Arm]) -> Arm | None:
         return None
     runs = []
     for base, motivated in _by_seed(never, always):
-        total = base['total_train_flops'] + motivated['total_train_flops']
+        total = _plus(base['total_train_flops'], motivated['total_train_flops'])
         runs.append(
             {
                 'seed': base['seed'],
@@ -183,10 +192,16 @@ def _summarise(arm: Arm, arms: Sequence[Arm]) -> dict[str, Any]:
         summary[name] = asdict(values) if values else None
     always = find_kind(arms, 'Always')
     pairs = _by_seed(arm, always) if always else []
-    savings = [other['total_train_flops'] / run['total_train_flops'] for run, other in pairs]
-    values = summarise(savings)
+    values = summarise(
+        [other['total_train_flops'] / run['total_train_flops'] for run, other in pairs if both_counted(run, other)]
+    )
     summary['saving'] = asdict(values) if values else None
     return summary
+
+
+def both_counted(one: Run, other: Run) -> bool:
+    """Return whether the training FLOPs of both runs are known."""
+    return one['total_train_flops'] is not None and other['total_train_flops'] is not None
 
 
 def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> Interval | None:
@@ -199,7 +214,7 @@ def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
     """Compare the arms at equal training FLOPs: those of the cheapest arm that trains the model.
 
     The metric is interpolated linearly between two validations. An arm is left out if one of its runs had not
-    been validated by then.
+    been validated by then, or its FLOPs were not counted.
 
     Returns:
         For each model: ``train_flops``, the FLOPs; ``arms``, the summary over seeds by arm; ``differences``, paired
@@ -208,7 +223,7 @@ def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for model, kind in zip(MODEL_NAMES, ('Never', 'Always'), strict=True):
         ends = [run['history'][-1] for arm in arms for run in arm['runs'] if run['history']]
-        ends = [end for end in ends if end[model] is not None]
+        ends = [end for end in ends if end[model] is not None and end['total_train_flops'] is not None]
         if not ends:
             continue
         budget = min(end['total_train_flops'] for end in ends)
@@ -261,7 +276,7 @@ def _metric_at(history: Sequence[dict[str, Any]], model: str, train_flops: float
     before = None
     for row in history:
         here, value = row['total_train_flops'], row[model]
-        if value is None:
+        if value is None or here is None:
             return None
         if here == train_flops or (here > train_flops and before is None):
             return value if here == train_flops else None

@@ -10,7 +10,7 @@ from motivation.structures import MODEL_NAMES, ModelName
 
 
 @dataclass
-class Work:
+class BatchTotals:
     """Batches that a model was run on.
 
     Attributes:
@@ -65,11 +65,11 @@ class ComputeMeter:
     def __init__(self, macs: Mapping[ModelName, ModelMacs], processes: int = 1) -> None:
         self.macs = macs
         self.processes = processes
-        self.trained = {name: Work() for name in MODEL_NAMES}
-        self.distilled = Work()
-        self.skipped = {name: Work() for name in MODEL_NAMES}
-        self.evaluated = {name: Work() for name in MODEL_NAMES}
-        self.reestimated = {name: Work() for name in MODEL_NAMES}
+        self.trained = {name: BatchTotals() for name in MODEL_NAMES}
+        self.distilled = BatchTotals()
+        self.skipped = {name: BatchTotals() for name in MODEL_NAMES}
+        self.evaluated = {name: BatchTotals() for name in MODEL_NAMES}
+        self.reestimated = {name: BatchTotals() for name in MODEL_NAMES}
         self.motivated_alone_train_flops = 0
 
     def add_batch(
@@ -112,7 +112,7 @@ class ComputeMeter:
         """FLOPs that training has spent on one model."""
         return self.forward_flops(model) + self.backward_flops(model)
 
-    def _works(self, model: ModelName) -> list[Work]:
+    def _works(self, model: ModelName) -> list[BatchTotals]:
         return [self.trained[model], self.skipped[model], *([self.distilled] if model == 'base' else [])]
 
     @property
@@ -193,8 +193,8 @@ class ComputeMeter:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for kind in _KINDS:
-            setattr(self, kind, {name: Work(**state_dict[kind][name]) for name in MODEL_NAMES})
-        self.distilled = Work(**state_dict['distilled'])
+            setattr(self, kind, {name: BatchTotals(**state_dict[kind][name]) for name in MODEL_NAMES})
+        self.distilled = BatchTotals(**state_dict['distilled'])
         self.motivated_alone_train_flops = state_dict['motivated_alone_train_flops']
 
 

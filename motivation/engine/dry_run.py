@@ -1,10 +1,9 @@
 """A run that only shows whether a config trains."""
 
-import math
-
 import torch
 
 from motivation.engine.data_checks import look_over
+from motivation.engine.non_finite import NonFiniteError
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
@@ -21,6 +20,7 @@ class CheckLoop(DualTrainLoop):
     def run(self) -> torch.nn.Module:
         """Do all that once, and leave nothing but changed weights."""
         runner, model = self.runner, self.runner.model
+        runner.call_hook('on_check')
         runner.call_hook('before_train')
         look_over(runner, 'train', self.dataloader)
         if runner.val_loop is not None:
@@ -28,14 +28,14 @@ class CheckLoop(DualTrainLoop):
         model.train()
         batch = next(iter(self.dataloader))
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
-            loss = model.train_step(batch, runner.optim_wrapper)['loss']
-            value = torch.as_tensor(loss).item()
-            if not math.isfinite(value):
+            try:
+                loss = torch.as_tensor(model.train_step(batch, runner.optim_wrapper)['loss']).item()
+            except NonFiniteError as bad:
                 raise TrainingError(
-                    f'the loss of the {name} model is {value} on the first batch; look at model.{name}, its mean and std '
-                    'and the images of train_dataloader.dataset'
-                )
-            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {value:.4f}')
+                    f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
+                    'mean and std and the images of train_dataloader.dataset'
+                ) from bad
+            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {loss:.4f}')
             switch()
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:

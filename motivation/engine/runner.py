@@ -31,6 +31,7 @@ from motivation.errors import ConfigError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
+from motivation.structures import StepRecord
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
 from motivation.utils.logs import find_log_folder, guard_logs
@@ -173,6 +174,11 @@ class DualModelRunner(Runner):
         return self.interruption is not None
 
     @property
+    def last_step(self) -> StepRecord:
+        """The record of the last training batch, which hooks read; there is none before the first."""
+        return self.train_loop.last_step
+
+    @property
     def resuming(self) -> bool:
         """Whether the run continues an earlier one, rather than beginning from given weights or none."""
         return self._resume
@@ -211,10 +217,10 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: There is nothing to resume, or as of :meth:`resume` and :meth:`load_checkpoint`.
         """
-        if self._has_loaded:
-            return
         if self.trains:
             self._resumption = Resumption(self)
+        if self._has_loaded:
+            return
         path = str(find_resumed(self._load_from, Path(self.work_dir))) if self._resume else self._load_from
         if path is not None and self._resume and self.trains:
             self.resume(path)
@@ -244,18 +250,8 @@ class DualModelRunner(Runner):
                 self.checkpointer.register_hook(added, config)
 
     def find_hook(self, hook_type: type[Hook]) -> Any:
-        """The registered hook of a type.
-
-        Raises:
-            ConfigError: There is none.
-        """
-        for hook in self.hooks:
-            if isinstance(hook, hook_type):
-                return hook
-        raise ConfigError(
-            f'default_hooks has no {hook_type.__name__}, which another hook needs; add it, '
-            'or remove that hook too by setting it to None'
-        )
+        """The first registered hook of a type; ``None`` if there is none."""
+        return next((hook for hook in self.hooks if isinstance(hook, hook_type)), None)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """As MMEngine's, but only warnings reach the terminal."""

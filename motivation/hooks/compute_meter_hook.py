@@ -1,16 +1,14 @@
 """Counts what training costs."""
 
-import math
-import time
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from motivation.compute.macs import measure_model
 from motivation.compute.measurements import Measurements
-from motivation.compute.meter import ComputeMeter, Work
+from motivation.compute.meter import BatchTotals, ComputeMeter
 from motivation.datasets import first_batch
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
@@ -36,11 +34,15 @@ class ComputeMeterHook(Hook):
     and, of the batches since then that it made, ``images_per_second/<model>`` and
     ``flops_per_second/<model>``.
 
+    A model that cannot be counted trains all the same, with one warning; only ``tools/train.py --check``
+    and a policy that asks for ``compute`` raise an error.
+
     Args:
         interval: Steps between two entries of the curves, at least 1.
 
     Attributes:
-        meter: The totals; set before training begins.
+        meter: The totals; ``None`` before training begins, and where a model cannot be counted.
+        not_counted: Why it cannot, or ``None``.
 
     Raises:
         ConfigError: ``interval`` is no whole number of at least 1.
@@ -57,70 +59,97 @@ class ComputeMeterHook(Hook):
                 f'default_hooks.compute_meter.interval is {interval!r}; it must be a whole number of steps, at least 1'
             )
         self.interval = interval
-        self.meter: ComputeMeter
+        self.meter: ComputeMeter | None = None
+        self.not_counted: str | None = None
         self._measured: Measurements
-        self._trains = False
-        self._ended = 0.0
+        self._restored = False
         self._logged: dict[ModelName, dict[str, Any]] = {}
-        self._validated: dict[ModelName, Work] = {}
+        self._validated: dict[ModelName, BatchTotals] = {}
 
     def before_run(self, runner: Runner) -> None:
         if not runner.trains:
             return
         model = runner.model
-        with preserved_random_state():  # the image is drawn once more where training begins
-            sample = first_batch(runner.train_dataloader.dataset, getattr(model.base, 'num_classes', None))
         self._measured = Measurements(
             {name: getattr(model, name) for name in MODEL_NAMES},
             distillation=model.distillation is not None,
             batch_size=runner.train_dataloader.batch_size or 0,
         )
-        self.meter = ComputeMeter(self._measured.training(sample), get_world_size())
-        self._logged = self._totals()
-        self._trains = True
+        try:
+            self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size())
+        except ConfigError as error:
+            self.not_counted = str(error)
+        else:
+            self._logged = self._totals(self.meter)
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        self._ended = time.perf_counter()
+    def before_train(self, runner: Runner) -> None:
+        if runner.resuming and not self._restored:
+            self.meter, self.not_counted = None, 'the run began without ComputeMeterHook'
+        if self.not_counted is not None:
+            self._give_up(runner, self.not_counted)
+
+    def on_check(self, runner: Runner) -> None:
+        """Compare the two counts of each model's forward pass.
+
+        Raises:
+            ConfigError: As of :func:`~motivation.compute.macs.measure_model`.
+        """
+        model, sample = runner.model, _sample(runner)
+        for name in MODEL_NAMES:
+            measure_model(
+                getattr(model, name), sample, model.distillation is not None, runner.train_dataloader.batch_size,
+                check=True,
+            )  # fmt: skip
+
+    def _give_up(self, runner: Runner, reason: str) -> None:
+        """Train on without counting: totals that lack batches would mislead."""
+        self.meter, self.not_counted = None, reason
+        runner.logger.warning(f'compute is not counted: {reason}')
+
+    def _measure(self, runner: Runner, data_batch: Any) -> ComputeMeter | None:
+        """The meter, which knows what a batch costs, or ``None``."""
+        if self.meter is not None:
+            try:
+                self.meter.macs = self._measured.training(data_batch)
+            except ConfigError as error:
+                self._give_up(runner, str(error))
+        return self.meter
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        assert outputs is not None
-        loss = torch.as_tensor(outputs['loss']).item()  # waits for the device, which is then done with the step
-        now = time.perf_counter()
-        images = sum_over_processes(len(data_batch['inputs']))
-        active: ModelName = 'motivated' if outputs['motivated'] else 'base'
-        self.meter.macs = self._measured.training(data_batch)
-        self.meter.add_batch(
-            active,
-            images,
-            seconds=now - self._ended,
-            distilled='distillation_loss' in outputs,
-            skipped=not math.isfinite(loss),
+        meter, step = self._measure(runner, data_batch), runner.last_step
+        if meter is None:
+            return
+        meter.add_batch(
+            step.model, step.images, seconds=step.seconds, distilled=step.distilled, skipped=not step.finite
         )
-        self._ended = now
-        runner.message_hub.update_scalar('train/train_flops', self.meter.total_train_flops)
+        runner.message_hub.update_scalar('train/train_flops', meter.total_train_flops)
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
-            self._log(runner)
+            self._log(runner, meter)
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._validated = {}
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if self._trains:
-            for name in outputs:
-                images = len(data_batch['inputs'])
+        for name in outputs if self.meter is not None else ():
+            images = len(data_batch['inputs'])
+            try:
                 flops = self._measured.inference(name, data_batch).flops(1, images)
-                self._validated.setdefault(name, Work()).add(images, forward_flops=flops)
+            except ConfigError as error:
+                self._give_up(runner, str(error))
+                return
+            self._validated.setdefault(name, BatchTotals()).add(images, forward_flops=flops)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        for name, work in self._validated.items():
-            images, flops, iters = map(sum_over_processes, (work.images, work.forward_flops, work.iters))
-            self.meter.evaluated[name].add(images, forward_flops=flops, iters=iters)
+        for name, own in self._validated.items():
+            images, flops, iters = map(sum_over_processes, (own.images, own.forward_flops, own.iters))
+            if self.meter is not None:
+                self.meter.evaluated[name].add(images, forward_flops=flops, iters=iters)
 
     def after_reestimation(self, runner: Runner, model: ModelName, iters: int, images: int) -> None:
         """Count the batches on which statistics were estimated anew; every process does the same."""
-        if self._trains:
+        if self.meter is not None:
             processes = get_world_size()
             flops = self.meter.macs[model].inference.flops(iters, images)
             self.meter.reestimated[model].add(
@@ -128,20 +157,26 @@ class ComputeMeterHook(Hook):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the totals so far, and those at the last entry of the curves."""
+        """Return the totals so far and those at the last entry of the curves, or why there are none."""
+        if self.meter is None:
+            return {'not_counted': self.not_counted}
         totals = {name: self.meter.describe(name) for name in MODEL_NAMES}
         return {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self.meter.load_state_dict(state_dict)
-        self._logged = state_dict['logged']
+        self._restored = True
+        if 'not_counted' in state_dict:
+            self.meter, self.not_counted = None, state_dict['not_counted']
+        elif self.meter is not None:
+            self.meter.load_state_dict(state_dict)
+            self._logged = state_dict['logged']
 
-    def _totals(self) -> dict[ModelName, dict[str, Any]]:
-        return {name: {**self.meter.describe(name), 'batch': self.meter.batch_flops(name)} for name in MODEL_NAMES}
+    def _totals(self, meter: ComputeMeter) -> dict[ModelName, dict[str, Any]]:
+        return {name: {**meter.describe(name), 'batch': meter.batch_flops(name)} for name in MODEL_NAMES}
 
-    def _log(self, runner: Runner) -> None:
-        before, now = self._logged, self._totals()
+    def _log(self, runner: Runner, meter: ComputeMeter) -> None:
+        before, now = self._logged, self._totals(meter)
         steps = sum(now[name]['iters'] - before[name]['iters'] for name in MODEL_NAMES)
         curves = {}
         for name in MODEL_NAMES:
@@ -161,3 +196,34 @@ class ComputeMeterHook(Hook):
 # What the curves of one model show, by the field of its totals.
 _CURVES = {'forward': 'forward_flops', 'backward': 'backward_flops', 'total': 'train_flops'}
 _RATES = {'images_per_second': 'images', 'flops_per_second': 'batch'}
+
+
+def find_meter(runner: Runner) -> ComputeMeter | None:
+    """Return the compute meter of a run; ``None`` if it has none, or if its models cannot be counted."""
+    hook = runner.find_hook(ComputeMeterHook)
+    return None if hook is None else hook.meter
+
+
+def require_meter(runner: Runner) -> ComputeMeter:
+    """Return the compute meter of a run whose policy asks for ``compute``.
+
+    Raises:
+        ConfigError: The run has none, or its models cannot be counted.
+    """
+    hook = runner.find_hook(ComputeMeterHook)
+    if hook is None:
+        raise ConfigError(
+            "default_hooks has no ComputeMeterHook, which motivation.policy needs: it asks for 'compute'; add the hook, "
+            'or choose another policy'
+        )
+    if hook.meter is None:
+        raise ConfigError(
+            f"motivation.policy asks for 'compute', which is not counted: {hook.not_counted}; choose another policy"
+        )
+    return hook.meter
+
+
+def _sample(runner: Runner) -> dict[str, Any]:
+    """The first image of the training data, collated."""
+    with preserved_random_state():  # the image is drawn once more where training begins
+        return first_batch(runner.train_dataloader.dataset, getattr(runner.model.base, 'num_classes', None))

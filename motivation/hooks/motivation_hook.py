@@ -1,6 +1,5 @@
 """Feeds the switch policy and wakes or puts to rest the motivated model."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import TRACE_NAME, SwitchTrace
 from motivation.registry import HOOKS, POLICIES
 from motivation.utils.checkpoint import check_plain
-from motivation.utils.distributed import mean_over_processes
 
 
 @HOOKS.register_module()
@@ -59,14 +57,12 @@ class MotivationHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        assert outputs is not None and self._signals is not None
-        motivated = bool(outputs['motivated'])
-        loss = mean_over_processes(outputs['loss'])
-        if not math.isfinite(loss):  # a batch on which no step was taken is none of the policy's
-            self.trace.append(runner.epoch, loss, motivated, motivated)
-            return
-        decision = runner.model.motivation.observe(loss, **self._signals.read(runner.model.active))
-        self.trace.append(runner.epoch, loss, motivated, decision)
+        assert self._signals is not None
+        step = runner.last_step
+        decision = motivated = step.model == 'motivated'
+        if step.finite:  # the policy is not told of a batch on which no step was taken
+            decision = runner.model.motivation.observe(step.loss, **self._signals.read(step))
+        self.trace.append(runner.epoch, step.loss, motivated, decision)
 
     def after_train_epoch(self, runner: Runner) -> None:
         self._save_trace(runner)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from motivation.compute.meter import ComputeMeter
 from motivation.datasets import class_names
 from motivation.errors import one_line
-from motivation.hooks.compute_meter_hook import ComputeMeterHook
+from motivation.hooks.compute_meter_hook import find_meter
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
@@ -79,12 +79,11 @@ class ProgressHook(Hook):
             return
         self._last_line = now
         batches = len(runner.train_dataloader)
-        made_by = 'motivated' if self._trace.motivated[-1] else 'base'
+        step = runner.last_step
         state = (
             f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}',
-            f'active {made_by:<9}  loss {self._trace.losses[-1]:.4f}  '
-            f'motivated batches {self._trace.motivated_fraction:.0%}',
-            *describe_compute(runner.find_hook(ComputeMeterHook).meter),
+            f'active {step.model:<9}  loss {step.loss:.4f}  motivated batches {self._trace.motivated_fraction:.0%}',
+            *describe_compute(find_meter(runner)),
         )
         if self._progress is not None:  # on lines of their own, which fit 80 columns
             self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state='\n'.join(state))
@@ -102,10 +101,11 @@ class ProgressHook(Hook):
             for name in MODEL_NAMES
             if f'{name}/accuracy/top1' in metrics
         )
+        meter = find_meter(runner)
+        flops = '' if meter is None else f'{meter.total_train_flops:.3g} FLOPs  '
         self.console.print(
             f'epoch {runner.epoch:>{len(str(runner.max_epochs))}}/{runner.max_epochs}  loss {loss:.4f}  '
-            f'motivated batches {self._trace.motivated_fraction:.0%}  '
-            f'{runner.find_hook(ComputeMeterHook).meter.total_train_flops:.3g} FLOPs  top-1: {accuracies}'
+            f'motivated batches {self._trace.motivated_fraction:.0%}  {flops}top-1: {accuracies}'
         )
 
     def on_message(self, runner: Runner, message: str) -> None:
@@ -137,8 +137,10 @@ def format_duration(seconds: float) -> str:
     return f'{minutes // 60}:{minutes % 60:02}:{second:02}'
 
 
-def describe_compute(meter: ComputeMeter) -> list[str]:
+def describe_compute(meter: ComputeMeter | None) -> list[str]:
     """FLOPs so far, then images and GFLOPs a second of the batches of each model that has trained."""
+    if meter is None:
+        return []
     rates = (
         f'{name} {format_rate(meter.images_per_second(name))} images/s, '
         f'{format_rate(meter.flops_per_second(name), 1e9)} GFLOP/s'
@@ -156,15 +158,17 @@ def _name_classes(classes: list[str]) -> str:
 
 def describe_run(runner: Runner) -> list[str]:
     """A header of at most 15 lines: what is trained, on what, how and where."""
-    model, meter = runner.model, runner.find_hook(ComputeMeterHook).meter
+    model, meter = runner.model, find_meter(runner)
     lines = [f'motivation  {runner.cfg.filename or "config"}']
     for name in MODEL_NAMES:
-        one, macs = getattr(model, name), meter.macs[name]
-        lines.append(
-            f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters, '
-            f'{macs.step.forward.per_image / 1e6:,.2f} MMACs forward and '
-            f'{macs.step.backward.per_image / 1e6:,.2f} backward an image'
-        )
+        one = getattr(model, name)
+        lines.append(f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters')
+        if meter is not None:
+            step = meter.macs[name].step
+            lines[-1] += (
+                f', {step.forward.per_image / 1e6:,.2f} MMACs forward and '
+                f'{step.backward.per_image / 1e6:,.2f} backward an image'
+            )
     train = runner.train_dataloader
     classes = class_names(train.dataset)
     source = getattr(train.dataset, 'dataset', train.dataset)  # the user's own, inside what seeds it

@@ -9,25 +9,30 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 
-from motivation.hooks.compute_meter_hook import ComputeMeterHook
+from motivation.compute.meter import ComputeMeter
+from motivation.hooks.compute_meter_hook import ComputeMeterHook, find_meter
 from motivation.hooks.motivation_hook import MotivationHook
+from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
+from motivation.report.structure import ModelCompute, ModelReport, RecordedRun, RunCompute, RunReport, Validation
 from motivation.report.table import best_accuracies, build_table, count_parameters, model_label, write_report
-from motivation.structures import MODEL_NAMES
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 
 
 @HOOKS.register_module()
 class ReportHook(Hook):
     """Writes ``report.json``, ``report.md`` and ``report.png`` and prints the table at the end.
 
-    A hook with a method ``on_report(runner, report)`` can add to the report.
+    A hook with a method ``on_report(runner, report)`` is given the content of ``report.json`` before it is
+    written, a dict, and can add to it.
 
     Args:
         picture: Whether to draw ``report.png``, which takes a second.
 
     Attributes:
         history: For each validation the epoch, the batches so far, and for each model its metrics
-            and the FLOPs of its training so far.
+            and, if they are counted, the FLOPs of its training so far.
 
     Example:
         >>> default_hooks = dict(report=dict(type='ReportHook'))
@@ -47,11 +52,11 @@ class ReportHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._begun is None or metrics is None:
             return
-        meter = runner.find_hook(ComputeMeterHook).meter
+        meter = find_meter(runner)
         row: dict[str, Any] = {'epoch': runner.epoch, 'iter': runner.iter}
         for name in MODEL_NAMES:
             own = {key.removeprefix(f'{name}/'): value for key, value in metrics.items() if key.startswith(f'{name}/')}
-            row[name] = {'metrics': own, 'train_flops': meter.train_flops(name)}
+            row[name] = {'metrics': own, **({'train_flops': meter.train_flops(name)} if meter is not None else {})}
         self.history.append(row)
 
     def after_train(self, runner: Runner) -> None:
@@ -79,35 +84,81 @@ class ReportHook(Hook):
     def _wall_seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._begun if self._begun is not None else 0.0)
 
-    def _report(self, runner: Runner) -> dict[str, Any]:
-        meter, motivation = runner.find_hook(ComputeMeterHook).meter, runner.find_hook(MotivationHook)
-        report: dict[str, Any] = {
-            'policy': repr(motivation.policy),
-            'seed': runner.seed,
-            'epochs': runner.epoch,
-            'motivated_fraction': motivation.trace.motivated_fraction,
-            'activations': len(motivation.trace.spells()),
-            'wall_seconds': round(self._wall_seconds(), 1),
-            'distillation_iters': meter.distilled.iters,
-            'skipped_iters': runner.train_loop.skipped,
-            'rollbacks': runner.train_loop.rollbacks,
-            'total_train_flops': meter.total_train_flops,
-            'motivated_alone_train_flops': meter.motivated_alone_train_flops,
-            'saving': meter.motivated_alone_train_flops / meter.total_train_flops,
-        }
-        for name in MODEL_NAMES:
-            model, macs = getattr(runner.model, name), meter.macs[name]
-            report[name] = {
-                'model': model_label(model),
-                'params': count_parameters(model),
-                'forward_macs_per_image': macs.network.per_image,
-                'step_forward_macs_per_image': macs.step.forward.per_image,
-                'backward_macs_per_image': macs.step.backward.per_image,
-                **meter.describe(name),
-                'metrics': self.history[-1][name]['metrics'] if self.history else {},
-                'best': best_accuracies(self.history, name),
-            }
-        if runner.pretraining is not None:
-            report['pretraining'] = {**runner.pretraining._asdict(), 'said': str(runner.pretraining)}
-        runner.call_hook('on_report', report=report)
-        return {**report, 'history': self.history}
+    def _report(self, runner: Runner) -> RunReport:
+        motivation, meter_hook = runner.find_hook(MotivationHook), runner.find_hook(ComputeMeterHook)
+        history = [Validation.from_json(row) for row in self.history]
+        meter = find_meter(runner)
+        report = RunReport(
+            policy=repr(motivation.policy),
+            seed=runner.seed,
+            epochs=runner.epoch,
+            motivated_fraction=motivation.trace.motivated_fraction,
+            activations=len(motivation.trace.spells()),
+            wall_seconds=round(self._wall_seconds(), 1),
+            skipped_iters=runner.train_loop.skipped,
+            rollbacks=runner.train_loop.rollbacks,
+            base=_report_model(runner, 'base', history),
+            motivated=_report_model(runner, 'motivated', history),
+            history=history,
+            pretraining=None
+            if runner.pretraining is None
+            else {**runner.pretraining._asdict(), 'said': str(runner.pretraining)},
+            compute=None if meter is None else _run_compute(meter),
+            not_counted=None if meter_hook is None else meter_hook.not_counted,
+        )
+        data = report.to_json()
+        runner.call_hook('on_report', report=data)
+        return RunReport.from_json(data)
+
+
+def _report_model(runner: Runner, name: ModelName, history: list[Validation]) -> ModelReport:
+    model, meter = getattr(runner.model, name), find_meter(runner)
+    return ModelReport(
+        model=model_label(model),
+        params=count_parameters(model),
+        iters=runner.find_hook(MotivationHook).trace.count_iters(name),
+        metrics=history[-1].models[name].metrics if history else {},
+        best=best_accuracies(history, name),
+        compute=None if meter is None else _model_compute(meter, name),
+    )
+
+
+def _run_compute(meter: ComputeMeter) -> RunCompute:
+    """What a run cost, by its meter."""
+    return RunCompute(
+        distillation_iters=meter.distilled.iters,
+        total_train_flops=meter.total_train_flops,
+        motivated_alone_train_flops=meter.motivated_alone_train_flops,
+        saving=meter.motivated_alone_train_flops / meter.total_train_flops,
+    )
+
+
+def _model_compute(meter: ComputeMeter, name: ModelName) -> ModelCompute:
+    """What one model cost, by the meter of the run."""
+    macs, totals = meter.macs[name], meter.describe(name)
+    del totals['iters']
+    return ModelCompute(
+        forward_macs_per_image=macs.network.per_image,
+        step_forward_macs_per_image=macs.step.forward.per_image,
+        backward_macs_per_image=macs.step.backward.per_image,
+        **totals,
+    )
+
+
+def read_recorded_run(run: Path) -> RecordedRun:
+    """Read what a run has recorded so far.
+
+    Args:
+        run: Its work_dir, or the ``switches.npz`` in it. Of a run that is still going, the validations are
+            those of its newest checkpoint.
+
+    Raises:
+        ConfigError: It has no trace, or a file is damaged.
+    """
+    folder, trace = run if run.is_dir() else run.parent, SwitchTrace.load(run)
+    if (folder / 'report.json').is_file():
+        report = RunReport.read(folder / 'report.json')
+        return RecordedRun(str(run), trace, report.history, f'{report.policy}, seed {report.seed}')
+    checkpoints = find_checkpoints(folder)
+    own = read_checkpoint(checkpoints[-1]).get('report') if checkpoints else None
+    return RecordedRun(str(run), trace, [Validation.from_json(row) for row in own['history']] if own else [])

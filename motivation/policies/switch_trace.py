@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from motivation.errors import ConfigError
+from motivation.structures import ModelName
 from motivation.utils.files import write_whole
 
 TRACE_NAME = 'switches.npz'
 
 
 class SwitchTrace:
-    """A record of every training batch, in order.
+    """A record of every training batch, in order: 14 bytes a batch, in memory and in a checkpoint.
 
     Attributes:
         epochs: Epoch of each batch, from 0.
@@ -23,10 +24,11 @@ class SwitchTrace:
     """
 
     def __init__(self) -> None:
-        self.epochs = array('q')
+        self.epochs = array('i')
         self.losses = array('d')
         self.motivated = bytearray()
         self.decisions = bytearray()
+        self._motivated_count = 0  # counting anew would take longer with every batch
 
     def append(self, epoch: int, loss: float, motivated: bool, decision: bool) -> None:
         """Record a batch."""
@@ -34,6 +36,7 @@ class SwitchTrace:
         self.losses.append(loss)
         self.motivated.append(motivated)
         self.decisions.append(decision)
+        self._motivated_count += motivated
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -41,7 +44,12 @@ class SwitchTrace:
     @property
     def motivated_fraction(self) -> float:
         """Fraction of the batches so far that were motivated; 0 before the first batch."""
-        return self.motivated.count(1) / max(len(self), 1)
+        return self._motivated_count / max(len(self), 1)
+
+    def count_iters(self, model: ModelName) -> int:
+        """Return the number of batches on which a model took a step: those with a finite loss that it made."""
+        made = np.frombuffer(bytes(self.motivated), np.bool_) == (model == 'motivated')
+        return int((made & np.isfinite(np.array(self.losses))).sum())
 
     def spells(self) -> list[tuple[int, int]]:
         """Return the motivated spells as pairs (first batch, last batch + 1), counted from 0."""
@@ -60,10 +68,11 @@ class SwitchTrace:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the arrays that :meth:`state_dict` returned, which may have become tensors."""
-        self.epochs = array('q', state_dict['epochs'].tolist())
+        self.epochs = array('i', state_dict['epochs'].tolist())
         self.losses = array('d', state_dict['losses'].tolist())
         self.motivated = bytearray(state_dict['motivated'].tolist())
         self.decisions = bytearray(state_dict['decisions'].tolist())
+        self._motivated_count = sum(self.motivated)
 
     def save(self, folder: Path) -> None:
         """Write ``switches.npz`` into a folder, atomically.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from motivation.compute.macs import StepMacs, measure_model, training_batches
 from motivation.compute.step_macs import count_train_step
-from motivation.report.table import count_parameters, further_rows, model_label
+from motivation.report.table import count_parameters, model_label, step_rows
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.training_mode import training_mode
 
@@ -94,7 +94,9 @@ def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
         ('model', *(pair[name]['model'] for name in MODEL_NAMES)),
         ('parameters', *(f'{pair[name]["params"]:,}' for name in MODEL_NAMES)),
         ('forward MMACs an image', *(f'{pair[name]["forward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES)),
-        *further_rows(pair),
+        *step_rows(
+            *((pair[name]['forward_macs_per_image'], pair[name]['step_forward_macs_per_image']) for name in MODEL_NAMES)
+        ),
         ('backward MMACs an image', *(f'{pair[name]["backward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES)),
     ]
     if any(pair[name]['fixed_macs_per_step'] for name in MODEL_NAMES):

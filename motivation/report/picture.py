@@ -1,45 +1,65 @@
 """The results of a run as a picture."""
 
-from typing import Any, BinaryIO
+from collections.abc import Sequence
+from typing import BinaryIO
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from motivation.policies.switch_trace import SwitchTrace
-from motivation.report.switch_plot import COLOURS, draw_loss
+from motivation.report.structure import RunReport, Validation
+from motivation.report.switch_plot import BINS, COLOURS, draw_loss, motivated_shares
+from motivation.structures import MODEL_NAMES
+
+# Of the shade behind the losses of motivated batches.
+_OPACITY = 0.6
 
 
-def draw_report(report: dict[str, Any], trace: SwitchTrace, file: BinaryIO) -> None:
-    """Draw loss with the motivated spells, accuracy over epochs, and training FLOPs of each model."""
-    figure = Figure(figsize=(10, 10), layout='constrained')
-    loss_axes, accuracy_axes, flops_axes = figure.subplots(3, 1)
+def draw_report(report: RunReport, trace: SwitchTrace, file: BinaryIO) -> None:
+    """Draw loss with the motivated spells, accuracy over epochs, and training FLOPs of each model, if counted."""
+    panels = 2 if report.compute is None else 3
+    figure = Figure(figsize=(10, 10 * panels / 3), layout='constrained')
+    loss_axes, accuracy_axes, *flops_axes = figure.subplots(panels, 1)
+    saving = '' if report.compute is None else f', saving {report.compute.saving:.2f} x'
     figure.suptitle(
-        f'{report["base"]["model"]} in {report["motivated"]["model"]}, {report["policy"]}, seed {report["seed"]}: '
-        f'{report["motivated_fraction"]:.1%} motivated batches, saving {report["saving"]:.2f} x'
+        f'{report.base.model} in {report.motivated.model}, {report.policy}, seed {report.seed}: '
+        f'{report.motivated_fraction:.1%} motivated batches{saving}'
     )
     _draw_loss(loss_axes, trace)
-    _draw_accuracy(accuracy_axes, report['history'])
-    _draw_flops(flops_axes, report)
+    _draw_accuracy(accuracy_axes, report.history)
+    for axes in flops_axes:
+        _draw_flops(axes, report)
     figure.savefig(file, dpi=110)
 
 
 def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
-    spells = [(first - 0.5, end - first) for first, end in trace.spells()]
+    spells = trace.spells()
+    if len(spells) <= BINS:
+        bars, opacities = [(first - 0.5, end - first) for first, end in spells], np.full(len(spells), _OPACITY)
+        label = 'motivated spell'
+    else:  # narrower than a pixel: each bin as opaque as the share of its batches that were motivated
+        edges, shares = motivated_shares(trace)
+        bars, opacities = list(zip(edges[:-1] - 0.5, np.diff(edges), strict=True)), _OPACITY * shares
+        label = 'motivated batches'
     axes.broken_barh(
-        spells, (0, 1), transform=axes.get_xaxis_transform(),
-        color=COLOURS['motivated'], alpha=0.6, linewidth=0, snap=False, label='motivated spell',
+        bars, (0, 1), transform=axes.get_xaxis_transform(), linewidth=0, snap=len(spells) > BINS,
+        facecolors=[to_rgba(COLOURS['motivated'], opacity) for opacity in opacities],
     )  # fmt: skip
     draw_loss(axes, trace)
     axes.set(xlabel='batch')
-    axes.legend(loc='upper right')
+    shade = Patch(color=COLOURS['motivated'], alpha=_OPACITY, label=label)
+    axes.legend(handles=[shade, *axes.get_legend_handles_labels()[0]], loc='upper right')
 
 
-def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
-    evaluated = [name for name in COLOURS if history and history[-1][name]['metrics']]
-    metric = next(iter(history[-1][evaluated[0]]['metrics'])) if evaluated else None
+def _draw_accuracy(axes: Axes, history: Sequence[Validation]) -> None:
+    evaluated = [name for name in MODEL_NAMES if history and history[-1].models[name].metrics]
+    metric = next(iter(history[-1].models[evaluated[0]].metrics)) if evaluated else ''
     for name in evaluated:
-        values = [row[name]['metrics'][metric] for row in history]
-        axes.plot([row['epoch'] for row in history], values, marker='.', color=COLOURS[name], label=name)
+        values = [row.models[name].metrics[metric] for row in history]
+        axes.plot([row.epoch for row in history], values, marker='.', color=COLOURS[name], label=name)
     if evaluated:
         axes.legend(loc='lower right')
     axes.locator_params(axis='x', integer=True)
@@ -47,10 +67,11 @@ def _draw_accuracy(axes: Axes, history: list[dict[str, Any]]) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_flops(axes: Axes, report: dict[str, Any]) -> None:
+def _draw_flops(axes: Axes, report: RunReport) -> None:
+    assert report.compute is not None and report.base.compute is not None and report.motivated.compute is not None
     bars = {
-        'this run': [report[name]['train_flops'] for name in COLOURS],
-        'motivated model alone': [0, report['motivated_alone_train_flops']],
+        'this run': [report.base.compute.train_flops, report.motivated.compute.train_flops],
+        'motivated model alone': [0, report.compute.motivated_alone_train_flops],
     }
     for place, (base, motivated) in enumerate(bars.values()):
         axes.barh(place, base, color=COLOURS['base'], label='base' if place == 0 else None)

@@ -1,11 +1,9 @@
 """Recorded runs as a picture: loss, spells, accuracy and streaks, whatever their length."""
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,45 +11,43 @@ from matplotlib.figure import Figure
 
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.structure import RecordedRun, Validation
 from motivation.structures import MODEL_NAMES
-from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 
 COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
 
 # Points along the batch axis: about as many as a panel has pixels.
-_BINS = 600
+BINS = 600
 
 _LONGEST_STREAK = 8
 
 
-def draw_switches(runs: Sequence[Path], path: Path) -> None:
+def draw_switches(runs: Sequence[RecordedRun], path: Path) -> None:
     """Draw recorded runs side by side.
 
     A column a run; from above: the loss, the share of motivated batches, the accuracy of both models
     at each validation, and how often the loss had dropped so many times in a row.
 
     Args:
-        runs: Their work_dirs.
+        runs: What they have recorded.
         path: The picture written.
 
     Raises:
-        ConfigError: A run has no trace, or the picture cannot be written.
+        ConfigError: The picture cannot be written.
     """
-    traces = [SwitchTrace.load(run) for run in runs]
     figure = Figure(figsize=(2 + 6 * len(runs), 12), layout='constrained')
     panels = figure.subplots(4, len(runs), squeeze=False, sharey='row')
-    for column, (run, trace) in enumerate(zip(runs, traces, strict=True)):
+    for column, run in enumerate(runs):
         loss, spells, accuracy, streaks = panels[:, column]
-        report = _read_report(run)
-        loss.set_title(_title(run, trace, report), fontsize=10)
-        draw_loss(loss, trace)
+        loss.set_title(_title(run), fontsize=10)
+        draw_loss(loss, run.trace)
         loss.legend(loc='upper right')
-        _draw_spells(spells, trace)
-        _draw_accuracy(accuracy, report, trace)
+        _draw_spells(spells, run.trace)
+        _draw_accuracy(accuracy, run.history)
         for axes in (spells, accuracy):
             axes.sharex(loss)
         accuracy.set(xlabel='batch')
-        _draw_streaks(streaks, trace)
+        _draw_streaks(streaks, run.trace)
     try:
         figure.savefig(path, dpi=110)
     except (ValueError, OSError) as error:
@@ -60,23 +56,14 @@ def draw_switches(runs: Sequence[Path], path: Path) -> None:
         ) from error
 
 
-def _title(run: Path, trace: SwitchTrace, report: dict[str, Any] | None) -> str:
-    spells = trace.spells()
+def _title(run: RecordedRun) -> str:
+    trace, spells = run.trace, run.trace.spells()
     length = f', {sum(end - first for first, end in spells) / len(spells):.1f} batches each' if spells else ''
-    policy = f'\n{report["policy"]}, seed {report["seed"]}' if report and 'policy' in report else ''
+    about = '' if run.about is None else f'\n{run.about}'
     return (
-        f'{run}{policy}\n{trace.motivated_fraction:.1%} of {len(trace):,} batches motivated, '
+        f'{run.name}{about}\n{trace.motivated_fraction:.1%} of {len(trace):,} batches motivated, '
         f'in {len(spells):,} spells{length}'
     )
-
-
-def _read_report(run: Path) -> dict[str, Any] | None:
-    """The report of a run; of one that is still going the part of it that its newest checkpoint holds."""
-    folder = run if run.is_dir() else run.parent
-    if (folder / 'report.json').is_file():
-        return json.loads((folder / 'report.json').read_text())
-    checkpoints = find_checkpoints(folder)
-    return read_checkpoint(checkpoints[-1])['report'] if checkpoints else None
 
 
 def _edges(count: int, bins: int) -> np.ndarray:
@@ -88,10 +75,10 @@ def draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     """Draw the loss of each batch; of a long run, the median and the range of each stretch of it."""
     losses = np.array(trace.losses)
     axes.set(ylabel='training loss', xlim=(-0.5, max(len(losses), 1) - 0.5))
-    if len(losses) <= 2 * _BINS:
+    if len(losses) <= 2 * BINS:
         axes.plot(losses, color='0.3', linewidth=0.7, label='loss of each batch')
         return
-    edges = _edges(len(losses), _BINS)
+    edges = _edges(len(losses), BINS)
     parts = [losses[first:end] for first, end in pairwise(edges)]
     centres = (edges[:-1] + edges[1:] - 1) / 2
     axes.fill_between(
@@ -108,24 +95,37 @@ def draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     )
 
 
+def motivated_shares(trace: SwitchTrace, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
+    """Bin the switches of a run.
+
+    Args:
+        trace: Its switches.
+        bins: Number of bins, or fewer if it has fewer batches.
+
+    Returns:
+        The first batch of each bin and the end of the last, (B + 1,); the share of the batches of each that
+        were motivated, (B,).
+    """
+    edges = _edges(len(trace), bins)
+    motivated = np.frombuffer(bytes(trace.motivated), np.uint8)
+    return edges, np.array([motivated[first:end].mean() for first, end in pairwise(edges)])
+
+
 def _draw_spells(axes: Axes, trace: SwitchTrace) -> None:
     # Few batches a bin would show little but the grain of the binning.
-    edges = _edges(len(trace), _BINS if len(trace) <= _BINS else _BINS // 4)
-    motivated = np.frombuffer(bytes(trace.motivated), np.uint8)
-    shares = [motivated[first:end].mean() for first, end in pairwise(edges)]
+    edges, shares = motivated_shares(trace, BINS if len(trace) <= BINS else BINS // 4)
     axes.stairs(shares, edges - 0.5, fill=True, color=COLOURS['motivated'])
     axes.set(ylabel='share of motivated batches', ylim=(0, 1.02))
 
 
-def _draw_accuracy(axes: Axes, report: dict[str, Any] | None, trace: SwitchTrace) -> None:
-    history = report['history'] if report else []
+def _draw_accuracy(axes: Axes, history: Sequence[Validation]) -> None:
     metric = None
     for name in MODEL_NAMES:
-        rows = [row for row in history if row[name]['metrics']]
+        rows = [(row.iter - 1, row.models[name].metrics) for row in history if row.models[name].metrics]
         if rows:
-            metric = next(iter(rows[0][name]['metrics']))
+            metric = next(iter(rows[0][1]))
             axes.plot(
-                [row['iter'] - 1 for row in rows], [row[name]['metrics'][metric] for row in rows],
+                [batch for batch, _ in rows], [metrics[metric] for _, metrics in rows],
                 marker='.', color=COLOURS[name], label=name,
             )  # fmt: skip
     if metric is None:

@@ -1,13 +1,14 @@
 """The results of a run as data and as a table."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from torch import nn
 
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.structure import Best, ModelCompute, ModelReport, RunReport, Validation
 from motivation.structures import ModelName
 from motivation.utils.files import write_whole
 
@@ -27,66 +28,88 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def report_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """What the table says: a label, and the value for base and motivated model."""
-    both = report['base'], report['motivated']
-
-    def row(label: str, *values: str) -> tuple[str, str, str]:
-        base, motivated = values
-        return label, base, motivated
-
-    metrics = list(dict.fromkeys(name for one in both for name in one['metrics']))
+def model_rows(report: RunReport) -> list[tuple[str, str, str]]:
+    """What the table says of the two models: a label, and the value for base and motivated model."""
+    both = report.base, report.motivated
+    counted = [one.compute for one in both if one.compute is not None]
+    metrics = list(dict.fromkeys(name for one in both for name in one.metrics))
     return [
-        row('model', *(one['model'] for one in both)),
-        row('parameters', *(f'{one["params"]:,}' for one in both)),
-        *(row(name, *(_metric(one, name) for one in both)) for name in metrics),
+        _row('model', (one.model for one in both)),
+        _row('parameters', (f'{one.params:,}' for one in both)),
+        *(_row(name, (_metric(one, name) for one in both)) for name in metrics),
         *(
-            row(f'best {name}', *(_best(one, name) for one in both))
+            _row(f'best {name}', (_best(one, name) for one in both))
             for name in metrics[:1]
             if name.startswith('accuracy/')
         ),
-        row('forward MMACs an image', *(f'{one["forward_macs_per_image"] / 1e6:,.3f}' for one in both)),
-        *further_rows(report),
-        row('backward MMACs an image', *(f'{one["backward_macs_per_image"] / 1e6:,.3f}' for one in both)),
-        row('batches trained on', *(f'{one["iters"]:,}' for one in both)),
-        row('images trained on', *(f'{one["images"]:,}' for one in both)),
-        row('training FLOPs', *(f'{one["train_flops"]:.4g}' for one in both)),
-        row('of which forward', *(f'{one["forward_flops"]:.4g}' for one in both)),
-        row('of which backward', *(f'{one["backward_flops"]:.4g}' for one in both)),
-        row('validation FLOPs', *(f'{one["evaluation_flops"]:.4g}' for one in both)),
-        *(
-            [row('FLOPs of re-estimated statistics', *(f'{one["reestimation_flops"]:.4g}' for one in both))]
-            if any(one['reestimation_flops'] for one in both)
-            else []
-        ),
-        row('seconds of its batches', *(f'{one["seconds"]:,.1f}' for one in both)),
-        row('images a second', *(format_rate(one['images_per_second']) for one in both)),
-        row('GFLOPs a second', *(format_rate(one['flops_per_second'], 1e9) for one in both)),
+        *_mac_rows(counted),
+        _row('batches trained on', (f'{one.iters:,}' for one in both)),
+        *_cost_rows(counted),
     ]
 
 
-def best_accuracies(history: list[dict[str, Any]], model: ModelName) -> dict[str, dict[str, float]]:
-    """The highest value of each accuracy of one model over a run, and the epoch that it was first reached after."""
-    best: dict[str, dict[str, float]] = {}
+def _row(label: str, values: Iterable[str]) -> tuple[str, str, str]:
+    base, motivated = values
+    return label, base, motivated
+
+
+def _mac_rows(both: Sequence[ModelCompute]) -> list[tuple[str, str, str]]:
+    """What both models compute for an image; nothing where that is not counted."""
+    if not both:
+        return []
+    return [
+        _row('forward MMACs an image', (f'{one.forward_macs_per_image / 1e6:,.3f}' for one in both)),
+        *step_rows(*((one.forward_macs_per_image, one.step_forward_macs_per_image) for one in both)),
+        _row('backward MMACs an image', (f'{one.backward_macs_per_image / 1e6:,.3f}' for one in both)),
+    ]
+
+
+def _cost_rows(both: Sequence[ModelCompute]) -> list[tuple[str, str, str]]:
+    """What both models cost and how fast they were; nothing where that is not counted."""
+    if not both:
+        return []
+    return [
+        _row('images trained on', (f'{one.images:,}' for one in both)),
+        _row('training FLOPs', (f'{one.train_flops:.4g}' for one in both)),
+        _row('of which forward', (f'{one.forward_flops:.4g}' for one in both)),
+        _row('of which backward', (f'{one.backward_flops:.4g}' for one in both)),
+        _row('validation FLOPs', (f'{one.evaluation_flops:.4g}' for one in both)),
+        *(
+            [_row('FLOPs of re-estimated statistics', (f'{one.reestimation_flops:.4g}' for one in both))]
+            if any(one.reestimation_flops for one in both)
+            else []
+        ),
+        _row('seconds of its batches', (f'{one.seconds:,.1f}' for one in both)),
+        _row('images a second', (format_rate(one.images_per_second) for one in both)),
+        _row('GFLOPs a second', (format_rate(one.flops_per_second, 1e9) for one in both)),
+    ]
+
+
+def best_accuracies(history: Sequence[Validation], model: ModelName) -> dict[str, Best]:
+    """The highest value of each accuracy of one model over a run."""
+    best: dict[str, Best] = {}
     for row in history:
-        for name, value in row[model]['metrics'].items():
-            if name.startswith('accuracy/') and (name not in best or value > best[name]['value']):
-                best[name] = {'value': value, 'epoch': row['epoch']}
+        for name, value in row.models[model].metrics.items():
+            if name.startswith('accuracy/') and (name not in best or value > best[name].value):
+                best[name] = Best(value, row.epoch)
     return best
 
 
-def _best(one: dict[str, Any], metric: str) -> str:
-    best = one['best'].get(metric)
-    return f'{best["value"]:.2f} (epoch {best["epoch"]})' if best else 'not evaluated'
+def _best(one: ModelReport, metric: str) -> str:
+    best = one.best.get(metric)
+    return f'{best.value:.2f} (epoch {best.epoch})' if best else 'not evaluated'
 
 
-def further_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """What a training step computes forward, where that is not the network alone: a teacher's pass, say."""
-    both = report['base'], report['motivated']
-    if all(one['step_forward_macs_per_image'] == one['forward_macs_per_image'] for one in both):
+def step_rows(base: tuple[int, int], motivated: tuple[int, int]) -> list[tuple[str, str, str]]:
+    """What a training step computes forward, where that is not the network alone: a teacher's pass, say.
+
+    Args:
+        base: MACs an image of the base model: of its network forward, and of its step forward.
+        motivated: The same of the motivated model.
+    """
+    if base[0] == base[1] and motivated[0] == motivated[1]:
         return []
-    base, motivated = (f'{one["step_forward_macs_per_image"] / 1e6:,.3f}' for one in both)
-    return [('forward MMACs an image of a step', base, motivated)]
+    return [('forward MMACs an image of a step', f'{base[1] / 1e6:,.3f}', f'{motivated[1] / 1e6:,.3f}')]
 
 
 def format_rate(rate: float | None, unit: float = 1.0) -> str:
@@ -94,66 +117,70 @@ def format_rate(rate: float | None, unit: float = 1.0) -> str:
     return '-' if rate is None else f'{rate / unit:,.1f}'
 
 
-def _metric(one: dict[str, Any], name: str) -> str:
-    return f'{one["metrics"][name]:.2f}' if name in one['metrics'] else 'not evaluated'
+def _metric(one: ModelReport, name: str) -> str:
+    return f'{one.metrics[name]:.2f}' if name in one.metrics else 'not evaluated'
 
 
-def report_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+def run_facts(report: RunReport) -> list[tuple[str, str]]:
     """What holds for the run as a whole: label and value."""
+    compute, extra = report.compute, report.extra
     return [
-        ('policy', report['policy']),
-        *([('pretrained weights', report['pretraining']['said'])] if 'pretraining' in report else []),
-        ('seed', str(report['seed'])),
-        ('epochs', str(report['epochs'])),
-        ('motivated batches', f'{report["motivated_fraction"]:.1%} in {report["activations"]:,} spells'),
+        ('policy', report.policy),
+        *([('pretrained weights', report.pretraining['said'])] if report.pretraining else []),
+        ('seed', str(report.seed)),
+        ('epochs', str(report.epochs)),
+        ('motivated batches', f'{report.motivated_fraction:.1%} in {report.activations:,} spells'),
         *(
-            [('distillation', f'{report["distillation_iters"]:,} further steps of the base')]
-            if report['distillation_iters']
+            [('distillation', f'{compute.distillation_iters:,} further steps of the base')]
+            if compute and compute.distillation_iters
             else []
         ),
+        *([('skipped batches', f'{report.skipped_iters:,}, with a non-finite loss')] if report.skipped_iters else []),
+        *([('rollbacks', f'{report.rollbacks}, after a non-finite loss')] if report.rollbacks else []),
         *(
-            [('skipped batches', f'{report["skipped_iters"]:,}, whose loss was no number')]
-            if report['skipped_iters']
+            [
+                ('training FLOPs of both', f'{compute.total_train_flops:.4g}'),
+                ('motivated model alone', f'{compute.motivated_alone_train_flops:.4g} on the same batches'),
+                ('saving', f'{compute.saving:.2f} x'),
+            ]
+            if compute
             else []
         ),
-        *([('rollbacks', f'{report["rollbacks"]}, after a loss that was no number')] if report['rollbacks'] else []),
-        ('training FLOPs of both', f'{report["total_train_flops"]:.4g}'),
-        ('motivated model alone', f'{report["motivated_alone_train_flops"]:.4g} on the same batches'),
-        ('saving', f'{report["saving"]:.2f} x'),
+        *([('compute', f'not counted: {report.not_counted}')] if report.not_counted is not None else []),
         *(
             (f'images left out ({stage})', f'{counts["images"]:,}, {counts["times"]:,} times')
-            for stage, counts in report.get('skipped', {}).items()
+            for stage, counts in extra.get('skipped', {}).items()
         ),
-        ('wall time', f'{report["wall_seconds"]:,.0f} s'),
+        ('wall time', f'{report.wall_seconds:,.0f} s'),
         *(
-            [('energy', f'{report["energy_wh"]:.3g} Wh, {report["co2_grams"]:.3g} g CO2e ({report["energy_source"]})')]
-            if 'energy_wh' in report
+            [('energy', f'{extra["energy_wh"]:.3g} Wh, {extra["co2_grams"]:.3g} g CO2e ({extra["energy_source"]})')]
+            if 'energy_wh' in extra
             else []
         ),
     ]
 
 
-def build_table(report: dict[str, Any]) -> Table:
+def build_table(report: RunReport) -> Table:
     """The report for a terminal."""
     table = Table(
         '', 'base', 'motivated', title='Two models from one run', title_justify='left', caption_justify='left'
     )
     for column in table.columns[1:]:
         column.justify = 'right'
-    for row in report_rows(report):
+    for row in model_rows(report):
         table.add_row(*row)
-    table.caption = '\n'.join(f'{label}: {value}' for label, value in report_facts(report))
+    table.caption = '\n'.join(f'{label}: {value}' for label, value in run_facts(report))
     return table
 
 
-def render_markdown(report: dict[str, Any]) -> str:
+def render_markdown(report: RunReport) -> str:
     """The report as Markdown."""
-    rows = ''.join(f'| {" | ".join(row)} |\n' for row in report_rows(report))
-    facts = ''.join(f'- {label}: {value}\n' for label, value in report_facts(report))
+    rows = ''.join(f'| {" | ".join(row)} |\n' for row in model_rows(report))
+    facts = ''.join(f'- {label}: {value}\n' for label, value in run_facts(report))
     return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION}\n'
 
 
-def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path, picture: bool = True) -> list[Path]:
+def write_report(report: RunReport, trace: SwitchTrace, work_dir: Path, picture: bool = True) -> list[Path]:
     """Write ``report.json``, ``report.md`` and ``report.png``.
 
     Args:
@@ -173,5 +200,5 @@ def write_report(report: dict[str, Any], trace: SwitchTrace, work_dir: Path, pic
 
         write_whole(drawing, lambda file: draw_report(report, trace, file))
     # Last and in one go: where it is, the run has come to its end.
-    write_whole(data, lambda file: file.write((json.dumps(report, indent=1) + '\n').encode()))
+    write_whole(data, lambda file: file.write((json.dumps(report.to_json(), indent=1) + '\n').encode()))
     return [data, table, drawing] if picture else [data, table]

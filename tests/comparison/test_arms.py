@@ -103,7 +103,9 @@ def test_control_takes_the_rate_or_trace_of_its_reference():
     Path('run').mkdir()
     trace.save(Path('run'))
     random = configured('random', 'consecutive', reference=Path('run'))
-    assert random.motivation.policy.to_dict() == dict(type='RandomGate', rate=2 / 4)  # the first is not drawn
+    assert random.motivation.policy.to_dict() == dict(
+        type='RandomGate', rate=2 / 4
+    )  # the first batch is always the base model's
     matched = configured('matched', 'consecutive', reference=Path('run'))
     assert matched.motivation.policy.to_dict() == dict(type='MatchedRandom', run='run')
 

@@ -14,29 +14,34 @@ from motivation.comparison.jobs import Job
 from motivation.comparison.render import render_markdown, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
 from motivation.errors import ConfigError
+from motivation.report.structure import ModelScores, Validation
+from motivation.structures import MODEL_NAMES
+from tests.report.reports import model_compute, model_report, run_report
 
 
-def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=10.0):
+def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=10.0, counted=True):
     """Write the report of a run with two validations; at the first, every number is half of that at the second."""
+    accuracies, flops = {'base': base, 'motivated': motivated}, {'base': base_flops, 'motivated': motivated_flops}
 
-    def model(accuracy, flops):
-        return {'metrics': {} if accuracy is None else {'accuracy/top1': accuracy}, 'train_flops': flops}
+    def scores(name, share):
+        metrics = {} if accuracies[name] is None else {'accuracy/top1': accuracies[name] * share}
+        return ModelScores(metrics, flops[name] * share if counted else None)
 
+    models = [
+        model_report(scores(name, 1).metrics, model_compute(flops[name]) if counted else None) for name in MODEL_NAMES
+    ]
+    report = run_report(
+        *models,
+        [Validation(n, n, {name: scores(name, n / 2) for name in MODEL_NAMES}) for n in (1, 2)],
+        policy='Policy()',
+        epochs=2,
+        wall_seconds=seconds,
+    )
     folder.mkdir(parents=True)
-    history = [
-        {'epoch': n, 'base': model(base and base * n / 2, base_flops * n / 2),
-         'motivated': model(motivated and motivated * n / 2, motivated_flops * n / 2)}
-        for n in (1, 2)
-    ]  # fmt: skip
-    report = {
-        'policy': 'Policy()', 'epochs': 2, 'base': model(base, base_flops), 'motivated': model(motivated, motivated_flops),
-        'total_train_flops': base_flops + motivated_flops, 'motivated_alone_train_flops': 400, 'motivated_fraction': 0.25,
-        'wall_seconds': seconds, 'history': history,
-    }  # fmt: skip
-    (folder / 'report.json').write_text(json.dumps(report))
+    (folder / 'report.json').write_text(json.dumps(report.to_json()))
 
 
-# Accuracies of base and motivated with seeds 0, 1, 2 and FLOPs of base and motivated.
+# Accuracies of the base and the motivated model with seeds 0, 1, 2, and their FLOPs.
 RUNS = {
     'never': ([50, 51, 52], [None] * 3, 100, 0),
     'always': ([None] * 3, [60, 62, 64], 0, 400),
@@ -58,6 +63,10 @@ def compare(labels=tuple(RUNS), failed=()):
                 write_report(job.folder, base[seed], motivated[seed], base_flops, motivated_flops)
                 job.status = 'finished'
             jobs.append(job)
+    return compare_jobs(jobs)
+
+
+def compare_jobs(jobs):
     comparison = gather(jobs, None, {'config': 'some_config.py', 'epochs': 2, 'seeds': [0, 1, 2]})
     comparison['differences'] = find_differences(comparison['arms'])
     comparison['claims'] = judge_claims(comparison)
@@ -217,7 +226,7 @@ def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
     assert Path('out/compare-1.json').read_text() == before
     assert len(json.loads(Path('out/compare.json').read_text())['arms']) == 2
     write_comparison(json.loads(before), Path('out'))
-    assert not Path('out/compare-2.json').exists()  # the larger one holds all of the smaller
+    assert not Path('out/compare-2.json').exists()  # the larger one contains the smaller one
 
 
 def test_picture_has_a_curve_for_each_arm_that_trains_the_model():
@@ -259,3 +268,38 @@ def test_teacher_of_another_run_adds_the_cost_of_that_run():
     assert (run['total_train_flops'], run['motivated']) == (500, 61)
     with pytest.raises(ConfigError, match=r'has no report\.json beside it, so its cost is unknown'):
         read_teacher_report('nowhere/motivated.pth')
+
+
+def test_arm_whose_flops_were_not_counted_is_compared_in_accuracy_alone(tmp_path):
+    jobs = []
+    for arm in plan_arms(['never', 'always', 'consecutive'], Config(dict())):
+        for seed in range(3):
+            job = Job(arm, seed, Path('uncounted') / arm.folder / f'seed{seed}', status='finished')
+            base, motivated, base_flops, motivated_flops = RUNS[arm.label]
+            counted = arm.label != 'consecutive'
+            write_report(job.folder, base[seed], motivated[seed], base_flops, motivated_flops, counted=counted)
+            jobs.append(job)
+    comparison = compare_jobs(jobs)
+    own = arm_of(comparison, 'consecutive')['summary']
+    assert own['base']['mean'] == pytest.approx(161 / 3)
+    assert own['total_train_flops'] is None and own['saving'] is None
+    assert difference(comparison, 'consecutive', 'never', 'base')['n'] == 3
+    assert 'consecutive' not in comparison['equal_flops']['base']['arms']
+    assert not [claim for claim in comparison['claims'] if 'fewer training FLOPs' in claim['claim']]
+    text = render_markdown(comparison)
+    assert '| `consecutive` | 3 | 53.67 ± 1.15 | 58.67 ± 0.58 |  |  |  |  | 25.0% | 10 |' in text.splitlines()
+    assert 'The FLOPs of `consecutive` were not counted in every run' in text
+    write_comparison(comparison, tmp_path)
+    assert 'The FLOPs of' not in render_markdown(compare(('never',)))
+
+
+def test_comparison_without_any_flops_draws_accuracy_over_epochs(tmp_path):
+    jobs = []
+    for arm in plan_arms(['never', 'consecutive'], Config(dict())):
+        job = Job(arm, 0, Path('runs') / arm.folder, status='finished')
+        write_report(job.folder, 50, None if arm.label == 'never' else 60, 0, 0, counted=False)
+        jobs.append(job)
+    comparison = compare_jobs(jobs)
+    assert comparison['equal_flops'] == {}
+    pixels = imread(write_comparison(comparison, tmp_path)[2])[..., :3]
+    assert (np.abs(pixels - np.array((0.122, 0.467, 0.706))) < 0.01).all(axis=2).any()  # the curve of never

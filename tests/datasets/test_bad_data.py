@@ -54,7 +54,7 @@ def write_images(root, good, bad=0, classes=10, size=8):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f'{index:04}.png'
         Image.fromarray(generator.integers(0, 256, (size, size), dtype=np.uint8)).save(path)
-        if index * bad // (good + bad) != (index - 1) * bad // (good + bad):  # the first of all among them
+        if index * bad // (good + bad) != (index - 1) * bad // (good + bad):  # the very first image among them
             kind = [*KINDS][len(damaged) % len(KINDS)]
             damage(path, kind)
             damaged[path] = kind
@@ -62,8 +62,8 @@ def write_images(root, good, bad=0, classes=10, size=8):
     return damaged
 
 
-def folder_config(work_dir, epochs=2, workers=0, **dataset):
-    config = digits_config(work_dir, epochs=epochs)
+def folder_config(work_dir, epochs=2, workers=0, meter=False, **dataset):
+    config = digits_config(work_dir, epochs=epochs, meter=meter)
     config.train_dataloader.pop('num_batch_per_epoch')
     config.train_dataloader.update(batch_size=32, num_workers=workers)
     config.train_dataloader.dataset = dict(type='TimmDataset', root='images', split='train', image_mode='L', **dataset)
@@ -80,7 +80,7 @@ def test_unreadable_image_is_reported_with_its_cause(kind, cache_mib):
         ConfigError, match=rf"^'images/train/1/0003\.png' is unreadable: .*{KINDS[kind]}.*; fix or .*on_error='skip'$"
     ):
         dataset = TimmDataset('images', image_mode='L', cache_mib=cache_mib)
-        assert not cache_mib  # the cache finds it at once
+        assert not cache_mib  # the cache reads every image at the start
         [dataset[index] for index in range(8)]
 
     dataset = TimmDataset('images', image_mode='L', cache_mib=cache_mib, on_error='skip')
@@ -127,17 +127,19 @@ def test_run_skips_and_counts_unreadable_images(tmp_path):
     results = []
     for folder, workers, cache_mib in (('here', 0, 0), ('workers', 2, 0), ('workers', 0, 1024)):
         work_dir = tmp_path / folder
-        config = folder_config(work_dir, workers=workers, on_error='skip', cache_mib=cache_mib)
+        config = folder_config(work_dir, workers=workers, meter=True, on_error='skip', cache_mib=cache_mib)
         config.val_dataloader.dataset = config.train_dataloader.dataset
         if work_dir.exists():
             config.resume, config.load_from = True, str(work_dir / 'epoch_1.pth')
         if results:
-            config.default_hooks.report = None  # drawn once
+            config.default_hooks.report = None  # drawn in one of the runs only
         runner = train(config)
         hook, meter = runner.find_hook(BadDataHook), runner.find_hook(ComputeMeterHook).meter
         assert hook.skipped['train'] == hook.skipped['val'] == {repr(str(path)): 2 for path in damaged}
         assert sum(work.images for work in meter.trained.values()) == 2 * GOOD
-        assert sum(work.iters for work in meter.trained.values()) == runner.max_iters == 2 * 9  # 260 files by 32
+        assert (
+            sum(work.iters for work in meter.trained.values()) == runner.max_iters == 2 * 9
+        )  # 260 files in batches of 32
         assert [work.images for work in meter.evaluated.values()] == [2 * GOOD] * 2
         log = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
         assert all(log.count(f"train_dataloader leaves out '{path}', which is unreadable: ") == 1 for path in damaged)
@@ -187,7 +189,7 @@ def test_other_modes_are_converted_to_the_colours_they_show():
         dataset = TimmDataset('images')
     images = dataset.source.images.permute(0, 2, 3, 1).numpy()
     for index in range(3):
-        assert np.abs(images[index].astype(int) - colour).max() <= 2, index  # the first went through JPEG
+        assert np.abs(images[index].astype(int) - colour).max() <= 2, index  # the first is a JPEG
     luma = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
     assert (images[3] == luma).all() and (images[4] == luma).all()
     assert images[5][..., 0].tolist() == [[0, 255], [255, 0]]
@@ -209,7 +211,7 @@ def test_grey_levels_of_unknown_scale_are_refused(dtype):
 def test_exif_orientation_is_applied():
     Path('images/train/a').mkdir(parents=True)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], np.uint8)).save('images/train/a/0.png', exif=exif)
     assert TimmDataset('images', image_mode='L')[0]['inputs'].tolist() == [[[40, 10], [50, 20], [60, 30]]]
 

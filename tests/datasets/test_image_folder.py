@@ -292,7 +292,7 @@ def test_tar_may_contain_tars_and_links():
         add(tar, './pets.tar', inner.getvalue())
         add(tar, './pets/dangling.png', kind=tarfile.SYMTYPE, target='gone.png')
     dataset = TimmDataset('data.tar', image_mode='L', on_error='skip', cache_mib=0)
-    dataset = pickle.loads(pickle.dumps(dataset))  # as for the workers of a data loader that does not fork
+    dataset = pickle.loads(pickle.dumps(dataset))  # as for workers that are not forked
     items = [dataset[index] for index in range(6)]
     kept = [(int(item['inputs'][0, 0, 0]), item['targets']) for item in items if 'inputs' in item]
     assert kept == [(3, 0)] * 3 + [(1, 1), (2, 1)] and dataset.metainfo['classes'] == ['cat', 'pets']

@@ -37,7 +37,7 @@ def test_folder_is_decoded_once_with_its_classes():
     ]
     for path in Path('data').rglob('*.png'):
         path.unlink()
-    assert dataset[3]['targets'] == 1  # nothing is read again
+    assert dataset[3]['targets'] == 1  # without reading the files again
 
 
 @pytest.mark.parametrize('case', ['sizes differ', 'does not fit'])

@@ -13,7 +13,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transf
 from motivation.datasets.timm_transform import TimmTransform
 from motivation.errors import ConfigError
 
-# The strings in timm's training recipes and documentation, and the strongest of each kind.
+# The recipes in timm's training scripts and documentation, and the strongest of each kind.
 RECIPES = [
     'rand-m9-mstd0.5-inc1',
     'rand-m9-mstd0.5',
@@ -112,7 +112,7 @@ def test_evaluation_transform_equals_timms():
     assert border.shape == (1, 16, 16) and border[0, 0, 0] == 128
 
 
-# For each argument of timm's factory a value that does something, or what is said of it.
+# A value with an effect for each argument of create_transform, or the error for it.
 USED = {
     'no_aug': True,
     'train_crop_mode': 'rkrc',

@@ -18,7 +18,7 @@ MODEL = dict(type='DualModel', base=classifier('cifar_resnet8'), motivated=class
 FLIP = dict(type='RandomHorizontalFlip', p=1.0)
 IDENTITY = [[float(row == column) for column in range(3 * 4 * 4)] for row in range(3 * 4 * 4)]
 
-# Each with values that stand for objects where it takes any; () where it needs none.
+# Arguments of each transform, as plain values; () if it needs none.
 EVERY = {
     'AugMix': dict(severity=2, interpolation='nearest', fill=[0, 0, 0]),
     'AutoAugment': dict(policy='cifar10', interpolation='bilinear', fill={'Image': 3, 'others': 0}),

@@ -47,6 +47,7 @@ class EverySecondByAccuracy(SwitchPolicy):
 def test_compiled_run_goes_on_where_one_that_is_not_stopped(tmp_path):
     """The same losses, weights and names; a graph for each model, without breaks, and none for evaluation."""
     options = {
+        'meter': True,
         'motivation.policy': dict(_delete_=True, type='EverySecondByAccuracy'),
         'train_dataloader.num_batch_per_epoch': 4,
         'train_dataloader.batch_size': 16,

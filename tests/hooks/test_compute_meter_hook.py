@@ -12,7 +12,9 @@ from motivation.compute.macs import measure_model
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
+from motivation.hooks.compute_meter_hook import find_meter
 from motivation.models import TimmClassifier
+from motivation.registry import MODELS
 from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import digits_config, train
 
@@ -26,7 +28,7 @@ NEVER = dict(_delete_=True, type='Never')
 def finished(tmp_path_factory):
     """All 1,437 images, so that the last of an epoch's 23 batches is small; statistics re-estimated on 100."""
     folder = tmp_path_factory.mktemp('meter') / 'run'
-    config = digits_config(folder, **{'model.recalibrate': 100, 'default_hooks.compute_meter.interval': 10})
+    config = digits_config(folder, meter=True, **{'model.recalibrate': 100, 'default_hooks.compute_meter.interval': 10})
     config.train_dataloader.pop('num_batch_per_epoch')
     return train(config)
 
@@ -109,7 +111,7 @@ def test_checkpoint_holds_the_totals(finished):
 
 
 def test_distillation_adds_a_step_of_the_base_to_every_motivated_batch(tmp_path, macs):
-    runner = train(digits_config(tmp_path / 'run', epochs=3, **{'model.distillation': dict(weight=0.5)}))
+    runner = train(digits_config(tmp_path / 'run', 3, meter=True, **{'model.distillation': dict(weight=0.5)}))
     trace, meter = runner.find_hook(MotivationHook).trace, runner.find_hook(ComputeMeterHook).meter
     assert 0 < sum(trace.motivated) < 18
     assert meter.train_flops('base') == macs['base'].step.flops(18, 18 * 64)
@@ -125,7 +127,7 @@ class FreesTheStem(Hook):
 
 
 def test_layer_that_a_hook_freezes_costs_nothing_backward_while_it_is_frozen(tmp_path, macs):
-    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', 1, **{'motivation.policy': NEVER}))
+    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', 1, meter=True, **{'motivation.policy': NEVER}))
     runner.register_hook(FreesTheStem())
     runner.train()
     stem = 8 * 8 * 16 * 9  # the gradient to its weight
@@ -138,7 +140,7 @@ def test_layer_that_a_hook_freezes_costs_nothing_backward_while_it_is_frozen(tmp
 def test_images_of_another_size_are_counted_as_they_are(tmp_path, macs):
     """Training on 8 x 8 pixels as ever, validation on 16 x 16."""
     options = {'val_dataloader.dataset.transforms': [dict(type='Resize', size=[16, 16])]}
-    runner = train(digits_config(tmp_path / 'run', 1, **options))
+    runner = train(digits_config(tmp_path / 'run', 1, meter=True, **options))
     meter = runner.find_hook(ComputeMeterHook).meter
     for name in ('base', 'motivated'):
         model = getattr(runner.model, name)
@@ -151,7 +153,7 @@ def test_resumed_curves_go_on_from_the_entry_before(tmp_path):
     """Entries after batches 4, 8 and 12; resumed after batch 6; batch 5 is the motivated model's."""
     policy = dict(_delete_=True, type='Periodic', on=1, off=4)
     config = digits_config(
-        tmp_path / 'run', 2, **{'default_hooks.compute_meter.interval': 4, 'motivation.policy': policy}
+        tmp_path / 'run', 2, meter=True, **{'default_hooks.compute_meter.interval': 4, 'motivation.policy': policy}
     )
 
     def entries():
@@ -176,3 +178,65 @@ def test_resumed_curves_go_on_from_the_entry_before(tmp_path):
 def test_refuses_an_interval_that_is_no_number_of_steps(interval):
     with pytest.raises(ConfigError, match=rf'default_hooks\.compute_meter\.interval is {interval}; it must be a whole'):
         ComputeMeterHook(interval=interval)
+
+
+@MODELS.register_module()
+class Unpriced(TimmClassifier):
+    """Multiplies by an operator without a formula, and at ``only`` another size of image, if that is given."""
+
+    def __init__(self, only=None, **kwargs):
+        super().__init__(**kwargs)
+        self.only = only
+
+    def forward(self, inputs, targets=None, mode='tensor'):
+        if self.only in (None, inputs.shape[-1]):
+            torch.cdist(inputs.flatten(1), inputs.flatten(1))
+        return super().forward(inputs, targets, mode)
+
+
+REASON = 'cdist'
+
+
+def unpriced_config(work_dir, epochs=1, only=None, **options):
+    config = digits_config(work_dir, epochs, meter=True, **options)
+    for name in ('base', 'motivated'):
+        config.model[name].update(type='Unpriced', only=only)
+    return config
+
+
+@pytest.mark.parametrize('only', [None, 16], ids=['from the first batch', 'where validation has larger images'])
+def test_model_that_cannot_be_counted_trains_with_one_warning_and_its_report_says_why(tmp_path, caplog, only):
+    config = unpriced_config(tmp_path / 'run', 2, only)
+    if only is not None:
+        config.val_dataloader.dataset.transforms = [dict(type='Resize', size=[16, 16])]
+    runner = train(config)
+    log = ''.join(path.read_text() for path in (tmp_path / 'run').glob('*/*.log'))
+    assert log.count('compute is not counted: ') == 1 and find_meter(runner) is None
+    report = json.loads((tmp_path / 'run/report.json').read_text())
+    assert report['compute'].startswith('not counted: ') and REASON in report['compute']
+    assert 'saving' not in report and 'train_flops' not in report['base']
+    assert report['base']['iters'] + report['motivated']['iters'] == 12
+    assert read_checkpoint(tmp_path / 'run/epoch_2.pth')['state_dict']
+
+
+def test_model_that_cannot_be_counted_is_refused_where_a_policy_asks_for_its_compute(tmp_path):
+    policy = dict(_delete_=True, type='Budget', policy=dict(type='Always'), min_saving=1.5)
+    with pytest.raises(ConfigError, match=f"asks for 'compute', which is not counted: .*{REASON}"):
+        train(unpriced_config(tmp_path / 'run', **{'motivation.policy': policy}))
+    with pytest.raises(ConfigError, match=r'default_hooks has no ComputeMeterHook, which motivation\.policy needs'):
+        train(digits_config(tmp_path / 'other', **{'motivation.policy': policy}))
+
+
+def test_check_refuses_a_model_that_cannot_be_counted(tmp_path):
+    with pytest.raises(ConfigError, match=REASON):
+        train(unpriced_config(tmp_path / 'run', **{'train_cfg.type': 'CheckLoop'}))
+    train(digits_config(tmp_path / 'other', 1, **{'train_cfg.type': 'CheckLoop'}))  # nothing to count
+
+
+def test_run_that_began_without_a_meter_is_not_counted_when_it_goes_on_with_one(tmp_path):
+    train(digits_config(tmp_path / 'run', 1))
+    config = digits_config(tmp_path / 'run', 2, meter=True)
+    config.resume = config.allow_changes = True
+    assert find_meter(train(config)) is None
+    report = json.loads((tmp_path / 'run/report.json').read_text())
+    assert report['compute'] == 'not counted: the run began without ComputeMeterHook'

@@ -1,3 +1,4 @@
+import math
 from collections import deque
 from types import SimpleNamespace
 
@@ -10,7 +11,14 @@ from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.structures import StepRecord
 from tests.conftest import digits_config, small_dual_model, train
+
+
+def after_batch(hook, runner, loss):
+    """What the hook does after a batch of the active model."""
+    runner.last_step = StepRecord(runner.model.active, loss, images=4, finite=math.isfinite(loss), seconds=1.0)
+    hook.after_train_iter(runner, 0)
 
 
 def begin(hook):
@@ -38,8 +46,7 @@ def run(losses, **policy):
     active = []
     for loss in losses:
         active.append(runner.model.active)
-        outputs = {'loss': torch.tensor(loss), 'motivated': float(runner.model.active == 'motivated')}
-        hook.after_train_iter(runner, 0, outputs=outputs)
+        after_batch(hook, runner, loss)
     return active, hook, runner
 
 
@@ -62,7 +69,7 @@ def test_switch_transfers_the_weights():
     hook.before_train(runner)
     with torch.no_grad():
         runner.model.base.backbone.fc.bias.fill_(3)
-    hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+    after_batch(hook, runner, 1.0)
     assert runner.model.active == 'motivated' and runner.model.motivated.backbone.fc.bias.tolist() == [3] * 10
 
 
@@ -75,7 +82,7 @@ def test_resumes_streak_trace_and_metrics():
     assert restored.state_dict() == {'metrics': {'base/accuracy/top1': 50.0}}
     other.iter = 2
     restored.before_train(other)
-    restored.after_train_iter(other, 0, outputs={'loss': torch.tensor(3.0), 'motivated': 0.0})
+    after_batch(restored, other, 3.0)
     assert other.model.active == 'motivated'
     assert list(restored.trace.losses) == [5, 4, 3]
 
@@ -119,7 +126,7 @@ def test_budget_of_a_run_is_kept_by_the_compute_meter(tmp_path, options, mode):
     """Small last batches too: 1,437 images in batches of 64."""
     policy = dict(type='Budget', policy=dict(type='Always'), min_saving=1.6, mode=mode)
     options = {'train_dataloader.num_batch_per_epoch': None, **options}
-    runner = run_digits(tmp_path / 'run', policy, epochs=1, **options)
+    runner = run_digits(tmp_path / 'run', policy, epochs=1, meter=True, **options)
     meter = runner.find_hook(ComputeMeterHook).meter
     assert sum(work.images for work in meter.trained.values()) == 1437
     least = meter.motivated_alone_train_flops / 1.6
@@ -159,14 +166,14 @@ def hook_of(policy):
 
 def test_answer_of_numpy_is_as_good_as_pythons():
     hook, runner = hook_of(Odd(np.bool_(True)))
-    hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+    after_batch(hook, runner, 1.0)
     assert runner.model.active == 'motivated' and list(hook.trace.decisions) == [1]
 
 
 def test_no_answer_is_one_sentence():
     hook, runner = hook_of(Odd(None))
     with pytest.raises(ConfigError, match=r'Odd\.update must return True or False, got None'):
-        hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+        after_batch(hook, runner, 1.0)
 
 
 def test_state_that_no_checkpoint_can_hold_is_refused_before_training():

@@ -84,7 +84,7 @@ def run(tmp_path, policy, **options):
 
 
 def test_policy_gets_every_signal_as_it_was(tmp_path):
-    runner, seen, witness = run(tmp_path, 'RecordsAll')
+    runner, seen, witness = run(tmp_path, 'RecordsAll', meter=True)
     assert [signals.keys() for signals in seen] == [SIGNALS.keys()] * 12
     assert list(runner.find_hook(MotivationHook).trace.motivated) == [i % 2 for i in range(12)]  # both models
     assert [signals['accuracy'] for signals in seen] == pytest.approx(witness.accuracies)
@@ -109,7 +109,7 @@ def test_gradient_norm_is_that_before_clipping(tmp_path, clip):
 
 def test_distillation_leaves_the_signals_those_of_the_motivated_step(tmp_path):
     """The base's further step on the same batch is not what the policy asked about."""
-    runner, seen, witness = run(tmp_path, 'RecordsAll', **{'model.distillation': dict(weight=0.5)})
+    runner, seen, witness = run(tmp_path, 'RecordsAll', meter=True, **{'model.distillation': dict(weight=0.5)})
     motivated = [i for i, flag in enumerate(runner.find_hook(MotivationHook).trace.motivated) if flag]
     assert motivated == list(range(1, 12, 2))
     assert [signals['accuracy'] for signals in seen] == pytest.approx(witness.accuracies)
@@ -128,7 +128,7 @@ def test_what_is_not_asked_for_costs_nothing(tmp_path):
 
 def test_asking_changes_nothing_of_the_training(tmp_path):
     """The same decisions with and without signals: the same weights."""
-    asking, *_ = run(tmp_path / 'a', 'RecordsAll')
+    asking, *_ = run(tmp_path / 'a', 'RecordsAll', meter=True)
     config = digits_config(tmp_path / 'b', epochs=2)
     config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
     plain = train(config)

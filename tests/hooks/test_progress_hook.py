@@ -17,7 +17,7 @@ def test_durations_read_as_a_clock(seconds, text):
 
 
 def test_prints_a_short_header_a_line_an_epoch_and_the_table(tmp_path, capsys):
-    runner = train(digits_config(tmp_path / 'run', **{'default_hooks.progress.interval': 0}))
+    runner = train(digits_config(tmp_path / 'run', meter=True, **{'default_hooks.progress.interval': 0}))
     printed = capsys.readouterr()
     assert printed.err == ''
     text = printed.out[: printed.out.index('\nepoch 1/2')]
@@ -58,7 +58,7 @@ def test_terminal_is_given_back_after_an_error(tmp_path):
 
 def test_live_line_tells_epoch_batch_model_and_loss(tmp_path, monkeypatch):
     monkeypatch.setattr('motivation.hooks.progress_hook.LIVE_INTERVAL', 0)
-    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', epochs=1))
+    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', epochs=1, meter=True))
     hook = runner.find_hook(ProgressHook)
     hook.console = Console(file=io.StringIO(), force_terminal=True, width=80, force_interactive=True)
     states = []
@@ -83,3 +83,14 @@ def test_validation_alone_prints_no_training_line(tmp_path, capsys):
     metrics = DualModelRunner.from_cfg(config).val()
     assert set(metrics) == {f'{m}/accuracy/top{k}' for m in ('base', 'motivated') for k in (1, 5)}
     assert capsys.readouterr().out == ''
+
+
+def test_run_without_a_meter_shows_all_but_its_numbers(tmp_path, capsys):
+    train(digits_config(tmp_path / 'run', 1, **{'default_hooks.progress.interval': 0}))
+    lines = capsys.readouterr().out.splitlines()
+    assert '  base       cifar_resnet8: 77,754 parameters' in lines
+    assert any(
+        re.fullmatch(r'epoch 1/1  batch 6/6  active .* motivated batches \d+%  0:00:00 left', line) for line in lines
+    )
+    assert any(re.match(r'epoch 1/1  loss \S+  motivated batches \d+%  top-1: base ', line) for line in lines)
+    assert not any('FLOP' in line or 'MAC' in line for line in lines)

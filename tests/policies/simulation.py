@@ -3,7 +3,7 @@
 from motivation.compute.macs import Macs, ModelMacs, StepMacs
 from motivation.compute.meter import ComputeMeter
 
-# Compute of a made-up pair, a fixed part among it.
+# Compute of an imaginary pair, with a fixed cost for each step.
 MACS = {
     'base': ModelMacs(Macs(10), StepMacs(Macs(10, 3), Macs(15)), Macs(10), StepMacs(Macs(10, 3), Macs(15, 1))),
     'motivated': ModelMacs(Macs(40), StepMacs(Macs(40, 2), Macs(60, 5)), Macs(40), StepMacs(Macs(40, 2), Macs(60, 4))),
@@ -20,9 +20,9 @@ class Simulation:
         self.sizes = [last_batch if (i + 1) % batches_per_epoch == 0 else batch_size for i in range(len(losses))]
         self.batch_size = batch_size
         self.distillation = distillation
-        self.given = signals  # a list of values each, one a batch
+        self.given = signals  # lists with one value for each batch
         self.meter = ComputeMeter(MACS)
-        self.active = []  # of each batch
+        self.active = []  # whether each batch was motivated
         self.decisions = []
 
     def run(self, policy, begin=0, end=None, motivated=False):

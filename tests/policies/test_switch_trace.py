@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.utils.checkpoint import to_plain
 
 
 def trace_of(motivated):
@@ -38,9 +40,16 @@ def test_fraction_is_the_share_of_motivated_batches():
     assert trace_of([]).motivated_fraction == 0
 
 
+def test_batches_without_a_step_are_counted_for_no_model():
+    trace = trace_of([0, 1, 1, 0, 1])
+    trace.append(2, float('nan'), True, True)
+    assert (trace.count_iters('base'), trace.count_iters('motivated')) == (2, 3)
+
+
 def test_restored_trace_is_exact():
     trace, restored = trace_of([0, 1, 1]), SwitchTrace()
     restored.load_state_dict(trace.state_dict())
+    assert restored.motivated_fraction == 2 / 3
     restored.append(1, 0.1, False, True)
     assert columns(restored) == ([0, 0, 1, 1], [1.0, 1 / 2, 1 / 3, 0.1], [0, 1, 1, 0], [1, 1, 0, 1])
 
@@ -58,7 +67,7 @@ def test_file_reads_back_exactly_and_is_plain_numpy(tmp_path):
 
 
 def test_file_is_compact(tmp_path):
-    """Half a million batches of independent losses in little more than their 8 bytes each."""
+    """Half a million batches of independent losses need little more than 8 bytes each."""
     generator = np.random.default_rng(0)
     trace = SwitchTrace()
     trace.load_state_dict(
@@ -82,3 +91,13 @@ def test_missing_or_corrupted_file_raises_one_sentence():
     np.savez('other.npz', a=np.zeros(3))
     with pytest.raises(ConfigError, match=r"'other\.npz' is corrupted or not a switch trace"):
         SwitchTrace.load(Path('other.npz'))
+
+
+def test_a_batch_takes_at_most_20_bytes_in_memory_and_in_a_checkpoint():
+    trace = SwitchTrace()
+    for index in range(10_000):
+        trace.append(index // 100, 1 / (index + 1), index % 3 == 0, index % 3 == 2)
+    in_memory = sum(map(sys.getsizeof, (trace.epochs, trace.losses, trace.motivated, trace.decisions)))
+    assert in_memory <= 20 * 10_000
+    saved = to_plain(trace.state_dict())
+    assert sum(column.nbytes for column in saved.values()) <= 20 * 10_000

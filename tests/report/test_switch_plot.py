@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +6,9 @@ from matplotlib.image import imread
 
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.structure import ModelScores, RecordedRun, Validation
 from motivation.report.switch_plot import draw_switches, streak_shares
+from motivation.structures import MODEL_NAMES
 
 
 def test_streak_shares_by_hand():
@@ -22,8 +23,7 @@ def test_streak_shares_of_independent_losses():
     assert streak_shares(losses, longest=3) == pytest.approx([1 / 2, 1 / 6, 1 / 24], rel=0.03)
 
 
-def record(folder, batches, report=True):
-    Path(folder).mkdir()
+def record(name, batches, validated=True):
     trace = SwitchTrace()
     trace.load_state_dict(
         {
@@ -33,16 +33,11 @@ def record(folder, batches, report=True):
             'decisions': np.zeros(batches, np.uint8),
         }
     )
-    trace.save(Path(folder))
-    if report:
-        rows = [
-            {'epoch': n, 'iter': n * batches // 4, **{
-                name: {'metrics': {'accuracy/top1': 10.0 * n}, 'train_flops': n} for name in ('base', 'motivated')
-            }}
-            for n in range(1, 5)
-        ]  # fmt: skip
-        (Path(folder) / 'report.json').write_text(json.dumps({'policy': 'Never()', 'seed': 0, 'history': rows}))
-    return Path(folder)
+    rows = [
+        Validation(n, n * batches // 4, dict.fromkeys(MODEL_NAMES, ModelScores({'accuracy/top1': 10.0 * n})))
+        for n in range(1, 5)
+    ]
+    return RecordedRun(name, trace, rows if validated else [], 'Never(), seed 0' if validated else None)
 
 
 @pytest.mark.parametrize('batches', [40, 5_000, 500_000])
@@ -60,14 +55,9 @@ def test_picture_shades_the_motivated_half_at_any_length(batches):
 
 
 def test_runs_stand_side_by_side_and_a_running_one_needs_no_report():
-    draw_switches([record('one', 300), record('two', 300, report=False)], Path('out.png'))
-    draw_switches([Path('one')], Path('single.png'))
+    draw_switches([record('one', 300), record('two', 300, validated=False)], Path('out.png'))
+    draw_switches([record('one', 300)], Path('single.png'))
     assert imread('out.png').shape[1] > 1.5 * imread('single.png').shape[1]
-
-
-def test_run_without_a_trace_is_one_sentence():
-    with pytest.raises(ConfigError, match=r'has no switches\.npz'):
-        draw_switches([Path('nowhere')], Path('out.png'))
 
 
 @pytest.mark.parametrize('out', ['out.foo', 'no/folder/out.png'])

@@ -7,63 +7,23 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.structure import Best, ModelScores, RunReport, Validation
 from motivation.report.table import best_accuracies, build_table, render_markdown, write_report
+from tests.report.reports import model_compute, model_report, run_report
 
 
-def report(history=True):
-    model = dict(
-        forward_macs_per_image=12_500_000,
-        step_forward_macs_per_image=12_500_000,
-        backward_macs_per_image=24_000_000,
-        evaluation_flops=6e9,
-        reestimation_flops=0,
-        best={'accuracy/top1': {'value': 80.0, 'epoch': 1}},
+def report(history=True, counted=True, **values):
+    metrics = {'accuracy/top1': 75.051, 'accuracy/top5': 98.0} if history else {}
+    best = {'accuracy/top1': Best(80.0, 1)}
+    base = model_compute(10**12)
+    motivated = model_compute(3 * 10**12, images=1280, seconds=0.0, images_per_second=None, flops_per_second=None)
+    scores = ModelScores(metrics, 10**12 if counted else None)
+    return run_report(
+        model_report(metrics, base if counted else None, best=best),
+        model_report(metrics, motivated if counted else None, best=best, model='two', params=272474, iters=10),
+        [Validation(1, 40, {'base': scores, 'motivated': scores})] if history else [],
+        **values,
     )
-    metrics = {'accuracy/top1': 75.051, 'accuracy/top5': 98.0}
-    row = {'metrics': metrics, 'train_flops': 10**12}
-    return {
-        'policy': 'ConsecutiveDrop(drops=2)',
-        'seed': 7,
-        'epochs': 1,
-        'motivated_fraction': 0.25,
-        'activations': 2,
-        'distillation_iters': 0,
-        'skipped_iters': 0,
-        'rollbacks': 0,
-        'wall_seconds': 1234.4,
-        'total_train_flops': 4 * 10**12,
-        'motivated_alone_train_flops': 10**13,
-        'saving': 2.5,
-        'base': dict(
-            model,
-            model='one',
-            params=78042,
-            iters=30,
-            images=3840,
-            forward_flops=4 * 10**11,
-            backward_flops=6 * 10**11,
-            train_flops=10**12,
-            seconds=30.0,
-            images_per_second=128.0,
-            flops_per_second=3.25e10,
-            metrics=metrics if history else {},
-        ),
-        'motivated': dict(
-            model,
-            model='two',
-            params=272474,
-            iters=10,
-            images=1280,
-            forward_flops=10**12,
-            backward_flops=2 * 10**12,
-            train_flops=3 * 10**12,
-            seconds=0.0,
-            images_per_second=None,
-            flops_per_second=None,
-            metrics=metrics if history else {},
-        ),
-        'history': [{'epoch': 1, 'iter': 40, 'base': row, 'motivated': row}] if history else [],
-    }
 
 
 def trace_of(motivated):
@@ -102,7 +62,7 @@ def test_table_holds_the_same_numbers():
 def test_files_are_written_and_the_data_reads_back(tmp_path):
     paths = write_report(report(), trace_of([0, 1, 1, 0]), tmp_path)
     assert [path.name for path in paths] == ['report.json', 'report.md', 'report.png']
-    assert json.loads(paths[0].read_text()) == report()
+    assert json.loads(paths[0].read_text()) == report().to_json() and RunReport.read(paths[0]) == report()
     paths = write_report(report(), trace_of([0, 1]), tmp_path, picture=False)
     assert [path.name for path in paths] == ['report.json', 'report.md']
 
@@ -126,10 +86,10 @@ def test_picture_shades_the_motivated_spells_where_they_were(tmp_path, batches):
 def test_best_accuracy_is_the_first_of_the_highest():
     values = [70.0, 90.0, 90.0, 80.0]
     history = [
-        {'epoch': 2 * i, 'base': {'metrics': {'accuracy/top1': value, 'loss': value}}}
+        Validation(2 * i, i, {'base': ModelScores({'accuracy/top1': value, 'loss': value})})
         for i, value in enumerate(values, 1)
     ]
-    assert best_accuracies(history, 'base') == {'accuracy/top1': {'value': 90.0, 'epoch': 4}}
+    assert best_accuracies(history, 'base') == {'accuracy/top1': Best(90.0, 4)}
     assert best_accuracies([], 'base') == {}
 
 
@@ -137,3 +97,11 @@ def test_run_without_validation_is_reported_too(tmp_path):
     paths = write_report(report(history=False), trace_of([0]), tmp_path)
     assert 'accuracy' not in paths[1].read_text()
     assert np.asarray(imread(paths[2])).size > 0
+
+
+def test_report_without_compute_says_why_and_has_no_row_of_it(tmp_path):
+    paths = write_report(report(counted=False, not_counted='no formula for foo'), trace_of([0, 1]), tmp_path)
+    text = paths[1].read_text()
+    assert '| batches trained on | 30 | 10 |' in text and '- compute: not counted: no formula for foo' in text
+    assert 'saving' not in text and 'MMACs an image' not in text and 'seconds' not in text
+    assert imread(paths[2]).shape[0] < imread(write_report(report(), trace_of([0, 1]), tmp_path)[2]).shape[0]  # a panel

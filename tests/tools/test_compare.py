@@ -39,7 +39,7 @@ def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
         '--jobs', '2', '--work-dir', 'work',
     ]  # fmt: skip
     first = call('compare.py', *arguments)
-    assert first.returncode == 1, first.stderr  # one run failed, the others did not
+    assert first.returncode == 1, first.stderr  # one run failed
     assert 'EveryThird:stop=6, seed 0: failed: RuntimeError: stopped on purpose' in first.stdout
 
     comparison = json.loads(Path('work/compare.json').read_text())

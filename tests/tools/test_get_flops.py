@@ -22,10 +22,10 @@ def test_cost_of_a_config_covers_its_images_and_epochs():
     assert pair['input'] == [1, 8, 8] and pair['images'] == 1437 * 40
     for name in ('base', 'motivated'):
         one = pair[name]
-        for part in ('stages', 'operators'):  # the parts add up to the whole
+        for part in ('stages', 'operators'):  # the parts add up to the total
             forward, backward = (sum(counts) for counts in zip(*one[part].values(), strict=True))
             assert (forward, backward) == (one['forward_macs_per_image'], one['backward_macs_per_image'])
-    # ResNet-8's first convolution on 8 x 8 grey images, whose input needs no gradient.
+    # The first convolution of ResNet-8 on 8 x 8 greyscale images; its input needs no gradient.
     assert pair['base']['stages']['conv1'] == [64 * 16 * 9, 64 * 16 * 9]
     assert pair['base']['stages'].keys() == {'conv1', 'layer1', 'layer2', 'layer3', 'fc'}
     cost = {
@@ -43,7 +43,7 @@ def test_cost_of_a_config_covers_its_images_and_epochs():
 
 def test_cost_includes_distillation_and_what_is_computed_once_per_batch():
     class PerBatch(TimmClassifier):
-        """Multiplies 3 x 4 by 4 x 5 once a step, whatever the batch."""
+        """A classifier that multiplies 3 x 4 by 4 x 5 once in each step, whatever the batch size."""
 
         def forward(self, inputs, targets=None, mode='tensor'):
             outputs = super().forward(inputs, targets, mode)

@@ -33,7 +33,7 @@ def test_two_timm_names_and_a_file_that_reads_back():
     again = call_here('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
     assert again.returncode == 0 and "ExplicitMap(file='map.json')" in again.stdout
 
-    for pair in written:  # shapes still agree
+    for pair in written:  # the shapes still match
         if pair['base'].endswith('qkv.weight'):
             pair['index'][0] = '0:576'
     Path('map.json').write_text(json.dumps({'pairs': written}))
