@@ -1,17 +1,20 @@
 """Documentation: its lists are complete, and its instructions work."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 from motivation import policies
 from motivation.comparison.arms import ALIASES
 from motivation.hooks.policy_signals import SIGNALS
 from tests.conftest import ROOT
+from tests.forked import run_forked
 
+SHORTER = (
+    'train_cfg.max_epochs=1 train_dataloader.num_batch_per_epoch=12 param_scheduler=[] default_hooks.compute_meter=None '
+    'default_hooks.report.picture=False'
+)
 POLICIES_PAGE = (ROOT / 'docs/policies.md').read_text()
 
 
@@ -40,14 +43,10 @@ def test_instructions_for_writing_a_policy_work():
             path = re.match(r'# (\S+\.py)\n', code).group(1)
             Path(path).write_text(code)
             continue
-        command = code.strip().replace('python ', f'{sys.executable} ', 1)
-        if 'train.py' in command:
-            command += ' --cfg-options train_cfg.max_epochs=1 param_scheduler=[]'
-        if 'compare.py' in command:
-            command = command.replace('--epochs 10', '--epochs 1 --seeds 0')
-        done = subprocess.run(
-            command, shell=True, capture_output=True, text=True, check=False, env={**os.environ, 'OMP_NUM_THREADS': '1'}
-        )
+        command = code.strip().removeprefix('python ')
+        if 'tools/' in command:
+            command = command.replace('--epochs 10', '--epochs 1 --seeds 0') + f' --cfg-options {SHORTER}'
+        (done,) = run_forked(*shlex.split(command))
         assert (done.returncode, done.stderr) == (0, ''), command
         outputs.append(done.stdout)
     assert outputs[0] == 'decides as it should\n' and len(outputs) == 3

@@ -18,8 +18,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=['never', 'always', 'consecutive', 'random', 'matched'],
         metavar='NAME[:KEY=VALUE,...]',
-        help="never, always, consecutive, random, matched, replay, distillation, 'config' for the policy of the config, "
-        'any registered policy, or another config, with fields such as consecutive:drops=3',
+        help="never, always, consecutive, random, matched, replay, distillation, 'config' for the policy of the "
+        'config, any registered policy, or another config, with fields such as consecutive:drops=3',
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='seeds of every arm; 0 1 2 by default')
     parser.add_argument('--jobs', type=int, default=1, help='number of runs at a time; 1 by default')

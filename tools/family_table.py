@@ -47,7 +47,7 @@ def main() -> None:
     import torch
 
     import motivation.models  # noqa: F401, registers cifar_resnet*
-    from motivation.weight_maps import AutoMap, find_input_size, verify
+    from motivation.weight_maps import AutoMap, verify
 
     print('| | base in motivated | shared tensors | of a larger one | coverage | verdict |')
     print('| :-- | :-- | --: | --: | --: | :-- |')
@@ -65,7 +65,7 @@ def main() -> None:
                 )
                 continue
             partial = sum(bool(tensors.index) for tensors in weight_map.pairs)
-            verdict = verify(weight_map, find_input_size(base))
+            verdict = verify(weight_map)
             print(
                 f'| {family} | {pair} | {len(weight_map.pairs)} | {partial} | {weight_map.coverage:.1%} | {verdict} |',
                 flush=True,

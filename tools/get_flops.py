@@ -49,7 +49,7 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
 
     from motivation.config.checks import check_config
     from motivation.config.read import load_config
-    from motivation.datasets import first_batch
+    from motivation.datasets import collate_of, first_batch
     from motivation.registry import DATASETS, MODELS
     from motivation.structures import MODEL_NAMES
 
@@ -59,7 +59,7 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
         dataset = DATASETS.build(config.train_dataloader.dataset)
         return {
             'models': {name: MODELS.build(config.model[name]) for name in MODEL_NAMES},
-            'sample': first_batch(dataset),
+            'sample': first_batch(dataset, collate_fn=collate_of(config.train_dataloader)),
             'images': args.images
             or images_per_epoch(config.train_dataloader, len(dataset)) * config.train_cfg.max_epochs,
             'batch_size': args.batch_size or config.train_dataloader.batch_size,

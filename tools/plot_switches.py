@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def shared_folder(runs: list[Path]) -> Path:
-    """Return the folder of one run, or the innermost folder around several, relative to the current one if inside it."""
+    """Return the folder of one run, or the innermost around several, relative to the current folder if inside it."""
     shared = Path(os.path.commonpath([run.resolve() for run in runs]))
     return shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared
 

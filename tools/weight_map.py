@@ -84,7 +84,7 @@ def main() -> None:
     # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.config.components import check_components
     from motivation.registry import MODELS
-    from motivation.weight_maps import find_input_size, verify
+    from motivation.weight_maps import verify
     from motivation.weight_maps.summary import describe_map, table_of_pairs
 
     config = model_config(args.models, args.cfg_options or {})
@@ -92,9 +92,8 @@ def main() -> None:
     if args.json and not Path(args.json).parent.is_dir():
         raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; create it, or name another')
     weight_map = MODELS.build(config).weight_map
-    size = find_input_size(weight_map.model('base'), config.get('weight_map', {}).get('input_size'))
     with shown_progress() as progress:
-        verdict = verify(weight_map, size, progress=progress)
+        verdict = verify(weight_map, progress=progress)
     lines = [] if args.quiet else [*table_of_pairs(weight_map), '']
     print('\n'.join([*lines, *describe_map(weight_map), f'verdict    {verdict}']))
     if args.json:

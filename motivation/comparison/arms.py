@@ -178,7 +178,8 @@ def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
         raise ConfigError(f'--arms {arm.label!r} {problem}, or give {field_name} itself')
     if reference not in others:
         raise ConfigError(
-            f'--arms {arm.label!r} is derived from {reference!r}, which is not an arm; {near_matches(reference, others)}'
+            f'--arms {arm.label!r} is derived from {reference!r}, which is not an arm; '
+            f'{near_matches(reference, others)}'
         )
     epochs = arm.max_epochs if arm.source == 'distillation' or arm.max_epochs else others[reference].max_epochs
     return replace(arm, reference=reference, max_epochs=epochs)

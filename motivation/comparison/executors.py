@@ -51,7 +51,7 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Release the resources of the executor; running runs continue."""
+        """Release the resources of the executor, without stopping its runs."""
 
 
 def choose_executor(script: Path, environment: Mapping[str, str]) -> Executor:
@@ -154,7 +154,7 @@ class ForkExecutor:
                 run.abandon()
 
     def close(self) -> None:
-        """Stop the server; running runs continue."""
+        """Stop the server, without stopping its runs."""
         if self._server is not None:
             for pipe in (self._server.stdin, self._server.stdout):
                 assert pipe is not None
@@ -184,7 +184,7 @@ class ForkedRun:
         return self.code
 
     def terminate(self) -> None:
-        """End the run, see :class:`Run`; the server sends the signal, as it knows whether the process ID is still the run's."""
+        """End the run, see :class:`Run`, through the server, which knows whether the process still exists."""
         self._executor.send({'cancel': self.number})
 
     def wait(self) -> int:

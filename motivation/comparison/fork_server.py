@@ -3,7 +3,7 @@
 It reads requests from stdin, one JSON object per line: ``{"run": 0, "arguments": [...], "output": "..."}`` forks a
 process that runs the script with these arguments as a new interpreter would, and ``{"cancel": 0}`` sends SIGTERM to
 that process. It writes ``{"run": 0, "pid": ...}`` to stdout when a run starts, and the same with ``"code"``, its exit
-status, when the run ends. The server ends at the end of its input; running runs continue.
+status, when the run ends. The server ends at the end of its input, without stopping its runs.
 
 The server must not compute anything: a process that is forked after OpenMP has started threads crashes.
 """

@@ -220,9 +220,9 @@ def _interval(row: dict[str, Any] | None) -> str:
 _EQUAL_FLOPS_NOTE = (
     'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
     'interpolated between two validations, and the difference from the arm that trains the model alone, with its 95 % '
-    'interval. An arm is left out if one of its runs had not been validated by then. At that point the schedules of all '
-    'but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To compare '
-    'finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
+    'interval. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+    'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
+    'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
 )
 
 

@@ -205,7 +205,7 @@ def both_counted(one: Run, other: Run) -> bool:
 
 
 def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> Interval | None:
-    """Return the confidence interval of a value of two runs, over the seeds of both arms for which it is not ``None``."""
+    """Return the confidence interval of a value of two runs, over the shared seeds for which it is not ``None``."""
     values = [value(run, against) for run, against in _by_seed(one, other)]
     return paired_interval([number for number in values if number is not None])
 

@@ -1,30 +1,36 @@
 """A forward pass counted twice, by fvcore and by dispatch, and compared."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from motivation.compute.forward_macs import ForwardMacs, count_forward
 from motivation.compute.isolation import light_copy
 from motivation.compute.step_macs import dispatch_forward
 from motivation.errors import ConfigError
+from motivation.utils.batches import Inputs, first_sample
 
 # Share by which the two counts may differ.
 TOLERANCE = 1e-3
 
 
-def check_forward(network: nn.Module, inputs: Tensor) -> None:
+def check_forward(network: nn.Module, inputs: Inputs) -> None:
     """Count a forward pass by fvcore and by dispatch, which must agree.
 
     Args:
         network: Left untouched.
-        inputs: Its input, (N, C, H, W), of which the first image serves.
+        inputs: Its input, or its inputs by name, of which the first sample serves.
 
     Raises:
         ConfigError: The counts differ by more than 0.1 %, or an operator has no formula.
     """
-    light, image = light_copy(network), inputs[:1].cpu()
-    traced, dispatched = count_forward(network, image), dispatch_forward(light, image)
+    light = light_copy(network)
+    sample = first_sample(inputs if isinstance(inputs, Mapping) else {'inputs': inputs})
+    sample = tree_map(lambda value: value.cpu() if isinstance(value, Tensor) else value, sample)
+    traced, dispatched = count_forward(network, sample), dispatch_forward(light, sample)
     if abs(traced.total - dispatched.forward) > TOLERANCE * max(traced.total, dispatched.forward):
-        dispatched = dispatch_forward(light, image, by_module=True)
+        dispatched = dispatch_forward(light, sample, by_module=True)
         by_module = {name: forward for name, (forward, _) in dispatched.modules.items()}
         raise ConfigError(_describe_difference(light, traced, by_module))
 

@@ -5,10 +5,12 @@ import warnings
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from motivation.compute import formulas
 from motivation.compute.isolation import isolated, light_copy, plain_copy
 from motivation.errors import ConfigError
+from motivation.utils.batches import Inputs, run_network
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
@@ -121,16 +123,16 @@ def _custom_handle(operator: str) -> Any:
     return lambda inputs, outputs: formulas.custom_macs(operator, *map(value, inputs), output=_shape(outputs[0]))
 
 
-def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
+def count_forward(network: nn.Module, inputs: Inputs) -> ForwardMacs:
     """Count the MACs of one forward pass.
 
     Args:
         network: Left untouched: a copy without its weights is traced, in the mode (training or
             evaluation) it is in.
-        inputs: The network's input, (N, C, H, W).
+        inputs: The network's input, or its inputs by name.
 
     Returns:
-        MACs of all N images together.
+        MACs of all samples together.
 
     Raises:
         ConfigError: An operator multiplies, and there is no formula for it.
@@ -145,14 +147,32 @@ def count_forward(network: nn.Module, inputs: Tensor) -> ForwardMacs:
             return _trace(plain_copy(network).cpu(), inputs, handles)
 
 
-def _trace(traced: nn.Module, inputs: Tensor, handles: dict[str, Any]) -> ForwardMacs:
+def _trace(traced: nn.Module, inputs: Inputs, handles: dict[str, Any]) -> ForwardMacs:
     checkpointing = getattr(traced, 'set_grad_checkpointing', None)
     if callable(checkpointing):
         checkpointing(False)  # a forward pass does the same without, and tracing fails with it
-    analysis = FlopCountAnalysis(traced, inputs.cpu()).set_op_handle(**handles)
+    named = {'inputs': inputs} if isinstance(inputs, Tensor) else inputs
+    run = traced if set(named) == {'inputs'} else _WithNames(traced, tuple(named))
+    given = tuple(tree_map(lambda value: value.cpu() if isinstance(value, Tensor) else value, [*named.values()]))
+    analysis = FlopCountAnalysis(run, given).set_op_handle(**handles)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
     total = int(analysis.total())
     for operator in sorted(analysis.unsupported_ops()):
         if formulas.needs_formula(operator):
             raise formulas.missing_formula(operator)
-    return ForwardMacs(total, {name: int(macs) for name, macs in analysis.by_module().items()})
+    inside = 'network.' if run is not traced else ''
+    by_module = {name.removeprefix(inside): int(macs) for name, macs in analysis.by_module().items()}
+    return ForwardMacs(total, by_module)
+
+
+class _WithNames(nn.Module):
+    """A network of several inputs, which fvcore gives by position."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.names = names
+
+    def forward(self, *inputs: Any) -> Any:
+        """Run the network."""
+        return run_network(self.network, dict(zip(self.names, inputs, strict=True)))

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of what a model computes, from batches of a few images.
+"""Multiply-accumulates of what a model computes, from batches of a few samples.
 
 MACs are the multiply-accumulates of convolutions, linear layers, matrix products and attention
 (QK^T and PV); FLOPs = 2 x MACs. Normalisation, activations and pooling are not counted.
@@ -11,11 +11,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from mmengine.model import BaseModel
-from torch import Tensor
 
 from motivation.compute.isolation import isolated, unwrapped
 from motivation.compute.step_macs import Dispatched, StepCounter
 from motivation.errors import ConfigError, one_line
+from motivation.utils.batches import article, network_inputs, noun_of, repeated, sample_text, samples_in
 from motivation.utils.training_mode import evaluation_mode, training_mode
 
 
@@ -68,27 +68,17 @@ class ModelMacs(NamedTuple):
 
 
 def training_batches(sample: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
-    """Batches of two and four images, from which costs of an image and of a batch follow, and more to check them by.
+    """Return batches of two and four samples, from which costs of one and of a batch follow, and more to check them by.
 
     Args:
-        sample: One image as the dataset returns it, collated: every tensor (1, ...).
-        batch_size: Images of the last one, after one of six, if above that.
+        sample: One sample as the dataset returns it, collated: every tensor (1, ...).
+        batch_size: Samples of the last one, after one of six, if above that.
     """
     sizes = [2, 4, 6]
     if batch_size is not None and batch_size > 6:
         sizes.append(batch_size)
     with isolated():
-        return [_repeat(sample, images) for images in sizes]
-
-
-def _repeat(sample: dict[str, Any], images: int) -> dict[str, Any]:
-    def repeat(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.ndim:
-            sizes = [1] * (value.ndim - 1)
-            return value.repeat(images, *sizes) if images <= 6 else value.expand(images, *[-1] * len(sizes))
-        return value * images if isinstance(value, list) else value
-
-    return {name: repeat(value) for name, value in sample.items()}
+        return [repeated(sample, samples) for samples in sizes]
 
 
 def measure_model(
@@ -98,20 +88,20 @@ def measure_model(
     batch_size: int | None = None,
     check: bool = False,
 ) -> ModelMacs:
-    """Count what a model computes, from batches of a few images and one as large as those of the run.
+    """Count what a model computes, from batches of a few samples and one as large as those of the run.
 
     Args:
         model: Left untouched; its training mode is counted, whatever it is in. What is wrapped in
             data parallelism, compiled or under autocast counts as it would without.
-        sample: One image as the dataset returns it, collated: every tensor (1, ...).
+        sample: One sample as the dataset returns it, collated: every tensor (1, ...).
         distillation: Whether to count a step of in-place distillation too.
-        batch_size: Images of a batch that is to cost what follows from these.
+        batch_size: Samples of a batch that is to cost what follows from these.
         check: Whether to have fvcore count the forward pass too, which must agree; a model that asks
             for values, on which its compute may depend, is checked in any case.
 
     Raises:
         ConfigError: An operator multiplies and has no formula, two counts of the forward pass
-            disagree, the cost is not affine in the number of images, no parameter trains, or the
+            disagree, the cost is not affine in the number of samples, no parameter trains, or the
             model does not run.
     """
     model = unwrapped(model)
@@ -124,7 +114,7 @@ def measure_model(
         batches = training_batches(sample, batch_size)
         first, step = _step_macs(counter, model, batches)
         with isolated():
-            inputs = [model.data_preprocessor(batch, True)['inputs'] for batch in batches[:2]]
+            inputs = [network_inputs(model, batch, training=True) for batch in batches[:2]]
         ran, network = _forward_macs(counter, model, inputs, first, step.forward)
         evaluated, inference = _forward_macs(counter, model, _evaluated(model, sample), ran, network, evaluation=True)
         distilling = _step_macs(counter, model, batches, distillation=True)[1] if distillation else None
@@ -158,35 +148,36 @@ def _step_macs(
     The forward pass is counted for every batch; the backward pass, which follows from it operator by
     operator and takes twice as long to count, for the smallest and the largest.
     """
-    sizes = [len(batch['inputs']) for batch in batches]
+    sizes = [samples_in(batch) for batch in batches]
     ends = 0, len(batches) - 1
     counts = [counter.train_step(batch, distillation, backward=place in ends) for place, batch in enumerate(batches)]
-    forward = _affine(model, sizes, [count.forward for count in counts])
-    backward = _affine(model, [sizes[place] for place in ends], [counts[place].backward for place in ends])
+    noun = noun_of(batches[0])
+    forward = _affine(model, noun, sizes, [count.forward for count in counts])
+    backward = _affine(model, noun, [sizes[place] for place in ends], [counts[place].backward for place in ends])
     return counts[0], StepMacs(forward, backward)
 
 
-def _evaluated(model: BaseModel, sample: dict[str, Any]) -> list[Tensor]:
-    """Inputs of two and of four images, as the model takes them in evaluation."""
+def _evaluated(model: BaseModel, sample: dict[str, Any]) -> list[dict[str, Any]]:
+    """Inputs of two and of four samples, as the model takes them in evaluation."""
     with isolated(), evaluation_mode(model):
-        return [model.data_preprocessor(_repeat(sample, images), False)['inputs'] for images in (2, 4)]
+        return [network_inputs(model, repeated(sample, samples)) for samples in (2, 4)]
 
 
 def _forward_macs(
     counter: StepCounter,
     model: BaseModel,
-    inputs: list[Tensor],
+    inputs: list[dict[str, Any]],
     known: Dispatched | None = None,
     known_macs: Macs | None = None,
     evaluation: bool = False,
 ) -> tuple[Dispatched, Macs]:
-    """Count a forward pass of two images, and what follows for any number.
+    """Count a forward pass of two samples, and what follows for any number.
 
     Args:
         counter: Of the model.
         model: Named in errors.
-        inputs: Two images and four.
-        known: A pass of two images whose cost is known: one that multiplies as often, operator by
+        inputs: Two samples and four.
+        known: A pass of two samples whose cost is known: one that multiplies as often, operator by
             operator, costs the same with any number.
         known_macs: That cost.
         evaluation: Whether to run it in evaluation mode.
@@ -194,10 +185,12 @@ def _forward_macs(
     first = counter.forward(inputs[0], evaluation)
     if known is not None and known_macs is not None and first.same_forward(known):
         return first, known_macs
-    return first, _affine(model, [2, 4], [first.forward, counter.forward(inputs[1], evaluation).forward])
+    return first, _affine(
+        model, noun_of(inputs[0]), [2, 4], [first.forward, counter.forward(inputs[1], evaluation).forward]
+    )
 
 
-def _check(model: BaseModel, inputs: Tensor, evaluation: bool = False) -> None:
+def _check(model: BaseModel, inputs: dict[str, Any], evaluation: bool = False) -> None:
     # Inside: fvcore takes a third of a second to import, and most runs do without.
     from motivation.compute.forward_check import check_forward
 
@@ -205,14 +198,14 @@ def _check(model: BaseModel, inputs: Tensor, evaluation: bool = False) -> None:
         check_forward(model, inputs)
 
 
-def _affine(model: BaseModel, sizes: list[int], counts: list[int]) -> Macs:
-    """What an image and what a batch costs, if the MACs of batches of these sizes are made of that."""
+def _affine(model: BaseModel, noun: str, sizes: list[int], counts: list[int]) -> Macs:
+    """What a sample and what a batch costs, if the MACs of batches of these sizes are made of that."""
     per_image = (counts[1] - counts[0]) // (sizes[1] - sizes[0])
     macs = Macs(per_image, counts[0] - sizes[0] * per_image)
     if min(macs) < 0 or any(2 * count != macs.flops(1, size) for size, count in zip(sizes, counts, strict=True)):
         raise ConfigError(
-            f'{_label(model)} multiplies and adds {_listed(counts)} times for {_listed(sizes)} images, which is no fixed '
-            'cost of an image and of a batch; compute that grows otherwise, as between the images of a batch, or that is '
+            f'{_label(model)} multiplies and adds {_listed(counts)} times for {_listed(sizes)} {noun}s, which is no fixed '
+            f'cost of {article(noun)} and of a batch; compute that grows otherwise, as between the {noun}s of a batch, or that is '
             'drawn at random, cannot be added up: take it out of the training step'
         )
     return macs
@@ -232,9 +225,8 @@ def _said_in_a_sentence(model: BaseModel, sample: dict[str, Any]) -> Iterator[No
     except Exception as error:  # a model's own code raises anything
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if f'{os.sep}torch{os.sep}' not in frame.filename] or frames
-        size = ' x '.join(map(str, sample['inputs'].shape[1:]))
         raise ConfigError(
-            f'{_label(model)} does not run on batches of images of {size}, on which its compute is counted: '
+            f'{_label(model)} does not run on batches of {sample_text(sample)}, on which its compute is counted: '
             f'{type(error).__name__}: {one_line(str(error), 200)} (line {theirs[-1].lineno} of {theirs[-1].filename}); '
             f'{_way_out(error)}'
         ) from error
@@ -243,7 +235,7 @@ def _said_in_a_sentence(model: BaseModel, sample: dict[str, Any]) -> Iterator[No
 def _way_out(error: Exception) -> str:
     if 'unordered_map::at' in str(error):
         return 'checkpoint with use_reentrant=False: the other kind cannot be traced'
-    return 'mend the model, whose forward(inputs) returns logits, or the size of the images'
+    return 'correct the model, whose forward(inputs) returns logits, or the shape of its inputs'
 
 
 def _label(model: BaseModel) -> str:

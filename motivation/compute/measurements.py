@@ -7,15 +7,16 @@ from mmengine.model import BaseModel
 
 from motivation.compute.macs import Macs, ModelMacs, measure_inference, measure_model
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.batches import first_sample, shapes_in
 
 
 class Measurements:
-    """MACs of both models on batches of any size of image, with whatever is frozen at the time.
+    """MACs of both models on samples of any shape, with whatever is frozen at the time.
 
     Args:
         models: ``'base'`` and ``'motivated'``.
         distillation: Whether motivated batches take steps of in-place distillation.
-        batch_size: Images of a batch, of one process.
+        batch_size: Samples of a batch, of one process.
     """
 
     def __init__(self, models: Mapping[ModelName, BaseModel], distillation: bool, batch_size: int) -> None:
@@ -27,7 +28,7 @@ class Measurements:
         self._inference: dict[Any, Macs] = {}
 
     def training(self, batch: Mapping[str, Any]) -> dict[ModelName, ModelMacs]:
-        """MACs of both models on images as large as those of a batch.
+        """Return MACs of both models on samples as those of a batch.
 
         Args:
             batch: As the data loader returns it.
@@ -35,25 +36,21 @@ class Measurements:
         Raises:
             ConfigError: As of :func:`~motivation.compute.macs.measure_model`.
         """
-        size = tuple(batch['inputs'].shape[1:])
-        key = size, tuple(parameter.requires_grad for parameter in self._parameters)
+        shapes = shapes_in(batch)
+        key = shapes, tuple(parameter.requires_grad for parameter in self._parameters)
         if key not in self._training:
-            sample = _first_image(batch)
+            sample = first_sample(batch)
             self._training[key] = {
                 name: measure_model(self._models[name], sample, self._distillation, self._batch_size)
                 for name in MODEL_NAMES
             }
             for name in MODEL_NAMES:
-                self._inference[name, size] = self._training[key][name].inference
+                self._inference[name, shapes] = self._training[key][name].inference
         return self._training[key]
 
     def inference(self, model: ModelName, batch: Mapping[str, Any]) -> Macs:
-        """MACs of the forward pass of one model in evaluation mode; arguments and errors as of :meth:`training`."""
-        key = model, tuple(batch['inputs'].shape[1:])
+        """Return MACs of the forward pass of one model in evaluation mode; arguments and errors as of :meth:`training`."""
+        key = model, shapes_in(batch)
         if key not in self._inference:
-            self._inference[key] = measure_inference(self._models[model], _first_image(batch))
+            self._inference[key] = measure_inference(self._models[model], first_sample(batch))
         return self._inference[key]
-
-
-def _first_image(batch: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[:1] if hasattr(value, '__getitem__') else value for name, value in batch.items()}

@@ -22,6 +22,7 @@ from motivation.compute.isolation import fake_copy, isolated, plain_copy
 from motivation.compute.shortcuts import SHORTCUTS
 from motivation.errors import ConfigError
 from motivation.models.distillation import step_on_logits
+from motivation.utils.batches import Inputs, run_network, samples_in, without_targets
 from motivation.utils.random_state import seed_everything
 from motivation.utils.training_mode import evaluation_mode
 
@@ -138,7 +139,8 @@ class _MacsCounter(TorchDispatchMode):
 
 def _distillation_step(model: BaseModel, data: dict[str, Any], optim_wrapper: OptimWrapper) -> None:
     data = model.data_preprocessor(data, True)
-    step_on_logits(model, data['inputs'], optim_wrapper, lambda logits: model.loss(logits, data['targets']))
+    inputs, targets = without_targets(data), data['targets']
+    step_on_logits(model, inputs, optim_wrapper, lambda logits: model.loss(logits, targets))
 
 
 class _Resting(torch.optim.SGD):
@@ -207,16 +209,16 @@ class StepCounter:
 
         return self._count(data, run, by_module)
 
-    def forward(self, inputs: Tensor, evaluation: bool = False, by_module: bool = False) -> Dispatched:
+    def forward(self, inputs: Inputs, evaluation: bool = False, by_module: bool = False) -> Dispatched:
         """MACs of one forward pass.
 
         Args:
-            inputs: The model's input, (N, C, H, W).
+            inputs: The model's input, or its inputs by name.
             evaluation: Whether to run it in evaluation mode.
             by_module: As of :meth:`train_step`.
 
         Returns:
-            MACs of all N images together.
+            MACs of all samples together.
 
         Raises:
             ConfigError: As of :meth:`train_step`.
@@ -224,13 +226,13 @@ class StepCounter:
 
         def run(copied: nn.Module, given: dict[str, Any]) -> None:
             with evaluation_mode(copied) if evaluation else nullcontext():
-                copied(given['inputs'])
+                run_network(copied, given)
 
-        return self._count({'inputs': inputs}, run, by_module)
+        return self._count({'inputs': inputs} if isinstance(inputs, Tensor) else dict(inputs), run, by_module)
 
     def _count(self, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool) -> Dispatched:
         with isolated():
-            seed_everything(len(data['inputs']))  # what is drawn at random is drawn anew for each size
+            seed_everything(samples_in(data))  # what is drawn at random is drawn anew for each size
             try:
                 with _quiet(), self._fake:
                     if self._copied is None:
@@ -250,7 +252,7 @@ def count_train_step(
     return StepCounter(model).train_step(data, distillation, by_module)
 
 
-def dispatch_forward(network: nn.Module, inputs: Tensor, by_module: bool = False) -> Dispatched:
+def dispatch_forward(network: nn.Module, inputs: Inputs, by_module: bool = False) -> Dispatched:
     """MACs of one forward pass; arguments, result and errors as of :meth:`StepCounter.forward`."""
     return StepCounter(network).forward(inputs, by_module=by_module)
 
@@ -272,7 +274,7 @@ def _faked(fake: FakeTensorMode) -> Callable[[Any], Any]:
 
 
 def _contiguous(value: Any) -> Any:
-    """A large batch may be one image seen many times over, which cannot be written to."""
+    """A large batch may be one sample seen many times over, which cannot be written to."""
     return value.contiguous() if isinstance(value, Tensor) else value
 
 

@@ -3,7 +3,7 @@
 from motivation.datasets import timm_transform, transforms
 from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels, class_names
-from motivation.datasets.loading import Batch, collate_images, first_batch, init_worker
+from motivation.datasets.loading import Batch, collate_images, collate_of, first_batch, init_worker
 from motivation.datasets.timm_dataset import TimmDataset
 from motivation.datasets.wrappers import ConcatDataset, RepeatDataset
 
@@ -18,6 +18,7 @@ __all__ = [
     'check_labels',
     'class_names',
     'collate_images',
+    'collate_of',
     'first_batch',
     'init_worker',
     'timm_transform',

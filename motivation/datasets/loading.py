@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch.utils.data import default_collate
 from motivation.datasets.image_dataset import Sample, check_labels
 from motivation.errors import ConfigError
 from motivation.registry import FUNCTIONS
+from motivation.utils.batches import noun_of
 from motivation.utils.exit_signals import ignore_signals
 
 # Number of images, spread evenly over a dataset, among which first_batch looks for a usable one.
@@ -67,17 +70,36 @@ def collate_images(samples: list[dict[str, Any]]) -> Batch:
             f"dataset.on_error is 'skip', which leaves nothing of a batch of {len(samples)}: {' '.join(skipped[0])}"
             f'{" and so on" if len(skipped) > 1 else ""}; fix or remove such images, or give a larger batch_size'
         )
-    of_size = {tuple(sample['inputs'].shape): sample for sample in kept}
+    of_size = {tuple(getattr(sample['inputs'], 'shape', ())): sample for sample in kept}
     if len(of_size) > 1:
         examples = (
             f'{size} ({sample.name})' if isinstance(sample, Sample) else str(size)
             for size, sample in sorted(of_size.items())[:2]
         )
+        if any(len(size) != 3 for size in of_size):
+            raise ConfigError(
+                f'samples of one batch have inputs of different shapes, {" and ".join(examples)}; give the data loader a '
+                'collate_fn that pads them'
+            )
         raise ConfigError(
             f'images of one batch have different sizes, {" and ".join(examples)}; give the dataset '
             "transforms that make them one, such as transforms=[dict(type='Resize', size=[224, 224])]"
         )
     return Batch(default_collate(kept), skipped)
+
+
+def collate_of(config: Mapping[str, Any]) -> Callable[[list[Any]], Any]:
+    """Return the function that makes the batches of a data loader, as MMEngine builds it.
+
+    Args:
+        config: The config of the data loader; without a ``collate_fn`` it is :func:`collate_images`.
+    """
+    given = config.get('collate_fn', collate_images)
+    if callable(given):
+        return given
+    arguments = dict(given)
+    function = arguments.pop('type')
+    return partial(FUNCTIONS.get(function) if isinstance(function, str) else function, **arguments)
 
 
 def first_batch(
@@ -100,9 +122,18 @@ def first_batch(
         if 'skipped' in sample:
             why = why or ' '.join(sample['skipped'])
         if 'skipped' not in sample:
-            if num_classes is not None:
-                check_labels([sample['targets']], num_classes, lambda _: f'image {index}')  # noqa: B023
-            return collate_fn([sample])
+            batch = collate_fn([sample])
+            if num_classes is not None and _is_class(sample.get('targets')):
+                noun = noun_of(batch)
+                check_labels([sample['targets']], num_classes, lambda _: f'{noun} {index}')  # noqa: B023
+            return batch
     raise ConfigError(
         f"dataset.on_error is 'skip', which leaves nothing of {len(indices)} images; fix the data or its transforms: {why}"
     )
+
+
+def _is_class(target: Any) -> bool:
+    """Whether a target is one whole number."""
+    if isinstance(target, torch.Tensor):
+        return target.ndim == 0 and not target.is_floating_point()
+    return isinstance(target, Integral)

@@ -1,4 +1,4 @@
-"""Batches of a single image, which some networks cannot take, found before the first batch.
+"""Batches of a single sample, which some networks cannot take, found before the first batch.
 
 Where a normalisation layer sees one value of a channel, as on maps of one pixel, there is no variance.
 """
@@ -14,16 +14,17 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
-from motivation.config.build_errors import reason
 from motivation.datasets import first_batch
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, reason
 from motivation.structures import MODEL_NAMES
+from motivation.utils.batches import samples_in
 from motivation.utils.distributed import sum_over_processes
+from motivation.utils.example import noun_of_model
 from motivation.utils.training_mode import training_mode
 
 
-def has_single_images(loader: DataLoader) -> bool:
-    """Whether a batch of this process has one image alone; ``False`` where a batch sampler of the user's own decides."""
+def has_single_samples(loader: DataLoader) -> bool:
+    """Return whether a batch of this process has one sample alone; ``False`` where a batch sampler of the user's own decides."""
     if type(loader.batch_sampler) is not BatchSampler:
         return False
     left = len(loader.sampler) % (loader.batch_size or 1)  # type: ignore[arg-type]
@@ -31,7 +32,7 @@ def has_single_images(loader: DataLoader) -> bool:
 
 
 def check_training_batches(runner: Runner, loader: DataLoader) -> None:
-    """Refuse to begin a training in which a model meets a single image that it cannot be trained on.
+    """Refuse to begin a training in which a model meets a single sample that it cannot be trained on.
 
     Every process asks, and all get the same answer. The caller preserves buffers and random states.
 
@@ -42,34 +43,35 @@ def check_training_batches(runner: Runner, loader: DataLoader) -> None:
     Raises:
         ConfigError: Names the field, the model and the way out.
     """
-    alone = sum_over_processes(int(has_single_images(loader))) > 0
+    alone = sum_over_processes(int(has_single_samples(loader))) > 0
     if not alone and runner.model.recalibrate != 1:
         return
+    noun = noun_of_model(runner.model.base)
     for name in MODEL_NAMES:
         model = getattr(runner.model, name)
         with training_mode(model):
             error = failure(model, loader, 1)
             fails = error is not None and failure(model, loader, 2) is None
         if error is not None and fails and alone:
-            raise single_image_error('train_dataloader', loader, f'model.{name} cannot be trained on', error)
+            raise single_sample_error('train_dataloader', loader, noun, f'model.{name} cannot be trained on', error)
         if error is not None and fails:
             raise ConfigError(
-                f'model.recalibrate is 1, and a single image gives model.{name} no statistics ({reason(error)}); give at '
+                f'model.recalibrate is 1, and a single {noun} gives model.{name} no statistics ({reason(error)}); give at '
                 'least 2'
             )
 
 
-def failure(model: BaseModel, loader: DataLoader, images: int) -> Exception | None:
-    """What a model raises on so many images, in the mode it is in: their loss in training, else their predictions.
+def failure(model: BaseModel, loader: DataLoader, count: int) -> Exception | None:
+    """Return what a model raises on so many samples in the mode it is in: on their loss in training, else on predictions.
 
     Args:
         model: The model.
-        loader: Its first image is taken so many times.
-        images: Their number.
+        loader: Its first sample is taken so many times.
+        count: Their number.
     """
 
     def collate(samples: list[Any]) -> Any:
-        return loader.collate_fn(samples * images)
+        return loader.collate_fn(samples * count)
 
     try:
         batch = first_batch(loader.dataset, collate_fn=collate)
@@ -81,28 +83,31 @@ def failure(model: BaseModel, loader: DataLoader, images: int) -> Exception | No
     return None
 
 
-def single_image_error(field: str, loader: DataLoader, what: str, error: Exception) -> ConfigError:
-    """The sentence about a single image.
+def single_sample_error(field: str, loader: DataLoader, noun: str, what: str, error: Exception) -> ConfigError:
+    """Return the sentence about a single sample.
 
     Args:
         field: The data loader's.
         loader: The data loader.
+        noun: What a sample is called.
         what: What cannot be done with one, and by which model.
         error: What the model raises.
     """
-    images, size = len(loader.sampler), loader.batch_size or 0  # type: ignore[arg-type]
+    total, size = len(loader.sampler), loader.batch_size or 0  # type: ignore[arg-type]
     here = (
-        f'one of {images:,} images for the last batch' if has_single_images(loader) else 'one image for another process'
+        f'one of {total:,} {noun}s for the last batch'
+        if has_single_samples(loader)
+        else f'one {noun} for another process'
     )
-    said = f'which leaves {here}' if size > 1 else 'a single image'
-    counts = [images] if get_world_size() == 1 else [images - 1, images, images + 1]  # as other processes may have
+    said = f'which leaves {here}' if size > 1 else f'a single {noun}'
+    counts = [total] if get_world_size() == 1 else [total - 1, total, total + 1]  # as other processes may have
     sizes = (size + step for distance in range(1, 17) for step in (distance, -distance))
-    other = next((n for n in sizes if 1 < n < images and all(count % n != 1 for count in counts)), None)
-    ways = [f'{field}.drop_last=True'] if 1 < size <= images else []
+    other = next((n for n in sizes if 1 < n < total and all(count % n != 1 for count in counts)), None)
+    ways = [f'{field}.drop_last=True'] if 1 < size <= total else []
     ways += [f'another batch_size, such as {other}'] if other else []
     return ConfigError(
-        f'{field}.batch_size is {size}, {said}, and {what} a single image ({reason(error)}); give '
-        f'{" or ".join(ways) or "more images"}'
+        f'{field}.batch_size is {size}, {said}, and {what} a single {noun} ({reason(error)}); give '
+        f'{" or ".join(ways) or f"more {noun}s"}'
     )
 
 
@@ -114,11 +119,11 @@ def left_alone(batch: Any, error: Exception) -> ConfigError | None:
         error: What the model raised on it.
     """
     skipped = getattr(batch, 'skipped', ())
-    if not skipped or isinstance(error, ConfigError) or len(batch['inputs']) != 1:
+    if not skipped or isinstance(error, ConfigError) or samples_in(batch) != 1:
         return None
     return ConfigError(
         f"train_dataloader.dataset.on_error is 'skip', which leaves one image of a batch of {len(skipped) + 1} "
-        f'({" ".join(skipped[0])}), on which the model cannot be trained ({reason(error)}); mend or remove such images, or '
+        f'({" ".join(skipped[0])}), on which the model cannot be trained ({reason(error)}); fix or remove such images, or '
         'give a larger batch_size'
     )
 

@@ -10,23 +10,26 @@ from mmengine.runner.runner import _SlicedDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from motivation.config.build_errors import explained, reason
+from motivation.config.build import located
 from motivation.config.metric_names import check_no_metrics, foresee_metrics
 from motivation.datasets import check_labels, class_names, first_batch
 from motivation.datasets.image_dataset import class_difference
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
-    has_single_images,
+    has_single_samples,
     preserved_buffers,
-    single_image_error,
+    single_sample_error,
 )
-from motivation.errors import ConfigError
-from motivation.structures import MODEL_NAMES
+from motivation.errors import ConfigError, reason
+from motivation.models import ImagePreprocessor
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.batches import noun_of, sample_text
+from motivation.utils.example import noun_of_model
 from motivation.utils.random_state import preserved_random_state
 from motivation.utils.training_mode import evaluation_mode
 
-# Images of each dataset that --check reads.
+# Samples of each dataset that --check reads.
 LOOKED_OVER = 64
 
 # How far values may lie beside the scale 0 to 1, the share of an image's that may lie further, and the share of the
@@ -52,29 +55,11 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         ConfigError: Says what does not fit.
     """
     field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
-    # MMEngine cuts it down to num_batch_per_epoch, without asking whether it is long enough.
-    images = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
-    if len(dataset) > images:
-        raise ConfigError(
-            f'{field}.num_batch_per_epoch is {runner.cfg[field].num_batch_per_epoch}, for which its dataset with '
-            f'{images:,} images is too small; lower it, or leave it out for all of them'
-        )
-    if stage == 'train' and (loop.dataloader.batch_size or 0) > images:
-        raise ConfigError(
-            f'{field}.batch_size is {loop.dataloader.batch_size}, and its dataset has {images:,} images; give at most that'
-        )
-    if len(loop.dataloader) == 0:
-        raise ConfigError(
-            f'{field}.batch_size is {loop.dataloader.batch_size}, of which its {len(dataset):,} images fill none; '
-            'lower it, or leave out drop_last and num_batch_per_epoch'
-        )
-    if stage == 'train' and runner.model.recalibrate > len(dataset):
-        raise ConfigError(
-            f'model.recalibrate is {runner.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} images; give at most that'
-        )
+    _check_lengths(runner, stage, loop)
     _check_classes(runner, stage, loop)
     with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
-        with explained(runner.cfg._cfg_dict.to_dict(), f'{field}.dataset', 'gives no image'):
+        noun = noun_of_model(runner.model.base)
+        with located(f'{field}.dataset', runner.cfg[field].dataset, f'gives no {noun}'):
             batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
         check_scale(runner, batch, stage)
         _try(runner, batch, field, loop.dataloader)
@@ -84,8 +69,35 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     return loop
 
 
+def _check_lengths(runner: Runner, stage: str, loop: BaseLoop) -> None:
+    """Refuse a dataset that is too small for its data loader or for the re-estimation of statistics."""
+    field, loader, noun = f'{stage}_dataloader', loop.dataloader, noun_of_model(runner.model.base)
+    dataset, batch_size = loader.dataset, loader.batch_size
+    # MMEngine cuts it down to num_batch_per_epoch, without asking whether it is long enough.
+    total = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
+    if len(dataset) > total:
+        raise ConfigError(
+            f'{field}.num_batch_per_epoch is {runner.cfg[field].num_batch_per_epoch}, for which its dataset with '
+            f'{total:,} {noun}s is too small; lower it, or leave it out for all of them'
+        )
+    if stage == 'train' and (batch_size or 0) > total:
+        raise ConfigError(
+            f'{field}.batch_size is {batch_size}, and its dataset has {total:,} {noun}s; give at most that'
+        )
+    if len(loader) == 0:
+        raise ConfigError(
+            f'{field}.batch_size is {batch_size}, of which its {len(dataset):,} {noun}s fill none; lower it, or leave out '
+            'drop_last and num_batch_per_epoch'
+        )
+    if stage == 'train' and runner.model.recalibrate > len(dataset):
+        raise ConfigError(
+            f'model.recalibrate is {runner.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} {noun}s; '
+            'give at most that'
+        )
+
+
 def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
-    """Read, transform and put together images from all over a dataset, and say so.
+    """Read, transform and collate samples from all over a dataset, and say so.
 
     Args:
         runner: The runner, with its models.
@@ -93,7 +105,7 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
         dataloader: The data loader.
 
     Raises:
-        ConfigError: An image cannot be used, or has another size than the others.
+        ConfigError: A sample cannot be used, or has another shape than the others.
     """
     dataset = dataloader.dataset
     total = len(dataset)  # type: ignore[arg-type]
@@ -101,13 +113,13 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
     with preserved_random_state():
         samples = [dataset[index] for index in indices]
         batch = dataloader.collate_fn(samples)
-    labels, classes = batch.get('targets'), class_names(dataset)
+    labels, classes, noun = batch.get('targets'), class_names(dataset), noun_of(batch)
     if classes and isinstance(labels, Tensor) and labels.ndim == 1 and len(labels) == len(indices):
-        check_labels(labels.tolist(), len(classes), lambda place: f'image {indices[place]}')
+        check_labels(labels.tolist(), len(classes), lambda place: f'{noun} {indices[place]}')
     check_scale(runner, batch, stage)
     skipped = len(getattr(batch, 'skipped', ()))
     runner.tell(
-        f'{len(indices):,} of {total:,} images of {stage}_dataloader read and transformed'
+        f'{len(indices):,} of {total:,} {noun}s of {stage}_dataloader read and transformed'
         + (f', of which {skipped} are left out' if skipped else '')
     )
 
@@ -117,7 +129,8 @@ def check_scale(runner: Runner, batch: Any, stage: str) -> None:
 
     Images are uint8 on the scale 0 to 255 or float on the scale 0 to 1, which sharpening or noise may leave
     a little, and augmentation in some images far. A model of mean 0 and deviation 1 does not normalise, and
-    takes floats of any scale.
+    takes floats of any scale. A model without our :class:`~motivation.models.ImagePreprocessor` takes whole
+    numbers of any type.
 
     Args:
         runner: The runner, with its models.
@@ -128,10 +141,13 @@ def check_scale(runner: Runner, batch: Any, stage: str) -> None:
         ConfigError: They are normalised already, on the scale 0 to 255, or of another integer type.
     """
     inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
-    if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8 or not inputs.numel():
+    if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8 or inputs.ndim < 2 or not inputs.numel():
         return
     source = f'{stage}_dataloader.dataset gives images'
+    preprocessors = [getattr(runner.model, name).data_preprocessor for name in MODEL_NAMES]
     if not inputs.is_floating_point():
+        if not any(isinstance(preprocessor, ImagePreprocessor) for preprocessor in preprocessors):
+            return
         raise ConfigError(f'{source} of {inputs.dtype}; give uint8 on the scale 0 to 255, or float on the scale 0 to 1')
     outside = ((inputs < -_LEEWAY) | (inputs > 1 + _LEEWAY)).flatten(1).double().mean(dim=1)
     off = (outside > _OUTSIDE).double().mean() > _OFF and (len(inputs) > 1 or stage != 'train')
@@ -177,14 +193,24 @@ def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
             raise
         except Exception as error:  # a network raises whatever it likes
             if failure(getattr(runner.model, name), loader, 2) is None:  # which stays in training mode
-                if has_single_images(loader):
-                    raise single_image_error(field, loader, f'model.{name} does not take', error) from error
+                if has_single_samples(loader):
+                    noun = noun_of(batch)
+                    raise single_sample_error(field, loader, noun, f'model.{name} does not take', error) from error
                 continue
-            shape = tuple(batch['inputs'].shape[1:])
-            raise ConfigError(
-                f'model.{name} does not take the images of {field}.dataset, {shape}: {reason(error)}; '
-                'make their channels and size agree'
-            ) from error
+            raise _does_not_take(name, field, batch, error) from error
+
+
+def _does_not_take(name: ModelName, field: str, batch: Any, error: Exception) -> ConfigError:
+    """Return the sentence about samples that a model cannot be run on."""
+    if noun_of(batch) == 'image':
+        shape, advice = tuple(batch['inputs'].shape[1:]), 'make their channels and size agree'
+        return ConfigError(
+            f'model.{name} does not take the images of {field}.dataset, {shape}: {reason(error)}; {advice}'
+        )
+    return ConfigError(
+        f'model.{name} does not take the {sample_text(batch)} of {field}.dataset: {reason(error)}; make the model and '
+        'the samples agree'
+    )
 
 
 def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:

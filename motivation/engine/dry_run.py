@@ -7,11 +7,14 @@ from motivation.engine.non_finite import NonFiniteError
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
+from motivation.utils.batches import noun_of, samples_in
 
 
 @LOOPS.register_module()
 class CheckLoop(DualTrainLoop):
     """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
+
+    Before that it calls ``on_check`` of every hook that has it, which raises an error if it finds a fault.
 
     Example:
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
@@ -33,9 +36,9 @@ class CheckLoop(DualTrainLoop):
             except NonFiniteError as bad:
                 raise TrainingError(
                     f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
-                    'mean and std and the images of train_dataloader.dataset'
+                    f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
                 ) from bad
-            runner.tell(f'{name} trained on a batch of {len(batch["inputs"])} images: loss {loss:.4f}')
+            runner.tell(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {loss:.4f}')
             switch()
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:

@@ -71,6 +71,7 @@ class ExchangingOptimWrapper:
         """
         self._loss = loss.detach()
         super().update_params(loss, *args, **kwargs)  # type: ignore[misc]
+        self._loss = None  # a class of the user's own may choose not to step
 
     def step(self, **kwargs: Any) -> None:
         """Clip the gradients and step, if the loss is finite."""

@@ -13,34 +13,36 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Subset
 
-from motivation.datasets import collate_images
+from motivation.datasets import collate_of
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
 from motivation.structures import MODEL_NAMES
+from motivation.utils.batches import network_inputs, run_network
+from motivation.utils.example import noun_of_model
 from motivation.utils.random_state import preserved_random_state
 from motivation.utils.training_mode import evaluation_mode, uncompiled
 
 
 @contextmanager
 def recalibrated(runner: Runner) -> Iterator[None]:
-    """Give both models statistics re-estimated on ``model.recalibrate`` training images, for the while.
+    """Give both models statistics re-estimated on ``model.recalibrate`` training samples, for the while.
 
     fvcore's ``precise_bn`` does it: the average of the batches' own statistics under the weights as they
     are, rather than a running one under weights that have moved on (Wu and Johnson, "Rethinking 'Batch'
-    in BatchNorm", arXiv 2105.07576). The images are the same every time. Training's own statistics and
+    in BatchNorm", arXiv 2105.07576). The samples are the same every time. Training's own statistics and
     random state are back afterwards. Nothing happens where ``model.recalibrate`` is 0.
 
     Args:
         runner: Has the models and the training data.
     """
-    images = runner.model.recalibrate
-    if not images:
+    samples = runner.model.recalibrate
+    if not samples:
         yield
         return
     saved = {module: _clone(module) for module in runner.model.modules() if isinstance(module, _BatchNorm)}
     with preserved_random_state():
         torch.manual_seed(runner.seed)
-        loader = _loader(runner, images)
+        loader = _loader(runner, samples)
         for name in MODEL_NAMES:
             if _estimate(getattr(runner.model, name), loader):
                 runner.call_hook('after_reestimation', model=name, iters=len(loader), images=len(loader.dataset))  # type: ignore[arg-type]
@@ -56,21 +58,24 @@ def _clone(module: nn.Module) -> dict[str, Tensor]:
     return {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
 
 
-def _loader(runner: Runner, images: int) -> DataLoader:
+def _loader(runner: Runner, samples: int) -> DataLoader:
     if isinstance(runner._train_loop, BaseLoop):
-        dataset, batch_size = runner.train_dataloader.dataset, runner.train_dataloader.batch_size
+        loader = runner.train_dataloader
+        dataset, batch_size, collate_fn = loader.dataset, loader.batch_size, loader.collate_fn
         available = len(dataset)
     else:  # evaluation alone, which has built no training data
         config = runner._train_dataloader
         dataset, batch_size = DATASETS.build(config['dataset']), config['batch_size']
+        collate_fn = collate_of(config)
         batches = config.get('num_batch_per_epoch')  # to which MMEngine cuts the data down that training sees
         available = min(len(dataset), batches * batch_size * get_world_size()) if batches else len(dataset)
-    if images > available:
-        raise ConfigError(f'model.recalibrate is {images}, but there are only {available:,} training images')
-    chosen = torch.randperm(available)[:images].tolist()
+    if samples > available:
+        noun = noun_of_model(runner.model.base)
+        raise ConfigError(f'model.recalibrate is {samples}, but there are only {available:,} training {noun}s')
+    chosen = torch.randperm(available)[:samples].tolist()
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
-        chosen.pop()  # a batch of one image has no statistics where a norm sees no positions
-    return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_images)
+        chosen.pop()  # a batch of one has no statistics where a norm sees no positions
+    return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_fn)
 
 
 @torch.no_grad()
@@ -97,5 +102,5 @@ class _FromBatch(nn.Module):
         self.model = model
 
     def forward(self, batch: dict[str, Any]) -> Any:
-        """Run the model on the batch's images, not mixed."""
-        return self.model(self.model.data_preprocessor(batch, False)['inputs'])
+        """Run the model on the batch, not mixed."""
+        return run_network(self.model, network_inputs(self.model, batch))

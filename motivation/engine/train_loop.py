@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from motivation.config.build import build_data_loader
 from motivation.config.metric_names import UnknownMetricError
 from motivation.datasets.seeded import SeededDataset
 from motivation.engine.batch_checks import left_alone
@@ -24,9 +25,10 @@ from motivation.engine.non_finite import (
     describe,
     ways_out,
 )
-from motivation.errors import ConfigError, TrainingError
-from motivation.registry import DATASETS, LOOPS
+from motivation.errors import TrainingError
+from motivation.registry import LOOPS
 from motivation.structures import StepRecord
+from motivation.utils.arguments import Count, checked
 from motivation.utils.checkpoint import find_checkpoints, newest_whole
 from motivation.utils.interruption import Interrupted
 
@@ -70,22 +72,20 @@ class DualTrainLoop(EpochBasedTrainLoop):
         >>> train_cfg = dict(max_epochs=100, on_bad_loss='skip')
     """
 
+    @checked
     def __init__(
         self,
         runner: Runner,
         dataloader: Any,
-        max_epochs: int,
+        max_epochs: Count,
         val_begin: int = 1,
-        val_interval: int = 1,
+        val_interval: Count = 1,
         on_bad_loss: Literal['stop', 'skip', 'rollback'] = 'stop',
     ) -> None:
-        if on_bad_loss not in ('stop', 'skip', 'rollback'):
-            raise ConfigError(f"train_cfg.on_bad_loss is {on_bad_loss!r}; it must be 'stop', 'skip' or 'rollback'")
-        if isinstance(dataloader, dict):
-            dataset = dataloader['dataset']
-            dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-            dataloader = {**dataloader, 'dataset': SeededDataset(dataset, (runner.seed, runner.rank))}
-        super().__init__(runner, dataloader, max_epochs, val_begin, val_interval)
+        loader = build_data_loader(
+            runner, dataloader, 'train_dataloader', lambda dataset: SeededDataset(dataset, (runner.seed, runner.rank))
+        )
+        super().__init__(runner, loader, max_epochs, val_begin, val_interval)
         self.on_bad_loss = on_bad_loss
         # Whether an epoch is over, and its validation not.
         self.validation_due = False
@@ -101,7 +101,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train from where the run stands to its end."""
-        self.exchange = exchange_of(self.runner.optim_wrapper)
+        self._exchange = exchange_of(self.runner.optim_wrapper)
         evaluation = len(self.runner.val_dataloader) if self.runner.val_loop is not None else 0
         self._bounds = history_bounds(self.runner.log_processor, len(self.dataloader), evaluation)
         self.runner.call_hook('before_train')
@@ -153,7 +153,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         """
         model, active, bad_loss = self.runner.model, self.runner.model.active, None
         statistics = [buffer.clone() for buffer in model.buffers()] if self.on_bad_loss == 'skip' else []
-        self.exchange.begin(data_batch, lambda: self.runner.interruption.signal is not None)
+        self._exchange.begin(data_batch, lambda: self.runner.interruption.signal is not None)
         try:
             outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
             self._skipped_in_a_row = 0
@@ -171,7 +171,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             bad_loss = bad.loss
             outputs = {'motivated': float(active == 'motivated')}
         now = time.perf_counter()
-        self.last_step = self.exchange.complete(active, outputs, now - self._ended, bad_loss)
+        self.last_step = self._exchange.complete(active, outputs, now - self._ended, bad_loss)
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)

@@ -1,20 +1,18 @@
 """What images a pair of models was validated with, for who uses the models afterwards."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.runner import Runner
-from torch import Tensor
 
-from motivation.config.components import look_up
-from motivation.config.signatures import arguments_of
 from motivation.datasets import class_names, first_batch
-from motivation.registry import DATASETS
+from motivation.registry import DATASETS, look_up
+from motivation.utils.arguments import arguments_of
+from motivation.utils.batches import noun_of
 from motivation.utils.random_state import preserved_random_state
 
 
 def describe_images(runner: Runner) -> dict[str, Any]:
-    """What a user of the models has to know of their images and classes, as plain data.
+    """Return what a user of the models has to know of their images and classes, as plain data.
 
     Args:
         runner: Has the data: those of validation, or of training where nothing is validated.
@@ -23,19 +21,21 @@ def describe_images(runner: Runner) -> dict[str, Any]:
         ``'classes'``: their names, in the order of the logits; ``'input_size'``: [C, H, W] of the images
         after their transforms; ``'transforms'``: the configs of the transforms of validation (of the test
         data in a run without validation); ``'image_mode'``: the PIL mode that images were converted to.
-        ``None`` for what the data do not say.
+        ``None`` for what the data do not say. Of data that are no images only the classes.
     """
     loop = runner.train_loop if runner.val_loop is None else runner.val_loop
     loader = loop.dataloader
     with preserved_random_state():
         batch = first_batch(loader.dataset, collate_fn=loader.collate_fn)
-    images = batch.get('inputs') if isinstance(batch, Mapping) else None
     names = class_names(loader.dataset) or class_names(runner.train_dataloader.dataset)
+    classes = None if names is None else [str(name) for name in names]
+    if noun_of(batch) != 'image':
+        return {'classes': classes}
     configs = [runner.cfg.get(f'{stage}_dataloader') for stage in ('val', 'test')]
     dataset = next((config['dataset'] for config in configs if config), None)
     return {
-        'classes': None if names is None else [str(name) for name in names],
-        'input_size': list(images.shape[1:]) if isinstance(images, Tensor) else None,
+        'classes': classes,
+        'input_size': list(batch['inputs'].shape[1:]),
         'transforms': _plain(_argument(dataset, 'transforms')),
         'image_mode': _plain(_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
     }
@@ -51,8 +51,7 @@ def _argument(config: Any, name: str) -> Any:
     if isinstance(inner, (list, tuple)) and inner:
         values = [_argument(one, name) for one in inner]
         return values[0] if all(value == values[0] for value in values) else None
-    component = config.get('type')
-    component = look_up(DATASETS, component) if isinstance(component, str) else component
+    component = look_up(DATASETS, config.get('type'))
     parameter = arguments_of(component)[0].get(name) if callable(component) else None
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 

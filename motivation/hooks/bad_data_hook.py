@@ -12,6 +12,7 @@ from motivation.datasets import check_labels, class_names
 from motivation.engine.data_checks import check_scale
 from motivation.engine.step import left_out
 from motivation.registry import HOOKS
+from motivation.utils.batches import noun_of
 from motivation.utils.distributed import sum_over_processes
 
 
@@ -48,7 +49,9 @@ class BadDataHook(Hook):
             return
         numbers = (labels if labels.is_cpu else labels.cpu()).numpy()  # in host memory: no wait
         if numbers.min() < 0 or numbers.max() >= num_classes:
-            check_labels(labels.tolist(), num_classes, lambda place: _name(loader, batch_idx, place, labels))
+            check_labels(
+                labels.tolist(), num_classes, lambda place: _name(loader, noun_of(data_batch), batch_idx, place, labels)
+            )
 
     def _after_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
@@ -89,9 +92,9 @@ class BadDataHook(Hook):
             report['skipped'] = skipped
 
 
-def _name(loader: Any, batch_idx: int, place: int, labels: Tensor) -> str:
+def _name(loader: Any, noun: str, batch_idx: int, place: int, labels: Tensor) -> str:
     """What an image of a batch is called: its number in the dataset, if the sampler draws it again."""
     index: list[int] = next(islice(loader.batch_sampler, batch_idx, None), [])[place : place + 1]
     if index and int(loader.dataset[index[0]].get('targets', -1)) == labels[place]:
-        return f'image {index[0]}'
-    return f'image {place} of batch {batch_idx}'
+        return f'{noun} {index[0]}'
+    return f'{noun} {place} of batch {batch_idx}'

@@ -13,6 +13,8 @@ from motivation.datasets import first_batch
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import Count, checked
+from motivation.utils.batches import samples_in
 from motivation.utils.distributed import sum_over_processes
 from motivation.utils.random_state import preserved_random_state
 
@@ -53,11 +55,8 @@ class ComputeMeterHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # before the logger
 
-    def __init__(self, interval: int = 20) -> None:
-        if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
-            raise ConfigError(
-                f'default_hooks.compute_meter.interval is {interval!r}; it must be a whole number of steps, at least 1'
-            )
+    @checked
+    def __init__(self, interval: Count = 20) -> None:
         self.interval = interval
         self.meter: ComputeMeter | None = None
         self.not_counted: str | None = None
@@ -133,7 +132,7 @@ class ComputeMeterHook(Hook):
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         for name in outputs if self.meter is not None else ():
-            images = len(data_batch['inputs'])
+            images = samples_in(data_batch)
             try:
                 flops = self._measured.inference(name, data_batch).flops(1, images)
             except ConfigError as error:
@@ -224,6 +223,7 @@ def require_meter(runner: Runner) -> ComputeMeter:
 
 
 def _sample(runner: Runner) -> dict[str, Any]:
-    """The first image of the training data, collated."""
-    with preserved_random_state():  # the image is drawn once more where training begins
-        return first_batch(runner.train_dataloader.dataset, getattr(runner.model.base, 'num_classes', None))
+    """The first sample of the training data, collated."""
+    loader, classes = runner.train_dataloader, getattr(runner.model.base, 'num_classes', None)
+    with preserved_random_state():  # the sample is drawn once more where training begins
+        return first_batch(loader.dataset, classes, loader.collate_fn)

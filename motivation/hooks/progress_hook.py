@@ -20,6 +20,8 @@ from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
 from motivation.report.table import count_parameters, format_rate, model_label
 from motivation.structures import MODEL_NAMES
+from motivation.utils.batches import article
+from motivation.utils.example import noun_of_model
 
 # Seconds between two updates of the live line.
 LIVE_INTERVAL = 0.1
@@ -45,6 +47,7 @@ class ProgressHook(Hook):
         self.interval = interval
         self.console = Console(highlight=False, soft_wrap=True)
         self._trace = SwitchTrace()
+        self._noun = 'sample'
         self._progress: Progress | None = None
         self._begun_iter = 0
         self._begun = self._last_line = 0.0
@@ -53,6 +56,7 @@ class ProgressHook(Hook):
         if runner.rank != 0:
             return
         self._trace = runner.find_hook(MotivationHook).trace
+        self._noun = noun_of_model(runner.model.base)
         self.console.print('\n'.join(describe_run(runner)), markup=False)
         self._begun = self._last_line = time.monotonic()
         self._begun_iter = runner.iter
@@ -83,7 +87,7 @@ class ProgressHook(Hook):
         state = (
             f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}',
             f'active {step.model:<9}  loss {step.loss:.4f}  motivated batches {self._trace.motivated_fraction:.0%}',
-            *describe_compute(find_meter(runner)),
+            *describe_compute(find_meter(runner), self._noun),
         )
         if self._progress is not None:  # on lines of their own, which fit 80 columns
             self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state='\n'.join(state))
@@ -137,12 +141,12 @@ def format_duration(seconds: float) -> str:
     return f'{minutes // 60}:{minutes % 60:02}:{second:02}'
 
 
-def describe_compute(meter: ComputeMeter | None) -> list[str]:
-    """FLOPs so far, then images and GFLOPs a second of the batches of each model that has trained."""
+def describe_compute(meter: ComputeMeter | None, noun: str = 'image') -> list[str]:
+    """FLOPs so far, then samples and GFLOPs a second of the batches of each model that has trained."""
     if meter is None:
         return []
     rates = (
-        f'{name} {format_rate(meter.images_per_second(name))} images/s, '
+        f'{name} {format_rate(meter.images_per_second(name))} {noun}s/s, '
         f'{format_rate(meter.flops_per_second(name), 1e9)} GFLOP/s'
         for name in MODEL_NAMES
         if meter.trained[name].seconds
@@ -158,7 +162,7 @@ def _name_classes(classes: list[str]) -> str:
 
 def describe_run(runner: Runner) -> list[str]:
     """A header of at most 15 lines: what is trained, on what, how and where."""
-    model, meter = runner.model, find_meter(runner)
+    model, meter, noun = runner.model, find_meter(runner), noun_of_model(runner.model.base)
     lines = [f'motivation  {runner.cfg.filename or "config"}']
     for name in MODEL_NAMES:
         one = getattr(model, name)
@@ -167,7 +171,7 @@ def describe_run(runner: Runner) -> list[str]:
             step = meter.macs[name].step
             lines[-1] += (
                 f', {step.forward.per_image / 1e6:,.2f} MMACs forward and '
-                f'{step.backward.per_image / 1e6:,.2f} backward an image'
+                f'{step.backward.per_image / 1e6:,.2f} backward {article(noun)}'
             )
     train = runner.train_dataloader
     classes = class_names(train.dataset)
@@ -188,7 +192,7 @@ def describe_run(runner: Runner) -> list[str]:
         *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {type(source).__name__}: {len(train.dataset):,} training and '
-        f'{validation} validation images' + (f', {_name_classes(classes)}' if classes else ''),
+        f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),
         f'  device     {together}{model.base.data_preprocessor.device}{threads}',

@@ -18,6 +18,7 @@ from motivation.report.structure import ModelCompute, ModelReport, RecordedRun, 
 from motivation.report.table import best_accuracies, build_table, count_parameters, model_label, write_report
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
+from motivation.utils.example import noun_of_model
 
 
 @HOOKS.register_module()
@@ -104,6 +105,7 @@ class ReportHook(Hook):
             if runner.pretraining is None
             else {**runner.pretraining._asdict(), 'said': str(runner.pretraining)},
             compute=None if meter is None else _run_compute(meter),
+            sample=noun_of_model(runner.model.base),
             not_counted=None if meter_hook is None else meter_hook.not_counted,
         )
         data = report.to_json()

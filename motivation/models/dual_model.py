@@ -1,9 +1,10 @@
 """The base model, the motivated model that contains it, and which of the two is being trained."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapperDict
 from timm.layers import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
@@ -18,8 +19,9 @@ from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import checked
 from motivation.utils.training_mode import uncompiled
-from motivation.weight_maps import WeightMap, find_input_size, zero_extension
+from motivation.weight_maps import WeightMap, zero_extension
 
 # Forward passes of the batch norms that can be converted.
 _KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
@@ -35,7 +37,8 @@ class DualModel(BaseModel):
 
     Args:
         base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
-            :class:`TimmClassifier`.
+            :class:`TimmClassifier`. What takes no images has a method ``example_batch(samples)``, see
+            :mod:`motivation.utils.example`.
         motivated: Config of the motivated model.
         weight_map: Config of the map, by default an :class:`~motivation.weight_maps.AutoMap`; it is
             built with the two modules as ``base`` and ``motivated``.
@@ -61,23 +64,19 @@ class DualModel(BaseModel):
         ConfigError: A field has none of these values, or the base model does not fit.
     """
 
+    @checked
     def __init__(
         self,
         base: dict[str, Any],
         motivated: dict[str, Any],
         weight_map: dict[str, Any] | None = None,
         statistics: Literal['private', 'shared'] = 'private',
-        recalibrate: int = 0,
+        recalibrate: Annotated[int, Ge(0)] = 0,
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
         extension: Literal['zero', 'default'] = 'zero',
         distillation: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        _check_choice('statistics', statistics, 'private', 'shared')
-        _check_choice('optimizer_state', optimizer_state, 'separate', 'transfer')
-        _check_choice('extension', extension, 'zero', 'default')
-        if not isinstance(recalibrate, int) or isinstance(recalibrate, bool) or recalibrate < 0:
-            raise ConfigError(f'model.recalibrate is {recalibrate!r}; it must be a number of images, or 0')
         self.base: BaseModel = MODELS.build(base)
         self.motivated: BaseModel = MODELS.build(motivated)
         map_config = {'type': 'AutoMap', **(weight_map or {})}
@@ -97,7 +96,6 @@ class DualModel(BaseModel):
         self._steppers: dict[ModelName, Any] = {name: getattr(self, name) for name in MODEL_NAMES}
         # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
-        self._input_size = map_config.get('input_size')
         # What becomes of the weights of a pretrained motivated model; ``None`` where it has none.
         self.pretraining: Pretraining | None = None
         self._begin_extension()
@@ -113,8 +111,7 @@ class DualModel(BaseModel):
         given = _copy(self.motivated) if is_pretrained(self.motivated) else None
         if self.extension == 'zero':
             try:
-                size = find_input_size(self.base, self._input_size)
-                self.extension_caveats = zero_extension(self.weight_map, size)
+                self.extension_caveats = zero_extension(self.weight_map)
             except ConfigError as error:  # a model of the user's own, which trains all the same
                 self.extension_caveats = [str(error)]
         self.pretraining = None if given is None else self._compare_with(given)
@@ -259,11 +256,6 @@ class DualModel(BaseModel):
         """Restore what :meth:`get_extra_state` returned."""
         motivated, self.motivation.was_woken = state.tolist()
         self.motivation.active = 'motivated' if motivated else 'base'
-
-
-def _check_choice(field: str, value: str, *choices: str) -> None:
-    if value not in choices:
-        raise ConfigError(f'model.{field} is {value!r}; it must be {" or ".join(map(repr, choices))}')
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

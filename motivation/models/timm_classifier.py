@@ -1,9 +1,11 @@
 """An image classifier around any timm backbone."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import timm
+import torch
+from annotated_types import Ge, Gt, Lt
 from mmengine.model import BaseModel
 from timm.data import resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -15,7 +17,8 @@ from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
-from motivation.weight_maps import find_input_size
+from motivation.utils.arguments import checked
+from motivation.utils.example import find_input_size
 
 
 @MODELS.register_module()
@@ -47,19 +50,18 @@ class TimmClassifier(BaseModel):
 
     data_preprocessor: ImagePreprocessor
 
+    @checked
     def __init__(
         self,
         model_name: str,
         num_classes: int,
         stem: Literal['cifar'] | None = None,
         mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
+        std: Sequence[Annotated[float, Gt(0)]] | None = None,
+        label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
         mixup: dict[str, Any] | None = None,
         **model_kwargs: Any,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"a model's label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, stem, model_name)
@@ -88,6 +90,17 @@ class TimmClassifier(BaseModel):
             self.loss = LabelSmoothingCrossEntropy(label_smoothing)
         else:
             self.loss = nn.CrossEntropyLoss()
+
+    def example_batch(self, samples: int) -> dict[str, Tensor]:
+        """Return random images as the data loader would: uint8, (N, C, H, W), and their targets, (N,).
+
+        Args:
+            samples: N.
+        """
+        return {
+            'inputs': torch.randint(256, (samples, *self.input_size), dtype=torch.uint8),
+            'targets': torch.randint(self.num_classes, (samples,)),
+        }
 
     def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The config of the trained model, which needs no file, folder or hub that this one was built from.
@@ -180,5 +193,5 @@ def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, 
     except Exception as error:  # every family raises its own
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
-            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; mend or leave out the argument'
+            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; correct or leave out the argument'
         ) from error

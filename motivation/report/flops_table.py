@@ -12,6 +12,7 @@ from motivation.compute.macs import StepMacs, measure_model, training_batches
 from motivation.compute.step_macs import count_train_step
 from motivation.report.table import count_parameters, model_label, step_rows
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.batches import article, input_shapes, noun_of
 from motivation.utils.training_mode import training_mode
 
 # Shares of motivated batches for which a planned run is priced.
@@ -29,18 +30,18 @@ def describe_pair(
 
     Args:
         models: ``'base'`` and ``'motivated'``; left untouched.
-        sample: One image as the dataset returns it, collated.
-        images: Images of the planned run: those of an epoch times the epochs.
-        batch_size: Images of a batch, for what a model computes once a batch.
+        sample: One sample as the dataset returns it, collated.
+        images: Samples of the planned run: those of an epoch times the epochs.
+        batch_size: Samples of a batch, for what a model computes once a batch.
         distillation: Whether every motivated batch takes a step of in-place distillation.
 
     Returns:
-        ``input``, the shape of an image; for each model its costs; ``planned``, training FLOPs and
+        ``sample``, what a sample is called; ``input``, the shape of its first input; for each model its costs; ``planned``, training FLOPs and
         saving at several shares of motivated batches; ``largest_saving``, that of a run that never
         wakes the motivated model.
     """
     macs = {name: measure_model(models[name], sample, distillation, batch_size, check=True) for name in MODEL_NAMES}
-    pair: dict[str, Any] = {'input': list(sample['inputs'].shape[1:])}
+    pair: dict[str, Any] = {'sample': noun_of(sample), 'input': list(input_shapes(sample)[0][1])}
     for name, model in models.items():
         step = macs[name].step
         pair[name] = {
@@ -71,7 +72,7 @@ def describe_pair(
 
 
 def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
-    """Forward and backward MACs of one image by stage and by operator."""
+    """Forward and backward MACs of one sample by stage and by operator."""
     with training_mode(model):
         two, four = (count_train_step(model, batch, by_module=True) for batch in training_batches(sample)[:2])
     inside = 'backbone.' if hasattr(model, 'backbone') else ''
@@ -89,15 +90,26 @@ def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, 
 
 def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
     """The tables of a terminal: both models, with ``detail`` their parts, and planned runs."""
+    noun = pair['sample']
     models = Table('', *MODEL_NAMES, title=f'input {" x ".join(map(str, pair["input"]))}', title_justify='left')
     rows = [
         ('model', *(pair[name]['model'] for name in MODEL_NAMES)),
         ('parameters', *(f'{pair[name]["params"]:,}' for name in MODEL_NAMES)),
-        ('forward MMACs an image', *(f'{pair[name]["forward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES)),
-        *step_rows(
-            *((pair[name]['forward_macs_per_image'], pair[name]['step_forward_macs_per_image']) for name in MODEL_NAMES)
+        (
+            f'forward MMACs {article(noun)}',
+            *(f'{pair[name]["forward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES),
         ),
-        ('backward MMACs an image', *(f'{pair[name]["backward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES)),
+        *step_rows(
+            *(
+                (pair[name]['forward_macs_per_image'], pair[name]['step_forward_macs_per_image'])
+                for name in MODEL_NAMES
+            ),
+            noun=noun,
+        ),
+        (
+            f'backward MMACs {article(noun)}',
+            *(f'{pair[name]["backward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES),
+        ),
     ]
     if any(pair[name]['fixed_macs_per_step'] for name in MODEL_NAMES):
         rows.append(
@@ -110,7 +122,7 @@ def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
         'motivated batches',
         'training FLOPs',
         'saving',
-        title=f'a run of {pair["images"]:,} image{"s" * (pair["images"] > 1)}'
+        title=f'a run of {pair["images"]:,} {noun}{"s" * (pair["images"] > 1)}'
         + (', distilling' if pair['distillation'] else ''),
         title_justify='left',
     )
@@ -123,7 +135,7 @@ def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
 
 
 def _part_table(pair: dict[str, Any], part: str) -> Table:
-    table = Table(title=f'MMACs an image by {part.removesuffix("s")}', title_justify='left')
+    table = Table(title=f'MMACs {article(pair["sample"])} by {part.removesuffix("s")}', title_justify='left')
     table.add_column(part.removesuffix('s'), overflow='fold')
     for name in MODEL_NAMES:
         table.add_column(f'{name}\nforward')

@@ -175,6 +175,7 @@ class RunReport:
         pretraining: What became of pretrained weights, the sentence under ``said``; ``None`` without any.
         compute: What it cost; ``None`` where that is not counted.
         not_counted: Why it is not, where the run has a compute meter.
+        sample: What a sample is called: ``'image'`` or ``'sample'``.
         extra: What hooks have added, by key.
     """
 
@@ -192,6 +193,7 @@ class RunReport:
     pretraining: dict[str, Any] | None = None
     compute: RunCompute | None = None
     not_counted: str | None = None
+    sample: str = 'image'
     extra: dict[str, Any] = field(default_factory=dict)
 
     def model(self, name: ModelName) -> ModelReport:

@@ -10,6 +10,7 @@ from torch import nn
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.report.structure import Best, ModelCompute, ModelReport, RunReport, Validation
 from motivation.structures import ModelName
+from motivation.utils.batches import article
 from motivation.utils.files import write_whole
 
 DEFINITION = (
@@ -42,9 +43,9 @@ def model_rows(report: RunReport) -> list[tuple[str, str, str]]:
             for name in metrics[:1]
             if name.startswith('accuracy/')
         ),
-        *_mac_rows(counted),
+        *_mac_rows(counted, report.sample),
         _row('batches trained on', (f'{one.iters:,}' for one in both)),
-        *_cost_rows(counted),
+        *_cost_rows(counted, report.sample),
     ]
 
 
@@ -53,23 +54,23 @@ def _row(label: str, values: Iterable[str]) -> tuple[str, str, str]:
     return label, base, motivated
 
 
-def _mac_rows(both: Sequence[ModelCompute]) -> list[tuple[str, str, str]]:
-    """What both models compute for an image; nothing where that is not counted."""
+def _mac_rows(both: Sequence[ModelCompute], noun: str) -> list[tuple[str, str, str]]:
+    """What both models compute for a sample; nothing where that is not counted."""
     if not both:
         return []
     return [
-        _row('forward MMACs an image', (f'{one.forward_macs_per_image / 1e6:,.3f}' for one in both)),
-        *step_rows(*((one.forward_macs_per_image, one.step_forward_macs_per_image) for one in both)),
-        _row('backward MMACs an image', (f'{one.backward_macs_per_image / 1e6:,.3f}' for one in both)),
+        _row(f'forward MMACs {article(noun)}', (f'{one.forward_macs_per_image / 1e6:,.3f}' for one in both)),
+        *step_rows(*((one.forward_macs_per_image, one.step_forward_macs_per_image) for one in both), noun=noun),
+        _row(f'backward MMACs {article(noun)}', (f'{one.backward_macs_per_image / 1e6:,.3f}' for one in both)),
     ]
 
 
-def _cost_rows(both: Sequence[ModelCompute]) -> list[tuple[str, str, str]]:
+def _cost_rows(both: Sequence[ModelCompute], noun: str) -> list[tuple[str, str, str]]:
     """What both models cost and how fast they were; nothing where that is not counted."""
     if not both:
         return []
     return [
-        _row('images trained on', (f'{one.images:,}' for one in both)),
+        _row(f'{noun}s trained on', (f'{one.images:,}' for one in both)),
         _row('training FLOPs', (f'{one.train_flops:.4g}' for one in both)),
         _row('of which forward', (f'{one.forward_flops:.4g}' for one in both)),
         _row('of which backward', (f'{one.backward_flops:.4g}' for one in both)),
@@ -80,7 +81,7 @@ def _cost_rows(both: Sequence[ModelCompute]) -> list[tuple[str, str, str]]:
             else []
         ),
         _row('seconds of its batches', (f'{one.seconds:,.1f}' for one in both)),
-        _row('images a second', (format_rate(one.images_per_second) for one in both)),
+        _row(f'{noun}s a second', (format_rate(one.images_per_second) for one in both)),
         _row('GFLOPs a second', (format_rate(one.flops_per_second, 1e9) for one in both)),
     ]
 
@@ -100,16 +101,17 @@ def _best(one: ModelReport, metric: str) -> str:
     return f'{best.value:.2f} (epoch {best.epoch})' if best else 'not evaluated'
 
 
-def step_rows(base: tuple[int, int], motivated: tuple[int, int]) -> list[tuple[str, str, str]]:
+def step_rows(base: tuple[int, int], motivated: tuple[int, int], *, noun: str) -> list[tuple[str, str, str]]:
     """What a training step computes forward, where that is not the network alone: a teacher's pass, say.
 
     Args:
-        base: MACs an image of the base model: of its network forward, and of its step forward.
+        base: MACs a sample of the base model: of its network forward, and of its step forward.
         motivated: The same of the motivated model.
+        noun: What a sample is called.
     """
     if base[0] == base[1] and motivated[0] == motivated[1]:
         return []
-    return [('forward MMACs an image of a step', f'{base[1] / 1e6:,.3f}', f'{motivated[1] / 1e6:,.3f}')]
+    return [(f'forward MMACs {article(noun)} of a step', f'{base[1] / 1e6:,.3f}', f'{motivated[1] / 1e6:,.3f}')]
 
 
 def format_rate(rate: float | None, unit: float = 1.0) -> str:
@@ -148,7 +150,7 @@ def run_facts(report: RunReport) -> list[tuple[str, str]]:
         ),
         *([('compute', f'not counted: {report.not_counted}')] if report.not_counted is not None else []),
         *(
-            (f'images left out ({stage})', f'{counts["images"]:,}, {counts["times"]:,} times')
+            (f'{report.sample}s left out ({stage})', f'{counts["images"]:,}, {counts["times"]:,} times')
             for stage, counts in extra.get('skipped', {}).items()
         ),
         ('wall time', f'{report.wall_seconds:,.0f} s'),

@@ -1,10 +1,10 @@
 """Which tensors of the motivated model are the base model."""
 
+from motivation.utils.example import find_input_size
 from motivation.weight_maps.auto_map import AutoMap
 from motivation.weight_maps.depth_map import DepthMap
 from motivation.weight_maps.explicit_map import ExplicitMap
 from motivation.weight_maps.optimizer_state import OptimizerStateTransfer
-from motivation.weight_maps.tracing import find_input_size
 from motivation.weight_maps.verify import Verdict, verify
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 from motivation.weight_maps.zero_extension import zero_extension

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from motivation.errors import ConfigError
 from motivation.registry import WEIGHT_MAPS
-from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
+from motivation.utils.arguments import checked
+from motivation.utils.example import Example, find_example
+from motivation.weight_maps.blocks import Placement, own_tensors, pair_modules
 from motivation.weight_maps.index import Index, mesh
 from motivation.weight_maps.residual import added_blocks, residual_ends
-from motivation.weight_maps.tracing import Space, Trace, find_input_size, trace
+from motivation.weight_maps.tracing import Space, Trace, trace
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
 Channels = Literal['leading', 'seeded']
@@ -24,7 +26,7 @@ class AutoMap(WeightMap):
     """Reads two networks that differ in depth, in width or in both, and finds how one contains the other.
 
     1. Modules correspond by name and, in a stage that has more blocks, by ``placement``.
-    2. Both networks are run once on fake images. A residual sum, a matrix product, a norm tie
+    2. Both networks are run once on fake inputs. A residual sum, a matrix product, a norm tie
        dimensions of tensors together into *channel spaces*; reshapes split them (a fused ``qkv`` is
        3 x heads x head width).
     3. Corresponding modules must do the same operations with the same settings.
@@ -34,15 +36,18 @@ class AutoMap(WeightMap):
     What differs in any other way is refused: positions, classes, head widths, other operations.
 
     Args:
-        base: The base model, called with one batch of images.
+        base: The base model.
         motivated: The motivated model.
         placement: Where the base blocks of a stage sit, see
             :func:`~motivation.weight_maps.blocks.place_blocks`.
         channels: Which channels of a wider space are the base model's: the ``'leading'`` ones, or a
             fixed random choice, ``'seeded'``.
         seed: Seed of that choice.
-        input_size: Size of the images, (C, H, W); ``None`` takes the base model's ``input_size``, or
-            that of its timm ``pretrained_cfg``.
+        input_size: Size of the images that both models take, (C, H, W); ``None`` takes the base model's
+            ``example_batch``, its ``input_size``, or that of its timm ``pretrained_cfg``, see
+            :mod:`motivation.utils.example`.
+        example_input: Instead of ``input_size``, a batch of inputs that are no images, (N, ...), such as
+            token indices.
 
     Attributes:
         grown_statistics: Modules of the base model that take statistics over channels of which the
@@ -57,6 +62,7 @@ class AutoMap(WeightMap):
         >>> weight_map = dict(type='AutoMap', placement='spread', channels='seeded', seed=1)
     """
 
+    @checked
     def __init__(
         self,
         base: nn.Module,
@@ -65,18 +71,14 @@ class AutoMap(WeightMap):
         channels: Channels = 'leading',
         seed: int = 0,
         input_size: Sequence[int] | None = None,
+        example_input: Tensor | None = None,
     ) -> None:
-        check_placement(placement)
-        if channels not in ('leading', 'seeded'):
-            raise ConfigError(f"weight_map.channels is {channels!r}; it must be 'leading' or 'seeded'")
-        if not isinstance(seed, int):
-            raise ConfigError(f'weight_map.seed is {seed!r}; it must be a whole number')
         self.placement = placement
         self.channels = channels
         self.seed = seed
         modules = list(pair_modules(base, motivated, placement))
-        size = find_input_size(base, input_size)
-        traces = trace(base, size), trace(motivated, size)
+        example = find_example(base, input_size, example_input)
+        traces = trace(base, example), trace(motivated, example)
         _compare_operations(*traces, base, motivated, modules)
         matching = _Matching(*traces)
         names = list(_tensor_names(base, modules))
@@ -85,8 +87,8 @@ class AutoMap(WeightMap):
         matching.choose(channels, seed)
         self.grown_statistics = sorted({name for name, space in traces[0].reduced if matching.grows(space)})
         # Kept until it is asked for; nothing has changed the model by then.
-        self._traced: tuple[tuple[int, ...], Trace] | None = (size, traces[1])
-        super().__init__(base, motivated, [TensorPair(*pair, matching.index(*pair)) for pair in names])
+        self._traced: tuple[Example, Trace] | None = (example, traces[1])
+        super().__init__(base, motivated, [TensorPair(*pair, matching.index(*pair)) for pair in names], example)
         self._check_constants()
         for block in added_blocks(self):
             if not residual_ends(block, traces[1]):
@@ -98,10 +100,10 @@ class AutoMap(WeightMap):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), '_traced': None}
 
-    def trace_motivated(self, input_size: Sequence[int]) -> Trace:
-        """As of :class:`WeightMap`; the first time the run from which the map was made, if the size is the same."""
+    def trace_motivated(self, example: Example) -> Trace:
+        """As of :class:`WeightMap`; the first time the run from which the map was made, if the inputs are the same."""
         traced, self._traced = self._traced, None
-        return traced[1] if traced and traced[0] == tuple(input_size) else super().trace_motivated(input_size)
+        return traced[1] if traced and traced[0] == example else super().trace_motivated(example)
 
     def _check_constants(self) -> None:
         """Refuse buffers that hold other numbers from the start: they are settings, not weights."""

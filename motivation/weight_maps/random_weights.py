@@ -1,8 +1,13 @@
 """Random weights and fitting statistics, with which every layer of a network has a say in its outputs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from motivation.utils.batches import run_network
 
 
 def randomise(tensors: dict[str, Tensor], gain: float, generator: torch.Generator) -> None:
@@ -22,8 +27,8 @@ def randomise(tensors: dict[str, Tensor], gain: float, generator: torch.Generato
         tensor.copy_(noise)
 
 
-def take_statistics(model: nn.Module, images: Tensor) -> None:
-    """Give batch norms the statistics of the images."""
+def take_statistics(model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """Give batch norms the statistics of the inputs."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return
@@ -31,7 +36,7 @@ def take_statistics(model: nn.Module, images: Tensor) -> None:
     for norm in norms:
         norm.train()
         norm.momentum = 1.0
-    model(images)
+    run_network(model, inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum

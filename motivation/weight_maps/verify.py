@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from motivation.utils.example import Example, find_example
 from motivation.weight_maps.random_weights import randomise, take_statistics
 from motivation.weight_maps.small_images import outputs, smallest_telling
 from motivation.weight_maps.tracing import slow_attention, takes_channel_statistics
@@ -16,7 +17,7 @@ from motivation.weight_maps.weight_map import WeightMap
 # Largest difference of outputs, relative to the largest output, in float64.
 TOLERANCE = 1e-9
 
-# How much the outputs must depend on the image, relative to the largest; below, agreement says nothing.
+# How much the outputs must depend on the inputs, relative to the largest; below, agreement says nothing.
 SENSITIVITY = 1e-3
 
 # Difference in float32 above which two networks differ by more than rounding.
@@ -29,7 +30,7 @@ class Verdict(NamedTuple):
     Attributes:
         error: Largest difference of the two models' outputs over the largest output.
         round_trip: Whether base -> motivated -> base gave back every tensor bit by bit.
-        sensitivity: How much the outputs change with the image, over the largest output.
+        sensitivity: How much the outputs change with the inputs, over the largest output.
         kind: ``'exact'``: the networks as they are; ``'norms apart'``: norms that take statistics over
             more channels in the motivated model were reduced to their scale and shift.
     """
@@ -51,25 +52,28 @@ class Verdict(NamedTuple):
         if self.error > TOLERANCE:
             return f'NOT VALID ({found})'
         if self.sensitivity < SENSITIVITY:
-            return f'NOT PROVEN (the outputs hardly depend on the image, by {self.sensitivity:.1e}; {found})'
+            return f'NOT PROVEN (the outputs hardly depend on the inputs, by {self.sensitivity:.1e}; {found})'
         return f'{"exact" if self.kind == "exact" else "exact but for norms over more channels"} ({found})'
 
 
 def verify(
-    weight_map: WeightMap, input_size: Sequence[int], seed: int = 0, progress: Callable[[str], None] | None = None
+    weight_map: WeightMap,
+    input_size: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Check that the motivated model contains the base model as a map says.
 
     Both models are copied. The base model gets random weights in float64 and statistics of batch norms
-    that are those of the images, so that every layer has a say in the outputs; the extension is filled
+    that are those of the inputs, so that every layer has a say in the outputs; the extension is filled
     with zeros, so that it contributes nothing. After a transfer base -> motivated the motivated model
     must compute the base's outputs. Then the base is emptied, and a transfer motivated -> base must
     bring back every weight, bit by bit, and with them the outputs: so it holds for both directions.
     Agreeing shapes prove nothing: a leading slice of a fused ``qkv`` has the right shape and puts rows
     of K into Q.
 
-    The images are smaller than ``input_size`` where the networks take such and all parts of the base
-    model's parameters still have a say in its outputs.
+    The inputs are those that the map knows, see :attr:`WeightMap.example`. Images are smaller where the
+    networks take such and all parts of the base model's parameters still have a say in its outputs.
 
     Statistics over more channels (a LayerNorm at greater width) differ whatever the map; where there are
     such norms and outputs differ, these norms are reduced to their scale and shift in both models, and
@@ -77,29 +81,31 @@ def verify(
 
     Args:
         weight_map: Any map, yours included; the models are left untouched.
-        input_size: Size of the images, (C, H, W).
-        seed: Seed of weights and images.
+        input_size: Size of images, (C, H, W), instead of the inputs that the map knows.
+        seed: Seed of weights and inputs.
         progress: Called with what comes next.
     """
     say = progress or (lambda what: None)
+    models = [weight_map.model('base'), weight_map.model('motivated')]
+    example = weight_map.example if input_size is None else find_example(models[0], input_size)
     say('looking for smaller images on which everything shows')
-    size = smallest_telling([weight_map.model('base'), weight_map.model('motivated')], input_size)
-    copied = copy.deepcopy(weight_map)
+    smallest = smallest_telling(models, example)
+    copied, example = copy.deepcopy((weight_map, smallest))
     grown = _grown_norms(copied)
-    say(f'transferring and comparing, on images of {size[1]} x {size[2]}')
+    say(f'transferring and comparing, on {smallest}')
     with slow_attention():
         if not grown:
-            return Verdict(*_compare(_in_float64(copied), size, seed), 'exact')
-        if _are_close(copied, size, seed):  # else float64 would not bring them together
-            verdict = Verdict(*_compare(_in_float64(copied), size, seed), 'exact')
+            return Verdict(*_compare(_in_float64(copied), example, seed), 'exact')
+        if _are_close(copied, example, seed):  # else float64 would not bring them together
+            verdict = Verdict(*_compare(_in_float64(copied), example, seed), 'exact')
             if verdict.is_valid:
                 return verdict
         for names in grown:
             for model, name in zip((copied.model('base'), copied.model('motivated')), names, strict=True):
                 parent, _, own = name.rpartition('.')
                 setattr(model.get_submodule(parent), own, _ScaleAndShift(model.get_submodule(name)))
-        say(f'comparing all but norms over more channels, on images of {size[1]} x {size[2]}')
-        return Verdict(*_compare(_in_float64(copied), size, seed, gain=0.5), 'norms apart')
+        say(f'comparing all but norms over more channels, on {smallest}')
+        return Verdict(*_compare(_in_float64(copied), example, seed, gain=0.5), 'norms apart')
 
 
 def _in_float64(weight_map: WeightMap) -> WeightMap:
@@ -136,27 +142,27 @@ class _Found(NamedTuple):
 
 
 @torch.no_grad()
-def _are_close(weight_map: WeightMap, input_size: Sequence[int], seed: int) -> bool:
-    """Whether both models' outputs for one image differ by no more than rounding in float32."""
-    images = _transferred(weight_map, input_size, seed, gain=2**0.5)
-    found, theirs_found = (outputs(weight_map.model(name), images[:1]) for name in ('base', 'motivated'))
+def _are_close(weight_map: WeightMap, example: Example, seed: int) -> bool:
+    """Whether both models' outputs for inputs differ by no more than rounding in float32."""
+    inputs = _transferred(weight_map, example, seed, gain=2**0.5)
+    found, theirs_found = (outputs(weight_map.model(name), inputs) for name in ('base', 'motivated'))
     return _relative(found - theirs_found, found) < _CLOSE
 
 
 @torch.no_grad()
-def _compare(weight_map: WeightMap, input_size: Sequence[int], seed: int, gain: float = 2**0.5) -> _Found:
+def _compare(weight_map: WeightMap, example: Example, seed: int, gain: float = 2**0.5) -> _Found:
     """Transfer base -> motivated, compare outputs, empty the base, transfer back and compare weights.
 
     Args:
         weight_map: Its models change.
-        input_size: Size of the images.
-        seed: Seed of weights and images.
+        example: Where inputs come from.
+        seed: Seed of weights and inputs.
         gain: As of :func:`_transferred`.
     """
-    images = _transferred(weight_map, input_size, seed, gain)
+    inputs = _transferred(weight_map, example, seed, gain)
     ours = weight_map.tensors('base')
     before = {name: tensor.clone() for name, tensor in ours.items()}
-    found, theirs_found = (outputs(weight_map.model(name), images) for name in ('base', 'motivated'))
+    found, theirs_found = (outputs(weight_map.model(name), inputs) for name in ('base', 'motivated'))
     for tensor in ours.values():
         tensor.zero_()
     weight_map.transfer('motivated', statistics=True)
@@ -170,13 +176,13 @@ def _relative(difference: Tensor, found: Tensor) -> float:
     return float((difference.abs().max() / found.abs().max()).nan_to_num(torch.inf))
 
 
-def _transferred(weight_map: WeightMap, input_size: Sequence[int], seed: int, gain: float) -> Tensor:
-    """Make the base model random and the extension zero, and transfer base -> motivated; returns images.
+def _transferred(weight_map: WeightMap, example: Example, seed: int, gain: float) -> dict[str, Any]:
+    """Make the base model random and the extension zero, and transfer base -> motivated; returns inputs.
 
     Args:
         weight_map: Its models change.
-        input_size: Size of the images.
-        seed: Seed of weights and images.
+        example: Where inputs come from.
+        seed: Seed of weights and inputs.
         gain: Of weights of layers. Without norms residual streams grow from block to block: weaker
             branches keep softmax from saturating.
     """
@@ -187,14 +193,14 @@ def _transferred(weight_map: WeightMap, input_size: Sequence[int], seed: int, ga
     theirs = weight_map.tensors('motivated')
     for name, mask in weight_map.extension().items():
         theirs[name].masked_fill_(mask.to(like.device), 0)
-    images = torch.randn(_images(base), *input_size, generator=generator).to(like)
-    take_statistics(base, images)
+    inputs = example.inputs(base, _samples(base), seed + 1)
+    take_statistics(base, inputs)
     weight_map.transfer('base', statistics=True)
-    return images
+    return inputs
 
 
-def _images(model: nn.Module) -> int:
-    """Two images show that outputs depend on them; statistics of batch norms are of more."""
+def _samples(model: nn.Module) -> int:
+    """Two show that outputs depend on them; statistics of batch norms are of more."""
     return 4 if any(isinstance(module, _BatchNorm) for module in model.modules()) else 2
 
 

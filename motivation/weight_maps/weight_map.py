@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from motivation.errors import ConfigError
 from motivation.structures import ModelName
+from motivation.utils.example import Example, find_example
 from motivation.weight_maps.copy_plan import CopyPlan
 from motivation.weight_maps.index import Index, format_positions, mesh
 from motivation.weight_maps.tracing import Trace, trace
@@ -52,6 +53,7 @@ class WeightMap:
         motivated: The motivated model, which contains the base model.
         pairs: Base tensor and motivated tensor, by state-dict name, and, where the motivated tensor is
             larger, the index of the image within it.
+        example: Where inputs of both models come from; by default what the base model says it takes.
 
     Attributes:
         pairs: The correspondence.
@@ -62,7 +64,14 @@ class WeightMap:
             tied to another.
     """
 
-    def __init__(self, base: nn.Module, motivated: nn.Module, pairs: Iterable[TensorPair | Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        base: nn.Module,
+        motivated: nn.Module,
+        pairs: Iterable[TensorPair | Sequence[Any]],
+        example: Example | None = None,
+    ) -> None:
+        self._example = example
         self._modules: dict[ModelName, nn.Module] = {'base': base, 'motivated': motivated}
         self.pairs = tuple(pair if isinstance(pair, TensorPair) else TensorPair(*pair) for pair in pairs)
         # Who holds the tensors of a transfer, with and without statistics, and the views it copies along.
@@ -120,9 +129,18 @@ class WeightMap:
             if isinstance(value, Tensor) and not name.endswith('_extra_state')
         }
 
-    def trace_motivated(self, input_size: Sequence[int]) -> Trace:
-        """A run of the motivated model on images of a size, (C, H, W), as :func:`tracing.trace` makes it."""
-        return trace(self.model('motivated'), input_size)
+    @property
+    def example(self) -> Example:
+        """Where inputs of both models come from.
+
+        Raises:
+            ConfigError: Nothing says what the base model takes.
+        """
+        return self._example or find_example(self.model('base'))
+
+    def trace_motivated(self, example: Example) -> Trace:
+        """Return a run of the motivated model on inputs, as :func:`tracing.trace` makes it."""
+        return trace(self.model('motivated'), example)
 
     def extension(self) -> dict[str, Tensor]:
         """Where the motivated model's parameters are nobody's image.

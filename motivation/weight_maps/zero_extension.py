@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from motivation.utils.example import Example, find_example
 from motivation.utils.random_state import preserved_random_state
 from motivation.utils.training_mode import evaluation_mode
 from motivation.weight_maps.index import mesh
 from motivation.weight_maps.residual import added_blocks, residual_ends
-from motivation.weight_maps.small_images import smallest_running
+from motivation.weight_maps.small_images import outputs, smallest_running
 from motivation.weight_maps.tracing import Trace
 from motivation.weight_maps.weight_map import WeightMap
 
@@ -21,7 +22,7 @@ _TOLERANCE = 1e-4
 
 
 @torch.no_grad()
-def zero_extension(weight_map: WeightMap, input_size: Sequence[int]) -> list[str]:
+def zero_extension(weight_map: WeightMap, input_size: Sequence[int] | None = None) -> list[str]:
     """Make the motivated model begin as the base model's function; the base model is left as it is.
 
     Width: the base's channels stop reading added channels, which keep their initialisation, so that
@@ -31,20 +32,21 @@ def zero_extension(weight_map: WeightMap, input_size: Sequence[int]) -> list[str
 
     Args:
         weight_map: The map of the two models.
-        input_size: Size of the images, (C, H, W).
+        input_size: Size of images to compare outputs on, (C, H, W), instead of the inputs that the map knows.
 
     Returns:
         Why the motivated model still computes something else, a sentence each; empty if it computes
         the same.
     """
-    run = weight_map.trace_motivated(input_size)
+    example = weight_map.example if input_size is None else find_example(weight_map.model('base'), input_size)
+    run = weight_map.trace_motivated(example)
     _stop_reading(weight_map)
     reasons = _silence_blocks(weight_map, run)
     weight_map.transfer('base', statistics=True)
     grown = getattr(weight_map, 'grown_statistics', [])
     if grown:
         reasons.append(f'{len(grown)} norms take their statistics over more channels ({grown[0]!r} first)')
-    difference, largest = _compare(weight_map, input_size)
+    difference, largest = _compare(weight_map, example)
     if not reasons and difference > _TOLERANCE * largest:
         reasons.append(f'its outputs differ by up to {difference:.1e}, of {largest:.1e}')
     return reasons
@@ -79,12 +81,10 @@ def _silence_blocks(weight_map: WeightMap, run: Trace) -> list[str]:
     return reasons
 
 
-def _compare(weight_map: WeightMap, input_size: Sequence[int]) -> tuple[float, float]:
+def _compare(weight_map: WeightMap, example: Example) -> tuple[float, float]:
     """Largest difference of the two models' outputs in evaluation, and the base's largest output."""
     models = weight_map.model('base'), weight_map.model('motivated')
-    parameter = next(models[0].parameters())
-    input_size = smallest_running(models, input_size)
     with preserved_random_state(), evaluation_mode(*models):
-        images = torch.randn(2, *input_size, generator=torch.Generator().manual_seed(0)).to(parameter)
-        base, motivated = (model(images) for model in models)
+        inputs = smallest_running(models, example).inputs(models[0], samples=2)
+        base, motivated = (outputs(model, inputs) for model in models)
     return float((base - motivated).abs().max()), float(base.abs().max())

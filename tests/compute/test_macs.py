@@ -307,8 +307,8 @@ def test_model_with_nothing_to_train_is_refused():
 def test_model_that_does_not_take_the_images_is_refused_with_its_reason():
     with pytest.raises(
         ConfigError,
-        match=r"^model 'test_vit' does not run on batches of images of 3 x 31 x 31, .*should be divisible by patch size"
-        r'.* \(line \d+ of .*\); mend the model, whose forward\(inputs\) returns logits, or the size of the images$',
+        match=r"^model 'test_vit' does not run on batches of images of \(3, 31, 31\), .*should be divisible by patch size"
+        r'.* \(line \d+ of .*\); correct the model, whose forward\(inputs\) returns logits, or the shape of its inputs$',
     ):
         measure_model(TimmClassifier('test_vit', num_classes=10), sample(3, 31, 31))
 

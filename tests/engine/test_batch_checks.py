@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from motivation.cli import prepare_check
 from motivation.config.read import load_config
 from motivation.datasets import DigitsDataset
-from motivation.engine.batch_checks import has_single_images
+from motivation.engine.batch_checks import has_single_samples
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
@@ -95,7 +95,7 @@ def test_every_process_counts_its_own_images(monkeypatch, images, round_up, sing
         monkeypatch.setattr(sampler, 'get_dist_info', lambda: (rank, 2))  # noqa: B023
         data = list(range(images))
         loader = DataLoader(data, 16, sampler=DefaultSampler(data, seed=0, round_up=round_up))
-        assert has_single_images(loader) == single[rank]
+        assert has_single_samples(loader) == single[rank]
 
 
 def test_image_left_alone_by_those_left_out_is_one_sentence(tmp_path):

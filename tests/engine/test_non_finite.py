@@ -13,7 +13,7 @@ from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import snapshot
-from tests.engine.test_train_loop import config, train
+from tests.engine.test_train_loop import At, StopError, config, stop, train
 
 
 class SpoilLoss(Hook):
@@ -118,6 +118,16 @@ def test_rollback_that_cannot_help_stops(tmp_path, batches, every_iters, message
         )
 
 
+def test_last_good_losses_are_also_those_before_a_resume(tmp_path):
+    whole = train(config(tmp_path / 'whole', epochs=2)).find_hook(MotivationHook).trace.losses
+    with pytest.raises(StopError):
+        train(config(tmp_path / 'run', epochs=2), At('before_train_iter', 8, stop))
+    with pytest.raises(TrainingError) as stopped:
+        train(config(tmp_path / 'run', resume=True, epochs=2), SpoilLoss('base', {8}), SpoilLoss('motivated', {8}))
+    last = ', '.join(f'{loss:.4g}' for loss in list(whole)[5:8])
+    assert '(iteration 9), learning rate 0.' in str(stopped.value) and f'last good losses {last};' in str(stopped.value)
+
+
 class SpoilGradient(Hook):
     """Makes the gradient of one batch no number, once, of a loss that is one."""
 
@@ -161,6 +171,6 @@ def test_rollback_undoes_a_step_that_spoilt_the_weights(tmp_path, capsys):
 
 def test_refuses_an_unknown_remedy(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"train_cfg\.on_bad_loss is 'ignore'; it must be 'stop' or 'skip' or 'rollback'"
+        ConfigError, match=r"^train_cfg\.on_bad_loss must be 'stop', 'skip' or 'rollback', got 'ignore'$"
     ):
         train(config(tmp_path, **{'train_cfg.on_bad_loss': 'ignore'}))

@@ -1,6 +1,7 @@
 """Two real processes against one."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from motivation.utils.checkpoint import read_checkpoint
 from motivation.utils.distributed import decide_once, join_processes, sum_over_processes
 from tests.conftest import ROOT
 from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG
+from tests.forked import run_forked
 
 
 def two_processes(folder, *command):
@@ -45,6 +47,7 @@ result = [decide_once(lambda: rank), sum_over_processes(10 + rank), refused]
 result.append(norm.running_mean.tolist())
 
 from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.parallel import train_together
 from tests.conftest import small_batch, small_dual_model
 
 def train(compiled=False, **fields):
@@ -69,7 +72,7 @@ def refusal(**fields):
 sums = [train(find_unused_parameters=True), train(model_wrapper_cfg=dict(find_unused_parameters=True)),
     train(compiled=True, find_unused_parameters=True)]
 refusals = [refusal(), refusal(sync_bn='torch')]
-open(f'{{rank}}.json', 'w').write(__import__('json').dumps([result, sums, refusals]))
+open(f'{{sys.argv[1]}}/{{rank}}.json', 'w').write(__import__('json').dumps([result, sums, refusals]))
 """
 
 
@@ -78,8 +81,13 @@ def said(tmp_path_factory):
     """What each of two processes came to."""
     folder = tmp_path_factory.mktemp('two')
     (folder / 'agree.py').write_text(AGREE)
-    done = two_processes(folder, 'agree.py')
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        shared = {'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1'}
+        shared['MASTER_PORT'] = str(free.getsockname()[1])
+    ranks = [{**shared, 'RANK': rank, 'LOCAL_RANK': rank} for rank in '01']
+    for done in run_forked(folder / 'agree.py', folder, environments=ranks):
+        assert done.returncode == 0, done.stderr
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in '01']
 
 

@@ -1,6 +1,7 @@
 """A batch costs one collective and one read of the device, and its record is the same for all processes."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from motivation.engine.exchanging import exchange_of
 from motivation.engine.step import count_samples
 from tests.conftest import ROOT, small_batch, small_dual_model
-from tests.engine.count_step import ASKING, count
+from tests.engine.step_runs import ASKING, count
 from tests.engine.test_processes import two_processes
 from tests.models.test_distillation import distilling
 from tests.models.test_dual_model import optimizers
@@ -25,7 +26,7 @@ def test_batch_of_one_process_costs_one_read_and_no_collective(tmp_path, options
 def both(tmp_path_factory):
     """What each of two processes saw of the same runs."""
     folder = tmp_path_factory.mktemp('two')
-    done = two_processes(ROOT, '-m', 'tests.engine.count_step', str(folder))
+    done = two_processes(ROOT, '-m', 'tests.engine.step_runs', str(folder))
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in '01']
 
@@ -45,6 +46,13 @@ def test_record_is_the_same_for_all_processes_and_has_their_mean_loss(both, run)
     assert {images for _, _, images, *_ in first['records']} == {2 * 64}
     clocks = [clock for _, _, _, clock, *_ in first['records']]
     assert clocks == sorted(clocks) and clocks[0] > 0
+
+
+def test_batch_that_one_process_cannot_step_on_is_skipped_by_all(both):
+    """And nothing differs between the weights of the processes afterwards."""
+    first, second = (said['spoilt'] for said in both)
+    assert first == second and first['skipped'] == 1 and math.isfinite(first['weights'])
+    assert [loss is None for loss in first['losses']] == [batch == 2 for batch in range(6)]
 
 
 def test_signal_to_one_process_ends_all_after_the_batch(both):
@@ -70,9 +78,10 @@ def test_record_of_a_distilled_batch_is_that_of_the_motivated_step():
     )
 
 
-@pytest.mark.parametrize('steps', [0, 2])
-def test_loss_is_what_a_train_step_returned_that_made_no_step_or_several(monkeypatch, steps):
+@pytest.mark.parametrize('steps', [0, 1, 2])
+def test_loss_is_that_of_the_step_or_else_what_a_train_step_of_the_users_own_returned(monkeypatch, steps):
     model = small_dual_model().train()
+    squares = model.base.backbone.fc.weight.square().sum().item()
 
     def train_step(data, optim_wrapper):
         for _ in range(steps):
@@ -81,7 +90,7 @@ def test_loss_is_what_a_train_step_returned_that_made_no_step_or_several(monkeyp
 
     monkeypatch.setattr(model.base, 'train_step', train_step)
     record, outputs = step(model, optimizers(model), small_batch())
-    assert record.loss == outputs['loss'] == 0.5 and record.images == 4
+    assert record.loss == outputs['loss'] == (squares if steps == 1 else 0.5) and record.images == 4
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,18 @@ from contextlib import redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
 from tests.conftest import ROOT
+from tests.forked import run_forked
 
 
 def call(tool, *arguments, env=None):
     """Call a tool in its own process, which takes seconds to start."""
     command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+
+
+def call_forked(tool, *arguments):
+    """In a copy of a process that has imported everything already."""
+    return run_forked(ROOT / 'tools' / tool, *arguments)[0]
 
 
 def call_here(tool, *arguments):

@@ -7,7 +7,7 @@ import pytest
 
 from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS
-from tests.tools.call import call, call_here
+from tests.tools.call import call_forked, call_here
 
 PLUGIN = """
 from motivation.policies import SwitchPolicy
@@ -38,7 +38,7 @@ def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
         'mine/config.py', '--arms', 'EveryThird', 'matched', 'EveryThird:stop=6', '--seeds', '0', '--epochs', '2',
         '--jobs', '2', '--work-dir', 'work',
     ]  # fmt: skip
-    first = call('compare.py', *arguments)
+    first = call_forked('compare.py', *arguments)
     assert first.returncode == 1, first.stderr  # one run failed
     assert 'EveryThird:stop=6, seed 0: failed: RuntimeError: stopped on purpose' in first.stdout
 
@@ -57,7 +57,7 @@ def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
     assert Path('work/compare.png').stat().st_size > 10_000
 
     untouched = Path('work/matched/seed0/report.json').stat().st_mtime_ns
-    second = call('compare.py', *[argument for argument in arguments if argument != 'EveryThird:stop=6'])
+    second = call_forked('compare.py', *[argument for argument in arguments if argument != 'EveryThird:stop=6'])
     assert (second.returncode, second.stderr) == (0, '')
     assert '2 of them already finished' in second.stdout and 'started' not in second.stdout
     assert Path('work/matched/seed0/report.json').stat().st_mtime_ns == untouched

@@ -5,7 +5,6 @@ from motivation.weight_maps.tracing.spaces import Space
 from motivation.weight_maps.tracing.trace import (
     Step,
     Trace,
-    find_input_size,
     slow_attention,
     takes_channel_statistics,
     trace,
@@ -15,7 +14,6 @@ __all__ = [
     'Space',
     'Step',
     'Trace',
-    'find_input_size',
     'layer_rules',
     'shape_rules',
     'slow_attention',

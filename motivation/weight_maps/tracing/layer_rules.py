@@ -35,6 +35,22 @@ def _product(group: Space, width: Space) -> Space:
     return compose('product', [group, width])
 
 
+@rule('embedding')
+def _embedding(call: Call) -> list[Spaces]:
+    """Rows of a table (rows, channels), looked up by whole numbers of any shape."""
+    table, indices = call.of(0), call.of(1)
+    table[0].fix('looked up by number')
+    return [(*indices, table[1])]
+
+
+@rule('_embedding_bag', '_embedding_bag_forward_only')
+def _embedding_bag(call: Call) -> list[Spaces]:
+    """Sums, means or maxima of rows of a table (rows, channels), one a bag."""
+    table, (bags, *others) = call.of(0), call.outputs
+    table[0].fix('looked up by number')
+    return [(*positions(bags.shape[:1]), table[1]), *(positions(other.shape) for other in others)]
+
+
 @rule('mm', 'bmm', 'mv', 'dot')
 def _matmul(call: Call) -> list[Spaces]:
     return _contract(call.of(0), call.of(1))

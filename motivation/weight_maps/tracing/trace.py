@@ -1,7 +1,7 @@
 """Runs a network once, on fake tensors, and keeps what ties its tensors together."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from motivation.errors import ConfigError
+from motivation.utils.example import Example
 from motivation.utils.training_mode import evaluation_mode
 from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
 from motivation.weight_maps.tracing.spaces import Space
 
-# Two images: a size of one broadcasts, which would tie nothing together.
-_IMAGES = 2
+# Two: a size of one broadcasts, which would tie nothing together.
+_SAMPLES = 2
 
 # Operators whose other arguments are sizes, which may differ between a network and a larger one.
 _SIZES = {
@@ -79,82 +81,46 @@ class Trace:
         self.reduced: list[tuple[str, Space]] = []
 
 
-def trace(model: nn.Module, input_size: Sequence[int]) -> Trace:
+def trace(model: nn.Module, example: Example) -> Trace:
     """Run a model once and see which channels are the same.
 
     Nothing is computed and nothing of the model changes.
 
     Args:
-        model: Called with one batch of images, (N, C, H, W).
-        input_size: (C, H, W).
+        model: The network.
+        example: Where its inputs come from.
 
     Raises:
-        ConfigError: The model does not take such images.
+        ConfigError: The model does not take such inputs.
     """
     result = Trace()
     try:
-        with (
-            torch.no_grad(),
-            evaluation_mode(model),
-            slow_attention(),
-            FakeTensorMode(allow_non_fake_inputs=True) as fake,
-        ):
+        with torch.no_grad(), evaluation_mode(model), slow_attention():
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            inputs = example.fake_inputs(model, _SAMPLES, fake)
             state = _state(model)
-            made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
-            fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
-            # Once for each module that holds it: a second swap under another name would not be undone.
-            swapped = {name: fakes[name] for name in _held_names(model)}
-            like = next(model.parameters())
-            images = torch.empty(_IMAGES, *input_size, dtype=like.dtype, device=like.device)
-            with _entered_modules(model) as stack, _Recorder(result, model, fakes, images, stack) as recorder:
-                output = torch.func.functional_call(model, swapped, (images,), tie_weights=False)
-            recorder.fix_outputs(output)
+            with fake, _entered_modules(model) as stack:
+                made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
+                fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
+                # Once for each module that holds it: a second swap under another name would not be undone.
+                swapped = {name: fakes[name] for name in _held_names(model)}
+                with _Recorder(result, model, fakes, inputs, stack) as recorder:
+                    named = {name: value for name, value in inputs.items() if name != 'inputs'}
+                    first = (inputs['inputs'],) if 'inputs' in inputs else ()
+                    output = torch.func.functional_call(model, swapped, first, named, tie_weights=False)
+                recorder.fix_outputs(output)
         recorder.describe_constants(state)
-    except Exception as error:  # a network raises anything for images it does not take
+    except Exception as error:  # a network raises anything for inputs it does not take
         reason = ' '.join(str(error).split())[:300]
-        raise ConfigError(
-            f'{type(model).__name__} does not run on images of {tuple(input_size)}: {reason}; '
-            'give weight_map.input_size, (channels, height, width), as the network needs it'
-        ) from error
+        raise ConfigError(f'{type(model).__name__} does not run on {example}: {reason}; {example.way_out}') from error
     return result
-
-
-def find_input_size(model: nn.Module, given: Sequence[int] | None = None) -> tuple[int, int, int]:
-    """Size of the images a model takes, (C, H, W).
-
-    It is what is given, or the model's ``input_size``, or for a timm model what its ``pretrained_cfg``
-    and its patch embedding say.
-
-    Raises:
-        ConfigError: None of these is there.
-    """
-    config = getattr(model, 'pretrained_cfg', None) or {}
-    size = given or getattr(model, 'input_size', None) or config.get('input_size')
-    if (
-        not isinstance(size, (tuple, list))
-        or len(size) != 3
-        or not all(isinstance(side, int) and side > 0 for side in size)
-    ):
-        if given:
-            raise ConfigError(
-                f'weight_map.input_size is {given!r}; it must be (channels, height, width), such as (3, 32, 32)'
-            )
-        raise ConfigError(
-            f'the size of the images that {type(model).__name__} takes is not known; '
-            'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32)'
-        )
-    channels, height, width = size
-    patches = getattr(getattr(model, 'patch_embed', None), 'img_size', None)
-    if patches and not given:
-        height, width = patches
-    return channels, height, width
 
 
 class _Recorder(TorchDispatchMode):
     """Follows the spaces of every tensor through the operators that are dispatched."""
 
     def __init__(
-        self, result: Trace, model: nn.Module, state: dict[str, Tensor], images: Tensor, stack: list[str]
+        self, result: Trace, model: nn.Module, state: dict[str, Tensor], inputs: dict[str, Any], stack: list[str]
     ) -> None:
         super().__init__()
         self.result = result
@@ -175,7 +141,9 @@ class _Recorder(TorchDispatchMode):
                 spaces = tuple(Space(size) for size in tensor.shape)
                 self._keep(tensor, spaces, Step('state', '', (), frozenset([name]), True))
             self.result.spaces[name] = self.spaces[id(tensor)]
-        self._keep(images, positions(images.shape), Step('images', '', (), frozenset(), False))
+        for tensor in tree_leaves(inputs):
+            if isinstance(tensor, Tensor):
+                self._keep(tensor, positions(tensor.shape), Step('inputs', '', (), frozenset(), False))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from motivation.utils.example import ImageExample
 from motivation.weight_maps.tracing import trace
 from motivation.weight_maps.tracing.spaces import flatten
 
@@ -22,7 +23,7 @@ class Network(nn.Module):
 
 
 def spaces_of(run, size=(3, 8, 8), **parts):
-    return trace(Network(run, **parts), size).spaces
+    return trace(Network(run, **parts), ImageExample(size)).spaces
 
 
 def same(one, other):
@@ -112,7 +113,9 @@ def test_statistics_over_channels_are_reported_with_the_module():
     def run(net, x):
         return net.head(net.norm(net.stem(x.mean((2, 3)))))
 
-    result = trace(Network(run, stem=nn.Linear(3, 6), norm=nn.LayerNorm(6), head=nn.Linear(6, 2)), (3, 8, 8))
+    result = trace(
+        Network(run, stem=nn.Linear(3, 6), norm=nn.LayerNorm(6), head=nn.Linear(6, 2)), ImageExample((3, 8, 8))
+    )
     growing = [(name, space.find()) for name, space in result.reduced if not space.is_fixed]
     assert growing == [('norm', result.spaces['stem.weight'][0].find())]
 
@@ -123,7 +126,7 @@ def test_operations_tell_settings_but_not_numbers_of_channels():
             lambda net, x: net.deep(net.stem(x)).relu() * 0.5,
             stem=nn.Conv2d(3, channels, 1), deep=nn.Conv2d(channels, channels, 3, stride=stride, groups=channels),
         )  # fmt: skip
-        return trace(net, (3, 8, 8)).operations
+        return trace(net, ImageExample((3, 8, 8))).operations
 
     assert operations(4, 1) == operations(6, 1) != operations(4, 2)
     assert [module for module, _ in operations(4, 1)] == ['stem', 'deep', '', '']
@@ -133,6 +136,6 @@ def test_nothing_is_computed_and_nothing_changes():
     net = Network(lambda net, x: net.norm(net.stem(x)), stem=nn.Conv2d(3, 6, 1), norm=nn.BatchNorm2d(6)).train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.get_rng_state()
-    trace(net, (3, 20_000, 20_000))  # 9.6 GB of images, if they were there
+    trace(net, ImageExample((3, 20_000, 20_000)))  # 9.6 GB of images, if they were there
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state) and net.training and net.norm.training

@@ -1,9 +1,11 @@
-"""Counts what the batches of a run cost beside computing: collectives, and reads of a tensor by the host.
+"""Runs of which ``test_step.py`` learns what a batch costs beside computing, and what processes agree on.
 
-Run by ``torchrun`` with a folder to write to; ``test_step.py`` also calls :func:`count` by itself.
+:func:`count` counts collectives, and reads of a tensor by the host. As a script, under ``torchrun``, it takes a
+folder to write to.
 """
 
 import json
+import math
 import os
 import signal
 import sys
@@ -20,6 +22,7 @@ from mmengine.hooks import Hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from motivation.engine.runner import DualModelRunner
+from motivation.hooks import MotivationHook
 from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
 from motivation.utils.distributed import join_processes
@@ -100,11 +103,21 @@ class Counts(Hook):
         self.costs.pop()  # the end of the epoch is no part of a batch
 
 
+class SpoilsOne(Hook):
+    """Makes the loss of one batch NaN in the last process of the run."""
+
+    def before_train(self, runner: Any) -> None:
+        for name in ('base', 'motivated'):
+            getattr(runner.model, name).loss.register_forward_hook(
+                lambda module, inputs, loss: loss * (math.nan if _is_last(runner) and runner.iter == 2 else 1)
+            )
+
+
 class StopsOne(Hook):
     """Sends the last process of the run a signal within a batch."""
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if batch_idx == 2 and runner.rank == runner.world_size - 1:
+        if batch_idx == 2 and _is_last(runner):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -124,6 +137,10 @@ def count(folder: Path, **options: Any) -> Counts:
     return counts
 
 
+def _is_last(runner: Any) -> bool:
+    return runner.rank == runner.world_size - 1
+
+
 ASKING = {'motivation.policy': dict(_delete_=True, type='AsksForAll'), 'optim_wrapper.clip_grad': dict(max_norm=0.1)}
 
 
@@ -133,6 +150,15 @@ def main() -> None:
     for name, options in (('plain', {}), ('asking', ASKING)):
         counts = count(folder / name, **options)
         results[name] = {'costs': counts.costs, 'losses': counts.losses, 'records': counts.records}
+    runner = DualModelRunner.from_cfg(digits_config(folder / 'spoilt', 1, **{'train_cfg.on_bad_loss': 'skip'}))
+    runner.register_hook(SpoilsOne())
+    runner.train()
+    losses = runner.find_hook(MotivationHook).trace.losses
+    results['spoilt'] = {
+        'skipped': runner.train_loop.skipped,
+        'losses': [loss if math.isfinite(loss) else None for loss in losses],
+        'weights': sum(parameter.detach().double().sum().item() for parameter in runner.model.parameters()),
+    }
     runner = DualModelRunner.from_cfg(digits_config(folder / 'stopped', 1))
     runner.register_hook(StopsOne())
     try:

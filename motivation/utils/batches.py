@@ -1,0 +1,181 @@
+"""Batches as a data loader returns them: images, sequences of tokens, several inputs at once.
+
+A batch is a dict. Its tensors have the samples along their first dimension. A list holds one entry a
+sample (as MMEngine's ``pseudo_collate`` leaves it), or, where every entry is such a tensor, parts of
+each sample (as torch's ``default_collate`` leaves a tuple). Dicts may be nested.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motivation.errors import ConfigError
+
+# The only input of a network, or all of them by name.
+Inputs = Tensor | Mapping[str, Any]
+
+# Fields that a network is not called with when it returns logits.
+_TARGETS = ('targets', 'data_samples')
+
+# From so many samples on, repeated ones are views of one.
+_COPIED = 6
+
+
+def samples_in(batch: Mapping[str, Any]) -> int:
+    """Return the number of samples of a batch.
+
+    Raises:
+        ConfigError: It holds neither a tensor nor a list.
+    """
+    count = _stacked(batch)
+    if count is None:
+        count = next((len(value) for value in _values(batch) if isinstance(value, (list, tuple))), None)
+    if count is None:
+        raise ConfigError(
+            f'the batch is a {type(batch).__name__} without tensors or lists; give the data loader a collate_fn that '
+            "returns a dict such as {'inputs': Tensor, 'targets': Tensor}"
+        )
+    return count
+
+
+def first_sample(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the batch of the first sample alone: tensors (1, ...) and lists of one entry."""
+    return _for_each(batch, lambda tensor: tensor[:1], lambda entries: entries[:1])
+
+
+def repeated(sample: Mapping[str, Any], samples: int) -> dict[str, Any]:
+    """Return a batch of one sample so many times; tensors of large ones are views, which cannot be written to.
+
+    Args:
+        sample: A batch of one, as of :func:`first_sample`.
+        samples: The size of the new batch.
+    """
+
+    def stack(tensor: Tensor) -> Tensor:
+        others = tensor.shape[1:]
+        return tensor.repeat(samples, *[1] * len(others)) if samples <= _COPIED else tensor.expand(samples, *others)
+
+    return _for_each(sample, stack, lambda entries: entries * samples)
+
+
+def shapes_in(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], torch.dtype], ...]:
+    """Return name, shape and type of every tensor of a sample.
+
+    Raises:
+        ConfigError: Samples of the batch have different shapes.
+    """
+    shapes = [(name, tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in _tensors(first_sample(batch), '')]
+    for name, value in batch.items():
+        sizes = {tuple(entry.shape) for entry in value if isinstance(entry, Tensor)} if isinstance(value, list) else ()
+        if _stacked(batch) is None and len(sizes) > 1:
+            raise ConfigError(
+                f'samples of one batch have {name!r} of different shapes, {" and ".join(map(str, sorted(sizes)[:2]))}; '
+                'give the data loader a collate_fn that pads them'
+            )
+    return tuple(shapes)
+
+
+def input_shapes(batch: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+    """Return :func:`shapes_in` without those of targets."""
+    return [shape for shape in shapes_in(batch) if shape[0].split('.')[0] not in _TARGETS]
+
+
+def sample_text(batch: Mapping[str, Any]) -> str:
+    """Return what samples of a batch are, for a message: ``'images of (3, 32, 32)'``, or ``'samples of inputs (8,) int64'``."""
+    shapes = input_shapes(batch)
+    if noun_of(batch) == 'image':
+        return f'images of {shapes[0][1]}'
+    described = (f'{name} {shape} {str(dtype).removeprefix("torch.")}' for name, shape, dtype in shapes)
+    return f'samples of {" and ".join(described)}'
+
+
+def noun_of(batch: Any) -> str:
+    """Return what one sample of a batch is called: ``'image'`` where ``'inputs'`` is (N, C, H, W), else ``'sample'``."""
+    inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
+    return 'image' if isinstance(inputs, Tensor) and inputs.ndim == 4 else 'sample'
+
+
+def article(noun: str) -> str:
+    """Return a noun with its article: ``'an image'``, ``'a sample'``."""
+    return f'an {noun}' if noun[0] in 'aeiou' else f'a {noun}'
+
+
+def network_inputs(model: Any, batch: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+    """Return what a network is called with for logits: a batch after its data preprocessor, without targets.
+
+    Args:
+        model: A :class:`~mmengine.model.BaseModel`, or a plain module, which takes a batch as it is.
+        batch: As the data loader returns it.
+        training: Whether to prepare it for training.
+    """
+    prepared = model.data_preprocessor(batch, training) if hasattr(model, 'data_preprocessor') else batch
+    if not isinstance(prepared, Mapping):  # MMEngine calls a model with the parts of a tuple
+        prepared = {'inputs': prepared[0]}
+    return without_targets(prepared)
+
+
+def without_targets(prepared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a prepared batch that a network needs for logits."""
+    return {name: value for name, value in prepared.items() if name not in _TARGETS}
+
+
+def run_network(network: Any, inputs: Inputs) -> Any:
+    """Call a network, ``'inputs'`` by position and other fields by name.
+
+    Args:
+        network: A model, or what it is wrapped in.
+        inputs: As of :func:`network_inputs`, or the only input.
+    """
+    if not isinstance(inputs, Mapping):
+        return network(inputs)
+    others = {name: value for name, value in inputs.items() if name != 'inputs'}
+    return network(inputs['inputs'], **others) if 'inputs' in inputs else network(**others)
+
+
+def _values(batch: Any) -> Iterator[Any]:
+    """The values of a batch, nested dicts included, those of inputs and targets first."""
+    if isinstance(batch, Mapping):
+        for name in sorted(batch, key=lambda name: (name != 'inputs', name != 'targets')):
+            yield from _values(batch[name])
+    else:
+        yield batch
+
+
+def _stacked(batch: Mapping[str, Any]) -> int | None:
+    """The number of samples that are stacked to tensors, if any are."""
+    return next((len(value) for value in _values(batch) if isinstance(value, Tensor) and value.ndim), None)
+
+
+def _for_each(
+    batch: Mapping[str, Any], of_tensor: Callable[[Tensor], Tensor], of_list: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """A batch with other samples."""
+    count, is_stacked = samples_in(batch), _stacked(batch) is not None
+
+    def has_samples(value: Any) -> bool:
+        return isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
+
+    def change(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return of_tensor(value) if has_samples(value) else value
+        if isinstance(value, Mapping):
+            return {name: change(item) for name, item in value.items()}
+        if not isinstance(value, (list, tuple)):
+            return value
+        are_parts = is_stacked and all(map(has_samples, value))
+        return of_list(value) if len(value) == count and not are_parts else [change(item) for item in value]
+
+    return {name: change(value) for name, value in batch.items()}
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in a batch of one sample, (1, ...), by its dotted name."""
+    if isinstance(value, Tensor):
+        yield name, value
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    )
+    for key, item in items:
+        yield from _tensors(item, f'{name}.{key}'.lstrip('.'))

@@ -1,0 +1,230 @@
+"""Inputs of a network where no data are at hand: the one place that is asked for them.
+
+A model says with a method what it takes, a batch as the data loader would return it::
+
+    def example_batch(self, samples: int) -> dict[str, Any]:
+        return {
+            'inputs': torch.randint(self.vocabulary, (samples, self.length)),
+            'targets': torch.randint(self.num_classes, (samples,)),
+        }
+
+It may draw from torch's random numbers, whose state is restored, and samples should differ. The batch
+passes the model's ``data_preprocessor``, if it has one. Where the size of a network's images is known,
+images of any values will do: see :func:`find_example`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map
+
+from motivation.errors import ConfigError
+from motivation.utils.batches import network_inputs, noun_of, sample_text
+from motivation.utils.random_state import preserved_random_state
+
+# A network for fewer pixels a side is quick enough as it is.
+SMALLEST = 64
+
+_STEPS = (1, 2, 3, 4)
+
+
+class Example(ABC):
+    """Where the inputs of a network come from.
+
+    Attributes:
+        way_out: What to give where a network does not run on them.
+    """
+
+    way_out: str
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """What they are, for a message."""
+
+    @abstractmethod
+    def _draw(self, model: nn.Module, samples: int) -> dict[str, Any]:
+        """So many samples of random inputs, as a model takes them."""
+
+    def inputs(self, model: nn.Module, samples: int, seed: int = 0) -> dict[str, Any]:
+        """Return random inputs of a model, with its device and, where they are floats, its type.
+
+        Args:
+            model: Called with them by :func:`~motivation.utils.batches.run_network`.
+            samples: Their number.
+            seed: The same seed gives the same inputs.
+        """
+        like = next(model.parameters())
+
+        def fit(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            return value.to(like) if value.is_floating_point() else value.to(like.device)
+
+        with preserved_random_state(), torch.no_grad():
+            torch.manual_seed(seed)
+            return tree_map(fit, self._draw(model, samples))
+
+    def fake_inputs(self, model: nn.Module, samples: int, fake: FakeTensorMode) -> dict[str, Any]:
+        """Return what has the shapes and types of such inputs and holds nothing."""
+        return tree_map(
+            lambda value: fake.from_tensor(value) if isinstance(value, Tensor) else value, self.inputs(model, samples)
+        )
+
+    def smaller(self) -> 'Iterator[Example]':
+        """Return the same with smaller images, the smallest first; nothing where they are small or no images."""
+        return iter(())
+
+
+@dataclass(frozen=True)
+class ImageExample(Example):
+    """Images of normally distributed values.
+
+    Attributes:
+        size: (C, H, W).
+    """
+
+    size: tuple[int, ...]
+    way_out = 'give weight_map.input_size, (channels, height, width), as the network needs it'
+
+    def __str__(self) -> str:
+        return f'images of {self.size}'
+
+    def _draw(self, model: nn.Module, samples: int) -> dict[str, Any]:
+        return {'inputs': torch.randn(samples, *self.size)}
+
+    def fake_inputs(self, model: nn.Module, samples: int, fake: FakeTensorMode) -> dict[str, Any]:
+        like = next(model.parameters())
+        with fake:  # so that large images take no memory
+            return {'inputs': torch.empty(samples, *self.size, dtype=like.dtype, device=like.device)}
+
+    def smaller(self) -> Iterator[Example]:
+        yield from (ImageExample((self.size[0], *sides)) for sides in _smaller_sides(self.size[1:]))
+
+
+@dataclass(frozen=True)
+class BatchExample(Example):
+    """What a model says it takes, by its ``example_batch``.
+
+    Attributes:
+        source: The model.
+    """
+
+    source: Any
+    way_out = 'make its example_batch what the network takes'
+
+    def __str__(self) -> str:
+        with preserved_random_state():
+            return sample_text(self._batch(1))
+
+    def _batch(self, samples: int) -> Mapping[str, Any]:
+        batch = self.source.example_batch(samples)
+        if not isinstance(batch, Mapping):
+            raise ConfigError(
+                f'{type(self.source).__name__}.example_batch({samples}) returns a {type(batch).__name__}; it must be a '
+                "dict, such as {'inputs': Tensor, 'targets': Tensor}"
+            )
+        return batch
+
+    def _draw(self, model: nn.Module, samples: int) -> dict[str, Any]:
+        return network_inputs(model, self._batch(samples))
+
+
+@dataclass(frozen=True, eq=False)
+class TensorExample(Example):
+    """Inputs like a tensor: normally distributed values, or whole numbers that it holds, in any order.
+
+    Attributes:
+        tensor: (N, ...); N does not matter.
+    """
+
+    tensor: Tensor
+    way_out = 'give AutoMap an example_input that the network takes'
+
+    def __str__(self) -> str:
+        return sample_text({'inputs': self.tensor})
+
+    def _draw(self, model: nn.Module, samples: int) -> dict[str, Any]:
+        shape = samples, *self.tensor.shape[1:]
+        if self.tensor.is_floating_point():
+            return {'inputs': torch.randn(shape)}
+        known = self.tensor.flatten().cpu()
+        return {'inputs': known[torch.randint(len(known), shape)]}
+
+
+def find_example(model: Any, input_size: Sequence[int] | None = None, example_input: Tensor | None = None) -> Example:
+    """Return where the inputs of a network come from.
+
+    It is what is given, else images where the network has an ``input_size``, (C, H, W), else its
+    ``example_batch``, else images of the size that :func:`find_input_size` finds.
+
+    Args:
+        model: The network.
+        input_size: (C, H, W) of images.
+        example_input: A tensor of inputs.
+
+    Raises:
+        ConfigError: The model has no ``example_batch``, and as of :func:`find_input_size`; or both are given.
+    """
+    if input_size is not None and example_input is not None:
+        raise ConfigError('input_size and example_input are both given; give AutoMap one of the two')
+    if example_input is not None:
+        if not isinstance(example_input, Tensor) or example_input.ndim == 0 or example_input.numel() == 0:
+            raise ConfigError(f'example_input must be a tensor of samples, (N, ...), got {example_input!r}')
+        return TensorExample(example_input)
+    size_is_known = input_size is not None or _is_image_size(getattr(model, 'input_size', None))
+    if not size_is_known and callable(getattr(model, 'example_batch', None)):
+        return BatchExample(model)
+    return ImageExample(find_input_size(model, input_size))
+
+
+def noun_of_model(model: Any) -> str:
+    """Return what a model is trained on, for a message: ``'image'``, or ``'sample'`` where it may be anything."""
+    try:
+        example = find_example(model)
+        return 'image' if isinstance(example, ImageExample) else noun_of(example.inputs(model, 1))
+    except Exception:  # a model without an example, or whose example does not run, which is said elsewhere
+        return 'sample'
+
+
+def find_input_size(model: Any, given: Sequence[int] | None = None) -> tuple[int, int, int]:
+    """Return the size of the images a network takes, (C, H, W).
+
+    It is what is given, or the network's ``input_size``, or for a timm model what its ``pretrained_cfg``
+    and its patch embedding say.
+
+    Raises:
+        ConfigError: None of these is there.
+    """
+    config = getattr(model, 'pretrained_cfg', None) or {}
+    size = given or getattr(model, 'input_size', None) or config.get('input_size')
+    if not _is_image_size(size):
+        if given:
+            raise ConfigError(
+                f'weight_map.input_size is {given!r}; it must be (channels, height, width), such as (3, 32, 32)'
+            )
+        raise ConfigError(
+            f'the size of the images that {type(model).__name__} takes is not known; '
+            'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32); for what is no image, '
+            'give the model a method example_batch(samples), or AutoMap an example_input'
+        )
+    channels, height, width = size
+    patches = getattr(getattr(model, 'patch_embed', None), 'img_size', None)
+    if patches and not given:
+        height, width = patches
+    return channels, height, width
+
+
+def _is_image_size(size: Any) -> TypeGuard[Sequence[int]]:
+    is_triple = isinstance(size, (tuple, list)) and len(size) == 3
+    return is_triple and all(isinstance(side, int) and side > 0 for side in size)
+
+
+def _smaller_sides(sides: Sequence[int]) -> Iterator[tuple[int, int]]:
+    for side in (SMALLEST * step for step in _STEPS):
+        if 2 * side * side < sides[0] * sides[1] and min(sides) > side:
+            yield side, side
