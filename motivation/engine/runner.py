@@ -173,10 +173,10 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: There is nothing to resume, or as of :meth:`resume` and :meth:`load_checkpoint`.
         """
-        if self._has_loaded:
-            return
         if self.trains:
             self._resumption = Resumption(self)
+        if self._has_loaded:
+            return
         path = str(find_resumed(self._load_from, Path(self.work_dir))) if self._resume else self._load_from
         if path is not None and self._resume and self.trains:
             self.resume(path)
