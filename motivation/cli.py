@@ -13,7 +13,7 @@ from mmengine.config import Config, DictAction
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
 from motivation.errors import ConfigError
-from motivation.utils.checkpoint import find_checkpoints, is_whole, newest_whole, require_file
+from motivation.utils.checkpoint import find_checkpoints, newest_whole, require_file
 from motivation.utils.distributed import decide_once
 from motivation.utils.lock import FolderInUseError, lock_folder
 from motivation.utils.new_folders import make_folder
@@ -200,10 +200,10 @@ def _newest_default_folder(path: str) -> Path | None:
 
 def _require_newest(folder: Path, checkpoint: Path) -> None:
     """Refuse to write over what a run has made after the checkpoint it is resumed from."""
-    held = [path for path in find_checkpoints(folder) if is_whole(path)]
-    if held and held[-1].resolve() != checkpoint.resolve():
+    newest, _ = newest_whole(find_checkpoints(folder))
+    if newest is not None and newest.resolve() != checkpoint.resolve():
         raise ConfigError(
-            f"work_dir '{folder}' holds '{held[-1].name}' beside the checkpoint to resume, '{checkpoint}'; "
+            f"work_dir '{folder}' holds '{newest.name}' beside the checkpoint to resume, '{checkpoint}'; "
             'name a new --work-dir to branch off from there, or resume from the newest'
         )
 

@@ -1,6 +1,6 @@
-"""What the user got wrong, said in one sentence.
+"""The errors that are reported to the user in one sentence.
 
-This module imports nothing heavy, so that it can report a stack that does not import.
+This module imports nothing heavy, so that it can report packages that cannot be imported.
 """
 
 import difflib
@@ -12,30 +12,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What is wrong with the disk and not with the program.
+# Errors of the disk and not of the program.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class ConfigError(ValueError):
-    """A mistake in what the user gave: names the field, the value and the way out.
+    """An invalid input of the user; the message names the field, the value and how to fix it.
 
     The command-line tools print it without a traceback and exit with status 2.
     """
 
 
 class TrainingError(RuntimeError):
-    """What stopped training though the config was right: says what, where, and the way out.
+    """A failure of training with a valid config; the message says what failed, where, and how to fix it.
 
     The command-line tools print it without a traceback and exit with status 1.
     """
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
-    """A clause that helps after a misspelt name: its near matches, or everything there is.
+    """Return a clause that suggests names similar to a misspelt one, or lists the known names if none is similar.
 
     Args:
-        name: What the user wrote.
-        known: Every name that would have been right.
+        name: The name that the user wrote.
+        known: All valid names.
     """
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
@@ -46,41 +46,41 @@ def near_matches(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str, length: int) -> str:
-    """A text without its line breaks, cut to so many characters."""
+    """Return a text on one line, cut to ``length`` characters."""
     line = ' '.join(text.split())
     return line if len(line) <= length else f'{line[: length - 4]} ...'
 
 
 def shortened(value: Any) -> str:
-    """What a value looks like, for a sentence; a long one is cut."""
+    """Return the ``repr`` of a value on one line, cut to 160 characters."""
     return one_line(repr(value), 160)
 
 
 def check_stack() -> None:
-    """Import the parts of the stack that are known to break on a half-installed machine.
+    """Check that the packages that a partial installation is known to break can be imported.
 
     Raises:
-        ConfigError: A part does not import; the sentence says which and how to mend it.
+        ConfigError: A package cannot be imported; the message says which one and how to fix the installation.
     """
     remedies = {
-        'torch': "'pip install torch torchvision' in a fresh virtual environment",
-        'torchvision': 'it belongs to another torch than the installed one: install both together, '
-        "'pip install --force-reinstall torch torchvision', in a fresh virtual environment",
-        'cv2': "'pip install --force-reinstall opencv-python-headless', which needs no desktop libraries",
-        'mmengine': "'pip install mmengine-lite'",
+        'torch': "install it with 'pip install torch torchvision' in a fresh virtual environment",
+        'torchvision': 'it was built for another torch than the installed one; install both together with '
+        "'pip install --force-reinstall torch torchvision' in a fresh virtual environment",
+        'cv2': "run 'pip install --force-reinstall opencv-python-headless', which needs no desktop libraries",
+        'mmengine': "install it with 'pip install mmengine-lite'",
     }
     with _no_collection():
         for module, remedy in remedies.items():
             try:
                 importlib.import_module(module)
-            except Exception as error:  # a broken binary raises anything: ImportError, RuntimeError, OSError
+            except Exception as error:  # a broken binary raises ImportError, RuntimeError or OSError
                 reason = ' '.join(str(error).split())
-                raise ConfigError(f'{module} does not import ({reason}); the way out: {remedy}') from error
+                raise ConfigError(f'{module} cannot be imported ({reason}); {remedy}') from error
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without garbage collection, which takes a tenth of the time of large imports and finds nothing: modules stay."""
+    """Disable garbage collection, which takes a tenth of the time of large imports and finds nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -92,12 +92,15 @@ def _no_collection() -> Iterator[None]:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn our own errors, and those of a disk, into one line on stderr and exit status 2 or 1; leave all else alone."""
+    """Report our own errors and those of the disk as one line on stderr, and exit with status 2 or 1.
+
+    Other errors are raised unchanged.
+    """
     try:
         yield
     except (ConfigError, TrainingError) as error:
         sentence = str(error)
-        if sentence.startswith('Caught '):  # torch puts a traceback before what a data-loader worker raised
+        if sentence.startswith('Caught '):  # torch puts a traceback before the message of a data-loader worker
             sentence = sentence.strip().rpartition('\n')[2].partition(': ')[2]
         print(f'error: {sentence}', file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)

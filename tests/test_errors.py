@@ -12,11 +12,11 @@ from motivation.errors import ConfigError, clear_errors, near_matches
         ('q', [f'n{i:02}' for i in range(23)], 'there is ' + ', '.join(f'n{i:02}' for i in range(20)) + ' and 3 more'),
     ],
 )
-def test_near_matches_or_else_what_there_is(name, known, clause):
+def test_near_matches_or_all_known_names(name, known, clause):
     assert near_matches(name, known) == clause
 
 
-def test_users_mistake_is_one_line_and_status_2(capsys):
+def test_config_error_is_one_line_and_status_2(capsys):
     with pytest.raises(SystemExit) as caught, clear_errors():
         raise ConfigError('field is 1; it must be 2')
     assert caught.value.code == 2

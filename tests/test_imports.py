@@ -1,4 +1,4 @@
-"""What a run imports before it trains: whatever it does without costs every start."""
+"""The modules that a run imports before it trains, because every unneeded import slows down the start."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ print(*(name for name in sys.argv[1:] if name in sys.modules))
 """
 
 
-def test_a_run_begins_without_what_it_needs_at_its_end_or_not_at_all():
+def test_run_starts_without_modules_that_it_needs_later_or_never():
     unneeded = ['matplotlib.figure', 'fvcore', 'sklearn', 'scipy', 'pandas', 'codecarbon', 'hypothesis', 'pytest']
     done = subprocess.run(
         [sys.executable, '-c', PROGRAM, *unneeded],

@@ -1,8 +1,8 @@
-"""What a switch costs: a transfer against a plain copy of the same bytes, and against a training step.
+"""Measure the cost of a switch: a transfer, compared with a plain copy and with a training step.
 
-For each pair both directions of a transfer are timed in turn with the copy of one flat tensor that has
-as many bytes as all mapped tensors, so that both see the same machine. The step is one of the base
-model, which is the shorter one. Prints medians.
+For each pair, transfers in both directions are timed in alternation with the copy of one flat tensor that has as many
+bytes as all mapped tensors, so that both are measured under the same load. The training step is that of the base
+model, which is the faster one. Prints medians.
 
 Measured on two cores of an AMD EPYC machine, torch 2.14.1: 1.25 x a plain copy for resnet18 in 34, 2.3 and
 2.5 x for the width of efficientnet_b0 in b2 and vit_tiny in small, 7 x for a random choice of channels; below
@@ -17,7 +17,7 @@ from typing import Any
 
 from motivation.errors import check_stack, clear_errors
 
-# Base, motivated, how the channels of the base model are chosen.
+# Base model, motivated model, choice of channels.
 PAIRS: list[tuple[str, str, Any]] = [
     ('resnet18', 'resnet34', 'leading'),
     ('efficientnet_b0', 'efficientnet_b2', 'leading'),
@@ -26,15 +26,15 @@ PAIRS: list[tuple[str, str, Any]] = [
     ('vit_tiny_patch16_224', 'vit_small_patch16_224', 'seeded'),
 ]
 
-# Batches from one switch to the next.
+# Typical number of batches between two switches.
 BATCHES_PER_SWITCH = 6
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--repeats', type=int, default=50, help='transfers timed in each direction')
-    parser.add_argument('--steps', type=int, default=3, help='training steps timed')
-    parser.add_argument('--batch-size', type=int, default=64, help='images a step')
+    parser.add_argument('--repeats', type=int, default=50, help='number of transfers in each direction')
+    parser.add_argument('--steps', type=int, default=3, help='number of training steps')
+    parser.add_argument('--batch-size', type=int, default=64, help='images per training step')
     return parser.parse_args()
 
 
@@ -42,6 +42,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     import torch
 
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -57,7 +58,7 @@ def main() -> None:
 def time_pair(
     base_name: str, motivated_name: str, channels: Any, args: argparse.Namespace, device: Any
 ) -> tuple[float, float, float, float]:
-    """MiB of the mapped tensors; milliseconds of a transfer, of a plain copy and of a training step."""
+    """Return the size of the mapped tensors in MiB, and the ms of a transfer, a plain copy and a training step."""
     import timm
     import torch
     from torch import nn

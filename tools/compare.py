@@ -1,4 +1,4 @@
-"""Compare when the motivated model is woken: arms over seeds, with what the results support."""
+"""Compare policies and baselines over seeds, and report what the results support."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ from motivation.errors import check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.cli import Options
+    from motivation.cli import Options  # after check_stack()
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that all arms share')
@@ -18,14 +18,16 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=['never', 'always', 'consecutive', 'random', 'matched'],
         metavar='NAME[:KEY=VALUE,...]',
-        help="never, always, consecutive, random, matched, replay, distillation, 'config' for the config's own policy, "
-        'any registered policy, or another config; such as consecutive:drops=3',
+        help="never, always, consecutive, random, matched, replay, distillation, 'config' for the policy of the "
+        'config, any registered policy, or another config, with fields such as consecutive:drops=3',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--jobs', type=int, default=1, help='runs at a time')
-    parser.add_argument('--epochs', type=int, help='epochs of each run, the schedule scaled to them')
-    parser.add_argument('--metric', help='such as accuracy/top1; by default the first that the runs report')
-    parser.add_argument('--work-dir', help='folder of all runs; by default work_dirs/compare_<config>')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='seeds of every arm; 0 1 2 by default')
+    parser.add_argument('--jobs', type=int, default=1, help='number of runs at a time; 1 by default')
+    parser.add_argument('--epochs', type=int, help='number of epochs of each run, to which the schedule is scaled')
+    parser.add_argument(
+        '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
+    )
+    parser.add_argument('--work-dir', help='folder of all runs; work_dirs/compare_<config> by default')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -40,6 +42,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.comparison.compare import Comparison
 
     comparison = Comparison(
@@ -50,11 +53,11 @@ def main() -> None:
         epochs=args.epochs,
         options=args.cfg_options,
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the runs are ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises SystemExit, so that the runs are terminated too
     try:
         comparison.run(Path(__file__).with_name('train.py'), limit=args.jobs)
     except KeyboardInterrupt:
-        print('\ninterrupted; the same command goes on where this one stopped', file=sys.stderr)
+        print('\ninterrupted; run the same command again to continue', file=sys.stderr)
         sys.exit(130)
     sys.exit(0 if comparison.write(args.metric) else 1)
 

@@ -1,6 +1,6 @@
-"""Print the table of families of docs/weight_maps.md: which timm models contain which, and the proof.
+"""Print the table of docs/weight_maps.md: which timm models contain which, with the verdict of the verification.
 
-Each pair is mapped by AutoMap at its own image size and verified. Takes a few minutes.
+Each pair is mapped by AutoMap and verified at the models' own image size. Takes a few minutes.
 """
 
 import gc
@@ -42,6 +42,7 @@ PAIRS = {
 def main() -> None:
     check_stack()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     import timm
     import torch
 

@@ -1,6 +1,6 @@
-"""What two models cost: parameters, MACs, and the training compute of a planned run.
+"""Print the parameters and MACs of two models, and the training compute of a planned run.
 
-Give a config, or the timm names of base and motivated model. MACs are the multiply-accumulates of
+Give a config, or the timm names of the base and the motivated model. MACs are the multiply-accumulates of
 convolutions, linear layers, matrix products and attention; FLOPs = 2 x MACs.
 """
 
@@ -13,23 +13,27 @@ from motivation.errors import ConfigError, check_stack, clear_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.cli import Options
+    from motivation.cli import Options  # after check_stack()
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('models', nargs='+', help='a config file, or the timm names of base and motivated model')
-    parser.add_argument('--detail', action='store_true', help='MACs by stage and by operator')
+    parser.add_argument(
+        'models', nargs='+', help='a config file, or the timm names of the base and the motivated model'
+    )
+    parser.add_argument('--detail', action='store_true', help='also print MACs by stage and by operator')
     parser.add_argument(
         '--input',
         nargs=3,
         type=int,
         metavar=('C', 'H', 'W'),
-        help='shape of an image, with timm names; by default the larger of their own',
+        help='shape of an image, with timm names; by default the larger of the two default shapes',
     )
-    parser.add_argument('--images', type=int, help="images of the planned run; by default the config's, or one")
     parser.add_argument(
-        '--batch-size', type=int, help="images of a batch of the planned run; by default the config's, or one"
+        '--images', type=int, help='number of images in the planned run; by default that of the config, or 1'
     )
-    parser.add_argument('--json', metavar='FILE', help='write the same as data')
+    parser.add_argument(
+        '--batch-size', type=int, help='batch size of the planned run; by default that of the config, or 1'
+    )
+    parser.add_argument('--json', metavar='FILE', help='also write the results as JSON')
     parser.add_argument(
         '--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='override fields of the config'
     )
@@ -40,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_pair(args: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`~motivation.report.flops_table.describe_pair` takes."""
+    """Return the arguments of :func:`~motivation.report.flops_table.describe_pair`."""
     import torch
 
     from motivation.config.checks import check_config
@@ -75,7 +79,7 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def images_per_epoch(loader: Any, images: int) -> int:
-    """How many of its images a data loader takes in an epoch."""
+    """Return the number of images that a data loader draws in an epoch from a dataset of ``images`` images."""
     if loader.get('drop_last'):
         images -= images % loader.batch_size
     batches = loader.get('num_batch_per_epoch')
@@ -83,28 +87,31 @@ def images_per_epoch(loader: Any, images: int) -> int:
 
 
 def check_args(args: argparse.Namespace) -> None:
-    """Refuse values that cannot be, before anything is built."""
+    """Check the command-line values before anything is built."""
     if args.json and not Path(args.json).parent.is_dir():
-        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
+        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; create it, or name another')
     if args.json and Path(args.json).is_dir():
         raise ConfigError(f'--json {args.json!r} is a folder; name a file in it')
     for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
         if value is not None and value < 1:
             raise ConfigError(f'{option} is {value}; it must be at least 1')
     if args.input and len(args.models) == 1:
-        raise ConfigError("--input goes with timm names; a config's images have the size that its dataset gives them")
+        raise ConfigError('--input is for timm names only; leave it out, the dataset of the config sets the image size')
     if args.input and min(args.input) < 1:
-        raise ConfigError(f'--input is {" ".join(map(str, args.input))}; channels, height and width are at least 1')
+        raise ConfigError(f'--input is {" ".join(map(str, args.input))}; channels, height and width must be at least 1')
     if args.input and args.input[0] != 3:
-        raise ConfigError(f'--input has {args.input[0]} channels, and timm names mean 3; give a config with in_chans')
+        raise ConfigError(
+            f'--input has {args.input[0]} channels, but models given by timm name have 3; give a config with in_chans'
+        )
     if args.cfg_options and len(args.models) == 2:
-        raise ConfigError('--cfg-options goes with a config; timm names have none')
+        raise ConfigError('--cfg-options is for a config only; leave it out, or give a config')
 
 
 def main() -> None:
     check_stack()
     args = parse_args()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from rich.console import Console
 
     from motivation.report.flops_table import describe_pair, pair_tables
@@ -116,11 +123,11 @@ def main() -> None:
         console.print(table)
     if pair['largest_saving'] < 1:
         console.print(
-            'this pair saves nothing: the base model costs more than the motivated one; give the smaller first'
+            'this pair saves nothing: the base model costs more than the motivated model; give the smaller one first'
         )
     else:
         console.print(
-            f'largest saving of this pair: {pair["largest_saving"]:.2f} x, by a run that never wakes the motivated model'
+            f'largest saving of this pair: {pair["largest_saving"]:.2f} x, if the motivated model is never active'
         )
     if args.json:
         Path(args.json).write_text(json.dumps(pair, indent=1) + '\n')

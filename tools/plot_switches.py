@@ -1,4 +1,4 @@
-"""Draw when recorded runs woke the motivated model: loss, spells, accuracy, streaks."""
+"""Plot when the motivated model was active in recorded runs: loss, spells, accuracy, streaks."""
 
 import argparse
 import os
@@ -9,18 +9,20 @@ from motivation.errors import check_stack, clear_errors
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='work_dir of a run, also while it trains')
+    parser.add_argument(
+        'runs', nargs='+', type=Path, metavar='RUN', help='work_dir of a run, which may still be training'
+    )
     parser.add_argument(
         '--out',
         type=Path,
-        help='the picture written, a png, pdf or svg; by default switches.png in the work_dir of the run, or in the '
-        'folder that all of them are in',
+        help='picture to write (.png, .pdf or .svg); by default switches.png in the work_dir of the run, or in the '
+        'folder that contains all of the runs',
     )
     return parser.parse_args()
 
 
 def shared_folder(runs: list[Path]) -> Path:
-    """The folder itself of one run, or the innermost one around several; relative to the current one if it is below."""
+    """Return the folder of one run, or the innermost around several, relative to the current folder if inside it."""
     shared = Path(os.path.commonpath([run.resolve() for run in runs]))
     return shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared
 
@@ -29,6 +31,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.hooks.report_hook import read_recorded_run
     from motivation.report.switch_plot import draw_switches
 

@@ -1,4 +1,4 @@
-"""Train base and motivated model together as a config says; with torchrun in several processes."""
+"""Train the base and the motivated model of a config, in several processes if started by torchrun."""
 
 import argparse
 
@@ -7,26 +7,29 @@ from motivation.utils.exit_signals import end_quietly
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.cli import Options
+    from motivation.cli import Options  # after check_stack()
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--work-dir', help='folder for all results; by default work_dirs/<config>, or <config>-2 and so on if taken'
+        '--work-dir',
+        help='folder for all results; work_dirs/<config> by default, or <config>-2 and so on if it holds a run',
     )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='latest',
         metavar='PATH',
-        help='continue from a checkpoint; without PATH from the newest whole one of the work_dir; '
-        "with 'auto' likewise, or begin if there is none",
+        help='resume from a checkpoint: without PATH from the newest intact one in the work_dir; '
+        "with 'auto' likewise, or start a new run if there is none",
     )
     parser.add_argument(
-        '--allow-changes', action='store_true', help='resume though the config is another, as the config now says'
+        '--allow-changes', action='store_true', help='resume although the config has changed, with the changed config'
     )
     parser.add_argument(
-        '--check', action='store_true', help='build everything, run a batch of each model and a transfer, keep nothing'
+        '--check',
+        action='store_true',
+        help='build everything, run one batch of each model and a transfer, keep nothing',
     )
     parser.add_argument(
         '--cfg-options',
@@ -43,6 +46,7 @@ def main() -> None:
     check_stack()
     args = parse_args()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.cli import prepare_check, prepare_training
     from motivation.registry import RUNNERS
     from motivation.utils.distributed import join_processes

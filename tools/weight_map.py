@@ -1,7 +1,7 @@
-"""Print the weight map of a config, or of two timm models, and prove that it is right.
+"""Print the weight map of a config, or of two timm models, and verify it.
 
-Each line is a base tensor with its shape, its image in the motivated model and the entries of it that
-are the base tensor's. The exit status is 1 if the map is not valid, 2 if there is none.
+Each line shows a base tensor and its shape, the motivated tensor that contains it, and which entries of that
+it occupies. The exit status is 1 if the map is not valid, and 2 if there is no map.
 
     python tools/weight_map.py configs/cifar10/resnet8_resnet20_consecutive.py
     python tools/weight_map.py vit_tiny_patch16_224 vit_small_patch16_224 --json my_map.json
@@ -18,20 +18,22 @@ from motivation.errors import ConfigError, check_stack, clear_errors, near_match
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.cli import Options
+    from motivation.cli import Options  # after check_stack()
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('models', nargs='+', help='a config file, or the timm names of base and motivated model')
     parser.add_argument(
-        '--json', metavar='FILE', help="write the map, for weight_map=dict(type='ExplicitMap', file=...)"
+        'models', nargs='+', help='a config file, or the timm names of the base and the motivated model'
     )
-    parser.add_argument('--quiet', action='store_true', help='leave out the table of tensors')
+    parser.add_argument(
+        '--json', metavar='FILE', help="also write the map, for weight_map=dict(type='ExplicitMap', file=...)"
+    )
+    parser.add_argument('--quiet', action='store_true', help='do not print the table of tensors')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=Options,
         metavar='KEY=VALUE',
-        help='override fields of the config; with timm names the arguments of AutoMap, such as placement=spread, and '
+        help='override fields of the config; with timm names, arguments of AutoMap, such as placement=spread, and '
         'of the two models, such as base.img_size=32',
     )
     args = parser.parse_args()
@@ -41,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
-    """The ``model`` field of the config, or one made of two timm names."""
+    """Return the ``model`` field of a config, or a model config for two timm names."""
     from motivation.config.read import load_config
 
     if len(models) == 1:
@@ -64,20 +66,22 @@ def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[[str], None] | None]:
-    """A line on a terminal that says what is being proven, gone when it is."""
+    """Show the step of the verification on a terminal, and yield a function that updates it; ``None`` without one."""
     if not sys.stderr.isatty():
         yield None
         return
+    # Imported here because it is needed on a terminal only.
     from rich.console import Console
 
-    with Console(stderr=True).status('proving the map') as status:
-        yield lambda what: status.update(f'proving the map: {what}')
+    with Console(stderr=True).status('verifying the map') as status:
+        yield lambda what: status.update(f'verifying the map: {what}')
 
 
 def main() -> None:
     check_stack()
     args = parse_args()
 
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.config.components import check_components
     from motivation.registry import MODELS
     from motivation.weight_maps import verify
@@ -86,7 +90,7 @@ def main() -> None:
     config = model_config(args.models, args.cfg_options or {})
     check_components({'model': config})
     if args.json and not Path(args.json).parent.is_dir():
-        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; make it, or name another')
+        raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; create it, or name another')
     weight_map = MODELS.build(config).weight_map
     with shown_progress() as progress:
         verdict = verify(weight_map, progress=progress)

@@ -1,20 +1,42 @@
-"""What every run has: where it logs, saves and reports, and its seed."""
+"""What every run has: its seed, its hooks, its logs."""
 
+# Names in configs are looked up in the registries of `motivation`, then in MMEngine's.
 default_scope = 'motivation'
+
+# The class that builds the run; a subclass of DualModelRunner of your own goes here.
 runner_type = 'DualModelRunner'
+
+# Decides every random draw: initial weights, order of the images, augmentation, dropout, random policies.
+# deterministic=True also makes torch use deterministic kernels on a GPU, which are slower.
 randomness = dict(seed=0)
+
+# OpenCV would start a thread pool in every data-loading worker. cudnn_benchmark=True lets cuDNN pick the fastest
+# kernels for a fixed image size, at the price of bit-identical repetition.
 env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
 
-# Added to MMEngine's own (runtime_info, timer, sampler_seed, param_scheduler); None removes one.
+# Hooks by name. None removes one: default_hooks = dict(report=None). MMEngine's own (runtime_info, timer,
+# sampler_seed, param_scheduler) are there as well. A run trains without any of these.
 default_hooks = dict(
+    # Logs every step (interval=1) to the text log, scalars.json and TensorBoard.
     logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+    # Seeds each batch from (seed, iteration), so that a resumed run draws what an uninterrupted one draws.
     iteration_seed=dict(type='IterationSeedHook'),
+    # Names and counts unreadable images; refuses labels that are no class and images that are normalised twice.
     bad_data=dict(type='BadDataHook'),
-    compute_meter=dict(type='ComputeMeterHook'),
+    # Counts training FLOPs and times of each model; a point of its curves every 20 steps.
+    compute_meter=dict(type='ComputeMeterHook', interval=20),
+    # Saves after every epoch (interval=1) and keeps the two newest; every_iters and every_minutes save within one.
     checkpoint=dict(type='DualCheckpointHook', interval=1, max_keep=2),
-    export=dict(type='ExportHook'),
-    progress=dict(type='ProgressHook'),
-    report=dict(type='ReportHook'),
+    # Writes base.pth and motivated.pth; save_best='accuracy/top1' also keeps the best of each.
+    export=dict(type='ExportHook', save_best=None),
+    # The header, the live line on a terminal, a line an epoch; elsewhere a line every 30 seconds.
+    progress=dict(type='ProgressHook', interval=30.0),
+    # The table at the end, report.json, report.md and, with picture=True, report.png.
+    report=dict(type='ReportHook', picture=True),
 )
+
+# Epochs and not iterations in the log; each line shows the values of its own step (window_size=1), not a mean.
 log_processor = dict(by_epoch=True, window_size=1)
+
+# Where scalars go: JSON lines and TensorBoard, both in the work_dir.
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

@@ -1,3 +1,5 @@
+"""EfficientNet-B0 in EfficientNet-B2 with the motivation condition of the paper."""
+
 _base_ = [
     '../_base_/models/efficientnet_b0_b2.py',
     '../_base_/datasets/cifar10.py',

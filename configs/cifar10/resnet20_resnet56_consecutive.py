@@ -1,3 +1,5 @@
+"""ResNet-20 in ResNet-56 with the motivation condition of the paper."""
+
 _base_ = [
     '../_base_/models/cifar_resnet20_resnet56.py',
     '../_base_/datasets/cifar10.py',

@@ -1,2 +1,4 @@
+"""ResNet-8 alone, the baseline of the base model."""
+
 _base_ = './resnet8_resnet20_consecutive.py'
 motivation = dict(policy=dict(_delete_=True, type='Never'))

@@ -1,3 +1,5 @@
+"""A ViT in a wider one, with the motivation condition of the paper."""
+
 _base_ = [
     '../_base_/models/vit_tiny_small.py',
     '../_base_/datasets/cifar10.py',

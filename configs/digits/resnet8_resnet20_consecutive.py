@@ -1,4 +1,7 @@
-"""The quickstart: both models on handwritten digits, the motivated one woken by two drops in a row."""
+"""The quickstart: handwritten digits, with the motivated model active after two consecutive drops of the loss.
+
+python tools/train.py configs/digits/resnet8_resnet20_consecutive.py
+"""
 
 _base_ = [
     '../_base_/models/cifar_resnet8_resnet20.py',
@@ -6,7 +9,7 @@ _base_ = [
     '../_base_/schedules/sgd_40e.py',
     '../_base_/default_runtime.py',
 ]
-# Grey images; mean and deviation over the training images.
+# Greyscale images; mean and standard deviation of the training images.
 model = dict(
     base=dict(in_chans=1, mean=[0.3054], std=[0.3760]), motivated=dict(in_chans=1, mean=[0.3054], std=[0.3760])
 )

@@ -1,1 +1,1 @@
-"""Arms of an experiment run over seeds, and what their results support."""
+"""Experiments: arms run over seeds, with tables of the results and verdicts on claims."""

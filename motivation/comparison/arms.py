@@ -1,4 +1,4 @@
-"""The arms of a comparison: what each changes in the config that they share."""
+"""The arms of a comparison: how each differs from the shared config."""
 
 import ast
 import copy
@@ -16,7 +16,7 @@ from motivation.errors import ConfigError, near_matches
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 
-# Short names of the policies that a comparison is usually made of.
+# Short names of the policies that comparisons usually consist of.
 ALIASES = {
     'never': 'Never',
     'always': 'Always',
@@ -25,23 +25,23 @@ ALIASES = {
     'matched': 'MatchedRandom',
     'replay': 'Replay',
 }
-# Controls that are made from the runs of another arm, and the field they take from it.
+# Controls that are derived from the runs of another arm, and the field that comes from it.
 _FROM_ANOTHER = {'RandomGate': 'rate', 'MatchedRandom': 'run', 'Replay': 'run'}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: a policy, another config, or knowledge distillation.
+    """One arm of a comparison: a policy, another config, or knowledge distillation.
 
     Attributes:
-        label: As the user wrote it.
-        source: ``'config'`` (the policy of the config), ``'distillation'``, a policy's type, or the path
+        label: The text that the user wrote.
+        source: ``'config'`` (the policy of the config), ``'distillation'``, the type of a policy, or the path
             of another config.
-        policy: The type of its policy; of a distillation ``None``.
+        policy: Type of the policy; ``None`` for distillation.
         options: Fields of the policy, or of the distillation.
         config_options: Other fields of the config, by dotted name.
-        max_epochs: Epochs, where they differ from the other arms'.
-        reference: Label of the arm from whose run of the same seed this one is made.
+        max_epochs: Number of epochs; ``None`` (default) for that of the other arms.
+        reference: Label of the arm that this one is derived from, seed by seed; ``None`` (default) if none.
     """
 
     label: str
@@ -54,31 +54,30 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """A name for the folder of its runs."""
+        """Name of the folder of the arm's runs."""
         return re.sub(r'[^\w.=,-]+', '_', self.label).strip('_')
 
     @property
     def trains(self) -> tuple[str, ...]:
-        """The models it trains from beginning to end, or by turns."""
+        """Names of the models that the arm trains."""
         return {None: ('base',), 'Never': ('base',), 'Always': ('motivated',)}.get(self.policy, ('base', 'motivated'))
 
     @property
     def is_condition(self) -> bool:
-        """Whether controls can be made from it."""
+        """Whether controls can be derived from the arm."""
         return self.policy not in (None, 'Never', 'Always', *_FROM_ANOTHER)
 
 
 def plan_arms(texts: Sequence[str], config: Config, options: dict[str, Any] | None = None) -> list[Arm]:
-    """Read the arms of a command line and settle which is made from which.
+    """Parse the arms of a command line and find the reference of each derived arm.
 
     Args:
-        texts: ``NAME`` or ``NAME:KEY=VALUE,...`` each; see ``docs/comparing.md``.
-        config: What they share.
-        options: Values by dotted field name that override those of another config too.
+        texts: ``NAME`` or ``NAME:KEY=VALUE,...`` for each arm; see ``docs/comparing.md``.
+        config: Config that the arms share.
+        options: Values by dotted field name, which also override fields of an arm's own config file.
 
     Raises:
-        ConfigError: A name is unknown, an arm is given twice, or the arm that one is made from is
-            missing.
+        ConfigError: A name is unknown, an arm is given twice, or the arm that another is derived from is missing.
     """
     arms = [_parse_arm(text, texts, config, options) for text in texts]
     labels, folders = [arm.label for arm in arms], [arm.folder for arm in arms]
@@ -86,7 +85,9 @@ def plan_arms(texts: Sequence[str], config: Config, options: dict[str, Any] | No
         if labels.count(arm.label) > 1:
             raise ConfigError(f'--arms has {arm.label!r} twice; give each arm once')
         if folders.count(arm.folder) > 1:
-            raise ConfigError(f'--arms has two arms whose folder would be {arm.folder!r}; write one of them otherwise')
+            raise ConfigError(
+                f'--arms has two arms whose folder would be {arm.folder!r}; write one of them differently'
+            )
     return [_settle_reference(arm, arms) for arm in arms]
 
 
@@ -98,7 +99,7 @@ def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[st
         key, equals, value = part.partition('=')
         if not equals or not key:
             raise ConfigError(
-                f'--arms {text!r} is not of the form NAME:KEY=VALUE,...; write such as consecutive:drops=3'
+                f'--arms {text!r} is not of the form NAME:KEY=VALUE,...; write it like consecutive:drops=3'
             )
         fields[key] = _value(value)
     source = ALIASES.get(name, name)
@@ -116,7 +117,7 @@ def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[st
         policy = source
     else:
         known = {*ALIASES, 'config', 'distillation', *POLICIES.module_dict}
-        raise ConfigError(f'--arms {text!r} names no arm and no registered policy; {near_matches(name, known)}')
+        raise ConfigError(f'--arms {text!r} is neither an arm nor a registered policy; {near_matches(name, known)}')
     if 'randomness.seed' in fields:
         raise ConfigError(f'--arms {text!r} sets randomness.seed, which is what --seeds is for; leave it out')
     return Arm(
@@ -131,7 +132,7 @@ def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[st
 
 
 def _split_reference(rest: str, texts: Sequence[str]) -> tuple[str, str | None]:
-    """Take ``arm=LABEL`` out of an arm's fields; a label may hold commas, so a known one goes first."""
+    """Split ``arm=LABEL`` off an arm's fields; known labels are tried first, because a label may contain commas."""
     match = re.search(r'(^|,)arm=', rest)
     if match is None:
         return rest, None
@@ -157,27 +158,28 @@ def _value(text: str) -> Any:
 
 
 def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
-    """Find the arm that a control or a distillation is made from."""
+    """Return an arm with its reference: the arm that a control or a distillation is derived from."""
     others = {other.label: other for other in arms if other is not arm}
-    taken = 'teacher' if arm.source == 'distillation' else _FROM_ANOTHER.get(arm.source)
-    if taken is None or taken in arm.options:
+    field_name = 'teacher' if arm.source == 'distillation' else _FROM_ANOTHER.get(arm.source)
+    if field_name is None or field_name in arm.options:
         if arm.reference is not None:
             raise ConfigError(
-                f'--arms {arm.label!r} gives arm={arm.reference}, but is not made from another arm; leave it out'
+                f'--arms {arm.label!r} gives arm={arm.reference}, but is not derived from another arm; leave it out'
             )
         return arm
     if arm.source == 'distillation':
         candidates = [label for label, other in others.items() if other.policy == 'Always']
-        wanted = "learns from the motivated model of an arm 'always', and there is none; add that arm"
+        problem = "learns from the motivated model of an arm 'always', and there is none; add that arm"
     else:
         candidates = [label for label, other in others.items() if other.is_condition]
-        wanted = 'is made from the runs of another arm, and there is none; add such as consecutive'
+        problem = 'is derived from the runs of another arm, and there is none; add an arm such as consecutive'
     reference = arm.reference or next(iter(candidates), None)
     if reference is None:
-        raise ConfigError(f'--arms {arm.label!r} {wanted}, or give {taken} itself')
+        raise ConfigError(f'--arms {arm.label!r} {problem}, or give {field_name} itself')
     if reference not in others:
         raise ConfigError(
-            f'--arms {arm.label!r} is made from {reference!r}, which is no arm; {near_matches(reference, others)}'
+            f'--arms {arm.label!r} is derived from {reference!r}, which is not an arm; '
+            f'{near_matches(reference, others)}'
         )
     epochs = arm.max_epochs if arm.source == 'distillation' or arm.max_epochs else others[reference].max_epochs
     return replace(arm, reference=reference, max_epochs=epochs)
@@ -191,19 +193,19 @@ def configure(
     epochs: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> Config:
-    """The config of one run of an arm.
+    """Return the config of one run of an arm.
 
     Args:
         arm: The arm.
-        config: What the arms share; left as it is.
+        config: Config that the arms share; it is not modified.
         seed: Seed of the run.
-        reference: The work_dir of the run it is made from; ``None`` if there is none yet, which leaves a
-            config that can be checked, but not run.
-        epochs: Epochs of every arm that does not give its own; ``None`` for the config's.
-        options: Values by dotted field name that override those of another config.
+        reference: The work_dir of the run that this one is derived from; ``None`` if that does not exist yet,
+            which gives a config that can be checked but not run.
+        epochs: Number of epochs unless the arm has its own; ``None`` (default) for that of the config.
+        options: Values by dotted field name, which override fields of an arm's own config file.
 
     Raises:
-        ConfigError: An option does not apply.
+        ConfigError: An option does not apply to the config.
     """
     if arm.source.endswith('.py'):
         config = load_config(arm.source, options)
@@ -231,7 +233,7 @@ def configure(
 
 
 def _taken_from(arm: Arm, reference: Path | None) -> dict[str, Any]:
-    """The field that an arm takes from the run it is made from."""
+    """Return the policy or distillation field that is taken from the run that an arm is derived from."""
     if arm.reference is None:
         return {}
     if arm.source == 'distillation':
@@ -241,13 +243,15 @@ def _taken_from(arm: Arm, reference: Path | None) -> dict[str, Any]:
     if reference is None:
         return {'rate': 0.0}
     motivated = SwitchTrace.load(reference).motivated
-    return {'rate': motivated.count(1) / max(len(motivated) - 1, 1)}  # the first batch is not drawn
+    return {'rate': motivated.count(1) / max(len(motivated) - 1, 1)}  # the first batch is always the base model's
 
 
 def _distil(config: Config, options: dict[str, Any]) -> None:
-    """Train the base alone, with a teacher."""
+    """Change a config in place so that it trains the base model alone, with a teacher."""
     kind = config.model.base.get('type')
     if kind != 'TimmClassifier':
-        raise ConfigError(f"the arm 'distillation' needs model.base to be a TimmClassifier, not {kind!r}; leave it out")
+        raise ConfigError(
+            f"the arm 'distillation' needs model.base to be a TimmClassifier, not {kind!r}; leave the arm out"
+        )
     config.model.base.update(type='DistilledClassifier', **options)
     config.motivation = dict(policy=dict(type='Never'))

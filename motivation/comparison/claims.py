@@ -1,4 +1,4 @@
-"""What the runs of a comparison support, contradict or leave open."""
+"""Verdicts of a comparison: differences between arms, and the claims they support or contradict."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,31 +7,34 @@ from motivation.comparison.results import Arm, Run, both_counted, compare_pair, 
 from motivation.comparison.statistics import Interval
 from motivation.structures import MODEL_NAMES
 
-# Arms that are no answer to the question when to wake the motivated model.
+# Kinds of arms that do not decide when to activate the motivated model.
 _BASELINES = ('Never', 'Always', 'distillation')
 
 
 def find_differences(arms: Sequence[Arm]) -> list[dict[str, Any]]:
-    """Differences in accuracy, paired by seed.
+    """Return the differences in accuracy between arms, paired by seed.
 
-    Every arm is compared with each arm that trains one model alone, ``never`` in the base model and
-    ``always`` in the motivated; with the controls that are made from it in both; and with
-    ``distillation`` in the base model.
+    Every arm is compared with the arms that train one model alone: with ``never`` by the base model, with
+    ``always`` by the motivated model. It is also compared with the controls derived from it by both models,
+    and with ``distillation`` by the base model.
+
+    Args:
+        arms: Arms of a comparison.
 
     Returns:
-        A row of :func:`~motivation.comparison.results.compare_pair` for each.
+        One row of :func:`~motivation.comparison.results.compare_pair` for each comparison.
     """
     return list(filter(None, (compare_pair(*pair) for pair in _pairs(arms))))
 
 
 def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
-    """The arm, the arm it is compared with, and the model in which."""
+    """Yield each arm, the arm that it is compared with, and the name of the model that is compared."""
     for model, kind in zip(MODEL_NAMES, ('Never', 'Always'), strict=True):
         for place, against in enumerate(arms):
             if against['kind'] != kind:
                 continue
             for arm in [*arms[:place], *arms[place + 1 :]]:
-                earlier = arm['kind'] == kind and arms.index(arm) < place  # that pair is there already
+                earlier = arm['kind'] == kind and arms.index(arm) < place  # the pair was yielded the other way round
                 if not earlier and arm['made_from'] != against['arm']:
                     yield arm, against, model
     for control in arms:
@@ -46,11 +49,14 @@ def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
 
 
 def judge_claims(comparison: dict[str, Any]) -> list[dict[str, str]]:
-    """A verdict on each claim that the runs could decide.
+    """Judge each claim that the runs bear on.
+
+    Args:
+        comparison: Data of :func:`~motivation.comparison.results.gather`, with ``'differences'``.
 
     Returns:
-        For each ``claim``, ``verdict`` (``'supported'``, ``'contradicted'`` or ``'not decided'``) and
-        ``evidence``.
+        ``'claim'``, ``'verdict'`` (``'supported'``, ``'contradicted'`` or ``'not decided'``) and ``'evidence'``
+        of each claim.
     """
     claims = [_judge(row, '') for row in comparison['differences']]
     for one in comparison['equal_flops'].values():
@@ -88,7 +94,7 @@ def _percent_saved(run: Run, other: Run) -> float | None:
 
 
 def describe_interval(interval: Interval, unit: str) -> str:
-    """Such as ``'+1.20 points, 95 % interval +0.31 to +2.09 (3 seeds)'``."""
+    """Return an interval as text, such as ``'+1.20 points, 95 % interval +0.31 to +2.09 (3 seeds)'``."""
     seeds = f'{interval.n} seed{"s" if interval.n > 1 else ""}'
     if interval.low is None or interval.high is None:
         return f'{interval.mean:+.2f} {unit} ({seeds}: no interval)'

@@ -1,4 +1,4 @@
-"""A comparison from the config to the files that say what it found."""
+"""A comparison, from the config of its arms to the files with its results."""
 
 import os
 from collections.abc import Sequence
@@ -27,19 +27,18 @@ from motivation.utils.checkpoint import find_checkpoints
 
 
 class Comparison:
-    """Arms over seeds in one folder, each run in a process of its own.
+    """An experiment in one folder: every arm with every seed, each run in its own process.
 
     Args:
         config: Path of the config that the arms share.
-        arms: Texts that :func:`~motivation.comparison.arms.plan_arms` reads.
+        arms: Texts of the arms, see :func:`~motivation.comparison.arms.plan_arms`.
         seeds: Seeds of every arm.
-        work_dir: Folder of all runs; finished ones that it holds are kept.
-        epochs: Epochs of each run; ``None`` for the config's.
-        options: Values by dotted field name that override the config's for every arm.
+        work_dir: Folder of all runs; finished runs in it are kept.
+        epochs: Number of epochs of each run; ``None`` (default) for that of the config.
+        options: Values by dotted field name that override the config for every arm.
 
     Raises:
-        ConfigError: The config, an arm or an option is wrong, or ``work_dir`` holds runs of another
-            config.
+        ConfigError: The config, an arm or an option is invalid, or ``work_dir`` holds runs of another config.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Comparison:
         options: dict[str, Any] | None = None,
     ) -> None:
         if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
-            raise ConfigError(f'--seeds has {" ".join(map(str, seeds))}; give each seed once, from 0 on')
+            raise ConfigError(f'--seeds is {" ".join(map(str, seeds))}; give each seed once, and none below 0')
         if work_dir.exists() and not work_dir.is_dir():
             raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
         self.path = config
@@ -69,17 +68,17 @@ class Comparison:
             self._check_arm(arm)
         for job in sorted(self.jobs, key=lambda job: job.arm.reference is not None):
             reference = find_reference(job, self.jobs)
-            if reference is None or reference.status == 'finished':  # else it is looked at in its turn
-                self._check_held(job)
+            if reference is None or reference.status == 'finished':  # otherwise it is checked before it starts
+                self._check_existing_run(job)
                 if is_finished(job.folder):
                     job.status = 'finished'
 
     def run(self, script: Path, limit: int = 1) -> None:
-        """Run what has not finished.
+        """Run every job that has not finished.
 
         Args:
-            script: What trains a config, ``tools/train.py``.
-            limit: Runs at a time.
+            script: Path of the training script, ``tools/train.py``.
+            limit: Number of runs at a time, at least 1.
 
         Raises:
             ConfigError: ``limit`` is below 1.
@@ -99,7 +98,7 @@ class Comparison:
         """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.
 
         Args:
-            metric: As of :func:`~motivation.comparison.results.gather`.
+            metric: Metric to compare, see :func:`~motivation.comparison.results.gather`.
 
         Returns:
             Whether every run has finished.
@@ -127,7 +126,7 @@ class Comparison:
         return all(job.status == 'finished' for job in self.jobs)
 
     def _check_arm(self, arm: Arm) -> None:
-        """Find an arm's mistakes before anything runs, as far as they do not depend on another run."""
+        """Check an arm before anything runs, as far as it does not depend on another run."""
         config = self._configure(arm, self.seeds[0], None)
         check_config(config)
         if arm.source == 'distillation':
@@ -145,30 +144,31 @@ class Comparison:
     def _config_path(self, job: Job) -> Path:
         return self.work_dir / 'configs' / f'{job.arm.folder}_seed{job.seed}.py'
 
-    def _check_held(self, job: Job) -> None:
-        """Refuse to take the run of another config, or of no comparison, for this one."""
+    def _check_existing_run(self, job: Job) -> None:
+        """Check that a run in the folder of a job belongs to this comparison and has the same config."""
         if not is_finished(job.folder) and not find_checkpoints(job.folder):
             return
         path, reference = self._config_path(job), find_reference(job, self.jobs)
         if not path.is_file():
             raise ConfigError(
-                f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that is of no comparison; name another"
+                f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that no comparison made; name another"
             )
-        held = Config.fromfile(str(path), import_custom_modules=False)
-        now = self._configure(job.arm, job.seed, reference.folder if reference else None)
+        existing = Config.fromfile(str(path), import_custom_modules=False)
+        wanted = self._configure(job.arm, job.seed, reference.folder if reference else None)
         difference = next(
-            config_differences(*(describe_run_config(config, evaluation=True) for config in (held, now))), None
+            config_differences(*(describe_run_config(config, evaluation=True) for config in (existing, wanted))), None
         )
         if difference is not None:
-            field, then, value = difference
+            field, before, now = difference
             raise ConfigError(
-                f"--work-dir '{self.work_dir}' holds {job.arm.label!r} with {field} {then!r}, which is {value!r} now; "
+                f"--work-dir '{self.work_dir}' holds {job.arm.label!r} with {field} {before!r}, which is {now!r} now; "
                 'name another --work-dir, or give the same config'
             )
 
     def _prepare(self, job: Job) -> Path:
+        """Write the config of a job and return its path."""
         reference = find_reference(job, self.jobs)
-        self._check_held(job)
+        self._check_existing_run(job)
         config = self._configure(job.arm, job.seed, reference.folder if reference else None)
         check_config(config)
         path = self._config_path(job)

@@ -1,4 +1,4 @@
-"""What a person sees while a comparison runs."""
+"""Progress of a running comparison in the terminal."""
 
 import json
 import time
@@ -15,12 +15,14 @@ from motivation.hooks.progress_hook import format_duration
 
 
 class Display:
-    """A line for each run that begins or ends, and on a terminal how far the running ones are.
+    """A progress display: a line for each run that starts or ends, and live lines of the running ones.
+
+    Live lines are shown on a terminal only.
 
     Args:
-        console: Where it is shown.
-        jobs: All jobs.
-        folder: Where the comparison is written.
+        console: Console to print to.
+        jobs: All jobs of the comparison.
+        folder: Folder of the comparison.
     """
 
     def __init__(self, console: Console, jobs: Sequence[Job], folder: Path) -> None:
@@ -34,7 +36,7 @@ class Display:
         kept = sum(job.status == 'finished' for job in self.jobs)
         self.console.print(
             f'comparison of {len(self.jobs)} runs in {self.folder}'
-            + (f', {kept} of them finished before' if kept else ''),
+            + (f', {kept} of them already finished' if kept else ''),
             markup=False,
         )
         if self._live:
@@ -46,11 +48,11 @@ class Display:
             self._live.stop()
 
     def changed(self, job: Job) -> None:
-        """Say what became of a job."""
+        """Print the new status of a job."""
         over = sum(job.status in ('finished', 'failed', 'skipped') for job in self.jobs)
         place = f'[{over:>{len(str(len(self.jobs)))}}/{len(self.jobs)}]'
         if job.status == 'running':
-            what = 'begins'
+            what = 'started'
         elif job.status == 'finished':
             what = f'finished in {format_duration(job.seconds)}: {_results(job)}'
         else:
@@ -58,7 +60,7 @@ class Display:
         self.console.print(f'{place} {job.arm.label}, seed {job.seed}: {what}{self._time_left(job)}', markup=False)
 
     def update(self) -> None:
-        """Refresh the lines of the running jobs, once a second."""
+        """Refresh the live lines of the running jobs, at most once a second."""
         if self._live is None or time.monotonic() - self._last < 1:
             return
         self._last = time.monotonic()
@@ -66,7 +68,7 @@ class Display:
         self._live.update(Text('\n'.join(lines), overflow='ellipsis', no_wrap=True), refresh=True)
 
     def _time_left(self, job: Job) -> str:
-        """By the runs finished so far; the arms differ, so it is rough."""
+        """Return a rough estimate of the time left, from the mean time of the runs finished so far."""
         done = [other.seconds for other in self.jobs if other.status == 'finished' and other.seconds]
         left = sum(other.status in ('waiting', 'running') for other in self.jobs)
         if job.status != 'finished' or not done or not left:
@@ -76,7 +78,7 @@ class Display:
 
 
 def _results(job: Job) -> str:
-    """The first metric of each model that the run trained."""
+    """Return the first metric of each model that a run trained, as text."""
     report = json.loads((job.folder / 'report.json').read_text())
     firsts = {name: next(iter(report[name]['metrics'].values()), None) for name in job.arm.trains}
     return ', '.join(f'{name} {value:.2f}' for name, value in firsts.items() if value is not None)

@@ -1,4 +1,4 @@
-"""Where the runs of a comparison run: one interface, and processes of this machine behind it."""
+"""Executors, which start the runs of a comparison as processes of this machine."""
 
 import json
 import os
@@ -10,17 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-# What a run imports before it trains, which takes it most of its first seconds.
+# Modules that every run imports, which takes most of the time before the first batch.
 PRELOADED = (
     'torch', 'torchvision', 'cv2', 'timm', 'mmengine', 'torch.utils.tensorboard', 'motivation.cli',
     'motivation.hooks', 'motivation.policies', 'motivation.evaluation', 'motivation.report.picture',
 )  # fmt: skip
 
-# Devices of GPUs: to look whether there is one, which imports do, is enough that no forked process can use it.
+# Device files of GPUs. Imports query the GPU, after which a forked process cannot use it.
 _GPUS = ('/dev/nvidiactl', '/dev/kfd', '/dev/dxg')
 
-
-# By the path of this very package, and not from whatever folder the comparison is called in.
+# The server imports this package by its path, not from the folder in which the comparison is called.
 _ROOT = Path(__file__).resolve().parents[2]
 _SERVE = (
     'import sys; sys.path[0] = sys.argv[1]; from motivation.comparison.fork_server import main; main(*sys.argv[2:])'
@@ -28,50 +27,50 @@ _SERVE = (
 
 
 class Run(Protocol):
-    """A run that was submitted."""
+    """A submitted run."""
 
     def poll(self) -> int | None:
-        """Its exit status, that of a signal negative; ``None`` while it goes on."""
+        """Return the exit status, the negative signal number after a signal, or ``None`` while the run goes on."""
 
     def terminate(self) -> None:
-        """Ask it to end in order."""
+        """Ask the run to save and end."""
 
     def wait(self) -> int:
-        """Wait for its end and return its exit status."""
+        """Wait for the end of the run and return its exit status."""
 
 
 class Executor(Protocol):
-    """Begins runs."""
+    """An object that starts runs."""
 
     def submit(self, arguments: Sequence[str], output: Path) -> Run:
-        """Begin a run.
+        """Start a run.
 
         Args:
-            arguments: Of the script that runs, such as a config and ``--work-dir``.
-            output: File to which what it prints is appended.
+            arguments: Command-line arguments of the script, such as a config and ``--work-dir``.
+            output: File to which stdout and stderr are appended.
         """
 
     def close(self) -> None:
-        """Give back what was held; runs that go on go on."""
+        """Release the resources of the executor, without stopping its runs."""
 
 
 def choose_executor(script: Path, environment: Mapping[str, str]) -> Executor:
-    """The quickest executor that works here.
+    """Return the fastest executor that works on this machine.
 
     Args:
-        script: What is run.
-        environment: Variables of the runs, beside this process's.
+        script: Path of the script to run.
+        environment: Environment variables of the runs, in addition to those of this process.
     """
     forks = sys.platform.startswith('linux') and not any(map(os.path.exists, _GPUS))
     return ForkExecutor(script, environment, PRELOADED) if forks else ProcessExecutor(script, environment)
 
 
 class ProcessExecutor:
-    """Begins each run in a new interpreter.
+    """An executor that starts each run in a new interpreter.
 
     Args:
-        script: What is run.
-        environment: Variables of the runs, beside this process's.
+        script: Path of the script to run.
+        environment: Environment variables of the runs, in addition to those of this process.
     """
 
     def __init__(self, script: Path, environment: Mapping[str, str]) -> None:
@@ -79,7 +78,7 @@ class ProcessExecutor:
         self.environment = environment
 
     def submit(self, arguments: Sequence[str], output: Path) -> Run:
-        """As of :class:`Executor`."""
+        """Start a run, see :class:`Executor`."""
         with output.open('ab') as file:
             return subprocess.Popen(
                 [sys.executable, str(self.script), *arguments],
@@ -90,15 +89,15 @@ class ProcessExecutor:
             )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing; there are no resources to release."""
 
 
 class ForkExecutor:
-    """Forks each run from a process that has done all imports and computed nothing; see ``fork_server``.
+    """An executor that forks each run from a server that has imported everything; see ``fork_server``.
 
     Args:
-        script: What is run.
-        environment: Variables of the runs, beside this process's.
+        script: Path of the script to run.
+        environment: Environment variables of the runs, in addition to those of this process.
         preload: Modules that the server imports.
     """
 
@@ -111,7 +110,7 @@ class ForkExecutor:
         self._unread = b''
 
     def submit(self, arguments: Sequence[str], output: Path) -> Run:
-        """As of :class:`Executor`; the first one starts the server."""
+        """Start a run, see :class:`Executor`; the first call starts the server."""
         if self._server is None:
             self._server = self._start()
         run = ForkedRun(self, len(self._runs))
@@ -129,33 +128,33 @@ class ForkExecutor:
         )
 
     def send(self, request: dict[str, Any]) -> None:
-        """Tell the server something; if it is gone, :meth:`receive` will see it."""
+        """Send a request to the server; :meth:`receive` notices if the server has died."""
         assert self._server is not None and self._server.stdin is not None
         with suppress(BrokenPipeError):
             self._server.stdin.write(json.dumps(request).encode() + b'\n')
 
     def receive(self, wait: bool) -> None:
-        """Take note of what the server has said.
+        """Read the messages of the server and update its runs.
 
         Args:
-            wait: Whether to wait until it says something.
+            wait: Whether to wait for a message if there is none.
         """
         assert self._server is not None and self._server.stdout is not None
         os.set_blocking(self._server.stdout.fileno(), wait)
-        said = self._server.stdout.read(65536)
-        if said is None:
+        received = self._server.stdout.read(65536)
+        if received is None:
             return
-        *lines, self._unread = (self._unread + said).split(b'\n')
+        *lines, self._unread = (self._unread + received).split(b'\n')
         for line in lines:
             message = json.loads(line)
             run = self._runs[message['run']]
             run.pid, run.code = message['pid'], message.get('code')
-        if not said:  # the server is gone, and nobody follows its runs any more
+        if not received:  # the server has died, so nothing reports the end of its runs
             for run in self._runs:
                 run.abandon()
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server, without stopping its runs."""
         if self._server is not None:
             for pipe in (self._server.stdin, self._server.stdout):
                 assert pipe is not None
@@ -164,12 +163,12 @@ class ForkExecutor:
 
 
 class ForkedRun:
-    """A run that a server forked.
+    """A run that the server forked.
 
     Attributes:
-        number: What the server calls it.
-        pid: Its process, once it has begun.
-        code: Its exit status, once it has ended.
+        number: Number of the run in messages to and from the server.
+        pid: Process ID, or ``None`` before the run has started.
+        code: Exit status, or ``None`` before the run has ended.
     """
 
     def __init__(self, executor: ForkExecutor, number: int) -> None:
@@ -179,23 +178,23 @@ class ForkedRun:
         self._executor = executor
 
     def poll(self) -> int | None:
-        """As of :class:`Run`."""
+        """Return the exit status, see :class:`Run`."""
         if self.code is None:
             self._executor.receive(wait=False)
         return self.code
 
     def terminate(self) -> None:
-        """As of :class:`Run`; by the server, which knows whether the process is still the run."""
+        """End the run, see :class:`Run`, through the server, which knows whether the process still exists."""
         self._executor.send({'cancel': self.number})
 
     def wait(self) -> int:
-        """As of :class:`Run`."""
+        """Wait for the end of the run, see :class:`Run`."""
         while self.code is None:
             self._executor.receive(wait=True)
         return self.code
 
     def abandon(self) -> None:
-        """End it, if it has not ended, for want of a server."""
+        """Terminate the run if it has not ended, because its server has died."""
         if self.code is None:
             self.code = 1
             if self.pid is not None:

@@ -1,12 +1,11 @@
-"""A process that imports once what every run imports, and forks a process for each run.
+"""A server that imports the modules of every run once and forks a process for each run.
 
-It reads requests from its standard input, a JSON object a line: ``{"run": 0, "arguments": [...],
-"output": "..."}`` forks a process that runs the script with these arguments as if an interpreter had
-just been started with it, and ``{"cancel": 0}`` sends that one SIGTERM. It writes
-``{"run": 0, "pid": ...}`` where a run begins, and the same with its exit status, ``"code"``, where it
-ends. It ends when its input does; runs that go on go on.
+It reads requests from stdin, one JSON object per line: ``{"run": 0, "arguments": [...], "output": "..."}`` forks a
+process that runs the script with these arguments as a new interpreter would, and ``{"cancel": 0}`` sends SIGTERM to
+that process. It writes ``{"run": 0, "pid": ...}`` to stdout when a run starts, and the same with ``"code"``, its exit
+status, when the run ends. The server ends at the end of its input, without stopping its runs.
 
-Before a fork nothing may be computed: a process forked after OpenMP has started threads crashes.
+The server must not compute anything: a process that is forked after OpenMP has started threads crashes.
 """
 
 import gc
@@ -22,21 +21,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 0.05  # seconds between two looks for runs that have ended
+_POLL_SECONDS = 0.05  # interval at which the server looks for runs that have ended
 
 
 def main(script: str, *modules: str) -> None:
-    """Serve; in a process that was forked, be the run.
+    """Serve requests; in a forked process, execute the run.
 
     Args:
-        script: What a run runs.
-        modules: What is imported beforehand.
+        script: Path of the script that a run executes.
+        *modules: Names of the modules to import beforehand.
     """
-    asked = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     _preload(modules)
     request = _serve()
     if request is not None:
-        for number, handler in asked.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         _redirect(request['output'])
         sys.argv = [script, *request['arguments']]
@@ -45,24 +44,24 @@ def main(script: str, *modules: str) -> None:
 
 
 def _preload(modules: Sequence[str]) -> None:
-    gc.disable()  # what is imported stays
+    gc.disable()  # collection would cost time and find nothing
     for module in modules:
-        with suppress(Exception):  # the run that needs it will say so
+        with suppress(Exception):  # the run that needs the module will report the error
             importlib.import_module(module)
     gc.enable()
-    gc.freeze()  # a collection would touch, and so copy, all of it in every run
+    gc.freeze()  # a collection in a run would write to, and therefore copy, every shared page
 
 
 def _serve() -> dict[str, Any] | None:
-    """Fork for each request.
+    """Fork a process for each request until stdin ends.
 
     Returns:
-        In a forked process its request; ``None`` in the server, at the end.
+        The request in a forked process; ``None`` in the server.
     """
-    running: dict[int, int] = {}  # the number of the run, by process
+    running: dict[int, int] = {}  # number of the run by process ID
     unread = b''
     while True:
-        if select.select([0], [], [], _PATIENCE if running else None)[0]:
+        if select.select([0], [], [], _POLL_SECONDS if running else None)[0]:
             read = os.read(0, 65536)
             if not read:
                 return None
@@ -76,25 +75,25 @@ def _serve() -> dict[str, Any] | None:
                 if pid == 0:
                     return request
                 running[pid] = request['run']
-                _tell({'run': request['run'], 'pid': pid})
+                _send({'run': request['run'], 'pid': pid})
         for pid in list(running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                _tell({'run': running.pop(pid), 'pid': pid, 'code': os.waitstatus_to_exitcode(status)})
+                _send({'run': running.pop(pid), 'pid': pid, 'code': os.waitstatus_to_exitcode(status)})
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _send(message: dict[str, Any]) -> None:
     os.write(1, json.dumps(message).encode() + b'\n')
 
 
 def _redirect(output: str) -> None:
-    """Read from nowhere, and print to the end of a file."""
+    """Redirect stdin from the null device, and append stdout and stderr to a file."""
     sources = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for descriptor, source in ((0, sources[0]), (1, sources[1]), (2, sources[1])):
         os.dup2(source, descriptor)
     for source in sources:
         os.close(source)
-    # As a new interpreter makes them for files.
+    # With the buffering that a new interpreter uses for files.
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, 'w', closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, 'w', buffering=1, errors='backslashreplace', closefd=False)  # type: ignore[misc]  # noqa: SIM115

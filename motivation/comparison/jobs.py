@@ -1,4 +1,4 @@
-"""Runs in processes of their own, as many at a time as wanted, each after the one it is made from."""
+"""Scheduling of the runs of a comparison: a limited number at a time, each after the run it is derived from."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,15 +16,16 @@ OUTPUT = 'output.txt'
 
 @dataclass
 class Job:
-    """One arm with one seed.
+    """One run of a comparison: an arm with a seed.
 
     Attributes:
         arm: The arm.
         seed: The seed.
-        folder: Its work_dir.
-        status: Where it stands; ``'skipped'`` if the run it is made from failed.
-        reason: Why it failed or was skipped.
-        seconds: How long it ran in this process.
+        folder: The work_dir of the run.
+        status: ``'waiting'``, ``'running'``, ``'finished'``, ``'failed'``, or ``'skipped'`` if the run that it is
+            derived from did not finish.
+        reason: Why the run failed or was skipped.
+        seconds: Duration in seconds, since the run was last started; 0 if this process did not start it.
     """
 
     arm: Arm
@@ -38,7 +39,7 @@ class Job:
 
     @property
     def last_line(self) -> str:
-        """What the run printed last."""
+        """The last line that the run printed; ``''`` if there is none."""
         try:
             lines = (self.folder / OUTPUT).read_text(errors='replace').splitlines()
         except OSError:
@@ -47,7 +48,7 @@ class Job:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has come to its end and written its report."""
+    """Return whether a run has finished and written its report."""
     return (folder / 'report.json').is_file()
 
 
@@ -59,25 +60,25 @@ def run_jobs(
     changed: Callable[[Job], None],
     waiting: Callable[[], None],
 ) -> None:
-    """Run all jobs; a failed one does not stop the others.
+    """Run all jobs; a failed job does not stop the others.
 
     Args:
-        jobs: What is to be run; those with status ``'finished'`` are kept as they are.
-        limit: Processes at a time.
-        executor: Begins what trains a config: its arguments are the path of the config, ``--work-dir``
-            and, for a run that was broken off, ``--resume``.
-        prepare: Writes the config of a job whose reference is finished and returns its path; it raises a
-            ConfigError where the job cannot be run, or its folder holds another run.
-        changed: Called after a job has changed its status.
-        waiting: Called again and again while jobs run.
+        jobs: The jobs; those with status ``'finished'`` are not run.
+        limit: Number of processes at a time.
+        executor: Starts the training script with the path of the config, ``--work-dir`` and, for an
+            interrupted run, ``--resume``.
+        prepare: Writes the config of a job, after its reference has finished, and returns the path. Raises
+            :class:`~motivation.errors.ConfigError` if the job cannot be run or its folder holds another run.
+        changed: Called after the status of a job has changed.
+        waiting: Called repeatedly while jobs run.
     """
     try:
         while any(job.status in ('waiting', 'running') for job in jobs):
             for job in jobs:
                 if job.status == 'running':
-                    _look_after(job, changed)
+                    _check_running(job, changed)
                 elif job.status == 'waiting' and sum(other.status == 'running' for other in jobs) < limit:
-                    _begin(job, jobs, executor, prepare, changed)
+                    _start(job, jobs, executor, prepare, changed)
             waiting()
             time.sleep(0.1)
     finally:
@@ -88,11 +89,11 @@ def run_jobs(
 
 
 def find_reference(job: Job, jobs: Sequence[Job]) -> Job | None:
-    """The job, of the same seed, that a job is made from."""
+    """Return the job of the same seed that a job is derived from, or ``None`` if there is none."""
     return next((other for other in jobs if other.arm.label == job.arm.reference and other.seed == job.seed), None)
 
 
-def _begin(
+def _start(
     job: Job,
     jobs: Sequence[Job],
     executor: Executor,
@@ -103,7 +104,7 @@ def _begin(
     if reference is not None and reference.status in ('waiting', 'running'):
         return
     if reference is not None and reference.status != 'finished':
-        job.status, job.reason = 'skipped', f'it is made from {reference.arm.label!r}, which has not finished'
+        job.status, job.reason = 'skipped', f'it is derived from {reference.arm.label!r}, which has not finished'
         changed(job)
         return
     try:
@@ -123,7 +124,7 @@ def _begin(
     changed(job)
 
 
-def _look_after(job: Job, changed: Callable[[Job], None]) -> None:
+def _check_running(job: Job, changed: Callable[[Job], None]) -> None:
     assert job.process is not None
     code = job.process.poll()
     if code is None:
@@ -134,6 +135,6 @@ def _look_after(job: Job, changed: Callable[[Job], None]) -> None:
     else:
         job.status, job.reason = (
             'failed',
-            f'{job.last_line or f"exit status {code}"} (all of it: {job.folder / OUTPUT})',
+            f'{job.last_line or f"exit status {code}"} (full output: {job.folder / OUTPUT})',
         )
     changed(job)

@@ -1,4 +1,4 @@
-"""A comparison as Markdown and as a picture."""
+"""Output of a comparison: Markdown, JSON, a picture and a table for the terminal."""
 
 import json
 from pathlib import Path
@@ -19,10 +19,14 @@ from motivation.structures import MODEL_NAMES
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``compare.md``, ``compare.json`` and ``compare.png``.
 
-    An earlier comparison of arms or seeds that this one leaves out is kept, as ``compare-1.md`` and so on.
+    An earlier comparison with arms or seeds that this one lacks is kept, renamed to ``compare-1.md`` and so on.
+
+    Args:
+        comparison: Data of the comparison, with its differences and claims.
+        folder: Folder to write to.
 
     Returns:
-        The files written.
+        Paths of the written files.
     """
     paths = [folder / f'compare.{suffix}' for suffix in ('md', 'json', 'png')]
     if paths[1].is_file() and not _covers(comparison, json.loads(paths[1].read_text())):
@@ -36,7 +40,7 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
-    """Whether a comparison has every run that an earlier one has."""
+    """Return whether a comparison contains every run of an earlier one."""
 
     def runs(one: dict[str, Any]) -> set[tuple[str, int]]:
         return {(arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs']}
@@ -45,7 +49,7 @@ def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
 
 
 def render_markdown(comparison: dict[str, Any]) -> str:
-    """The comparison as Markdown."""
+    """Return a comparison as Markdown."""
     sections = [
         f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
         f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_RESULTS_NOTE, _uncounted(comparison))))}',
@@ -82,14 +86,14 @@ def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
 
 
 def build_table(comparison: dict[str, Any]) -> Table:
-    """The results for a terminal, in fewer columns."""
+    """Return the results as a table for the terminal, with fewer columns than the Markdown."""
     table = Table(
         title=f'{comparison["metric"]} (%) and training compute', title_justify='left', box=SIMPLE_HEAD, pad_edge=False
     )
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
-    for arm in _lines(comparison):
+    for arm in _arms_and_standalone(comparison):
         own = arm['summary']
         table.add_row(
             arm['arm'],
@@ -103,15 +107,15 @@ def build_table(comparison: dict[str, Any]) -> Table:
     return table
 
 
-def _lines(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     standalone = comparison['standalone']
     return [*comparison['arms'], *([standalone] if standalone else [])]
 
 
 def _results_table(comparison: dict[str, Any]) -> str:
-    """One line an arm, and one for both standalone trainings together."""
+    """Return the results as Markdown: a row for each arm, and one for both standalone trainings together."""
     rows = []
-    for arm in _lines(comparison):
+    for arm in _arms_and_standalone(comparison):
         own = arm['summary']
         rows.append(
             [
@@ -128,16 +132,17 @@ def _results_table(comparison: dict[str, Any]) -> str:
             ]
         )
     header = [
-        'arm', 'seeds', 'base', 'motivated', 'FLOPs of base', 'FLOPs of motivated', 'FLOPs in all',
+        'arm', 'seeds', 'base', 'motivated', 'base FLOPs', 'motivated FLOPs', 'total FLOPs',
         'saving against always', 'motivated batches', 'wall time (s)',
     ]  # fmt: skip
     return _markdown_table(header, rows)
 
 
 _RESULTS_NOTE = (
-    'Mean and standard deviation over seeds. A model that an arm does not train is left empty. `distillation` is '
-    'the base model taught by the motivated model of its teacher arm, whose training is counted in; its motivated '
-    'model is that teacher. The saving is against the first arm that is `always`. Wall times are of runs that may have shared the machine.'
+    'Mean ± standard deviation over seeds. The cell of a model that an arm does not train is empty. `distillation` is '
+    'the base model taught by the motivated model of its teacher arm, whose training is included in the FLOPs; its '
+    'motivated model is that teacher. The saving is against the first `always` arm. Runs may have shared the machine, '
+    'which affects wall times.'
 )
 
 
@@ -165,7 +170,7 @@ def _unfinished(comparison: dict[str, Any]) -> str:
 
 def _differences_table(comparison: dict[str, Any]) -> str:
     if not comparison['differences']:
-        return 'None: there is no arm `never` or `always` with a seed in common with another.'
+        return 'None: no other arm has a seed in common with an arm `never` or `always`.'
     rows = []
     for row in comparison['differences']:
         interval = '' if row['low'] is None else f'{row["low"]:+.2f} to {row["high"]:+.2f}'
@@ -184,9 +189,10 @@ def _claims_table(comparison: dict[str, Any]) -> str:
 
 def _claims_note(comparison: dict[str, Any]) -> str:
     return (
-        'Supported: the whole interval of the paired difference is above zero; contradicted: all of it is below; '
-        f'otherwise, or with fewer than {FEWEST} seeds, these runs do not decide. Each claim is judged by itself; of '
-        f'{len(comparison["claims"])} claims that are all without substance, one in twenty would be decided by chance.'
+        'Supported: the whole interval of the paired difference is above zero. Contradicted: the whole interval is '
+        f'below zero. Not decided: otherwise, or with fewer than {FEWEST} seeds. There is no correction for multiple '
+        f'comparisons: if none of these {len(comparison["claims"])} claims reflected a real difference, about one in '
+        'twenty would still be decided by chance.'
     )
 
 
@@ -212,19 +218,23 @@ def _interval(row: dict[str, Any] | None) -> str:
 
 
 _EQUAL_FLOPS_NOTE = (
-    'What each arm had reached when it had spent what the cheapest arm that trains the model spends in all, between '
-    'two validations interpolated, and the difference to the arm that trains the model alone with its 95 % interval. An '
-    'arm is left out where a run of it had not been validated by then. The schedules of all but the cheapest arm are '
-    'not over there and their learning rate is still high, so this favours the cheapest; for a comparison of finished '
-    'trainings give an arm other epochs (`never:max_epochs=...`).'
+    'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
+    'interpolated between two validations, and the difference from the arm that trains the model alone, with its 95 % '
+    'interval. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+    'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
+    'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
 )
 
 
 def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
-    """Draw each model's metric against the training FLOPs spent, or against epochs if none were counted.
+    """Draw the metric of each model against the training FLOPs spent, or against epochs if none were counted.
 
-    One curve an arm. The curve is the mean over seeds, the band reaches from the lowest to the highest, the large dot is
-    the end of the schedule.
+    There is one curve for each arm: it is the mean over seeds, the band extends from the lowest to the highest value, and the large dot marks the
+    end of the schedule.
+
+    Args:
+        comparison: Data of the comparison.
+        path: Path of the picture to write.
     """
     figure = Figure(figsize=(13, 6.5), layout='constrained')
     panels = figure.subplots(1, 2)

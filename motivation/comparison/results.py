@@ -1,4 +1,4 @@
-"""What the runs of a comparison reported, and what follows from it, as plain data."""
+"""Results of a comparison as plain data, gathered from the reports of its runs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -14,21 +14,19 @@ from motivation.structures import MODEL_NAMES
 Run = dict[str, Any]
 Arm = dict[str, Any]
 
-STANDALONE = 'never + always'
-
 
 def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> dict[str, Any]:
-    """Read what the runs reported.
+    """Read the reports of the runs and summarise each arm over seeds.
 
     Args:
-        jobs: All jobs, whatever became of them.
-        metric: The metric of each model that is compared, such as ``'accuracy/top1'``; ``None`` for
-            the first that the runs report.
+        jobs: All jobs, whatever their status.
+        metric: The metric to compare, such as ``'accuracy/top1'``; ``None`` for the first that the runs report.
         about: What the arms share: config, epochs, seeds.
 
     Returns:
-        ``about`` and ``metric``; ``arms``: for each its runs and their summary; ``standalone``: the same of
-        both standalone trainings together, or ``None``; ``equal_flops``: see :func:`equal_flops`.
+        The items of ``about`` and ``metric``; ``arms``: the runs of each arm and their summary; ``standalone``: the
+        same for both standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see
+        :func:`equal_flops`.
 
     Raises:
         ConfigError: No run has finished, none reports the metric, or a report is damaged.
@@ -83,7 +81,7 @@ def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, RunReport], metr
     models = [name for name in MODEL_NAMES if name in job.arm.trains]
     accuracies: dict[str, float] = {name: _metric(report.model(name).metrics, metric, name) for name in models}
     reference = find_reference(job, jobs)
-    if job.arm.source == 'distillation':  # its teacher is its motivated model, and costs
+    if job.arm.source == 'distillation':  # the teacher counts as its motivated model, with the cost of training it
         teacher = reports[id(reference)] if reference else read_teacher_report(job.arm.options['teacher'])
         before, waited = _of_run(teacher, 'total_train_flops'), teacher.wall_seconds
         accuracies['motivated'] = _metric(teacher.motivated.metrics, metric, 'motivated')
@@ -116,20 +114,23 @@ def _of_run(report: RunReport, field: str) -> int | None:
 
 
 def _plus(one: float | None, other: float | None) -> float | None:
-    """The sum of what is known; ``None`` where a part of it is not."""
+    """Return the sum of two numbers, or ``None`` if one of them is unknown."""
     return None if one is None or other is None else one + other
 
 
 def read_teacher_report(teacher: str) -> RunReport:
-    """The report of the run that exported a teacher, which knows what it cost.
+    """Return the report of the run that exported a teacher, which contains the cost of training it.
+
+    Args:
+        teacher: Path of the teacher's ``motivated.pth``; the report is in the same folder.
 
     Raises:
-        ConfigError: There is none beside it, or it is damaged.
+        ConfigError: There is no report, or it is damaged.
     """
     report = Path(teacher).parent / 'report.json'
     if not report.is_file():
         raise ConfigError(
-            f'distillation:teacher={teacher} has no report.json beside it, so that its cost is not known; give the '
+            f'distillation:teacher={teacher} has no report.json beside it, so its cost is unknown; give the '
             "motivated.pth in the work_dir of its run, or an arm 'always'"
         )
     return RunReport.read(report)
@@ -144,12 +145,12 @@ def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
 
 
 def find_kind(arms: Sequence[Arm], kind: str) -> Arm | None:
-    """The first arm of a kind that has finished runs."""
+    """Return the first arm of a kind that has finished runs, or ``None`` if there is none."""
     return next((arm for arm in arms if arm['kind'] == kind and arm['runs']), None)
 
 
 def _pair_standalone(arms: Sequence[Arm]) -> Arm | None:
-    """Both standalone trainings as one arm: what a person with two models would otherwise do."""
+    """Return both standalone trainings as one arm: the usual way to get the two models; ``None`` if one is missing."""
     never, always = find_kind(arms, 'Never'), find_kind(arms, 'Always')
     if never is None or always is None:
         return None
@@ -169,10 +170,11 @@ def _pair_standalone(arms: Sequence[Arm]) -> Arm | None:
                 'wall_seconds': base['wall_seconds'] + motivated['wall_seconds'],
             }
         )
-    return {'arm': f'{never["arm"]} + {always["arm"]}', 'kind': STANDALONE, 'runs': runs} if runs else None
+    return {'arm': f'{never["arm"]} + {always["arm"]}', 'kind': 'never + always', 'runs': runs} if runs else None
 
 
 def _by_seed(one: Arm, other: Arm) -> list[tuple[Run, Run]]:
+    """Return the pairs of runs of two arms that have the same seed."""
     others = {run['seed']: run for run in other['runs']}
     return [(run, others[run['seed']]) for run in one['runs'] if run['seed'] in others]
 
@@ -203,20 +205,20 @@ def both_counted(one: Run, other: Run) -> bool:
 
 
 def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> Interval | None:
-    """The interval of a value of both arms, over the seeds that both have."""
+    """Return the confidence interval of a value of two runs, over the shared seeds for which it is not ``None``."""
     values = [value(run, against) for run, against in _by_seed(one, other)]
     return paired_interval([number for number in values if number is not None])
 
 
 def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
-    """For each model, every arm's metric when it had spent what the cheapest arm spent in all.
+    """Compare the arms at equal training FLOPs: those of the cheapest arm that trains the model.
 
-    Between two validations the metric is interpolated linearly; an arm is left out where that is not
-    known of each of its runs, because one had not been validated by then or its FLOPs were not counted.
+    The metric is interpolated linearly between two validations. An arm is left out if one of its runs had not
+    been validated by then, or its FLOPs were not counted.
 
     Returns:
-        For each model ``train_flops``, ``arms``: the summary over seeds by arm, and ``differences``,
-        paired by seed, to the arm that trains the model alone.
+        For each model: ``train_flops``, the FLOPs; ``arms``, the summary over seeds by arm; ``differences``, paired
+        by seed, from the arm that trains the model alone.
     """
     table: dict[str, Any] = {}
     for model, kind in zip(MODEL_NAMES, ('Never', 'Always'), strict=True):
@@ -245,11 +247,11 @@ def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
 
 
 def compare_pair(arm: Arm, against: Arm, model: str) -> dict[str, Any] | None:
-    """How much better a model is in one arm than in another, paired by seed.
+    """Compute how much higher the metric of a model is in one arm than in another, paired by seed.
 
     Returns:
-        ``arm``, ``against``, ``model``, and the interval's ``mean``, ``low``, ``high``, ``n``; ``None``
-        where no seed has the model trained by both.
+        ``arm``, ``against``, ``model``, and the ``mean``, ``low``, ``high`` and ``n`` of the interval of the
+        difference; ``None`` if no seed has the model trained by both arms.
     """
 
     def difference(run: Run, other: Run) -> float | None:
@@ -258,18 +260,19 @@ def compare_pair(arm: Arm, against: Arm, model: str) -> dict[str, Any] | None:
     interval = paired(arm, against, difference)
     if interval is None:
         return None
-    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, **interval.as_dict()}
+    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, **asdict(interval)}
 
 
 def _runs_at(arm: Arm, model: str, train_flops: float) -> list[Run]:
-    """The runs of an arm as they were at a cost; none, if one of them is not known there."""
-    values = [_at(run['history'], model, train_flops) for run in arm['runs']]
+    """Return the runs of an arm with their metric at a cost; none if the metric of one run is unknown there."""
+    values = [_metric_at(run['history'], model, train_flops) for run in arm['runs']]
     if None in values:
         return []
     return [{'seed': run['seed'], model: value} for run, value in zip(arm['runs'], values, strict=True)]
 
 
-def _at(history: Sequence[dict[str, Any]], model: str, train_flops: float) -> float | None:
+def _metric_at(history: Sequence[dict[str, Any]], model: str, train_flops: float) -> float | None:
+    """Interpolate the metric of a model at a cost, or return ``None`` if no validations enclose it."""
     before = None
     for row in history:
         here, value = row['total_train_flops'], row[model]

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Literal
 
 from scipy.stats import t as student_t
 
 CONFIDENCE = 0.95
 
-# Pairs below which nothing is decided: two that happen to agree would make an interval of no width.
+# Least number of pairs for a verdict: with two that happen to agree, the interval would have no width.
 FEWEST = 3
 
 Verdict = Literal['supported', 'contradicted', 'not decided']
@@ -18,7 +18,13 @@ Verdict = Literal['supported', 'contradicted', 'not decided']
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and sample standard deviation of ``n`` values; the deviation of one value is ``None``."""
+    """Mean and sample standard deviation of ``n`` values.
+
+    Attributes:
+        mean: Arithmetic mean.
+        sd: Sample standard deviation (n - 1); ``None`` for a single value.
+        n: Number of values.
+    """
 
     mean: float
     sd: float | None
@@ -26,7 +32,7 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
-    """Mean and standard deviation (n - 1) of values; ``None`` of none."""
+    """Return the mean and standard deviation of values, or ``None`` if there are none."""
     if not values:
         return None
     return Summary(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
@@ -34,12 +40,12 @@ def summarise(values: Sequence[float]) -> Summary | None:
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean of paired differences and the confidence interval of the mean, ``None`` of a single pair.
+    """Mean of paired differences with its confidence interval.
 
     Attributes:
         mean: Mean difference.
-        low: Lower end of the interval.
-        high: Upper end.
+        low: Lower end of the interval; ``None`` for a single pair.
+        high: Upper end of the interval; ``None`` for a single pair.
         n: Number of pairs.
     """
 
@@ -49,29 +55,25 @@ class Interval:
     n: int
 
     def verdict(self, than: float = 0.0) -> Verdict:
-        """What the interval says of the claim that the mean is above ``than``; nothing below three pairs."""
+        """Judge the claim that the mean is above ``than``; fewer than three pairs decide nothing."""
         if self.low is None or self.high is None or self.n < FEWEST:
             return 'not decided'
         if self.low > than:
             return 'supported'
         return 'contradicted' if self.high < than else 'not decided'
 
-    def as_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
 
 def paired_interval(differences: Sequence[float]) -> Interval | None:
-    """Student's interval of the mean of paired differences, at 95 %.
+    """Compute Student's 95 % confidence interval of the mean of paired differences.
 
-    The mean plus and minus t(0.975, n - 1) s / sqrt(n), s being the sample standard deviation. It
-    takes the differences for independent draws of one normal distribution.
+    The interval is mean ± t(0.975, n - 1) s / sqrt(n), where s is the sample standard deviation. It assumes that
+    the differences are independent draws from one normal distribution.
 
     Args:
-        differences: One for each seed.
+        differences: One difference for each seed.
 
     Returns:
-        ``None`` if there are none.
+        The interval, or ``None`` if there are no differences.
     """
     if not differences:
         return None

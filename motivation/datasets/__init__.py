@@ -1,4 +1,4 @@
-"""Images: scikit-learn's digits and everything timm.data.create_dataset opens."""
+"""Datasets of images with class labels: scikit-learn's digits and everything timm.data.create_dataset opens."""
 
 from motivation.datasets import timm_transform, transforms
 from motivation.datasets.digits import DigitsDataset

@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: nothing to download."""
+"""scikit-learn's handwritten digits, which need no download."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,16 +13,17 @@ from motivation.registry import DATASETS
 
 @DATASETS.register_module()
 class DigitsDataset(ImageDataset):
-    """1,797 grey images of 8 x 8 pixels in 10 classes, split 80 to 20 by class: 1,437 and 360.
+    """Handwritten digits: 1,797 greyscale images of 8 x 8 pixels in 10 classes.
 
-    Source: :func:`sklearn.datasets.load_digits`; its grey levels 0 to 16 become 0 to 255.
+    The images of :func:`sklearn.datasets.load_digits`, with their grey levels scaled from 0-16 to 0-255. A fixed
+    split, stratified by class, gives 1,437 training and 360 test images.
 
     Args:
         split: ``'train'`` or ``'test'``.
-        transforms: Configs of transforms, applied in order.
+        transforms: Configs of the transforms, applied in order.
 
     Raises:
-        ConfigError: ``split`` is neither.
+        ConfigError: ``split`` is neither ``'train'`` nor ``'test'``.
 
     Example:
         >>> dataset = dict(type='DigitsDataset', split='train')
@@ -31,7 +32,7 @@ class DigitsDataset(ImageDataset):
     def __init__(self, split: Literal['train', 'test'], transforms: Sequence[dict[str, Any]] = ()) -> None:
         if split not in ('train', 'test'):
             raise ConfigError(f"DigitsDataset.split is {split!r}; it must be 'train' or 'test'")
-        # Imported here, for it takes a second that no other data set should cost.
+        # Imported here because the import takes a second, which other datasets should not pay.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 

@@ -1,4 +1,4 @@
-"""The form in which every dataset hands out images."""
+"""The base class of the image datasets, with its error and its item."""
 
 import copy
 import traceback
@@ -19,16 +19,16 @@ from motivation.registry import TRANSFORMS
 
 
 class BadImageError(ConfigError):
-    """An image that cannot be used.
+    """An error about an image that cannot be used.
 
     Args:
-        image: What it is called: its file, or its number in the dataset.
-        problem: What is wrong with it. Without, ``image`` is the whole sentence, as where torch raises
-            the error of a data-loader worker again.
-        remedy: What to do about it.
+        image: Name of the image: its file, or its index in the dataset. Without a ``problem`` it is the whole
+            message, because that is how torch re-raises an error of a data-loader worker.
+        problem: What is wrong with the image.
+        remedy: What the user can do about it.
     """
 
-    def __init__(self, image: str, problem: str = '', remedy: str = 'mend or remove it') -> None:
+    def __init__(self, image: str, problem: str = '', remedy: str = 'fix or remove it') -> None:
         advice = f"{remedy}, or leave such images out with dataset.on_error='skip'"
         super().__init__(f'{image} {problem}; {advice}' if problem else image)
         self.image = image
@@ -37,11 +37,11 @@ class BadImageError(ConfigError):
 
 
 class Sample(dict[str, Any]):
-    """An item of a dataset that knows what messages call it, which no model sees.
+    """An item of a dataset that carries the name of its image, for error messages only.
 
     Args:
-        fields: The item.
-        name: What the image is called.
+        fields: The contents of the item.
+        name: Name of the image.
     """
 
     def __init__(self, fields: Mapping[str, Any], name: str = '') -> None:
@@ -50,25 +50,24 @@ class Sample(dict[str, Any]):
 
 
 class ImageDataset(Dataset):
-    """Images with class labels, transformed when asked for.
+    """A map-style dataset of images with class labels, transformed on access.
 
     Legend: C channels, H x W pixels, K classes.
 
     Args:
-        source: Pairs of an image (PIL, or uint8 tensor (C, H, W)) and a class index; its
-            ``name(index)``, if it has that method, is what messages call an image.
-        classes: K names.
-        transforms: Configs of transforms, applied in order.
-        on_error: At an image whose class index is none of the K, for which ``source`` raises a
-            :class:`BadImageError`, or a transform whatever it likes: ``'raise'`` a
-            :class:`BadImageError`, or ``'skip'`` the image, which is then left out of its batch and
-            counted.
+        source: Pairs of an image (PIL, or uint8 tensor (C, H, W)) and a class index. If it has a method
+            ``name(index)``, error messages use that name for the image.
+        classes: Names of the K classes.
+        transforms: Configs of the transforms, applied in order.
+        on_error: What to do with an image that ``source`` cannot read (it raises :class:`BadImageError`), that a
+            transform fails on, or whose class index is not in 0 to K - 1: ``'raise'`` (default) raises
+            :class:`BadImageError`, ``'skip'`` leaves the image out of its batch and counts it.
 
     Attributes:
-        metainfo: ``'classes'``: the K names.
+        metainfo: A dict whose ``'classes'`` are the K names.
 
     Raises:
-        ConfigError: ``on_error`` is neither.
+        ConfigError: ``on_error`` is neither ``'raise'`` nor ``'skip'``.
     """
 
     def __init__(
@@ -89,16 +88,15 @@ class ImageDataset(Dataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One image.
+        """Return a transformed image and its label.
 
         Returns:
-            ``'inputs'``: tensor (C, H, W), uint8 on the scale 0 to 255 or float on the scale 0 to
-            1; ``'targets'``: class index. Of an image that is left out only ``'skipped'``: what it is
-            called, and why.
+            ``'inputs'``: tensor (C, H, W), uint8 from 0 to 255 or float from 0 to 1; ``'targets'``: class index.
+            A skipped image has only ``'skipped'``: its name and what is wrong with it.
 
         Raises:
-            BadImageError: The image cannot be used, and is not to be left out.
-            ConfigError: The transforms do not give an image.
+            BadImageError: The image cannot be used and ``on_error`` is ``'raise'``.
+            ConfigError: The transforms do not return an image.
         """
         try:
             image, target = self.source[index]
@@ -113,8 +111,8 @@ class ImageDataset(Dataset):
         if not isinstance(image, Tensor):
             last = type(self.transforms[-1]).__name__ if self.transforms else 'the source'
             raise ConfigError(
-                f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a tensor '
-                '(C, H, W) or PIL image'
+                f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a '
+                'tensor (C, H, W) or PIL image'
             )
         return Sample({'inputs': image, 'targets': int(target)}, self._name(index))
 
@@ -124,11 +122,11 @@ class ImageDataset(Dataset):
                 image = transform(image)
             except MemoryError:
                 raise
-            except Exception as error:  # a transform raises whatever it likes
+            except Exception as error:  # transforms raise errors of any type
                 raise BadImageError(
                     self._name(index),
                     f'fails in transforms.{place} ({type(transform).__name__}): {_reason(error)}',
-                    'mend the transform, mend or remove the image',
+                    'fix the transform, fix or remove the image',
                 ) from error
         return image
 
@@ -137,29 +135,29 @@ class ImageDataset(Dataset):
 
 
 def _reason(error: Exception) -> str:
-    """One line about an error, with the line of code where it is not an installed package's."""
+    """Return an error as one line, with the line of code that raised it unless that is in an installed package."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = '' if 'site-packages' in frame.filename else f' ({Path(frame.filename).name}, line {frame.lineno})'
     return one_line(f'{type(error).__name__}: {error}', 240).removesuffix(': ') + place
 
 
 def _own_copy(image: Any) -> Any:
-    """A copy that a transform may write into, or whoever gets the item: a source may hand out what it keeps."""
+    """Return a copy of an image, because a transform may modify it in place and the source may keep it in memory."""
     if isinstance(image, Tensor):
         return image.clone()
     return image.copy() if hasattr(image, 'copy') else copy.deepcopy(image)
 
 
 def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], str]) -> None:
-    """Refuse a class index that is negative or not below the number of classes.
+    """Check that every class index is at least 0 and below the number of classes.
 
     Args:
         labels: Class indices.
-        num_classes: The number of classes.
-        name: Returns what the image at a place of ``labels`` is called.
+        num_classes: Number of classes.
+        name: Returns the name of the image at a position in ``labels``.
 
     Raises:
-        BadImageError: There is such a class index.
+        BadImageError: A class index is out of range.
     """
     for place, label in enumerate(labels):
         if not 0 <= label < num_classes:
@@ -167,14 +165,15 @@ def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], 
 
 
 def class_difference(classes: Sequence[Any], others: Sequence[Any]) -> tuple[int, str, str] | None:
-    """The first class index that means two things.
+    """Return the first class index whose name differs between two lists of class names.
 
     Args:
-        classes: Names by index, which are compared in one Unicode form.
-        others: The same of other data.
+        classes: Class names by index. Names are compared in Unicode normal form C.
+        others: Class names of the other dataset.
 
     Returns:
-        The index, and for a message its name in each or ``'absent'``; ``None`` if there is none.
+        The index and the quoted name in each list, ``'absent'`` where a list is too short; ``None`` if the lists
+        are equal.
     """
     for index, names in enumerate(zip_longest(classes, others)):
         ours, theirs = (None if name is None else composed(str(name)) for name in names)
@@ -185,41 +184,41 @@ def class_difference(classes: Sequence[Any], others: Sequence[Any]) -> tuple[int
 
 
 class TensorImages(Sequence[tuple[Tensor, int]]):
-    """Images of one size, decoded once and kept in memory.
+    """Decoded images of one size, kept in memory.
 
     Args:
-        images: uint8, (N, C, H, W).
-        targets: (N,), class indices.
-        bad: By index, the name and the problem of images that cannot be used.
-        names: What messages call each image; ``None`` for its number.
+        images: uint8 tensor (N, C, H, W).
+        targets: Class indices, (N,).
+        unreadable: Name and problem of each unreadable image, by index.
+        names: Name of each image in error messages; ``None`` (default) for ``'image <index>'``.
     """
 
     def __init__(
         self,
         images: Tensor,
         targets: Tensor,
-        bad: Mapping[int, tuple[str, str]] | None = None,
+        unreadable: Mapping[int, tuple[str, str]] | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         assert images.dtype == torch.uint8 and len(images) == len(targets)
         self.images = images
         self.targets = targets.tolist()
-        self.bad = dict(bad or {})
+        self.unreadable = dict(unreadable or {})
         self.names = names
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:  # type: ignore[override]
-        if index in self.bad:
-            raise BadImageError(*self.bad[index])
+        if index in self.unreadable:
+            raise BadImageError(*self.unreadable[index])
         return self.images[index], self.targets[index]
 
     def name(self, index: int) -> str:
-        """What messages call an image."""
+        """Return the name of an image for error messages."""
         return f'image {index}' if self.names is None else self.names[index]
 
 
 def class_names(dataset: Any) -> list[str] | None:
-    """Names of the classes of a dataset that says so in its ``metainfo``, else ``None``."""
+    """Return the class names in the ``metainfo`` of a dataset, or ``None`` if it has none."""
     return (getattr(dataset, 'metainfo', None) or {}).get('classes')

@@ -1,4 +1,4 @@
-"""Image files sorted into classes by the folders they lie in, with a remark on every file that is left out."""
+"""Image files labelled by folder, with remarks on the files that are left out."""
 
 import re
 from collections import Counter
@@ -12,53 +12,54 @@ from PIL import Image, ImageFile
 
 from motivation.errors import ConfigError
 
-# Pillow names these formats and has no decoder for them, with or without a handler of the user's.
+# Formats that Pillow registers but cannot decode, with or without a handler that the user installs.
 _NOT_DECODED = {'MPEG'}
 
-# Pillow opens these formats by another one's plugin: several JPEGs in a file begin as one.
+# Formats that Pillow opens with the plugin of another: a file of several JPEGs begins as one JPEG.
 _OPENED_AS = {'MPO': 'JPEG'}
 
-# What a Mac puts into its archives, and a NAS beside its images.
+# Folders of metadata that macOS adds to archives and Synology devices add beside images.
 _HIDDEN = {'__MACOSX', '@eaDir'}
 
-# Folders of these names hold parts of the data and not classes.
+# Folder names that mean splits of a dataset and not classes.
 _SPLITS = {'train', 'training', 'val', 'valid', 'validation', 'eval', 'evaluation', 'test', 'testing'}
 
-# Names that a remark gives of each kind.
+# Number of names that a remark lists.
 _SHOWN = 5
 
 
 class ImageFiles(Sequence[tuple[Image.Image, int]]):
-    """Images with the class of the folder that they lie in, decoded when asked for.
+    """Images labelled by their top-level folder, decoded on access.
 
-    The folders at the top are the classes, and what lies deeper belongs to them. Classes are numbered in
-    natural order of their names (2 before 10), which are compared in Unicode's composed form (NFC); a
-    folder without images keeps its number. Images are in natural order of their paths.
+    Each top-level folder is a class, and images may lie at any depth inside it. Classes are numbered in natural
+    order of their names (2 before 10), compared in Unicode normal form C; a folder without images keeps its
+    number. Images are in natural order of their paths.
 
     Args:
-        files: Path below the top with ``/``, and what ``open_file`` takes, of every file that is not hidden.
-        folders: Names of the folders at the top.
-        call: Returns what messages call the file of a path.
-        open_file: Opens an image.
-        class_map: Index by name of the folder, in the place of their order; what it does not name is left out.
-        extensions: Of image files, in lower case with the dot, as ``dataset.input_key`` has them; ``None`` for
-            those that Pillow reads.
+        files: Relative path with ``/`` and handle, which is the argument of ``open_file``, of every file that is
+            not hidden.
+        folders: Names of the top-level folders.
+        name_of: Returns the name of a file in messages, given its relative path.
+        open_file: Opens the image of a handle.
+        class_map: Class index by folder name, instead of the natural order; folders it lacks are left out.
+        extensions: Extensions of image files (``dataset.input_key``), in lower case with the dot; ``None``
+            (default) for every extension that Pillow decodes.
 
     Attributes:
-        samples: What messages call each image, and its class index.
+        samples: Name and class index of each image.
         class_to_idx: Class index by name.
-        remarks: What was left out, a clause for each kind.
+        remarks: One clause for each kind of file or folder that was left out.
 
     Raises:
         ConfigError: No file has one of the extensions.
-        ValueError: There are no images in class folders, or the folders are no classes.
+        ValueError: There are no images in class folders, or the folders are splits and not classes.
     """
 
     def __init__(
         self,
         files: Iterable[tuple[str, Any]],
         folders: Iterable[str],
-        call: Callable[[str], str],
+        name_of: Callable[[str], str],
         open_file: Callable[[Any], Image.Image],
         class_map: Mapping[Any, int] | None = None,
         extensions: Sequence[str] | None = None,
@@ -84,14 +85,16 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
             elif composed(folder) not in self.class_to_idx:
                 unmapped[folder] += 1
             else:
-                self.samples.append((call(path), self.class_to_idx[composed(folder)]))
+                self.samples.append((name_of(path), self.class_to_idx[composed(folder)]))
                 self._handles.append(handle)
         self._open_file = open_file
         used = {target for _, target in self.samples}
         empty = [name for name, index in self.class_to_idx.items() if index not in used]
         self.remarks = _remarks(passed_over, loose, unmapped, empty)
         if len(names) > 1 and not class_map and are_splits(names):
-            raise ValueError(f'its folders {some(names)} are no classes; name one of them as dataset.split')
+            raise ValueError(
+                f'its folders {shortlist(names)} are splits, not classes; name one of them as dataset.split'
+            )
         if extensions is not None and passed_over and not (self.samples or loose or unmapped):
             raise ConfigError(
                 f'dataset.input_key is {";".join(extensions)!r}, which none of the {passed_over.total():,} files has; there '
@@ -111,7 +114,7 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
 
 @cache
 def image_extensions() -> frozenset[str]:
-    """Extensions of the files that the installed Pillow decodes, in lower case with the dot."""
+    """Return the file extensions that the installed Pillow decodes, in lower case with the dot."""
     Image.init()
 
     def decodes(name: str) -> bool:
@@ -124,24 +127,24 @@ def image_extensions() -> frozenset[str]:
 
 
 def composed(name: str) -> str:
-    """A name in the one Unicode form in which names are compared and stored."""
+    """Return a name in Unicode normal form C, in which names are compared and stored."""
     return normalize('NFC', name)
 
 
 def natural_key(path: str) -> tuple[list[str | int], str]:
-    """What sorts names as people do: numbers by value and letters whatever their case."""
+    """Return a sort key for natural order: numbers by value, letters regardless of case."""
     parts: list[str | int] = list(re.split(r'(\d+)', composed(path).lower()))
     parts[1::2] = map(int, parts[1::2])
     return parts, composed(path)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, as is what computers leave beside files: ``._name``, ``@eaDir``."""
+    """Return whether a file or folder is hidden or system metadata, such as ``._name`` or ``@eaDir``."""
     return name in _HIDDEN or (name.startswith('.') and name not in ('.', '..'))
 
 
 def are_splits(folders: Iterable[str]) -> bool:
-    """Whether there are folders, and all of them hold parts of the data by their names."""
+    """Return whether there are folders and all are named like splits (train, val, test, ...)."""
     names = {name.lower() for name in folders}
     return bool(names) and names <= _SPLITS
 
@@ -149,11 +152,11 @@ def are_splits(folders: Iterable[str]) -> bool:
 def _composed(folders: Iterable[str]) -> list[str]:
     names: dict[str, str] = {}
     for folder in folders:
-        if any('\ud800' <= letter <= '\udfff' for letter in folder):  # which stand for bytes
+        if any('\ud800' <= letter <= '\udfff' for letter in folder):  # surrogates: bytes that do not decode
             raise ValueError(f'the name of its folder {folder!a} is not in UTF-8; rename it')
         other = names.setdefault(composed(folder), folder)
         if other != folder:
-            raise ValueError(f'its folders {other!a} and {folder!a} are one name in two forms; rename one')
+            raise ValueError(f'its folders {other!a} and {folder!a} are the same name in two Unicode forms; rename one')
     return list(names)
 
 
@@ -162,13 +165,13 @@ def _remarks(
 ) -> list[str]:
     remarks = []
     if passed_over:
-        remarks.append(f'files passed over, no images: {passed_over.total():,} ({_counted(passed_over)})')
+        remarks.append(f'files skipped, not images: {passed_over.total():,} ({_counted(passed_over)})')
     if loose:
-        remarks.append(f'images passed over, outside of class folders: {len(loose):,} ({some(loose)})')
+        remarks.append(f'images skipped, outside of class folders: {len(loose):,} ({shortlist(loose)})')
     if unmapped:
-        remarks.append(f'images passed over, of folders that class_map lacks: {unmapped.total():,} ({some(unmapped)})')
+        remarks.append(f'images skipped, in folders that class_map lacks: {unmapped.total():,} ({shortlist(unmapped)})')
     if empty:
-        remarks.append(f'classes without images: {len(empty):,} ({some(empty)})')
+        remarks.append(f'classes without images: {len(empty):,} ({shortlist(empty)})')
     return remarks
 
 
@@ -176,7 +179,7 @@ def _counted(extensions: Counter[str]) -> str:
     return ', '.join(f'{extension} {count:,}' for extension, count in extensions.most_common())
 
 
-def some(names: Iterable[str]) -> str:
-    """The first few names, for a sentence."""
+def shortlist(names: Iterable[str]) -> str:
+    """Return the first few names, quoted and joined by commas, for a message."""
     shown = list(names)
     return ', '.join(map(repr, shown[:_SHOWN])) + (', ...' if len(shown) > _SHOWN else '')

@@ -1,4 +1,4 @@
-"""The image files of a folder, and of a tar."""
+"""Readers of image folders and of tars of image folders."""
 
 import io
 import os
@@ -11,24 +11,24 @@ from typing import Any
 
 from PIL import Image
 
-from motivation.datasets.image_files import ImageFiles, are_splits, is_hidden, some
+from motivation.datasets.image_files import ImageFiles, are_splits, is_hidden, shortlist
 from motivation.errors import ConfigError, near_matches
 
 
 def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensions: Any = None) -> ImageFiles:
-    """Open a folder with one folder a class.
+    """Open an image folder with one subfolder for each class.
 
-    Links to folders are followed, and no folder is read twice, so that a loop of links does not multiply
-    images; a link to an image is an image, if only to be named as one that cannot be read.
+    Symbolic links to folders are followed, and no folder is read twice, so that a loop of links does not
+    duplicate images. A link to an image counts as an image even if it is broken; it is then unreadable.
 
     Args:
-        folder: Its path.
-        class_map: As of :class:`~motivation.datasets.image_files.ImageFiles`.
-        extensions: Likewise.
+        folder: Path of the folder.
+        class_map: See :class:`~motivation.datasets.image_files.ImageFiles`.
+        extensions: See :class:`~motivation.datasets.image_files.ImageFiles`.
 
     Raises:
         OSError: A folder cannot be read.
-        ValueError: There are no images in class folders, or the folders are no classes.
+        ValueError: There are no images in class folders, or the folders are splits and not classes.
     """
     walk = _Walk(folder)
     images = ImageFiles(walk.files, walk.folders, lambda path: f'{folder}/{path}', Image.open, class_map, extensions)
@@ -37,12 +37,12 @@ def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensi
 
 
 class _Walk:
-    """Every file below a folder that is not hidden.
+    """All files below a folder that are not hidden.
 
     Attributes:
-        files: Path below the folder with ``/``, and path.
+        files: Path relative to the folder, with ``/``, and full path.
         folders: Names of the folders directly in it.
-        remarks: Links that were not followed.
+        remarks: One clause for each kind of link that was not followed.
     """
 
     def __init__(self, top: str) -> None:
@@ -51,19 +51,19 @@ class _Walk:
         self._read: set[str] = set()
         self._again: list[str] = []
         self._broken: list[str] = []
-        # Folders themselves come before links to them, and near links before far ones: which of two paths
-        # to a folder counts does not depend on the order in which the file system lists them.
+        # Folders are visited before links to them, and shallow links before deep ones, so that the order in
+        # which the file system lists entries does not decide which of two paths to a folder counts.
         links = self._visit(top, '')
         while links:
             deeper: list[tuple[str, str]] = []
             for path, below in links:
                 deeper += self._follow(path, below)
             links = deeper
-        kinds = (('not followed, to a folder that is read anyway', self._again), ('that lead nowhere', self._broken))
-        self.remarks = [f'links {what}: {len(paths):,} ({some(paths)})' for what, paths in kinds if paths]
+        kinds = (('not followed, to folders that are read anyway', self._again), ('that are broken', self._broken))
+        self.remarks = [f'links {what}: {len(paths):,} ({shortlist(paths)})' for what, paths in kinds if paths]
 
     def _visit(self, folder: str, below: str) -> list[tuple[str, str]]:
-        """Take in a folder and those in it; returns its links to folders, to be followed later."""
+        """Add the files of a folder, recursively, and return its links to folders, to be followed later."""
         real = os.path.realpath(folder)
         if real in self._read:
             return []
@@ -81,7 +81,7 @@ class _Walk:
             elif is_folder:
                 links += self._visit(entry.path, f'{path}/')
             elif entry.is_symlink() and not entry.is_file() and '.' not in entry.name:
-                self._broken.append(path)  # to a folder, by its name
+                self._broken.append(path)  # without an extension, so probably to a folder
             elif entry.is_file() or entry.is_symlink():
                 self.files.append((path, entry.path))
         return links
@@ -95,23 +95,23 @@ class _Walk:
 
 
 def open_tar(path: str, split: str, class_map: Mapping[Any, int] | None = None, extensions: Any = None) -> ImageFiles:
-    """Open a tar with one folder, or one tar, a class.
+    """Open a tar with one folder, or one inner tar, for each class.
 
-    Its top is the folder called ``split``, if there is one. Else folders that hold nothing but one folder
-    of folders, as a tar of a folder does, are taken for wrapping, and a remark says that there is no such
-    folder, for the tar may hold that split alone.
+    The class folders are those in the folder called ``split``, if there is one. Otherwise the tar is taken to
+    hold that split alone, which a remark says, and outer folders that contain a single folder of folders, as in
+    a tar of a folder, are skipped.
 
     Args:
-        path: Path of the tar, which is not compressed.
-        split: Name of the part of the data.
-        class_map: As of :class:`~motivation.datasets.image_files.ImageFiles`.
-        extensions: Likewise.
+        path: Path of the uncompressed tar.
+        split: Name of the split; ``''`` for the whole tar.
+        class_map: See :class:`~motivation.datasets.image_files.ImageFiles`.
+        extensions: See :class:`~motivation.datasets.image_files.ImageFiles`.
 
     Raises:
         OSError: The file cannot be read.
-        tarfile.TarError: It is no tar.
-        ConfigError: Its folders are splits, and ``split`` is none of them.
-        ValueError: There are no images in class folders, or the folders are no classes.
+        tarfile.TarError: The file is not a tar.
+        ConfigError: The folders are splits, and none of them is ``split``.
+        ValueError: There are no images in class folders, or the folders are splits and not classes.
     """
     with tarfile.open(path, 'r:') as tar:
         members = dict(_members(tar))
@@ -121,20 +121,23 @@ def open_tar(path: str, split: str, class_map: Mapping[Any, int] | None = None, 
     folders = dict.fromkeys(name.partition('/')[0] for name in files if '/' in name)
     images = ImageFiles(files.items(), folders, lambda name: f'{path}/{top}{name}', open_file, class_map, extensions)
     if split and PurePosixPath(top).name != split:
-        images.remarks.append(f'it has no folder {split!r}, and all of its images are taken for that split')
+        images.remarks.append(f'it has no folder {split!r}, so all of its images are used as that split')
     return images
 
 
 def _open_member(tar: str, place: tuple[int, int] | None) -> Image.Image:
     if place is None:
-        raise OSError('it is a link to what is not in the tar')
-    with Path(tar).open('rb') as file:  # anew each time, for processes would share where it stands
+        raise OSError('it is a link to a file that is not in the tar')
+    with Path(tar).open('rb') as file:  # opened each time, because forked workers would share the file position
         file.seek(place[0])
         return Image.open(io.BytesIO(file.read(place[1])))
 
 
 def _members(tar: tarfile.TarFile, folder: str = '', offset: int = 0) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """Name of every file that is not hidden, with where it begins and how long it is; also in tars of a tar."""
+    """Yield the name of every file that is not hidden, inner tars included, with its offset and size in bytes.
+
+    The offset and size of a broken link are ``None``.
+    """
     infos = {normpath(info.name): info for info in tar}
     for name, info in infos.items():
         if info.isdir() or any(map(is_hidden, name.split('/'))):
@@ -154,7 +157,7 @@ def _members(tar: tarfile.TarFile, folder: str = '', offset: int = 0) -> Iterato
 
 
 def _top(tar: str, names: list[str], split: str) -> str:
-    """The folder whose folders are the classes, with a slash at its end; ``''`` for all of the tar."""
+    """Return the folder that contains the class folders, with a trailing slash; ``''`` for the top of the tar."""
     top = classes = ''
     while True:
         below = [name[len(top) :].split('/') for name in names if name.startswith(top)]
@@ -169,4 +172,4 @@ def _top(tar: str, names: list[str], split: str) -> str:
             return classes
         is_wrapping = classes == top and all(len(parts) > 2 for parts in below)
         top += f'{folders.pop()}/'
-        classes = top if is_wrapping else classes  # else splits may still be beside files, such as a README
+        classes = top if is_wrapping else classes  # if not, deeper folders may still be splits beside a README

@@ -1,4 +1,4 @@
-"""Functions that a data loader's config names."""
+"""The worker initialisation and the collate function of data loaders, and a first batch."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +16,20 @@ from motivation.registry import FUNCTIONS
 from motivation.utils.batches import noun_of
 from motivation.utils.exit_signals import ignore_signals
 
-# Images, from all over a dataset, in which first_batch looks for one that is not left out.
+# Number of images, spread evenly over a dataset, among which first_batch looks for a usable one.
 TRIED = 256
 
 
 @FUNCTIONS.register_module()
 def init_worker(worker_id: int) -> None:
-    """Prepare a data-loading worker: signals are the main process's, random numbers are torch's.
+    """Ignore signals in a data-loader worker and seed its Python and numpy generators.
 
-    Python and numpy are seeded from torch's seed, which differs by epoch and worker; MMEngine's own
-    function gives a worker the same random numbers in every epoch. Training samples are seeded again,
-    by :class:`~motivation.datasets.seeded.SeededDataset`.
+    The seed is torch's, which differs by epoch and worker; MMEngine's own function gives a worker the same
+    random numbers in every epoch. :class:`~motivation.datasets.seeded.SeededDataset` seeds each training batch
+    on top of that.
+
+    Args:
+        worker_id: Not used.
     """
     ignore_signals()
     seed = torch.initial_seed() % 2**32
@@ -35,11 +38,11 @@ def init_worker(worker_id: int) -> None:
 
 
 class Batch(dict[str, torch.Tensor]):
-    """A batch that knows what was left out of it, which hooks read and no model sees.
+    """A batch that records which images were skipped, for hooks only.
 
     Args:
-        fields: The batch.
-        skipped: Of each image left out, what it is called and why.
+        fields: The contents of the batch.
+        skipped: Name and problem of each skipped image.
     """
 
     def __init__(self, fields: Mapping[str, torch.Tensor], skipped: Sequence[tuple[str, str]]) -> None:
@@ -49,23 +52,23 @@ class Batch(dict[str, torch.Tensor]):
 
 @FUNCTIONS.register_module()
 def collate_images(samples: list[dict[str, Any]]) -> Batch:
-    """Stack images to a batch, without those that are left out.
+    """Stack images into a batch, without the skipped ones.
 
     Args:
         samples: Items of an :class:`~motivation.datasets.ImageDataset`.
 
     Returns:
-        ``'inputs'``: (N, C, H, W); ``'targets'``: (N,).
+        ``'inputs'``: (N, C, H, W); ``'targets'``: class indices, (N,).
 
     Raises:
-        ConfigError: The images have different sizes, or every one is left out.
+        ConfigError: The images have different sizes, or all of them are skipped.
     """
     skipped = [sample['skipped'] for sample in samples if 'skipped' in sample]
     kept = [sample for sample in samples if 'skipped' not in sample]
     if not kept:
         raise ConfigError(
             f"dataset.on_error is 'skip', which leaves nothing of a batch of {len(samples)}: {' '.join(skipped[0])}"
-            f'{" and so on" if len(skipped) > 1 else ""}; mend or remove such images, or give a larger batch_size'
+            f'{" and so on" if len(skipped) > 1 else ""}; fix or remove such images, or give a larger batch_size'
         )
     of_size = {tuple(getattr(sample['inputs'], 'shape', ())): sample for sample in kept}
     if len(of_size) > 1:
@@ -102,15 +105,15 @@ def collate_of(config: Mapping[str, Any]) -> Callable[[list[Any]], Any]:
 def first_batch(
     dataset: Any, num_classes: int | None = None, collate_fn: Callable[[list[Any]], Any] = collate_images
 ) -> Any:
-    """A batch of the first image of a dataset that is not left out.
+    """Return a batch of one: the first image of a dataset that is not skipped.
 
     Args:
-        dataset: As :class:`~motivation.datasets.ImageDataset`, or one of other items that ``collate_fn`` takes.
-        num_classes: The number of classes, if its label is to be looked at.
-        collate_fn: Makes the batch.
+        dataset: An :class:`~motivation.datasets.ImageDataset`, or any dataset whose items ``collate_fn`` takes.
+        num_classes: Number of classes to check the label against; ``None`` (default) for no check.
+        collate_fn: Makes a batch of a list of items.
 
     Raises:
-        ConfigError: Every image is left out, or the label is no class.
+        ConfigError: Every image that was tried is skipped, or the label is out of range.
     """
     why, total = '', len(dataset)
     indices = range(total) if total <= TRIED else [number * total // TRIED for number in range(TRIED)]
@@ -125,7 +128,7 @@ def first_batch(
                 check_labels([sample['targets']], num_classes, lambda _: f'{noun} {index}')  # noqa: B023
             return batch
     raise ConfigError(
-        f"dataset.on_error is 'skip', which leaves nothing of {len(indices)} images; mend the data or its transforms: {why}"
+        f"dataset.on_error is 'skip', which leaves nothing of {len(indices)} images; fix the data or its transforms: {why}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Samples whose randomness depends on where in the run they are drawn, and on nothing before."""
+"""Random augmentation that depends only on the seed and the position in the run, not on what ran before."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -10,30 +10,30 @@ from motivation.utils.random_state import seed_everything
 
 
 class PlacedIndex(int):
-    """The index of a sample that knows its place in the run.
+    """The index of a sample, with its position in the run.
 
     Attributes:
-        place: Epoch, and number of the sample in that epoch, both from 0.
+        place: Epoch, and position of the sample in that epoch, both from 0.
     """
 
     place: tuple[int, int]
 
     @classmethod
     def at(cls, index: int, epoch: int, number: int) -> 'PlacedIndex':
-        """The index ``index``, drawn as number ``number`` of epoch ``epoch``."""
+        """Return ``index`` as the sample at position ``number`` of epoch ``epoch``."""
         placed = cls(index)
         placed.place = epoch, number
         return placed
 
 
 class PlacedSampler(Sampler[PlacedIndex]):
-    """Another sampler's indices with their places; one epoch can begin within.
+    """A sampler that adds positions to the indices of another and can start in the middle of an epoch.
 
     Args:
-        sampler: Has ``epoch``, if its order changes from epoch to epoch.
+        sampler: The other sampler. It has an attribute ``epoch`` if its order changes from epoch to epoch.
 
     Attributes:
-        begin: Samples of the next epoch that are left out at its beginning; 0 again once it has begun.
+        begin: Number of samples to leave out at the start of the next epoch; reset to 0 when that epoch starts.
     """
 
     def __init__(self, sampler: Any) -> None:
@@ -43,7 +43,7 @@ class PlacedSampler(Sampler[PlacedIndex]):
     def __iter__(self) -> Iterator[PlacedIndex]:
         begin, self.begin = self.begin, 0
         epoch = getattr(self.sampler, 'epoch', 0)
-        # An epoch ends where the sampler's length says, though the sampler may go on.
+        # An infinite sampler does not stop at its length, but an epoch does.
         for number, index in enumerate(islice(self.sampler, begin, len(self.sampler)), begin):
             yield PlacedIndex.at(index, epoch, number)
 
@@ -52,13 +52,13 @@ class PlacedSampler(Sampler[PlacedIndex]):
 
 
 class SeededDataset(Dataset):
-    """A dataset that draws the random numbers of a batch from the seed and the place of its first sample.
+    """A dataset wrapper that seeds each batch from the seed of the run and the position of its first sample.
 
-    So augmentation is the same however many workers load, and wherever in the run they begin.
+    Augmentation is therefore independent of the number of workers and of where in the run they start.
 
     Args:
-        dataset: Whose attributes it has.
-        seed: Whole numbers that tell this run and this process from others.
+        dataset: The wrapped dataset; its other attributes are available on the wrapper.
+        seed: Integers that identify the run and this process.
     """
 
     def __init__(self, dataset: Any, seed: tuple[int, ...]) -> None:
@@ -72,7 +72,7 @@ class SeededDataset(Dataset):
         return self.dataset[int(index)]
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        """The samples of one batch, as the data loader asks for them."""
+        """Return the samples of one batch; the data loader calls this instead of ``__getitem__``."""
         if isinstance(indices[0], PlacedIndex):
             seed_everything(*self.seed, *indices[0].place)
         indices = [int(index) for index in indices]
@@ -80,6 +80,6 @@ class SeededDataset(Dataset):
         return together(indices) if together else [self.dataset[index] for index in indices]
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'dataset':  # while it is unpickled
+        if name == 'dataset':  # unpickling asks for attributes before any exists
             raise AttributeError(name)
         return getattr(self.dataset, name)

@@ -1,4 +1,4 @@
-"""Everything that timm.data.create_dataset opens by name."""
+"""Image folders, tars of images and everything else that timm.data.create_dataset opens by name."""
 
 import inspect
 import logging
@@ -22,50 +22,51 @@ from motivation.datasets.image_folder import open_folder, open_tar
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
 
-# Torchvision's reader of image folders has the classes that ours has, and takes the root where a split is missing.
+# timm's names for torchvision's ImageFolder. Our reader replaces it, because timm falls back to the root in silence
+# where the folder of the split is missing.
 _FOLDERS = ('torch/folder', 'torch/image_folder')
 
-# Arguments of create_dataset that say nothing about folders, with the values at which they may stand.
+# Arguments of create_dataset that mean nothing for image folders, with the defaults that are accepted anyway.
 _UNUSED = {name: parameter.default for name, parameter in inspect.signature(create_dataset).parameters.items()}
 
 
 @DATASETS.register_module()
 class TimmDataset(ImageDataset):
-    """Image folders, torchvision's sets and the hubs' formats, by name.
+    """Image folders, tars of images, torchvision's datasets and dataset hubs, opened by name.
 
-    Of a folder or tar, every file that Pillow reads is an image; hidden files are not. What is passed over
-    is counted by extension in a warning, which also names images outside of class folders and classes
-    without images; these keep their number. Classes are numbered in natural order of their names.
+    In a folder or tar, every file whose extension Pillow decodes is an image, except for hidden files. Other files
+    are counted by extension in a warning, which also lists images outside of class folders and classes without
+    images; these keep their class index. Classes are numbered in natural order of their names.
 
-    An image is turned upright as its EXIF data say and converted to ``image_mode``: colour to grey by
-    luma, CMYK and palettes to their colours, black and white to 0 and 255, 16-bit grey by its upper 8
-    bits; transparency is dropped. Of torchvision's sets and what can only be iterated, the images are
-    taken as these formats decode them.
+    Images are rotated according to their EXIF orientation and converted to ``image_mode``: colour to grey by
+    luma, CMYK and palettes to their colours, black and white to 0 and 255, 16-bit grey to its upper 8 bits;
+    transparency is dropped. Torchvision's datasets and iterable datasets decode their own images.
 
-    An unreadable image (truncated, empty, no image, a dangling link, a decompression bomb, grey levels
-    of no known scale) is an error that names it, or with ``on_error='skip'`` left out of its batch. It
-    keeps its place in the dataset, so that the number of batches does not depend on it; a batch that
-    it leaves empty is an error.
+    An unreadable image (truncated, empty, not an image, a broken link, a decompression bomb, grey levels of
+    unknown scale) raises an error that names it, or is left out of its batch with ``on_error='skip'``. It still
+    counts in the length of the dataset, so that the number of batches does not depend on it. A batch that is left
+    empty is an error.
 
     Args:
-        root: Folder of the data, or a tar of images.
-        name: ``''`` for a folder with one subfolder a class, or a tar of such a folder, else as of
-            :func:`timm.data.create_dataset`: ``'torch/cifar10'`` for torchvision's,
+        root: Folder of the data, or an uncompressed tar of images.
+        name: ``''`` (default) for a folder, or tar of a folder, with one subfolder for each class; otherwise the
+            name for :func:`timm.data.create_dataset`, such as ``'torch/cifar10'`` for torchvision's or
             ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
-        split: Part of the data, such as ``'train'``; of a folder, its subfolder of that name, whose folders are
-            the classes, with all that lies in them. A tar without folders of splits is taken whole, with a warning.
-        transforms: Configs of transforms, applied in order.
-        image_mode: PIL mode that images are converted to: ``'RGB'``, or ``'L'`` for one channel.
-        cache_mib: Images that all have one size and together fit into so many MiB are decoded once
-            and kept in memory, unreadable ones found at once; 0 decodes every time.
-        on_error: At an unreadable image, or one whose label is no class: ``'raise'`` an error, or
-            ``'skip'`` the image.
-        **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...); of a folder or
-            tar ``class_map`` (class index by folder, or a file of it), ``input_key`` (extensions of images,
-            such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` takes the classes of ``root`` itself).
+        split: Split of the data, ``'train'`` by default. In a folder, the subfolder of that name, whose subfolders
+            are the classes and may be nested. A tar without split folders is used whole, with a warning.
+        transforms: Configs of the transforms, applied in order.
+        image_mode: PIL mode to convert images to: ``'RGB'`` (default), or ``'L'`` for one channel.
+        cache_mib: Memory for decoded images in MiB, 1024 by default. If all images have one size and fit, they
+            are decoded once, which also finds unreadable images at the start; 0 decodes them on every access.
+        on_error: What to do with an image that is unreadable or whose label is not a class: ``'raise'`` an error
+            (default), or ``'skip'`` the image.
+        **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
+            ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
+            such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
+            from ``root`` itself).
 
     Raises:
-        ConfigError: There is no data at ``root``, timm does not open it, or an image is unreadable.
+        ConfigError: There are no data at ``root``, timm cannot open them, or an image is unreadable.
 
     Example:
         >>> dataset = dict(type='TimmDataset', root='data/cifar10', split='train')
@@ -92,7 +93,7 @@ class _Converted(Sequence[tuple[Any, int]]):
     """The images of a timm dataset as PIL images of one mode."""
 
     def __init__(self, opened: Any, image_mode: str) -> None:
-        # What can only be iterated is read into memory, because an epoch draws images in any order.
+        # Iterable datasets are read into memory, because an epoch accesses images in random order.
         self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
         self.image_mode = image_mode
 
@@ -103,13 +104,13 @@ class _Converted(Sequence[tuple[Any, int]]):
         try:
             image, target = self._read(index)
             return _convert(image, self.image_mode), -1 if target is None else int(target)
-        except Exception as error:  # every decoder raises its own
+        except Exception as error:  # decoders raise errors of any type
             raise BadImageError(self.name(index), f'is unreadable: {_reason(error)}') from error
 
     def _read(self, index: int) -> tuple[Any, Any]:
         if not isinstance(self.opened, TimmImages):
             return self.opened[index]
-        # Not by timm's own dataset, which puts the next image in the place of an unreadable one.
+        # timm's own dataset is bypassed, because it replaces an unreadable image by the next one.
         file, target, *_ = self.opened.reader[index]
         with file:
             image = Image.open(file)
@@ -117,7 +118,7 @@ class _Converted(Sequence[tuple[Any, int]]):
         return image, target
 
     def name(self, index: int) -> str:
-        """What messages call an image: its file where it has one, else its number."""
+        """Return the name of an image for error messages: its quoted file if it has one, else its index."""
         samples = getattr(getattr(self.opened, 'reader', self.opened), 'samples', None)
         if samples is None:
             return f'image {index}'
@@ -136,27 +137,27 @@ def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """An image upright and in another mode."""
+    """Return a copy of an image, rotated according to its EXIF orientation and converted to a mode."""
     file_format = image.format
-    image = ImageOps.exif_transpose(image)  # a copy, for a format may keep its images in memory
+    image = ImageOps.exif_transpose(image)  # always copies; the source may keep its images in memory
     if image.mode == mode:
         return image
     if image.mode.startswith('I;16') or (image.mode == 'I' and file_format == 'PPM'):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
     if image.mode in ('I', 'F'):
         raise ValueError(f'its grey levels, of mode {image.mode!r}, have no known scale: save them with 8 or 16 bits')
-    image.info.pop('transparency', None)  # or Pillow warns that it drops it
+    image.info.pop('transparency', None)  # avoids Pillow's warning about dropping it
     return image.convert(mode)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return 'it is empty or no image'  # Pillow's own message has an address in it
+        return 'it is empty or not an image'  # Pillow's own message contains a memory address
     return ' '.join(str(getattr(error, 'strerror', None) or error).split()) or type(error).__name__
 
 
 def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
-    advice = 'mend the dataset.root of the data loader, or see the README of the config for how to get the data'
+    advice = 'fix the dataset.root of the data loader, or see the README of the config for how to get the data'
     if not isinstance(root, str):
         raise ConfigError(f'dataset.root is {root!r}; it must be a path')
     is_folder = '/' not in name or name.lower() in _FOLDERS
@@ -177,9 +178,11 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
         raise ConfigError(
             f'dataset.name {name!r} needs a package that is missing: {error}; install it with pip'
         ) from error
-    except Exception as error:  # every format raises its own
+    except Exception as error:  # formats raise errors of any type
         reason = ' '.join(str(error).split())
-        raise ConfigError(f'dataset {name or "folder"!r} at root {root!r} does not open: {reason}; {advice}') from error
+        raise ConfigError(
+            f'dataset {name or "folder"!r} at root {root!r} cannot be opened: {reason}; {advice}'
+        ) from error
     if not isinstance(opened, IterableDataset) and len(opened) == 0:
         raise ConfigError(f'dataset.root {root!r} holds no images of split {split!r}; {advice}')
     return opened
@@ -188,11 +191,11 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
 def _open_files(
     root: str, split: str, class_map: Any = None, input_key: Any = None, search_split: bool = True, **others: Any
 ) -> ImageFiles:
-    """Image folders and tars, by readers of our own: timm's take the innermost folder for the class."""
+    """Open an image folder or tar with our own readers; timm's take the innermost folder as the class."""
     for argument, value in others.items():
         if value is not None and value != _UNUSED.get(argument):
             raise ConfigError(
-                f'dataset.{argument} is {value!r}, which image folders do not take; leave it out: there are class_map, '
+                f'dataset.{argument} is {value!r}, which image folders do not take; leave it out, they take class_map, '
                 'input_key and search_split'
             )
     numbers = load_class_map(class_map, root) if class_map else None
@@ -203,14 +206,14 @@ def _open_files(
     elif root.lower().endswith('.tar'):
         folder, images = root, open_tar(root, split if search_split else '', numbers, extensions)
     else:
-        raise ConfigError(f'dataset.root {root!r} is no folder and no .tar; unpack it, and name the folder')
+        raise ConfigError(f'dataset.root {root!r} is neither a folder nor a .tar; unpack it and give the folder')
     if images.remarks:
         print_log(f'{folder!r}: {"; ".join(images.remarks)}', 'current', logging.WARNING)
     return images
 
 
 def _extensions(input_key: Any) -> list[str]:
-    """Extensions in lower case with the dot."""
+    """Return the extensions of ``dataset.input_key`` as a list, in lower case with the dot."""
     names = input_key.split(';') if isinstance(input_key, str) else input_key
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"dataset.input_key is {input_key!r}; it must be like '.png;.jpg', or a list of extensions")
@@ -218,11 +221,11 @@ def _extensions(input_key: Any) -> list[str]:
 
 
 def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:
-    """Decode all images if they have one size and fit, else ``None``."""
+    """Decode all images into memory, or return ``None`` if they have several sizes or do not fit."""
     images: torch.Tensor | None = None
     targets = torch.zeros(len(source), dtype=torch.int64)
-    bad: dict[int, tuple[str, str]] = {}
-    for index, image, target in _readable(source, on_error, bad):
+    unreadable: dict[int, tuple[str, str]] = {}
+    for index, image, target in _readable(source, on_error, unreadable):
         pixels = v2.functional.pil_to_tensor(image)
         if images is None:
             if len(source) * pixels.numel() > cache_mib * 2**20:
@@ -233,28 +236,29 @@ def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | 
         images[index], targets[index] = pixels, target
     if images is None:
         raise ConfigError(
-            f'none of the {len(source)} images at dataset.root is readable: {" ".join(bad[0])}; give another dataset.root'
+            f'none of the {len(source)} images at dataset.root is readable: {" ".join(unreadable[0])}; give another '
+            'dataset.root'
         )
-    return TensorImages(images, targets, bad, [source.name(index) for index in range(len(source))])
+    return TensorImages(images, targets, unreadable, [source.name(index) for index in range(len(source))])
 
 
 def _readable(
-    source: Sequence[tuple[Any, int]], on_error: str, bad: dict[int, tuple[str, str]]
+    source: Sequence[tuple[Any, int]], on_error: str, unreadable: dict[int, tuple[str, str]]
 ) -> Iterator[tuple[int, Any, int]]:
-    """Index, image and class index of each readable image; name and problem of the others go into ``bad``."""
+    """Yield index, image and class index of each readable image; add name and problem of others to ``unreadable``."""
     for index in range(len(source)):
         try:
             image, target = source[index]
         except BadImageError as error:
             if on_error == 'raise':
                 raise
-            bad[index] = error.image, error.problem
+            unreadable[index] = error.image, error.problem
         else:
             yield index, image, target
 
 
 def _classes(opened: Any, source: Sequence[tuple[Any, int]], on_error: str) -> list[str]:
-    """Names of the classes, from wherever the format keeps them; numbers where it keeps none."""
+    """Return the class names, from wherever the format keeps them, or the class indices as text if it has none."""
     for owner in (opened, getattr(opened, 'reader', None)):
         for attribute in ('class_to_idx', 'class_name_to_idx'):
             index_of = getattr(owner, attribute, None)
@@ -264,7 +268,7 @@ def _classes(opened: Any, source: Sequence[tuple[Any, int]], on_error: str) -> l
 
 
 def _by_index(index_of: Mapping[Any, int]) -> list[str]:
-    """The name of every class index; several names of one index are joined, and one without any is a number."""
+    """Return the name of every class index: names of one index are joined by ``/``, a missing one is its number."""
     names: dict[int, list[str]] = {}
     for name, index in index_of.items():
         names.setdefault(int(index), []).append(composed(str(name)))

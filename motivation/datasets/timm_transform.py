@@ -1,4 +1,4 @@
-"""timm's augmentation, as its recipes mean it, on images that the model normalises."""
+"""timm's augmentation for models that normalise their own inputs."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from motivation.errors import ConfigError, near_matches
 from motivation.registry import TRANSFORMS
 
-# Weights of red, green and blue in the grey that Pillow makes of them (ITU-R 601-2).
+# Weights of red, green and blue in Pillow's conversion to grey (ITU-R 601-2).
 _LUMA = (0.299, 0.587, 0.114)
 
 _ARGUMENTS = {
@@ -24,9 +24,9 @@ _ARGUMENTS = {
     if name not in ('input_size', 'is_training')
 }
 
-# Arguments of create_transform that belong to timm's own loader and models, and why they are refused.
+# Arguments of create_transform that are refused because they belong to timm's own loader and models, with the reason.
 _ELSEWHERE = {
-    'normalize': 'the model normalises: give it this mean and std',
+    'normalize': 'the model normalises: give the model this mean and std',
     'use_prefetcher': 'the model takes images to the device and normalises them',
     'separate': "it returns three transforms, for timm's own AugMix dataset",
     're_num_splits': "it tells apart images of timm's own AugMix batches",
@@ -47,7 +47,7 @@ _CHOICES = {
 }
 _EITHER = {'interpolation', 'mean', 'std'}
 
-# The policies of auto_augment, with the sections that may follow: timm passes over some others in silence.
+# Policies of auto_augment and the sections that each takes. timm ignores some unknown sections in silence.
 _WHOLE, _REAL = r'\d+', r'\d+(?:\.\d*)?'
 _RAND = {'m': _WHOLE, 'n': _WHOLE, 'p': _REAL, 'mstd': _REAL, 'mmax': _WHOLE, 'inc': _WHOLE, 't': '(?:weights|3aw?)'}
 _POLICIES = {
@@ -59,25 +59,25 @@ _POLICIES = {
 
 @TRANSFORMS.register_module()
 class TimmTransform:
-    """Augment or resize an image as timm does, leaving normalisation to the model.
+    """Augment or resize an image as timm does, without normalising it.
 
     Erased regions (``re_prob``) are filled as timm fills them in normalised images: with ``mean``
-    (``re_mode='const'``), or with ``mean`` and normal noise of deviation ``std`` (``'rand'``, ``'pixel'``),
-    limited to the scale of the image. Posterizing keeps at least one bit, less than which Pillow refuses.
-    A grey image has the luma of ``mean`` and ``std`` where they have three values.
+    (``re_mode='const'``), or with normal noise of mean ``mean`` and standard deviation ``std`` (``'rand'``,
+    ``'pixel'``), clipped to the range of the image. Posterizing keeps at least one bit, because Pillow refuses to
+    keep none. For greyscale images, a ``mean`` or ``std`` of three values is converted to its luma.
 
     Args:
-        input_size: Side of the square output, in pixels, or height and width.
-        is_training: Whether to augment.
-        mean: Mean of each channel, on the scale 0 to 1, for what is filled in: borders and erased regions.
-        std: Standard deviation of each channel, on the scale 0 to 1, for noise in erased regions.
-        **kwargs: Further arguments of :func:`timm.data.create_transform` (``auto_augment``,
-            ``re_prob``, ``scale``, ...), of which those that have no effect here are refused.
+        input_size: Side of the square output in pixels, or (height, width).
+        is_training: Whether to augment; ``False`` (default) resizes and crops for evaluation.
+        mean: Mean of each channel, from 0 to 1, to fill borders and erased regions with; ImageNet's by default.
+        std: Standard deviation of each channel, from 0 to 1, of noise in erased regions; ImageNet's by default.
+        **kwargs: Further arguments of :func:`timm.data.create_transform` (``auto_augment``, ``re_prob``,
+            ``scale``, ...). Arguments that would have no effect are refused.
 
     Raises:
-        ConfigError: An argument is unknown, has a value that timm does not take, belongs to timm's own
-            loader, is one of training for evaluation or the other way round, or of augmentation with
-            ``no_aug``.
+        ConfigError: An argument is unknown, has a value that timm does not take, belongs to timm's own loader, or
+            has no effect: a training argument for evaluation, an evaluation argument for training, or an
+            augmentation with ``no_aug``.
 
     Example:
         >>> transforms = [dict(type='TimmTransform', input_size=224, is_training=True, auto_augment='rand-m9')]
@@ -100,7 +100,7 @@ class TimmTransform:
                 erase['prob'], mode=erase.get('mode', 'const'), max_count=erase.get('count', 1), device='cpu'
             )
         kwargs['normalize'] = False
-        # One for grey images and one for colour, whose fill colours differ.
+        # One for greyscale and one for colour images, because their fill colours differ.
         self.transforms = {
             channels: create_transform(
                 tuple(input_size) if isinstance(input_size, Sequence) else input_size,
@@ -116,7 +116,7 @@ class TimmTransform:
                 op.level_fn = partial(_at_least_one_bit, op.level_fn)
 
     def __call__(self, image: Any) -> torch.Tensor:
-        """Augment one image.
+        """Augment or resize one image.
 
         Args:
             image: PIL image, or uint8 tensor (C, H, W).
@@ -151,12 +151,12 @@ def _check(is_training: bool, arguments: dict[str, Any]) -> None:
 
 
 def _check_value(name: str, value: Any) -> None:
-    """Refuse what timm would refuse without saying which argument it is, or take for something else."""
+    """Check a value that timm would refuse without naming the argument, or silently take as something else."""
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ConfigError(f'TimmTransform.{name} is {value!r}; {near_matches(str(value), _CHOICES[name])}')
     is_probability = name.endswith('_prob') or name in ('hflip', 'vflip')
     if is_probability and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-        raise ConfigError(f'TimmTransform.{name} is {value!r}; it is a probability, from 0 to 1')
+        raise ConfigError(f'TimmTransform.{name} is {value!r}; it must be a probability, from 0 to 1')
     if name == 'auto_augment' and value:
         _check_policy(value)
 
@@ -169,21 +169,21 @@ def _check_policy(value: Any) -> None:
     for section in sections:
         if not any(re.fullmatch(key + form, section) for key, form in known.items()):
             raise ConfigError(
-                f'TimmTransform.auto_augment is {value!r}, of which {section!r} is not a section of {policy!r}; there is '
+                f'TimmTransform.auto_augment is {value!r}, but {policy!r} has no section {section!r}; give one of '
                 f"{', '.join(sorted(known))}, each with its value, as in 'mstd0.5'"
             )
 
 
 def _check_effect(name: str, value: Any, is_training: bool, no_aug: bool) -> None:
-    """Refuse an argument that would change nothing, unless it turns off what is off anyway."""
-    is_random = name == 'interpolation' and value == 'random'  # the one value of it that augments
+    """Check that an argument has an effect, or is an explicit off."""
+    is_random = name == 'interpolation' and value == 'random'  # the only interpolation that is an augmentation
     if not value or (name in _EITHER and not is_random):
         return
     if is_training == (name in _EVALUATION):
         phase, other = ('training', 'evaluation') if is_training else ('evaluation', 'training')
         raise ConfigError(
-            f'TimmTransform.{name} is {value!r}, which has an effect in {other} alone, and this is for {phase}; leave '
-            f'it out, or give is_training={not is_training}'
+            f'TimmTransform.{name} is {value!r}, which has an effect only for {other}, but this transform is for {phase}; '
+            f'leave it out, or give is_training={not is_training}'
         )
     if no_aug and name != 'no_aug':
         raise ConfigError(
@@ -200,22 +200,22 @@ def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
         return (sum(weight * value for weight, value in zip(_LUMA, values, strict=True)),)
     raise ConfigError(
         f'TimmTransform has a mean or std of {len(values)} values, {list(values)}, for images of {channels} channels; '
-        'give one for each channel'
+        'give one value for each channel'
     )
 
 
 def _augment_ops(node: Any) -> Iterator[AugmentOp]:
-    """Every operation of a transform of timm's, however it is nested."""
+    """Yield every augmentation operation inside a timm transform, at any depth."""
     if isinstance(node, AugmentOp):
         yield node
     elif isinstance(node, (list, tuple)):
         for child in node:
             yield from _augment_ops(child)
     else:
-        for holder in ('transforms', 'ops', 'policy'):  # of Compose, RandAugment and AugMix, AutoAugment
+        for holder in ('transforms', 'ops', 'policy'):  # Compose, RandAugment and AugMix, AutoAugment
             yield from _augment_ops(getattr(node, holder, ()))
 
 
 def _at_least_one_bit(level_to_arguments: Any, level: float, hparams: dict[str, Any]) -> tuple[int]:
-    """The bits that a level keeps; Pillow refuses to keep none, which older ones made black."""
+    """Return the number of bits that a level keeps, at least 1: Pillow refuses 0, which used to give black."""
     return (max(1, *level_to_arguments(level, hparams)),)

@@ -1,4 +1,4 @@
-"""Registers torchvision's transforms (v2) by class name, and builds transforms from a config's plain values."""
+"""Torchvision's transforms (v2), registered by class name and built from plain values in a config."""
 
 import inspect
 import typing
@@ -27,14 +27,14 @@ for _name in dir(v2):
 
 @TRANSFORMS.register_module()
 class ToTensor:
-    """Turn an image into a float tensor (C, H, W) on the scale 0 to 1.
+    """Convert an image to a float tensor (C, H, W) with values from 0 to 1.
 
-    Torchvision's leaves alone what is a tensor already, as are images that are kept in memory; this one
-    gives the same for both.
+    Unlike torchvision's ``ToTensor``, this one also scales uint8 tensors, so that images kept in memory
+    and images read from files give the same result.
     """
 
     def __call__(self, image: Any) -> torch.Tensor:
-        """Convert a PIL image, or scale a uint8 tensor; float tensors are on that scale already."""
+        """Convert a PIL image or a tensor; float tensors are taken to be from 0 to 1 already."""
         tensor = v2.functional.to_image(image).as_subclass(torch.Tensor)
         return v2.functional.to_dtype(tensor, torch.float32, scale=True)
 
@@ -54,13 +54,13 @@ _REASONS = {
     ),
 }
 
-# Transforms of torchvision that are refused, and why.
+# Transforms of torchvision that are refused, with the reason.
 REFUSED = {getattr(v2, name): why for names, why in _REASONS.items() for name in names.split() if hasattr(v2, name)}
 
-# Arguments that take more than torchvision's annotations say.
+# Arguments that accept more types than torchvision's annotations say.
 UNTYPED = {(v2.RandomErasing, 'value')}
 
-# What may name a type of input where a transform has another argument for each, such as a dtype.
+# Names of input types, for transforms that take a value for each type of input, such as a dtype.
 _TYPES = {
     'Tensor': torch.Tensor,
     **{name: kind for name, kind in vars(tv_tensors).items() if isinstance(kind, type)},
@@ -68,18 +68,18 @@ _TYPES = {
 
 
 def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
-    """Build a transform from a config, whose values may be plain where arguments are objects.
+    """Build a transform from a config, converting plain values to the types that its arguments are annotated with.
 
-    By the annotation of an argument, a string stands for a member of an enumeration or a dtype, a list
-    for a tensor, and a config for a transform within this one, at any depth.
+    A string becomes a member of an enumeration or a dtype, a list becomes a tensor, and a config becomes
+    a nested transform, at any depth.
 
     Args:
-        cfg: The config.
-        registry: Where its type is looked up.
-        **kwargs: As of :func:`mmengine.registry.build_from_cfg`.
+        cfg: Config of the transform.
+        registry: Registry to look up ``type`` in.
+        **kwargs: Passed to :func:`mmengine.registry.build_from_cfg`.
 
     Raises:
-        ConfigError: It is a transform of something else than one image.
+        ConfigError: The transform does not apply to a single image.
 
     Example:
         >>> flip = dict(type='RandomApply', transforms=[dict(type='RandomRotation', degrees=15)], p=0.3)
@@ -93,7 +93,7 @@ def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
     if callable(component):
         try:
             parameters: Mapping[str, inspect.Parameter] = inspect.signature(component, eval_str=True).parameters
-        except (NameError, ValueError):  # a name that is not imported at run time, or no signature
+        except (NameError, ValueError):  # an annotation that is not imported at run time, or no signature
             parameters = {}
         build = lambda inner: registry.build(inner)  # noqa: E731
         annotations = {key: parameter.annotation for key, parameter in parameters.items()}
@@ -102,15 +102,15 @@ def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
 
 
 def from_plain(value: Any, annotation: Any, build: Callable[[Any], Any] = lambda config: config) -> Any:
-    """The object that a plain value of a config stands for.
+    """Convert a plain value of a config to the type that an argument is annotated with.
 
     Args:
         value: The value.
-        annotation: Of the argument that it is given for.
-        build: Builds a config where a callable is asked for.
+        annotation: Annotation of the argument.
+        build: Builds a nested config, for arguments annotated as callables.
 
     Returns:
-        The object, or the value itself where it stands for none.
+        The converted value, or ``value`` itself if there is nothing to convert.
     """
     kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if kind in (typing.Union, UnionType):
@@ -128,7 +128,7 @@ def from_plain(value: Any, annotation: Any, build: Callable[[Any], Any] = lambda
     if kind is torch.Tensor and isinstance(value, (list, tuple)):
         try:
             return torch.tensor(value, dtype=torch.get_default_dtype())
-        except (TypeError, ValueError):  # no numbers, or ragged
+        except (TypeError, ValueError):  # not numeric, or ragged
             return value
     if issubclass(kind, Mapping) and isinstance(value, Mapping) and len(inner) == 2:
         by_type = type in (inner[0], *typing.get_args(inner[0]))

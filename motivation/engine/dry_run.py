@@ -1,10 +1,9 @@
 """A run that only shows whether a config trains."""
 
-import math
-
 import torch
 
 from motivation.engine.data_checks import look_over
+from motivation.engine.non_finite import NonFiniteError
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
@@ -14,6 +13,8 @@ from motivation.utils.batches import noun_of, samples_in
 @LOOPS.register_module()
 class CheckLoop(DualTrainLoop):
     """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
+
+    Before that it calls ``on_check`` of every hook that has it, which raises an error if it finds a fault.
 
     Example:
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
@@ -30,14 +31,14 @@ class CheckLoop(DualTrainLoop):
         model.train()
         batch = next(iter(self.dataloader))
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
-            loss = model.train_step(batch, runner.optim_wrapper)['loss']
-            value = torch.as_tensor(loss).item()
-            if not math.isfinite(value):
+            try:
+                loss = torch.as_tensor(model.train_step(batch, runner.optim_wrapper)['loss']).item()
+            except NonFiniteError as bad:
                 raise TrainingError(
-                    f'the loss of the {name} model is {value} on the first batch; look at model.{name}, its mean and std '
-                    f'and the {noun_of(batch)}s of train_dataloader.dataset'
-                )
-            runner.tell(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {value:.4f}')
+                    f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
+                    f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
+                ) from bad
+            runner.tell(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {loss:.4f}')
             switch()
         runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:

@@ -1,18 +1,19 @@
 """Validation and test of both models in one pass over the data."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
 from motivation.config.metric_names import UnknownMetricError, check_named_metrics
+from motivation.engine.averaging import end_averaging, find_averaging_hooks
+from motivation.engine.hook_state import is_of_framework
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
 from motivation.registry import LOOPS
@@ -22,19 +23,6 @@ from motivation.utils.distributed import share_buffers
 
 class ValidationInterruptedError(Exception):
     """A signal asks the run to end, within a validation."""
-
-
-@contextmanager
-def averaged(runner: Runner) -> Iterator[None]:
-    """Give both models the weights that MMEngine's EMAHook averages for validation, if there is one, for the while."""
-    hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-    for hook in hooks:
-        hook.before_val_epoch(runner)
-    try:
-        yield
-    finally:
-        for hook in reversed(hooks):
-            hook.after_val_epoch(runner)
 
 
 @LOOPS.register_module()
@@ -80,7 +68,8 @@ class DualValLoop(BaseLoop):
             Metrics by name, such as ``'base/accuracy/top1'``.
         """
         model, call_hook = self.runner.model, self.runner.call_hook
-        prepare = any(map(_prepares_validation, self.runner.hooks))
+        own = set(self.runner.hooks) - set(find_averaging_hooks(self.runner))
+        prepare = any(map(_prepares_validation, own))
         self._trained = [value.clone() for value in _active_parameters(model)] if prepare else None
         call_hook(f'before_{self.stage}')
         call_hook(f'before_{self.stage}_epoch')
@@ -115,7 +104,7 @@ class DualValLoop(BaseLoop):
             try:
                 check_named_metrics(self.runner.cfg._cfg_dict.to_dict(), metrics)
             except UnknownMetricError:
-                self._put_weights_back()
+                end_averaging(self.runner)
                 raise
 
     def _is_interrupted(self) -> bool:
@@ -127,22 +116,16 @@ class DualValLoop(BaseLoop):
     def _has_other_weights(self, trained: list[Tensor]) -> bool:
         """Whether a hook of the user's own may have put weights into the models that only the end of validation undoes."""
         now = _active_parameters(self.runner.model)
-        averaged = any(isinstance(hook, EMAHook) for hook in self.runner.hooks)
-        return averaged or not all(map(torch.equal, trained, now))
+        return bool(find_averaging_hooks(self.runner)) or not all(map(torch.equal, trained, now))
 
     def _end(self) -> None:
-        self._put_weights_back()
+        end_averaging(self.runner)
         raise ValidationInterruptedError
-
-    def _put_weights_back(self) -> None:
-        for hook in self.runner.hooks:
-            if isinstance(hook, EMAHook):  # has put averaged weights into the models, and back after validation
-                hook.after_val_epoch(self.runner)
 
 
 def _prepares_validation(hook: Hook) -> bool:
     """Whether a hook of the user's own does something before a validation."""
-    if isinstance(hook, EMAHook) or type(hook).__module__.partition('.')[0] in ('mmengine', 'motivation'):
+    if is_of_framework(type(hook)):
         return False
     points = ('before_val', 'before_val_epoch', 'before_val_iter', '_before_epoch', '_before_iter')
     return any(getattr(getattr(hook, point), '__func__', None) is not getattr(Hook, point) for point in points)

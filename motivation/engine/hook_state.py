@@ -23,11 +23,12 @@ _SET = 'set of'
 class HookStates:
     """Saves and restores what the hooks of a run remember.
 
-    A hook that writes into the checkpoint itself (``before_save_checkpoint``) is left alone; of one with
-    ``state_dict`` and ``load_state_dict`` these are used; of any other, the attributes of plain data that
-    differ from what they were when it was built. What ``before_run`` sets otherwise than in the run that
-    is resumed (a clock, a path) is of the process of now, and stays; what the code of MMEngine's and this
-    framework's own hooks sets is no state either, but for early stopping.
+    Of a user's hook with ``state_dict`` and ``load_state_dict`` these are used. One that writes into the
+    checkpoint itself (``before_save_checkpoint``) is only noted, so that a run which lacks it is told. Of any
+    other the state is its attributes of plain data that differ from what they were when it was built. What
+    ``before_run`` sets otherwise than in the run that is resumed (a clock, a path) is of the current process,
+    and stays; what the code of MMEngine's and this framework's own hooks sets is not saved here either, but
+    for early stopping.
 
     A hook is found again by its class and the arguments it was built with, else by its class and order.
     """
@@ -63,7 +64,7 @@ class HookStates:
         entries = []
         for hook, arguments, built in self._hooks:
             state = _state(hook, built)
-            if state:
+            if state or _writes_itself(hook):
                 entries.append(
                     {
                         'class': type(hook).__qualname__,
@@ -86,14 +87,15 @@ class HookStates:
             for key, (hook, arguments) in list(hooks.items()):
                 for entry in left:
                     if entry['class'] == type(hook).__qualname__ and alike(entry['arguments'], arguments):
-                        self._restore(hook, entry['state'], entry.get('settled', {}))
+                        if entry['state']:
+                            self._restore(hook, entry['state'], entry['settled'])
                         left = [other for other in left if other is not entry]
                         del hooks[key]
                         break
         return [entry['class'] for entry in left]
 
     def _restore(self, hook: Any, state: dict[str, Any], settled: dict[str, Any]) -> None:
-        if _has_own(hook):
+        if _saves_itself(hook):
             hook.load_state_dict(state)
             return
         now = self._settled.get(id(hook), {})
@@ -103,16 +105,37 @@ class HookStates:
 
 
 def _state(hook: Any, built: dict[str, Any]) -> dict[str, Any]:
-    if _has_own(hook):
+    if _saves_itself(hook):
         state = hook.state_dict()
         check_plain(state, f'{type(hook).__name__}.state_dict()')
         return state
-    writer = next(cls for cls in type(hook).__mro__ if 'before_save_checkpoint' in vars(cls))
-    return {} if not _is_of_framework(writer) else _changes(hook, built)
+    return _changes(hook, built) if is_of_framework(_writer(hook)) else {}
 
 
-def _has_own(hook: Any) -> bool:
-    return callable(getattr(hook, 'state_dict', None)) and callable(getattr(hook, 'load_state_dict', None))
+def _writer(hook: Hook) -> type:
+    """The class that a hook has its ``before_save_checkpoint`` from."""
+    return next(cls for cls in type(hook).__mro__ if 'before_save_checkpoint' in vars(cls))
+
+
+def _writes_itself(hook: Hook) -> bool:
+    return _writer(hook) is not Hook
+
+
+def find_state_class(hook: Any) -> type | None:
+    """Return the class that a hook has its ``state_dict`` from; ``None`` if it has none, or cannot load it."""
+    if not callable(getattr(hook, 'state_dict', None)) or not callable(getattr(hook, 'load_state_dict', None)):
+        return None
+    return next((cls for cls in type(hook).__mro__ if 'state_dict' in vars(cls)), type(hook))
+
+
+def is_of_framework(cls: type) -> bool:
+    """Return whether a class is MMEngine's or this framework's."""
+    return cls.__module__.partition('.')[0] in ('mmengine', 'motivation')
+
+
+def _saves_itself(hook: Hook) -> bool:
+    cls = find_state_class(hook)
+    return cls is not None and not is_of_framework(cls)
 
 
 def _changes(hook: Hook, built: dict[str, Any]) -> dict[str, Any]:
@@ -142,15 +165,11 @@ def _plain_items(items: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _set_by(cls: type) -> frozenset[str]:
     """Names of attributes that the code of a framework's hook class sets."""
-    if not _is_of_framework(cls) or cls is EarlyStoppingHook:
+    if not is_of_framework(cls) or cls is EarlyStoppingHook:
         return frozenset()
     functions = (function for function in vars(cls).values() if isinstance(function, FunctionType))
     steps = (step for function in functions for step in dis.get_instructions(function))
     return frozenset(step.argval for step in steps if step.opname == 'STORE_ATTR')
-
-
-def _is_of_framework(cls: type) -> bool:
-    return cls.__module__.partition('.')[0] in ('mmengine', 'motivation')
 
 
 def _plain(value: Any) -> Any:

@@ -4,11 +4,13 @@ import copy
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 
+from motivation.engine.exchanging import ExchangingOptimWrapper, exchanging
+from motivation.engine.step import StepExchange
 from motivation.errors import ConfigError, near_matches, shortened
 from motivation.models import DualModel
-from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from motivation.structures import MODEL_NAMES
 
 _FIELD = 'optim_wrapper.paramwise_cfg'
@@ -58,6 +60,9 @@ class DualOptimWrapperConstructor:
                     f'optim_wrapper.accumulative_counts is {config.accumulative_counts}; it must be 1, '
                     'because the models switch after every batch: raise train_dataloader.batch_size instead'
                 )
+            cls = OPTIM_WRAPPERS.get(config.type) if isinstance(config.type, str) else config.type
+            if isinstance(cls, type) and issubclass(cls, OptimWrapper):  # else MMEngine says what is wrong
+                config._cfg_dict['type'] = exchanging(cls)
             self.configs[name] = config._cfg_dict
             if config.get('constructor', _DEFAULT) == _DEFAULT:
                 _check_options(config.get('paramwise_cfg') or {})
@@ -91,6 +96,10 @@ class DualOptimWrapperConstructor:
                     f'{_FIELD}.custom_keys has {key!r}, which is part of no name of a parameter; '
                     f'{near_matches(key, parameters)}'
                 )
+        exchange = StepExchange()
+        for name, wrapper in wrappers.items():
+            if isinstance(wrapper, ExchangingOptimWrapper):  # as exchange_of checks
+                wrapper.connect(name, exchange)
         return OptimWrapperDict(**wrappers)
 
 

@@ -1,46 +1,141 @@
-"""A run that goes on under another config: its optimizers and schedules, its epochs, and whether it is finished."""
+"""Going on from a checkpoint: what is compared first, then restored, and what a changed config makes of it."""
 
-import copy
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.optim import OptimWrapper
-from torch import nn
+from mmengine.config import Config
+from mmengine.device import get_device
 
-from motivation.config.same_run import describe_hooks
+from motivation.config.same_run import check_same_run, describe_hooks
+from motivation.engine.checkpointer import check_format
+from motivation.engine.data_checks import check_trained_classes
+from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
+from motivation.engine.run_parts import register_parts
+from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
-
-# Where a config differs, a schedule or the values of an optimizer may.
-_OF_OPTIMIZERS = (
-    'optim_wrapper',
-    'param_scheduler',
-    'auto_scale_lr',
-    'processes',
-    'train_cfg.max_epochs',
-    'train_dataloader.batch_size',
-)
-
-# How far a schedule that follows a metric has come.
-_PROGRESS = ('best', 'num_bad_epochs', 'cooldown_counter', 'last_step', '_global_step')
-
-Schedules = Mapping[str, Sequence[Any]]
+from motivation.utils.checkpoint import check_fits, find_checkpoints, newest_whole, read_checkpoint
+from motivation.utils.logs import forget_later_steps
 
 
-def concerns_optimizers(changes: Sequence[str]) -> bool:
-    """Whether optimizers or schedules may differ where these fields of a config do."""
-    return any(field.startswith(_OF_OPTIMIZERS) for field in changes)
+def find_resumed(named: str | None, work_dir: Path) -> Path:
+    """Return the checkpoint to resume from: the one named, else the newest whole one of a work_dir.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    newest = Path(named) if named is not None else newest_whole(find_checkpoints(work_dir))[0]
+    if newest is None:
+        raise ConfigError(
+            f"resume is True, and work_dir '{work_dir}' has no whole checkpoint; name one as load_from, or "
+            'begin anew with resume=False'
+        )
+    return newest
 
 
-def check_epoch_length(runner: Any, meta: dict[str, Any], filename: str) -> list[str]:
+def find_seed(config: Config) -> int | None:
+    """Return the seed of the run that a config resumes.
+
+    Raises:
+        ConfigError: There is no such run.
+    """
+    path = find_resumed(config.get('load_from'), Path(config.work_dir))
+    return read_checkpoint(path, keep=True)['meta'].get('seed')  # it is about to be restored
+
+
+def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Load a checkpoint of the models of a run, whose weights it can take.
+
+    Args:
+        runner: The runner.
+        path: A local path.
+        map_location: As of :func:`torch.load`.
+
+    Raises:
+        ConfigError: The file is missing, damaged, or of other models or classes.
+    """
+    checkpoint = read_checkpoint(path, map_location)
+    if 'config' in checkpoint:
+        raise ConfigError(f"'{path}' is one exported model, and both are needed; give an epoch_<n>.pth of a run")
+    check_fits(checkpoint['state_dict'], runner.model, path)
+    check_trained_classes(runner, checkpoint, path)
+    return checkpoint
+
+
+class Resumption:
+    """Restores a run from its checkpoints.
+
+    Args:
+        runner: Everything in it is built, and nothing restored; its parts are registered here.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        register_parts(runner)
+        runner.checkpointer.settle()
+        self._optimizers = RebuiltOptimizers(dict(runner.optim_wrapper.items()), runner.param_schedulers or {})
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of the run.
+
+        Raises:
+            ConfigError: The file is missing, damaged, or of another format, other models, classes or run.
+        """
+        runner = self._runner
+        checkpoint = read_for(runner, path, get_device())
+        check_format(checkpoint, path)
+        changes = self._changes(checkpoint, path)
+        runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        left_as_built = _left_as_built(runner, changes)
+        states = {name: checkpoint[name] for name in checkpoint['parts']}
+        for clause in runner.checkpointer.load_state_dict(states, left_as_built):
+            runner.tell(f"'{path}' {clause}")
+        if 'optimizer' in left_as_built:
+            loop = runner.train_loop
+            factor = ROLLBACK_FACTOR**loop.rollbacks
+            for sentence in self._optimizers.advance(checkpoint, changes, len(loop.dataloader), factor):
+                runner.tell(sentence)
+        _leave_finished(runner, changes)
+        runner.logger.info(f'resumed from {path}, epoch: {runner.epoch}, iter: {runner.iter}')
+        if runner.rank == 0:
+            forget_later_steps(runner.visualizer, Path(runner.log_dir), runner.iter)
+
+    def roll_back(self, path: Path) -> None:
+        """Return to a checkpoint of the run, with a learning rate that is lower by the rollbacks since then."""
+        loop, rollbacks = self._runner.train_loop, self._runner.train_loop.rollbacks
+        self.resume(path)
+        factor = ROLLBACK_FACTOR ** (rollbacks - loop.rollbacks)
+        loop.rollbacks = rollbacks
+        for name, wrapper in self._runner.optim_wrapper.items():
+            scale_rate(wrapper, (self._runner.param_schedulers or {}).get(name, ()), factor)
+
+    def _changes(self, checkpoint: dict[str, Any], path: Path) -> list[str]:
+        """The fields in which the config differs from the checkpoint's, after saying so."""
+        runner, meta = self._runner, checkpoint['meta']
+        changes = check_same_run(runner.cfg, meta['run'], path)
+        if changes:
+            runner.tell(f'going on though {", ".join(changes.values())}')
+        return [*changes, *_check_epoch_length(runner, checkpoint['train_loop'], path), *_check_hooks(runner, meta)]
+
+
+def _left_as_built(runner: Any, changes: Sequence[str]) -> set[str]:
+    """The parts that do not take over the state of the checkpoint, because the config of them differs."""
+    parts = {'optimizer', 'param_schedulers'} if concerns_optimizers(changes) else set()
+    if any(field.startswith('motivation.policy') and field.endswith('type') for field in changes):
+        # Another policy, or others within it, can do nothing with what these remember.
+        runner.tell(f'{runner.checkpointer.parts["policy"]!r} begins with what comes')
+        parts.add('policy')
+    return parts
+
+
+def _check_epoch_length(runner: Any, before: dict[str, Any], path: Path) -> list[str]:
     """Refuse epochs of another length than in a checkpoint, unless they may change and can.
 
     Args:
         runner: The runner, before it stands where the checkpoint does.
-        meta: The ``meta`` of the checkpoint.
-        filename: For the message.
+        before: The state of its training loop in the checkpoint.
+        path: For the message.
 
     Returns:
         The field that differs where they may, else none.
@@ -49,16 +144,15 @@ def check_epoch_length(runner: Any, meta: dict[str, Any], filename: str) -> list
         ConfigError: They may not, or cannot: within an epoch, or under a schedule that counts batches.
     """
     now = len(runner.train_dataloader)
-    before = meta.get('epoch_length', now)
-    if now == before:
+    if now == before['epoch_length']:
         return []
-    said = f"an epoch of train_dataloader has {now:,} batches, and had {before:,} in '{filename}'"
+    said = f"an epoch of train_dataloader has {now:,} batches, and had {before['epoch_length']:,} in '{path}'"
     if not runner.cfg.get('allow_changes'):
         raise ConfigError(
             f'{said}; a resumed run goes on as it began: give the same images and batch_size, or go on all the same with '
             '--allow-changes'
         )
-    if meta['iter'] != meta['epoch_begin']:
+    if before['iter'] != before['epoch_begin']:
         raise ConfigError(f'{said}, which lies within an epoch; keep its length to the end of that epoch')
     if any(not one.by_epoch for one in chain.from_iterable((runner.param_schedulers or {}).values())):
         raise ConfigError(f'{said}, and param_scheduler counts batches; keep the length, or let it count epochs')
@@ -66,7 +160,7 @@ def check_epoch_length(runner: Any, meta: dict[str, Any], filename: str) -> list
     return ['train_dataloader.batch_size']
 
 
-def resume_finished(runner: Any, changes: Sequence[str]) -> None:
+def _leave_finished(runner: Any, changes: Sequence[str]) -> None:
     """Leave a run that has stopped early finished, unless its config is changed.
 
     Args:
@@ -88,7 +182,7 @@ def resume_finished(runner: Any, changes: Sequence[str]) -> None:
         )
 
 
-def check_hooks(runner: Any, meta: dict[str, Any]) -> list[str]:
+def _check_hooks(runner: Any, meta: dict[str, Any]) -> list[str]:
     """Say that a run goes on with other hooks, or other arguments of them, where it may; else that is no matter.
 
     Args:
@@ -98,169 +192,7 @@ def check_hooks(runner: Any, meta: dict[str, Any]) -> list[str]:
     Returns:
         The field that differs where changes are allowed, else none.
     """
-    before = meta.get('hooks')
-    if before is None or not runner.cfg.get('allow_changes') or before == describe_hooks(runner.cfg):
+    if not runner.cfg.get('allow_changes') or meta['hooks'] == describe_hooks(runner.cfg):
         return []
     runner.tell('going on though default_hooks or custom_hooks are others')
     return ['custom_hooks']
-
-
-def load_unchanged(wrappers: Mapping[str, OptimWrapper], schedules: Schedules, checkpoint: dict[str, Any]) -> None:
-    """Restore optimizers and schedules of the same config."""
-    for name, wrapper in wrappers.items():
-        wrapper.load_state_dict(dict(checkpoint['optimizer'][name]))
-        for scheduler, state in zip(schedules.get(name, ()), checkpoint['param_schedulers'].get(name, ()), strict=True):
-            scheduler.load_state_dict(state)
-
-
-class Unstarted:
-    """Optimizers and schedules as the config of now has built them, before anything is restored.
-
-    From there a run goes on under that config: each parameter keeps its momentum or moments, and what
-    the config says (learning rate, decay, schedule, ...) holds as if it had from the first batch on.
-
-    Args:
-        wrappers: The optimizer wrapper of each model.
-        schedules: The schedules of each.
-    """
-
-    def __init__(self, wrappers: Mapping[str, OptimWrapper], schedules: Schedules) -> None:
-        self.wrappers = wrappers
-        self.schedules = schedules
-        self._groups = {name: [_values(group) for group in wrapper.param_groups] for name, wrapper in wrappers.items()}
-        self._states = {name: [_state(one) for one in several] for name, several in schedules.items()}
-
-    def go_on(
-        self, checkpoint: dict[str, Any], changes: Sequence[str], epoch_length: int, rollback_factor: float
-    ) -> list[str]:
-        """Bring optimizers and schedules to where a checkpoint of another config stands.
-
-        Args:
-            checkpoint: The checkpoint.
-            changes: The fields that differ.
-            epoch_length: Batches of an epoch.
-            rollback_factor: What rollbacks have made of the learning rate; it holds on unless that is changed.
-
-        Returns:
-            Sentences about what could not be kept.
-
-        Raises:
-            ConfigError: A schedule that follows a metric is one of several for the same value.
-        """
-        said = []
-        for name, wrapper in self.wrappers.items():
-            saved = checkpoint['optimizer'][name]
-            for group, values in zip(wrapper.param_groups, self._groups[name], strict=True):
-                group.update(copy.deepcopy(values))
-            if not _take_over(wrapper, saved, _keeps_type(name, changes)):
-                said.append(
-                    f'the optimizer of the {name} model begins without the momentum or moments of the checkpoint'
-                )
-            if 'loss_scaler' in saved and hasattr(wrapper, 'loss_scaler'):
-                wrapper.loss_scaler.load_state_dict(saved['loss_scaler'])
-            schedule = self.schedules.get(name, ())
-            for scheduler, state in zip(schedule, self._states.get(name, ()), strict=True):
-                scheduler.load_state_dict(copy.deepcopy(state))
-            _advance(schedule, checkpoint['meta']['epoch'], checkpoint['meta']['iter'], epoch_length)
-            follows = _follow_metrics(wrapper, schedule, checkpoint, name)
-            if not follows and not any(field.rpartition('.')[2] == 'lr' for field in changes):
-                scale_rate(wrapper, schedule, rollback_factor)
-        return said
-
-
-def scale_rate(wrapper: OptimWrapper, schedule: Sequence[Any], factor: float) -> None:
-    """Multiply the learning rate of one optimizer, now and all along its schedule."""
-    if factor == 1:
-        return
-    for group in wrapper.param_groups:
-        for field in ('lr', 'initial_lr'):
-            if field in group:
-                group[field] *= factor
-    for scheduler in schedule:
-        if scheduler.param_name == 'lr' and hasattr(scheduler, 'base_values'):
-            scheduler.base_values = [value * factor for value in scheduler.base_values]
-
-
-def _values(group: dict[str, Any]) -> dict[str, Any]:
-    return {field: copy.deepcopy(value) for field, value in group.items() if field != 'params'}
-
-
-def _state(scheduler: Any) -> dict[str, Any]:
-    return copy.deepcopy(scheduler.state_dict())
-
-
-def _keeps_type(name: str, changes: Sequence[str]) -> bool:
-    return not any(re.fullmatch(rf'optim_wrapper(\.{name})?\.optimizer\.type', field) for field in changes)
-
-
-def _take_over(wrapper: OptimWrapper, saved: dict[str, Any], keeps_type: bool) -> bool:
-    """Give each parameter the optimizer's state of a checkpoint; ``False`` if it does not fit."""
-    optimizer, state = wrapper.optimizer, saved['state']
-    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
-    fits = keeps_type and sum(len(group['params']) for group in saved['param_groups']) == len(parameters)
-    needed = _state_fields(optimizer) if state else set()
-    fits = fits and all(
-        needed <= entry.keys() and all(_is_of(value, parameters[index]) for value in entry.values())
-        for index, entry in state.items()
-    )
-    own = optimizer.state_dict()
-    optimizer.load_state_dict({**own, 'state': state if fits else {}})
-    return fits or not state
-
-
-def _is_of(value: Any, parameter: nn.Parameter) -> bool:
-    """Whether a value of a parameter's state can be of it: a number, or of its shape."""
-    return not isinstance(value, torch.Tensor) or value.ndim == 0 or value.shape == parameter.shape
-
-
-def _state_fields(optimizer: torch.optim.Optimizer) -> set[str]:
-    """What an optimizer keeps of each parameter, found by a step of another one of its kind."""
-    parameter = nn.Parameter(torch.ones(2, 2))
-    parameter.grad = torch.ones(2, 2)
-    kind: Any = type(optimizer)
-    try:
-        probe = kind([{**_values(optimizer.param_groups[0]), 'params': [parameter]}])
-        probe.step()
-    except Exception:  # one that needs more than that
-        return set()
-    return {field for field, value in probe.state[parameter].items() if value is not None}
-
-
-def _advance(schedule: Sequence[Any], epochs: int, iters: int, epoch_length: int) -> None:
-    """Step schedules as often as training has, in its order: after each batch, and after each epoch."""
-    by_iter = [scheduler for scheduler in schedule if not scheduler.by_epoch]
-    by_epoch = [scheduler for scheduler in schedule if scheduler.by_epoch]
-    for epoch in range(epochs + 1):
-        for _ in range(min(epoch_length, iters - epoch * epoch_length) if by_iter else 0):
-            for scheduler in by_iter:
-                scheduler.step()
-        if epoch < epochs:
-            for scheduler in by_epoch:
-                scheduler.step()
-
-
-def _follow_metrics(wrapper: OptimWrapper, schedule: Sequence[Any], checkpoint: dict[str, Any], name: str) -> bool:
-    """Let schedules that follow a metric keep what they have seen, and lowered; whether there are any."""
-    before, saved = checkpoint['param_schedulers'].get(name, ()), checkpoint['optimizer'][name]
-    following = [scheduler for scheduler in schedule if getattr(scheduler, 'need_val_args', False)]
-    for scheduler in following:
-        field = scheduler.param_name
-        old = [state for state in before if state['param_name'] == field]
-        known = [state for state in old if 'monitor' in state and state['monitor'] == scheduler.monitor]
-        if len([one for one in schedule if one.param_name == field]) > 1 or (known and len(old) > 1):
-            raise ConfigError(
-                f'param_scheduler has {type(scheduler).__name__}, which follows a metric, beside another schedule of {field}, '
-                'under which what it has lowered so far is not known; resume with the same optim_wrapper and '
-                'param_scheduler, or begin a new run with load_from'
-            )
-        for state in known[:1]:
-            scheduler.load_state_dict({key: state[key] for key in _PROGRESS if key in state})
-            group = saved['param_groups'][0]
-            lowered = group[field] / group[f'initial_{field}'] if group.get(f'initial_{field}') else 1.0
-            for own in wrapper.param_groups:
-                own[field] *= lowered
-            meta, last = checkpoint['meta'], checkpoint['motivation']['metrics']
-            ended = not meta['validation_due'] and min(meta['epoch'], state['_global_step']) >= state['end']
-            if ended and last is not None:  # where a schedule ends with the run, its last validation is not told to it
-                scheduler.step(last)
-    return bool(following)

@@ -4,54 +4,37 @@ import copy
 import logging
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mmengine
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from motivation.config.build_errors import explained, reason
 from motivation.config.checks import check_config
-from motivation.config.same_run import check_same_run, describe_hooks, describe_run_config
+from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
-from motivation.engine.data_checks import check_data, check_trained_classes
-from motivation.engine.hook_state import HookStates
+from motivation.engine.data_checks import check_data
 from motivation.engine.parallel import train_together
-from motivation.engine.resuming import (
-    Unstarted,
-    check_epoch_length,
-    check_hooks,
-    concerns_optimizers,
-    load_unchanged,
-    resume_finished,
-    scale_rate,
-)
-from motivation.engine.train_loop import ROLLBACK_FACTOR
-from motivation.errors import ConfigError, TrainingError
+from motivation.engine.resuming import Resumption, find_resumed, find_seed, read_for
+from motivation.engine.run_parts import save_run
+from motivation.engine.write_failures import WriteFailures
+from motivation.errors import ConfigError
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
 from motivation.registry import RUNNERS
-from motivation.utils.checkpoint import (
-    check_fits,
-    check_plain,
-    find_checkpoints,
-    from_plain,
-    newest_whole,
-    read_checkpoint,
-    to_plain,
-    write_checkpoint,
-)
+from motivation.structures import StepRecord
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
-from motivation.utils.logs import find_log_folder, flush_logs, forget_later_steps, guard_logs
+from motivation.utils.logs import find_log_folder, guard_logs
 from motivation.utils.new_folders import keep_folder, removed_if_refused
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
@@ -109,6 +92,7 @@ class DualModelRunner(Runner):
         # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
         name = experiment_name or (Path(cfg.filename).stem if cfg is not None and cfg.filename else 'run')
         kwargs['launcher'] = 'pytorch' if get_world_size() > 1 else 'none'
+        self.checkpointer = Checkpointer()
         super().__init__(experiment_name=f'{name}_{uuid.uuid4().hex[:8]}', cfg=cfg, **kwargs)
 
     # MMEngine's, which are configs until they are built.
@@ -119,19 +103,14 @@ class DualModelRunner(Runner):
     interruption: Interruption | None = None
 
     # What could not be written the last time it was tried, and why.
-    unwritten: dict[str, str]
+    unwritten: WriteFailures
 
-    # Fields of the config that differ from those of the run that is resumed.
-    changes: Sequence[str] = ()
+    # Restores the run from its checkpoints, once everything is built.
+    _resumption: Resumption
 
-    # Optimizers and schedules as the config has them, from where a run goes on whose config differs.
-    _unstarted: Unstarted | None = None
-
-    # What the hooks remember that do not save it themselves; there before the first is registered.
-    _hook_states: HookStates | None = None
-
-    # Whether the log lacks steps because it could not be written.
-    _log_missed = False
+    # MMEngine's: the checkpoint that is named, and whether one has been loaded.
+    _load_from: str | None
+    _has_loaded: bool
 
     def train(self) -> nn.Module:
         """Train, then return the model.
@@ -140,21 +119,17 @@ class DualModelRunner(Runner):
             Interrupted: SIGTERM, SIGINT or SIGUSR1 asked for an end; everything is saved.
             TrainingError: Training cannot go on.
         """
-        self.unwritten = {}
+        self.unwritten = WriteFailures(self.tell)
         if self.rank == 0:
             lock_folder(Path(self.work_dir))
-            guard_logs(self.visualizer, self.logger, self._miss_log)
+            guard_logs(self.visualizer, self.logger, partial(self.unwritten.lose_log, self.log_dir))
         with warnings.catch_warnings(), Interruption() as self.interruption, _removed_if_refused(self.cfg):
             # Both schedules advance at every step, though only the active model's optimizer has stepped.
             warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
             try:
                 with compilation_explained(self.cfg.get('compile')):
                     model = super().train()
-                if self.unwritten:
-                    raise TrainingError(
-                        f"'{self.work_dir}' lacks {', '.join(self.unwritten)} ({', '.join({*self.unwritten.values()})}): "
-                        'make room, then --resume, which writes what is missing'
-                    )
+                self.unwritten.check(self.work_dir)
                 return model
             finally:
                 self.call_hook('on_exit')  # also after an error or Ctrl-C
@@ -194,6 +169,16 @@ class DualModelRunner(Runner):
             self.logger.info('Both models are compiled; the first batches of each are slow.')
 
     @property
+    def trains(self) -> bool:
+        """Whether training is under way, from ``before_run`` on, rather than an evaluation alone."""
+        return self.interruption is not None
+
+    @property
+    def last_step(self) -> StepRecord:
+        """The record of the last training batch, which hooks read; there is none before the first."""
+        return self.train_loop.last_step
+
+    @property
     def resuming(self) -> bool:
         """Whether the run continues an earlier one, rather than beginning from given weights or none."""
         return self._resume
@@ -207,9 +192,7 @@ class DualModelRunner(Runner):
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
         """As MMEngine's; a resumed run without a seed of its own has that of the run it continues."""
         if seed is None and self.cfg.get('resume'):
-            named, found = self.cfg.get('load_from'), newest_whole(find_checkpoints(Path(self.cfg.work_dir)))[0]
-            path = Path(named) if named else found
-            seed = read_checkpoint(path)['meta'].get('seed') if path is not None else None
+            seed = find_seed(self.cfg)
         super().set_randomness(seed, *args, **kwargs)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
@@ -220,25 +203,8 @@ class DualModelRunner(Runner):
             self._timestamp = logs.name
 
     def try_to_write(self, path: Path, write: Callable[[], Any]) -> None:
-        """Write a result; where that fails, say so and go on. A run that ends without it ends with an error.
-
-        Args:
-            path: The file, which :attr:`unwritten` names.
-            write: Writes it.
-        """
-        try:
-            write()
-            self.unwritten.pop(path.name, None)
-        except OSError as error:
-            self.unwritten[path.name] = error.strerror or str(error)
-            self.tell(f"'{path}' cannot be written ({self.unwritten[path.name]}); the run goes on: make room")
-
-    def _miss_log(self, error: OSError) -> None:
-        if not self._log_missed:
-            self._log_missed = True
-            self.tell(
-                f"the log in '{self.log_dir}' cannot be written ({error.strerror}) and will lack steps; make room"
-            )
+        """Write a result; where that fails, say so and go on. A run that ends without it ends with an error."""
+        self.unwritten.try_to_write(path, write)
 
     def tell(self, message: str) -> None:
         """Say something to who watches the run, and to its log."""
@@ -246,81 +212,42 @@ class DualModelRunner(Runner):
         self.call_hook('on_message', message=message)
 
     def load_or_resume(self) -> None:
-        """As MMEngine's; resuming without a path goes on from the newest whole checkpoint of the work_dir.
+        """Resume, or load the weights that the run begins with; an evaluation alone loads weights only.
 
         Raises:
-            ConfigError: There is none, or as of :meth:`load_checkpoint`.
+            ConfigError: There is nothing to resume, or as of :meth:`resume` and :meth:`load_checkpoint`.
         """
         if self._has_loaded:
             return
-        if self._resume and self._load_from is None:
-            newest, _ = newest_whole(find_checkpoints(Path(self.work_dir)))
-            if newest is None:
-                raise ConfigError(
-                    f"resume is True, and work_dir '{self.work_dir}' has no whole checkpoint; name one as load_from, or "
-                    'begin anew with resume=False'
-                )
-            self._load_from: str | None = str(newest)
-        if self._hook_states is not None:
-            self._hook_states.settle()
-        if self._resume:  # as train() does, before which this may be called
-            assert isinstance(self.train_loop, BaseLoop)
-            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            if self.param_schedulers is not None:
-                self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            self._unstarted = Unstarted(dict(self.optim_wrapper.items()), self.param_schedulers or {})
-        super().load_or_resume()
+        if self.trains:
+            self._resumption = Resumption(self)
+        path = str(find_resumed(self._load_from, Path(self.work_dir))) if self._resume else self._load_from
+        if path is not None and self._resume and self.trains:
+            self.resume(path)
+        elif path is not None:
+            self.load_checkpoint(path)
+        self._has_loaded = self.trains or not self._resume
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Go on from a checkpoint of this run.
-
-        Args:
-            filename: A local path.
-            *args: As of MMEngine's runner.
-            **kwargs: As of MMEngine's runner.
+    def resume(self, filename: str, *_: Any, **__: Any) -> None:
+        """Go on from a checkpoint of this run, within :meth:`train`.
 
         Raises:
-            ConfigError: As of :meth:`load_checkpoint`.
+            ConfigError: As of :meth:`~motivation.engine.resuming.Resumption.resume`.
         """
-        checkpoint = self.load_checkpoint(filename, get_device())
-        meta, loop = checkpoint['meta'], self.train_loop
-        changes = [*self.changes, *check_epoch_length(self, meta, filename), *check_hooks(self, meta)]
-        loop.load_state_dict(meta)
-        self.message_hub.load_state_dict(checkpoint['message_hub'])
-        if concerns_optimizers(changes):
-            assert self._unstarted is not None
-            factor = ROLLBACK_FACTOR**loop.rollbacks
-            for said in self._unstarted.go_on(checkpoint, changes, len(loop.dataloader), factor):
-                self.tell(said)
-        else:
-            load_unchanged(dict(self.optim_wrapper.items()), self.param_schedulers or {}, checkpoint)
-        resume_finished(self, changes)
-        self.logger.info(f'resumed epoch: {self.epoch}, iter: {self.iter}')
-        if self.rank == 0:
-            forget_later_steps(self.visualizer, Path(self.log_dir), self.iter)
+        self._resumption.resume(Path(filename))
 
     def roll_back(self, checkpoint: Path) -> None:
-        """Return to a checkpoint of this run, with a learning rate that is lower by the rollbacks since then.
-
-        Args:
-            checkpoint: Where to.
-        """
-        loop, rollbacks = self.train_loop, self.train_loop.rollbacks
+        """Return to a checkpoint of this run, with a learning rate that is lower by the rollbacks since then."""
         self._resume = True
-        self.resume(str(checkpoint))
-        factor = ROLLBACK_FACTOR ** (rollbacks - loop.rollbacks)
-        loop.rollbacks = rollbacks
-        for name, wrapper in self.optim_wrapper.items():
-            scale_rate(wrapper, (self.param_schedulers or {}).get(name, ()), factor)
+        self._resumption.roll_back(checkpoint)
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As MMEngine's; what the hook remembers is saved and restored with the run."""
-        self._hook_states = self._hook_states or HookStates()
         before, config = [id(known) for known in self._hooks], dict(hook) if isinstance(hook, dict) else None
         super().register_hook(hook, priority)
         for added in self._hooks:
             if id(added) not in before:
-                self._hook_states.add(added, config)
+                self.checkpointer.register_hook(added, config)
 
     def find_hook(self, hook_type: type[Hook]) -> Any:
         """The first registered hook of a type; ``None`` if there is none."""
@@ -381,91 +308,22 @@ class DualModelRunner(Runner):
                     getattr(hook, fn_name)(self, **kwargs)
 
     def save_checkpoint(self, out_dir: str | Path, filename: str, meta: dict[str, Any] | None = None, **_: Any) -> None:
-        """Save everything a resumed run needs, as plain data, whole or not at all.
-
-        Args:
-            out_dir: Folder of the checkpoint.
-            filename: Its name.
-            meta: Whatever else it shall say of itself.
+        """Save everything that a resumed run needs; ``meta`` adds to what describes the run.
 
         Raises:
             OSError: It cannot be written.
         """
-        if self.rank != 0:
-            return
-        flush_logs(self.visualizer)
-        self.model.transfer()
-        for hook in self.hooks:
-            if isinstance(hook, EMAHook):  # the averages change places with the weights, which model is active does not
-                hook.ema_model.module.set_extra_state(self.model.get_extra_state())
-        checkpoint = {
-            'meta': {
-                **self.train_loop.state_dict(),
-                'cfg': self.cfg.pretty_text,
-                'run': describe_run_config(self.cfg),
-                'hooks': describe_hooks(self.cfg),
-                'seed': self.seed,
-                'experiment_name': self.experiment_name,
-                'mmengine_version': mmengine.__version__,
-                'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
-                **(meta or {}),
-            },
-            'state_dict': self.model.state_dict(),
-            'message_hub': _without_stage(self.message_hub.state_dict()),
-            **self._state_of_parts(),
-        }
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        write_checkpoint(checkpoint, Path(out_dir) / filename)
-
-    def _state_of_parts(self) -> dict[str, Any]:
-        return {
-            'optimizer': self.optim_wrapper.state_dict(),
-            'param_schedulers': {
-                name: [_without_functions(scheduler.state_dict()) for scheduler in schedulers]
-                for name, schedulers in (self.param_schedulers or {}).items()
-            },
-            'hooks': self._hook_states.state_dict() if self._hook_states is not None else [],
-        }
-
-    def check_state(self) -> None:
-        """Refuse parts whose state no checkpoint can hold, before there is anything to lose.
-
-        Raises:
-            ConfigError: Names the part.
-        """
-        for name, state in self._state_of_parts().items():
-            check_plain(to_plain(state), name)
+        if self.rank == 0:
+            save_run(self, Path(out_dir) / filename, meta or {})
 
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', **_: Any) -> dict[str, Any]:
-        """Load both models from a checkpoint.
-
-        Args:
-            filename: A local path.
-            map_location: As of :func:`torch.load`.
-
-        Returns:
-            The checkpoint.
+        """Load the weights of both models from a checkpoint, and return it.
 
         Raises:
-            ConfigError: The file is missing, damaged, or of other models, classes or, resuming, another run.
+            ConfigError: The file is missing, damaged, or of other models or classes.
         """
-        checkpoint = read_checkpoint(Path(filename), map_location)
-        if 'config' in checkpoint:
-            raise ConfigError(
-                f"'{filename}' is one exported model, and both are needed; give an epoch_<n>.pth of a run"
-            )
-        check_fits(checkpoint['state_dict'], self.model, Path(filename))
-        check_trained_classes(self, checkpoint, Path(filename))
-        if self.resuming:
-            changes = check_same_run(self.cfg, checkpoint['meta']['run'], Path(filename))
-            if changes:
-                self.tell(f'going on though {", ".join(changes.values())}')
-            self.changes = list(changes)
-        checkpoint['message_hub']['log_scalars'] = from_plain(checkpoint['message_hub']['log_scalars'])
+        checkpoint = read_for(self, Path(filename), map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        if self.resuming and self._hook_states is not None:
-            for name in self._hook_states.load_state_dict(checkpoint.get('hooks', [])):
-                self.tell(f"'{filename}' has the state of a {name}, which the run no longer has; going on without")
         self.model.load_state_dict(checkpoint['state_dict'])
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
@@ -474,15 +332,3 @@ class DualModelRunner(Runner):
 
 def _removed_if_refused(config: Config) -> AbstractContextManager[None]:
     return removed_if_refused(Path(config.get('work_dir') or '.'), Path(config.filename or 'config.py').name)
-
-
-def _without_functions(state: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a schedule has set itself from its arguments, and has again when it is built."""
-    return {name: value for name, value in state.items() if not callable(value)}
-
-
-def _without_stage(message_hub: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what MMEngine sets anew, and warns of where it finds it in a checkpoint."""
-    for part in ('runtime_info', 'resumed_keys'):
-        message_hub[part].pop('loop_stage', None)
-    return message_hub

@@ -1,4 +1,4 @@
-"""What is measured on the validation and test images."""
+"""Metrics of validation and test."""
 
 from motivation.evaluation.accuracy import Accuracy
 

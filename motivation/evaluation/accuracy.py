@@ -12,13 +12,15 @@ from motivation.registry import METRICS
 
 @METRICS.register_module()
 class Accuracy(BaseMetric):
-    """Percentage of images whose class is among the k highest logits.
+    """Top-k accuracy: the percentage of images whose class is among the k highest logits.
 
     Args:
-        topk: Each k reported, as ``accuracy/top<k>``; a k above the number of classes gives 100.
+        topk: The values of k to report, as ``accuracy/top<k>``; (1, 5) by default. A k of at least the number
+            of classes gives 100.
+        **kwargs: Further arguments of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ConfigError: A k is below 1, or there is none.
+        ConfigError: ``topk`` is empty or contains a value below 1.
 
     Example:
         >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
@@ -27,27 +29,27 @@ class Accuracy(BaseMetric):
     default_prefix = 'accuracy'
 
     def __init__(self, topk: Sequence[int] = (1, 5), **kwargs: Any) -> None:
-        super().__init__(**{'collect_device': 'gpu', **kwargs})  # between processes without files, on a CPU too
+        super().__init__(**{'collect_device': 'gpu', **kwargs})  # gathers by collectives, not files; works on a CPU too
         self.topk = tuple(topk)
         if not self.topk or min(self.topk) < 1:
             raise ConfigError(f'Accuracy.topk is {topk!r}; it must be a list of whole numbers of at least 1')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, torch.Tensor]]) -> None:
-        """Take in a batch.
+        """Add the predictions of a batch.
 
         Args:
             data_batch: Not used.
-            data_samples: For each image ``'logits'``, (K,), and ``'target'``, a class index.
+            data_samples: ``'logits'``, (K,), and ``'target'``, a class index, of each image.
         """
         logits = torch.stack([sample['logits'] for sample in data_samples])
         targets = torch.stack([sample['target'] for sample in data_samples])
         ranked = logits.topk(min(max(self.topk), logits.shape[1]), dim=1).indices
         hits = ranked == targets[:, None]
-        # One row an image: whether each k contains its class.
+        # One row for each image, one column for each k.
         self.results += torch.stack([hits[:, :k].any(dim=1) for k in self.topk], dim=1).tolist()
 
     def compute_metrics(self, results: list[list[bool]]) -> dict[str, float]:
-        """Percentages over all images, as ``top<k>``."""
+        """Return the accuracy over all images in percent, as ``top<k>``."""
         return {
             f'top{k}': 100 * sum(column) / len(column)
             for k, column in zip(self.topk, zip(*results, strict=True), strict=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from motivation.datasets import check_labels, class_names
 from motivation.engine.data_checks import check_scale
+from motivation.engine.step import left_out
 from motivation.registry import HOOKS
 from motivation.utils.batches import noun_of
 from motivation.utils.distributed import sum_over_processes
@@ -46,7 +47,8 @@ class BadDataHook(Hook):
         labels = data_batch.get('targets')
         if num_classes is None or not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
             return
-        if labels.min() < 0 or labels.max() >= num_classes:
+        numbers = (labels if labels.is_cpu else labels.cpu()).numpy()  # in host memory: no wait
+        if numbers.min() < 0 or numbers.max() >= num_classes:
             check_labels(
                 labels.tolist(), num_classes, lambda place: _name(loader, noun_of(data_batch), batch_idx, place, labels)
             )
@@ -54,28 +56,30 @@ class BadDataHook(Hook):
     def _after_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
     ) -> None:
-        self._skipped += getattr(data_batch, 'skipped', ())  # none where the collate_fn is not collate_images
-        if mode == 'train':
+        self._skipped += left_out(data_batch)
+        if mode == 'train' and runner.last_step.left_out:
             self._count(runner, mode)
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
-        self._count(runner, mode)  # not after each batch, of which processes may validate different numbers
+        # Not after each batch of validation, of which processes may have different numbers.
+        if mode != 'train' and sum_over_processes(len(self._skipped)):
+            self._count(runner, mode)
 
     def _count(self, runner: Runner, mode: str) -> None:
-        """Take in what all processes have left out since the last time."""
-        if sum_over_processes(len(self._skipped)):
-            for image, problem in chain.from_iterable(all_gather_object(self._skipped)):
-                if image not in self.skipped[mode]:
-                    runner.logger.warning(f'{mode}_dataloader leaves out {image}, which {problem}')
-                self.skipped[mode][image] = self.skipped[mode].get(image, 0) + 1
+        """Count what all processes have left out since the last time."""
+        for image, problem in chain.from_iterable(all_gather_object(self._skipped)):
+            if image not in self.skipped[mode]:
+                runner.logger.warning(f'{mode}_dataloader leaves out {image}, which {problem}')
+            self.skipped[mode][image] = self.skipped[mode].get(image, 0) + 1
         self._skipped = []
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        checkpoint['skipped'] = self.skipped
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images left out so far."""
+        return {'skipped': self.skipped}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming and 'skipped' in checkpoint:
-            self.skipped = checkpoint['skipped']
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.skipped = state_dict['skipped']
 
     def on_report(self, runner: Runner, report: dict[str, Any]) -> None:
         """Add the number of images left out by stage, and how often they were, if any."""

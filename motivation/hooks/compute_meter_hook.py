@@ -1,10 +1,7 @@
 """Counts what training costs."""
 
-import math
-import time
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -65,14 +62,14 @@ class ComputeMeterHook(Hook):
         self.interval = interval
         self.meter: ComputeMeter | None = None
         self.not_counted: str | None = None
-        self._resumed: dict[str, Any] | None = None
         self._measured: Measurements
-        self._trains = False
-        self._ended = 0.0
+        self._restored = False
         self._logged: dict[ModelName, dict[str, Any]] = {}
         self._validated: dict[ModelName, BatchTotals] = {}
 
-    def before_train(self, runner: Runner) -> None:
+    def before_run(self, runner: Runner) -> None:
+        if not runner.trains:
+            return
         model = runner.model
         self._measured = Measurements(
             {name: getattr(model, name) for name in MODEL_NAMES},
@@ -82,11 +79,15 @@ class ComputeMeterHook(Hook):
         try:
             self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size())
         except ConfigError as error:
-            self._give_up(runner, str(error))
-            return
-        self._logged = self._totals(self.meter)
-        self._resume(runner)
-        self._trains = True
+            self.not_counted = str(error)
+        else:
+            self._logged = self._totals(self.meter)
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.resuming and not self._restored:
+            self.meter, self.not_counted = None, 'the run began without ComputeMeterHook'
+        if self.not_counted is not None:
+            self._give_up(runner, self.not_counted)
 
     def on_check(self, runner: Runner) -> None:
         """Compare the two counts of each model's forward pass.
@@ -102,7 +103,7 @@ class ComputeMeterHook(Hook):
             )  # fmt: skip
 
     def _give_up(self, runner: Runner, reason: str) -> None:
-        """Train on without counting, from which nothing would follow any more."""
+        """Train on without counting: totals that lack batches would mislead."""
         self.meter, self.not_counted = None, reason
         runner.logger.warning(f'compute is not counted: {reason}')
 
@@ -115,28 +116,15 @@ class ComputeMeterHook(Hook):
                 self._give_up(runner, str(error))
         return self.meter
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        self._ended = time.perf_counter()
-
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        assert outputs is not None
-        loss = torch.as_tensor(outputs['loss']).item()  # waits for the device, which is then done with the step
-        now = time.perf_counter()
-        images = sum_over_processes(samples_in(data_batch))
-        active: ModelName = 'motivated' if outputs['motivated'] else 'base'
-        meter = self._measure(runner, data_batch)
+        meter, step = self._measure(runner, data_batch), runner.last_step
         if meter is None:
             return
         meter.add_batch(
-            active,
-            images,
-            seconds=now - self._ended,
-            distilled='distillation_loss' in outputs,
-            skipped=not math.isfinite(loss),
+            step.model, step.images, seconds=step.seconds, distilled=step.distilled, skipped=not step.finite
         )
-        self._ended = now
         runner.message_hub.update_scalar('train/train_flops', meter.total_train_flops)
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
             self._log(runner, meter)
@@ -145,15 +133,14 @@ class ComputeMeterHook(Hook):
         self._validated = {}
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if self._trains:
-            for name in outputs:
-                images = samples_in(data_batch)
-                try:
-                    flops = self._measured.inference(name, data_batch).flops(1, images)
-                except ConfigError as error:
-                    flops = 0
-                    self._give_up(runner, str(error))
-                self._validated.setdefault(name, BatchTotals()).add(images, forward_flops=flops)
+        for name in outputs if self.meter is not None else ():
+            images = samples_in(data_batch)
+            try:
+                flops = self._measured.inference(name, data_batch).flops(1, images)
+            except ConfigError as error:
+                self._give_up(runner, str(error))
+                return
+            self._validated.setdefault(name, BatchTotals()).add(images, forward_flops=flops)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         for name, own in self._validated.items():
@@ -170,27 +157,21 @@ class ComputeMeterHook(Hook):
                 images * processes, forward_flops=flops * processes, iters=iters * processes
             )
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the totals so far and those at the last entry of the curves, or why there are none."""
         if self.meter is None:
-            checkpoint['compute_meter'] = {'not_counted': self.not_counted}
-            return
+            return {'not_counted': self.not_counted}
         totals = {name: self.meter.describe(name) for name in MODEL_NAMES}
-        checkpoint['compute_meter'] = {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
+        return {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming:
-            self._resumed = checkpoint.get('compute_meter', {'not_counted': 'the run began without ComputeMeterHook'})
-            if self._trains:
-                self._resume(runner)
-
-    def _resume(self, runner: Runner) -> None:
-        if self._resumed is None or self.meter is None:
-            return
-        if 'not_counted' in self._resumed:
-            self._give_up(runner, self._resumed['not_counted'])
-            return
-        self.meter.load_state_dict(self._resumed)
-        self._logged = self._resumed['logged']
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._restored = True
+        if 'not_counted' in state_dict:
+            self.meter, self.not_counted = None, state_dict['not_counted']
+        elif self.meter is not None:
+            self.meter.load_state_dict(state_dict)
+            self._logged = state_dict['logged']
 
     def _totals(self, meter: ComputeMeter) -> dict[ModelName, dict[str, Any]]:
         return {name: {**meter.describe(name), 'batch': meter.batch_flops(name)} for name in MODEL_NAMES}

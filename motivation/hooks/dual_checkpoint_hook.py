@@ -7,10 +7,11 @@ from typing import Literal
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from motivation.engine.non_finite import check_weights
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import HOOKS
 from motivation.utils.checkpoint import checkpoint_name, find_checkpoints
-from motivation.utils.distributed import sum_over_processes
+from motivation.utils.distributed import decide_once
 
 
 @HOOKS.register_module()
@@ -63,24 +64,23 @@ class DualCheckpointHook(Hook):
         self._saved: str | None = None
 
     def before_train(self, runner: Runner) -> None:
-        runner.check_state()
-        self._saved_at = time.monotonic()
+        runner.checkpointer.check_state()
+        self._saved_at = decide_once(time.monotonic)  # the clock of the first process, by which all decide alike
 
     def between_iters(self, runner: Runner) -> None:
         """Save within an epoch, where it is time to."""
-        by_iters = self.every_iters is not None and runner.iter % self.every_iters == 0
-        if by_iters or (self.every_minutes is not None and self._is_time(runner, self.every_minutes)):
+        due = self.every_iters is not None and runner.iter % self.every_iters == 0
+        if self.every_minutes is not None:
+            due = due or runner.last_step.clock - self._saved_at >= 60 * self.every_minutes
+        if due:
             self._save(runner, runner.iter)
-
-    def _is_time(self, runner: Runner, minutes: float) -> bool:
-        """Whether so much time has passed by the clock of the first process; all get the same answer."""
-        passed = time.monotonic() - self._saved_at >= 60 * minutes
-        return bool(sum_over_processes(runner.rank == 0 and passed))
+            self._saved_at = decide_once(time.monotonic)
 
     def after_epoch(self, runner: Runner) -> None:
         """Save after an epoch, where it is time to."""
         if runner.epoch % self.interval == 0 or runner.epoch == runner.max_epochs or runner.train_loop.stop_training:
             self._save(runner)
+            self._saved_at = decide_once(time.monotonic)
 
     def before_interruption(self, runner: Runner) -> None:
         """Save where the run is interrupted, and say where that is."""
@@ -91,7 +91,7 @@ class DualCheckpointHook(Hook):
     def _save(self, runner: Runner, iteration: int | None = None) -> bool:
         """Whether the run as it stands is on the disk afterwards."""
         name = checkpoint_name(runner.epoch - runner.train_loop.validation_due, iteration)
-        runner.train_loop.check_weights()
+        check_weights(runner.model)
         if name == self._saved:
             return True
         folder = Path(runner.work_dir)
@@ -104,9 +104,8 @@ class DualCheckpointHook(Hook):
                 raise TrainingError(f'{said}; training stops: make room, then --resume') from error
             runner.tell(f'{said}; training goes on: make room')
             runner.unwritten['the last checkpoint'] = error.strerror or str(error)
-            self._saved_at = time.monotonic()
             return False
-        self._saved, self._saved_at = name, time.monotonic()
+        self._saved = name
         runner.unwritten.pop('the last checkpoint', None)
         if runner.rank == 0:
             for old in find_checkpoints(folder)[: -self.max_keep]:

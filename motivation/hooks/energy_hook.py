@@ -53,9 +53,11 @@ class EnergyHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.rank != 0:
             return
-        # Inside: codecarbon need not be installed, and takes a second to import.
+        # Inside: it is an optional dependency, and slow to import.
         from codecarbon import OfflineEmissionsTracker
 
+        if runner.resuming and not self.sources:
+            self._add_source(f'nothing counted of the first {runner.epoch} epochs')
         self._counted = (self.energy_wh, self.co2_grams)
         self._running.enter_context(_messages_to(runner.logger))
         self._tracker = OfflineEmissionsTracker(
@@ -83,20 +85,16 @@ class EnergyHook(Hook):
         report['energy_wh'], report['co2_grams'] = self.energy_wh, self.co2_grams
         report['energy_source'] = '; '.join(self.sources)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been counted so far."""
         if self._tracker is not None:
             self._tracker.flush()
-        checkpoint['energy'] = {'energy_wh': self.energy_wh, 'co2_grams': self.co2_grams, 'sources': self.sources}
+        return {'energy_wh': self.energy_wh, 'co2_grams': self.co2_grams, 'sources': self.sources}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if not runner.resuming:
-            return
-        if 'energy' in checkpoint:
-            saved = checkpoint['energy']
-            self.energy_wh, self.co2_grams = saved['energy_wh'], saved['co2_grams']
-            self.sources = list(saved['sources'])
-        else:
-            self._add_source(f'nothing counted of the first {checkpoint["meta"]["epoch"]} epochs')
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; while it measures, what it has measured counts."""
+        self.energy_wh, self.co2_grams = state_dict['energy_wh'], state_dict['co2_grams']
+        self.sources = list(state_dict['sources'])
 
     def out(self, total: Any, delta: Any) -> None:
         """Take what codecarbon has counted; it calls this when flushed or stopped."""
@@ -160,7 +158,7 @@ def stop_timers(tracker: Any) -> None:
 def _check_country(country: str) -> None:
     try:
         with _messages_to(None):
-            # Inside: as above.
+            # Inside: see above.
             from codecarbon.input import DataSource
     except ImportError as error:
         raise ConfigError(

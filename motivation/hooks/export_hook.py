@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from motivation.engine.evaluation_loop import averaged
+from motivation.engine.averaging import averaged
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
 from motivation.export.exported_model import export_model
@@ -47,23 +47,26 @@ class ExportHook(Hook):
         self._best: dict[ModelName, float] = {}
         self._trains = False
         self._metainfo: dict[str, Any] | None = None
-        # What the last validation scored, the batches that were over then, and where it differs in a checkpoint.
-        self._scored: Weights = {}
-        self._scored_iter: int | None = None
-        self._resumed: Weights | None = None
+        self._modules: dict[ModelName, nn.Module] = {}
+        # Whether what the last validation scored is still to be written, and what of it the models may not hold.
+        self._is_scored = False
+        self._scored: Weights = {name: {} for name in MODEL_NAMES}
+
+    def before_run(self, runner: Runner) -> None:
+        self._modules = {name: exported_module(getattr(runner.model, name)) for name in MODEL_NAMES}
 
     def before_train(self, runner: Runner) -> None:
         self._trains = True
-        if self._resumed is not None:
-            self._scored = {name: {**own, **self._resumed[name]} for name, own in _weights(runner).items()}
-            self._scored_iter, self._resumed = runner.iter, None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._is_scored, self._scored = False, {name: {} for name in MODEL_NAMES}
 
     def on_scored(self, runner: Runner) -> None:
         """Keep what makes the predictions of a validation, before any hook takes it out of the models again."""
         if self._trains:
-            self._scored_iter = runner.iter
+            self._is_scored = True
             if runner.rank == 0:
-                self._scored = _weights(runner)
+                self._scored = self._weights()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self.save_best is None or not self._trains or metrics is None:
@@ -84,13 +87,11 @@ class ExportHook(Hook):
             self._export(runner, better, 'best_')
 
     def after_train(self, runner: Runner) -> None:
-        if self._scored_iter == runner.iter:
-            self._export(runner, MODEL_NAMES)
-            return
-        with averaged(runner):
-            runner.model.transfer()
-            with recalibrated(runner):
-                self._scored = _weights(runner)
+        if not self._is_scored:
+            with averaged(runner):
+                runner.model.transfer()
+                with recalibrated(runner):
+                    self._scored = self._weights()
         self._export(runner, MODEL_NAMES)
 
     def _export(self, runner: Runner, models: list[ModelName] | tuple[ModelName, ...], prefix: str = '') -> None:
@@ -101,30 +102,23 @@ class ExportHook(Hook):
         for name in models:
             model, config = getattr(runner.model, name), runner.cfg.model[name].to_dict()
             path = Path(runner.work_dir) / f'{prefix}{name}.pth'
-            export = partial(export_model, model, config, path, self._scored[name], self._metainfo)
+            weights = {**self._modules[name].state_dict(), **self._scored[name]}
+            export = partial(export_model, model, config, path, weights, self._metainfo)
             runner.try_to_write(path, export)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        checkpoint['best'] = self._best
-        if self._scored_iter == runner.iter:  # else it is of no use any more
-            checkpoint['scored'] = {
-                name: _unlike(scored, _exported(runner, name)) for name, scored in self._scored.items()
-            }
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best metric of each model, and the scored tensors that differ from the models', if still needed."""
+        scored = {name: _unlike(self._scored[name], module) for name, module in self._modules.items()}
+        return {'best': self._best, 'scored': scored if self._is_scored else None}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming:
-            self._best = checkpoint['best']
-            self._scored, self._scored_iter = {}, None
-            self._resumed = None if self._trains else checkpoint.get('scored')
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._best, scored = state_dict['best'], state_dict['scored']
+        self._is_scored, self._scored = scored is not None, scored or {name: {} for name in MODEL_NAMES}
 
-
-def _weights(runner: Runner) -> Weights:
-    """A copy of the weights of both models, on the CPU."""
-    return {name: _copy(_exported(runner, name)) for name in MODEL_NAMES}
-
-
-def _exported(runner: Runner, name: ModelName) -> nn.Module:
-    return exported_module(getattr(runner.model, name))
+    def _weights(self) -> Weights:
+        """A copy of the weights of both models, on the CPU."""
+        return {name: _copy(module) for name, module in self._modules.items()}
 
 
 def _copy(module: nn.Module) -> dict[str, Any]:

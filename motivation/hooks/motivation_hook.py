@@ -1,6 +1,5 @@
 """Feeds the switch policy and wakes or puts to rest the motivated model."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import TRACE_NAME, SwitchTrace
 from motivation.registry import HOOKS, POLICIES
 from motivation.utils.checkpoint import check_plain
-from motivation.utils.distributed import mean_over_processes
 
 
 @HOOKS.register_module()
@@ -40,10 +38,13 @@ class MotivationHook(Hook):
         self.policy: SwitchPolicy = POLICIES.build(policy)
         self.trace = SwitchTrace()
         self._signals: Signals | None = None
-        self._resumed_metrics: dict[str, float] | None = None
 
     def before_run(self, runner: Runner) -> None:
         self.policy.set_seed(runner.seed)
+        if runner.trains:
+            self._signals = Signals(runner, self.policy.signals)
+            runner.checkpointer.register('policy', self.policy)
+            runner.checkpointer.register('switch_trace', self.trace)
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter == 0:
@@ -51,21 +52,17 @@ class MotivationHook(Hook):
                 runner.logger.info(f'pretrained weights: {runner.pretraining}')
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
         runner.model.follow(self.policy, runner.optim_wrapper)
-        self._signals = Signals(runner, self.policy.signals)
-        self._signals.metrics = self._resumed_metrics
         check_plain(self.policy.state_dict(), f'{type(self.policy).__name__}.state_dict()')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        assert outputs is not None and self._signals is not None
-        motivated = bool(outputs['motivated'])
-        loss = mean_over_processes(outputs['loss'])
-        if not math.isfinite(loss):  # a batch on which no step was taken is none of the policy's
-            self.trace.append(runner.epoch, loss, motivated, motivated)
-            return
-        decision = runner.model.motivation.observe(loss, **self._signals.read(runner.model.active))
-        self.trace.append(runner.epoch, loss, motivated, decision)
+        assert self._signals is not None
+        step = runner.last_step
+        decision = motivated = step.model == 'motivated'
+        if step.finite:  # the policy is not told of a batch on which no step was taken
+            decision = runner.model.motivation.observe(step.loss, **self._signals.read(step))
+        self.trace.append(runner.epoch, step.loss, motivated, decision)
 
     def after_train_epoch(self, runner: Runner) -> None:
         self._save_trace(runner)
@@ -82,24 +79,12 @@ class MotivationHook(Hook):
         if self._signals is not None:
             self._signals.metrics = metrics
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the validation results that the policy has not been told of yet."""
         assert self._signals is not None
-        state = self.policy.state_dict()
-        check_plain(state, f'{type(self.policy).__name__}.state_dict()')
-        checkpoint['motivation'] = {
-            'policy': state,
-            'trace': self.trace.state_dict(),
-            'metrics': self._signals.metrics,
-        }
+        return {'metrics': self._signals.metrics}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming:
-            # Another policy, or others within it, has nothing of what these remember.
-            if any(field.startswith('motivation.policy') and field.endswith('type') for field in runner.changes):
-                runner.tell(f'{self.policy!r} begins with what comes')
-            else:
-                self.policy.load_state_dict(checkpoint['motivation']['policy'])
-            self.trace.load_state_dict(checkpoint['motivation']['trace'])
-            self._resumed_metrics = checkpoint['motivation']['metrics']
-            if self._signals is not None:  # within training
-                self._signals.metrics = self._resumed_metrics
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        assert self._signals is not None
+        self._signals.metrics = state_dict['metrics']

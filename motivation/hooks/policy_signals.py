@@ -1,19 +1,18 @@
 """What a switch policy can ask for beside the loss, and how a run knows it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 
+from motivation.engine.exchanging import exchange_of
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import require_meter
 from motivation.policies import Compute
-from motivation.structures import MODEL_NAMES
-from motivation.utils.distributed import mean_over_processes
+from motivation.structures import MODEL_NAMES, ModelName, StepRecord
 
 SIGNALS = {
     'accuracy': 'share of the batch that the active model classified rightly, 0 to 1',
@@ -46,34 +45,36 @@ class Signals:
                 "motivation.policy asks for 'metrics', but this run has no validation; give the config val_dataloader, "
                 'val_cfg and val_evaluator, or choose another policy'
             )
-        readers: dict[str, Callable[[str], Any]] = {
-            'iter': lambda active: runner.iter + 1,
-            'max_iters': lambda active: runner.max_iters,
-            'progress': lambda active: (runner.iter + 1) / runner.max_iters,
-            'epoch': lambda active: (runner.iter + 1) // len(runner.train_dataloader),
-            'metrics': lambda active: self._take_metrics(),
+        readers: dict[str, Callable[[StepRecord], Any]] = {
+            'accuracy': lambda step: step.accuracy,
+            'grad_norm': lambda step: step.grad_norm,
+            'iter': lambda step: runner.iter + 1,
+            'max_iters': lambda step: runner.max_iters,
+            'progress': lambda step: (runner.iter + 1) / runner.max_iters,
+            'epoch': lambda step: (runner.iter + 1) // len(runner.train_dataloader),
+            'metrics': lambda step: self._take_metrics(),
         }
         if 'accuracy' in names:
-            readers['accuracy'] = _watch_accuracy(runner)
+            exchange_of(runner.optim_wrapper).ask_for_accuracy(_watch_accuracy(runner))
         if 'grad_norm' in names:
-            readers['grad_norm'] = _watch_grad_norm(runner)
+            exchange_of(runner.optim_wrapper).ask_for_grad_norm()
         if 'compute' in names:
             readers['compute'] = _watch_compute(runner)
         self._readers = {name: readers[name] for name in sorted(names)}
         # Results of a validation that the policy has not been told of yet.
         self.metrics: dict[str, float] | None = None
 
-    def read(self, active: str) -> dict[str, Any]:
-        """The signals of the batch that the ``active`` model has just trained on."""
-        return {name: reader(active) for name, reader in self._readers.items()}
+    def read(self, step: StepRecord) -> dict[str, Any]:
+        """Return the signals of the batch just trained on, by name."""
+        return {name: reader(step) for name, reader in self._readers.items()}
 
     def _take_metrics(self) -> dict[str, float] | None:
         metrics, self.metrics = self.metrics, None
         return metrics
 
 
-def _watch_accuracy(runner: Runner) -> Callable[[str], float]:
-    """Looks at what each model's ``loss`` module is called with, (logits, targets)."""
+def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
+    """Look at what each model's ``loss`` module is called with, (logits, targets)."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
     def look(name: str) -> Callable[[nn.Module, Any], None]:
@@ -92,51 +93,18 @@ def _watch_accuracy(runner: Runner) -> Callable[[str], float]:
             )
         loss.register_forward_pre_hook(look(name))
 
-    def read(active: str) -> float:
-        logits, targets = seen.pop(active)
+    def measure(model: ModelName) -> Tensor:
+        logits, targets = seen.pop(model)
         classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # mixed targets: the larger part
-        return mean_over_processes((logits.argmax(dim=1) == classes).float().mean())
+        return (logits.argmax(dim=1) == classes).float().mean()
 
-    return read
-
-
-def _watch_grad_norm(runner: Runner) -> Callable[[str], float]:
-    """Measures each model's gradient where it is clipped, or else where its optimizer steps."""
-    norms: dict[str, Tensor] = {}
-
-    def measure(name: str, parameters: Iterable[Tensor]) -> None:
-        norms[name] = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-
-    def before_step(name: str) -> Callable[..., None]:
-        def hook(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            measure(name, (parameter for group in optimizer.param_groups for parameter in group['params']))
-
-        return hook
-
-    def before_clipping(name: str, clip: Callable[..., Any]) -> Callable[..., Any]:
-        def measured(parameters: list[Tensor], **kwargs: Any) -> Any:
-            measure(name, parameters)
-            return clip(parameters, **kwargs)
-
-        return measured
-
-    for name in MODEL_NAMES:
-        wrapper = runner.optim_wrapper[name]
-        if wrapper.clip_grad_kwargs:
-            wrapper.clip_func = before_clipping(name, wrapper.clip_func)
-        else:
-            wrapper.optimizer.register_step_pre_hook(before_step(name))
-
-    def read(active: str) -> float:
-        return mean_over_processes(norms.pop(active, float('inf')))
-
-    return read
+    return measure
 
 
-def _watch_compute(runner: Runner) -> Callable[[str], Compute]:
+def _watch_compute(runner: Runner) -> Callable[[StepRecord], Compute]:
     require_meter(runner)
     loader, processes = runner.train_dataloader, get_world_size()
     images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
     images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
-    return lambda active: require_meter(runner).forecast(runner.max_iters, images, batch_size, distils)
+    return lambda step: require_meter(runner).forecast(runner.max_iters, images, batch_size, distils)

@@ -83,11 +83,10 @@ class ProgressHook(Hook):
             return
         self._last_line = now
         batches = len(runner.train_dataloader)
-        made_by = 'motivated' if self._trace.motivated[-1] else 'base'
+        step = runner.last_step
         state = (
             f'epoch {runner.epoch + 1}/{runner.max_epochs}  batch {batch_idx + 1:>{len(str(batches))}}/{batches}',
-            f'active {made_by:<9}  loss {self._trace.losses[-1]:.4f}  '
-            f'motivated batches {self._trace.motivated_fraction:.0%}',
+            f'active {step.model:<9}  loss {step.loss:.4f}  motivated batches {self._trace.motivated_fraction:.0%}',
             *describe_compute(find_meter(runner), self._noun),
         )
         if self._progress is not None:  # on lines of their own, which fit 80 columns

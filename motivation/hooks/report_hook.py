@@ -72,14 +72,15 @@ class ReportHook(Hook):
             picture = ', report.png' if self.picture else ''
             console.print(f'written: report.json, report.md{picture} in {work_dir}', markup=False)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        checkpoint['report'] = {'history': self.history, 'wall_seconds': self._wall_seconds()}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the results so far, and the seconds that they took."""
+        return {'history': self.history, 'wall_seconds': self._wall_seconds()}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if runner.resuming:
-            self.history = list(checkpoint['report']['history'])
-            if self._begun is None:
-                self._seconds_before = checkpoint['report']['wall_seconds']
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; a run that is rolled back has spent its time all the same."""
+        self.history = list(state_dict['history'])
+        if self._begun is None:
+            self._seconds_before = state_dict['wall_seconds']
 
     def _wall_seconds(self) -> float:
         return self._seconds_before + (time.monotonic() - self._begun if self._begun is not None else 0.0)

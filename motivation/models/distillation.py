@@ -74,6 +74,9 @@ class Distillation:
     ) -> dict[str, Tensor]:
         """Step the motivated model, then the base model.
 
+        Each optimizer wrapper of a run checks the loss before it steps: such a batch has it reduced over all
+        processes, and read, twice.
+
         Args:
             data: A batch.
             optim_wrapper: Both optimizer wrappers.

@@ -1,4 +1,4 @@
-"""Who decides when the motivated model is woken: plain Python, independent of everything else."""
+"""Policies, which decide when the motivated model is active: plain Python, without a model or a runner."""
 
 from motivation.policies.budget import Budget
 from motivation.policies.combinators import All, Any, During, LimitSpells, Not

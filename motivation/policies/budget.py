@@ -1,4 +1,4 @@
-"""A policy that ends within its compute."""
+"""A policy that keeps a run within a compute budget."""
 
 import math
 from typing import Any, Literal
@@ -12,27 +12,26 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class Budget(CompositePolicy):
-    """Lets its policy wake the motivated model as long as the run then ends within a budget.
+    """A policy that lets another activate the motivated model as long as the run stays within a budget.
 
-    A motivated batch is granted only if, were all later batches the base model's (except for the tail),
-    the run would end within the budget. So it is never exceeded, whatever the policy says. It has to be
-    the outermost policy, since another could overrule it.
+    A motivated batch is granted only if the run would still end within the budget with the base model training all
+    later batches except the tail. The budget is therefore never exceeded, whatever the inner policy decides. It must
+    be the outermost policy, because an outer one could overrule it.
 
     Args:
-        policy: Config of the policy.
-        max_train_flops: Training FLOPs of both models at most.
-        min_saving: Least ``saving``: FLOPs of the motivated model alone on the same batches over
-            those of the run.
-        max_fraction: Share of the run's batches that are motivated at most. Give one of the three.
-        mode: ``'stop'`` grants every wish until nothing is left; ``'thin'`` grants at any time no more
-            than the same share of the budget as of the batches that are over, so that it lasts to
-            the end.
-        tail: Share of the run's batches, at its end, that are motivated whatever the policy says;
-            rounded down; their compute is set aside from the beginning.
+        policy: Config of the inner policy.
+        max_train_flops: Maximum training FLOPs of both models together. Give exactly one of the three budgets.
+        min_saving: Minimum ``saving``: the training FLOPs of the motivated model alone on the same batches, divided
+            by those of the run; at least 1.
+        max_fraction: Maximum fraction of the batches of the run that are motivated, 0 to 1.
+        mode: ``'stop'`` (default) grants every request until the budget is spent; ``'thin'`` never spends a larger
+            fraction of the budget than the fraction of the batches done, so that it lasts until the end.
+        tail: Fraction of the batches of the run, at its end, that are motivated whatever the inner policy decides;
+            0 by default, rounded down to whole batches. Their compute is reserved from the start.
 
     Raises:
-        ConfigError: A value is out of range, not exactly one budget is given, or it is too small for
-            the base model alone or for the tail (known after the first batch).
+        ValueError: A value is out of range, the number of budgets given is not one, or (after the first batch) the
+            budget is too small for the base model alone or for the tail.
 
     Example:
         >>> motivation = dict(policy=dict(
@@ -96,7 +95,7 @@ class Budget(CompositePolicy):
         return granted
 
     def _room(self, max_iters: int, compute: Compute | None) -> int:
-        """Further motivated batches that the budget has room for, all others being the base's."""
+        """Return how many more motivated batches fit into the budget if all others are the base model's."""
         if self.max_fraction is not None:
             return _whole_part(self.max_fraction * max_iters) - self.granted
         assert compute is not None
@@ -113,7 +112,7 @@ class Budget(CompositePolicy):
         return self.granted + 1 <= (self.granted + available) * over
 
     def _check_room(self, room: int, tail: int, compute: Compute | None) -> None:
-        """Refuse a budget that cannot be kept."""
+        """Check that the budget can be kept."""
         if room >= tail:
             return
         name = next(
@@ -140,5 +139,5 @@ class Budget(CompositePolicy):
 
 
 def _whole_part(batches: float) -> int:
-    """Rounded down, but 0.29 of 100 is 29, though their product as floats is a little less."""
+    """Round down, with a tolerance for floating-point errors: 0.29 * 100 is slightly below 29."""
     return math.floor(batches + 1e-9)

@@ -1,4 +1,4 @@
-"""Policies made of policies."""
+"""Policies that combine or modify other policies."""
 
 import random
 import typing
@@ -15,14 +15,14 @@ PolicyConfig = SwitchPolicy | dict[str, typing.Any]
 
 
 def build_inner(config: PolicyConfig, field: str) -> SwitchPolicy:
-    """Build a policy that another one is made of.
+    """Build a policy inside another one.
 
     Args:
-        config: Its config, or the policy itself.
-        field: The field of the outer policy it stands in, for messages.
+        config: Config of the policy, or the policy itself.
+        field: Field of the outer policy that holds it, for error messages.
 
     Raises:
-        ConfigError: It is neither, the policy refuses an argument, or it must not be inside another.
+        ValueError: ``config`` is neither, an argument is invalid, or the policy must be the outermost one.
     """
     if isinstance(config, SwitchPolicy):
         policy = config
@@ -42,15 +42,15 @@ def build_inner(config: PolicyConfig, field: str) -> SwitchPolicy:
 
 
 class CompositePolicy(SwitchPolicy):
-    """A policy made of others: hands on their signals, seeds and state.
+    """Base class of policies that contain others: passes on signals, seeds and state.
 
     Args:
-        policies: The policies it is made of.
+        policies: The inner policies.
     """
 
     def __init__(self, policies: Sequence[SwitchPolicy]) -> None:
         self._inner = list(policies)
-        self._asked = [sorted(policy.signals) for policy in self._inner]  # once, not at every batch
+        self._asked = [sorted(policy.signals) for policy in self._inner]  # computed once, not at every batch
 
     @property
     def signals(self) -> frozenset[str]:
@@ -58,7 +58,7 @@ class CompositePolicy(SwitchPolicy):
 
     def set_seed(self, seed: int) -> None:
         draws = random.Random(seed)
-        for policy in self._inner:  # each its own, or two gates of one rate would always agree
+        for policy in self._inner:  # a seed for each, or two random gates with one rate would always agree
             policy.set_seed(draws.getrandbits(32))
 
     def state_dict(self) -> dict[str, typing.Any]:
@@ -69,7 +69,7 @@ class CompositePolicy(SwitchPolicy):
             policy.load_state_dict(state)
 
     def _updates(self, loss: float, signals: dict[str, typing.Any]) -> list[bool]:
-        """Tell every policy of the batch, and each the signals it asked for; return what they say."""
+        """Update every inner policy with the loss and the signals that it asks for, and return their decisions."""
         return [
             policy.update(loss, **{name: signals[name] for name in asked})
             for policy, asked in zip(self._inner, self._asked, strict=True)
@@ -84,13 +84,13 @@ def _build_list(policies: typing.Any) -> list[SwitchPolicy]:
 
 @POLICIES.register_module()
 class All(CompositePolicy):
-    """Motivated while every one of its policies says so.
+    """A policy that activates the motivated model while all of its inner policies agree to.
 
     Args:
-        policies: Configs of at least one policy.
+        policies: Configs of the inner policies, at least one.
 
     Raises:
-        ConfigError: There is none, or one refuses an argument.
+        ValueError: There is no policy, or an argument of one is invalid.
 
     Example:
         >>> motivation = dict(policy=dict(type='All', policies=[
@@ -107,13 +107,13 @@ class All(CompositePolicy):
 
 @POLICIES.register_module()
 class Any(CompositePolicy):
-    """Motivated while at least one of its policies says so.
+    """A policy that activates the motivated model while at least one of its inner policies would.
 
     Args:
-        policies: Configs of at least one policy.
+        policies: Configs of the inner policies, at least one.
 
     Raises:
-        ConfigError: There is none, or one refuses an argument.
+        ValueError: There is no policy, or an argument of one is invalid.
 
     Example:
         >>> motivation = dict(policy=dict(type='Any', policies=[
@@ -130,10 +130,10 @@ class Any(CompositePolicy):
 
 @POLICIES.register_module()
 class Not(CompositePolicy):
-    """Motivated while its policy says that it should not be.
+    """A policy that activates the motivated model while its inner policy would not.
 
     Args:
-        policy: Config of the policy.
+        policy: Config of the inner policy.
 
     Example:
         >>> motivation = dict(policy=dict(type='Not', policy=dict(type='LossBelow', threshold=0.5)))
@@ -149,19 +149,19 @@ class Not(CompositePolicy):
 
 @POLICIES.register_module()
 class During(CompositePolicy):
-    """Lets its policy decide during a part of the run; the base model trains in the rest.
+    """A policy that lets another decide during part of the run; the base model trains the rest.
 
-    The policy is told of every batch, also outside of that part, so that what it counts is complete.
+    The inner policy is updated after every batch, also outside that part, so that its history is complete.
 
     Args:
-        policy: Config of the policy.
-        start: Where the part begins.
-        end: Where it ends; ``None`` for the end of the run.
-        unit: What ``start`` and ``end`` count: ``'fraction'`` of the run's batches, 0 to 1, or
-            ``'epoch'`` or ``'iter'`` (batches), from 0.
+        policy: Config of the inner policy.
+        start: Start of the part, in ``unit``; 0 by default.
+        end: End of the part (exclusive), in ``unit``; ``None`` (default) for the end of the run.
+        unit: Unit of ``start`` and ``end``: ``'fraction'`` of the batches of the run, 0 to 1 (default), ``'epoch'``
+            or ``'iter'`` (batches), both counted from 0.
 
     Raises:
-        ConfigError: A value is out of range, or ``end`` is not after ``start``.
+        ValueError: A value is out of range, or ``end`` is not greater than ``start``.
 
     Example:
         >>> motivation = dict(policy=dict(
@@ -203,16 +203,16 @@ class During(CompositePolicy):
 
 @POLICIES.register_module()
 class LimitSpells(CompositePolicy):
-    """Gives the spells of any policy a minimum, a maximum and a rest after them.
+    """A policy that limits the length of the motivated spells of another, and the distance between them.
 
     Args:
-        policy: Config of the policy.
-        min_spell: Motivated batches of a spell at least.
-        max_spell: Motivated batches of a spell at most; ``None`` for no limit.
-        cooldown: Base batches after a spell at least.
+        policy: Config of the inner policy.
+        min_spell: Minimum number of motivated batches in a spell, at least 1 (default).
+        max_spell: Maximum number of motivated batches in a spell; ``None`` (default) for no limit.
+        cooldown: Minimum number of base batches after a spell; 0 by default, but one follows anyway.
 
     Raises:
-        ConfigError: A value is out of range.
+        ValueError: A value is out of range, or ``min_spell`` is greater than ``max_spell``.
 
     Example:
         >>> motivation = dict(policy=dict(

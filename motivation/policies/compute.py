@@ -1,17 +1,17 @@
-"""What training has cost and can still cost, as a policy is told it."""
+"""The signal ``compute`` of policies."""
 
 from typing import NamedTuple
 
 
 class Compute(NamedTuple):
-    """The signal ``compute``: what training has cost and can still cost, in FLOPs.
+    """Training compute that a run has spent and can still spend, in FLOPs.
 
     Attributes:
-        spent: By training so far, on both models.
-        left: By the batches that are left, if each trained the model of that name alone.
-        batch: By one batch of full size that trains the model of that name; with distillation, a
-            motivated batch includes the base model's further step.
-        motivated_alone: By the whole run, if every batch trained the motivated model alone.
+        spent: FLOPs spent so far on both models.
+        left: FLOPs of the remaining batches if all of them trained one model, by name of the model.
+        batch: FLOPs of one full batch that trains a model, by name of the model. With distillation, a motivated
+            batch includes the additional step of the base model.
+        motivated_alone: FLOPs of the whole run if every batch trained the motivated model alone.
     """
 
     spent: int

@@ -1,4 +1,4 @@
-"""The paper's motivation condition."""
+"""The motivation condition of the paper."""
 
 import math
 from typing import Any, Literal
@@ -12,31 +12,33 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class ConsecutiveDrop(SwitchPolicy):
-    """Wakes the motivated model once the loss has dropped for ``drops`` consecutive batches.
+    """A policy that activates the motivated model once the loss has dropped for ``drops`` consecutive batches.
 
-    Each loss is compared with the loss of the batch before, whichever model made it. The motivated
-    model stays active while the loss goes on dropping; the first batch that does not drop ends the
-    spell. An equal loss is not a drop, nor is one that is not a number
-    or that follows a loss that is not finite.
+    Each loss is compared with the loss of the previous batch, whichever model produced it. The motivated model stays
+    active while the loss keeps dropping; the first batch without a drop ends the spell. An equal or non-finite loss is
+    not a drop, and neither is a loss that follows a non-finite one.
 
-    Source: "Motivation is Something You Need", arXiv 2602.21064; the options beyond ``drops`` are
-    not the paper's. Were the losses independent noise, ``drops`` in a row would happen after
-    1 / (drops + 1)! of batches.
+    Source: "Motivation is Something You Need", arXiv 2602.21064. The options other than ``drops`` are not from the
+    paper. If the losses were independent noise, ``drops`` consecutive drops would occur with probability
+    1 / (drops + 1)!.
 
     Args:
-        drops: Consecutive drops required, at least 1.
-        smoothing: Compare exponential averages of the loss, with this weight of the past, 0 to 1.
-        window: Compare means of this many last losses instead; 1 for the losses themselves.
-        threshold: A drop must exceed this, at least 0.
-        threshold_mode: ``'abs'``, in units of the loss, or ``'rel'``, as a share of the loss before.
-        min_spell: Motivated batches of a spell at least, though the loss rises.
-        max_spell: Motivated batches of a spell at most; ``None`` for no limit.
-        cooldown: Base batches after a spell at least; drops are counted meanwhile.
-        across_epochs: Whether a streak goes on from one epoch to the next; if not, each epoch begins
-            with the base model, whatever ``min_spell``, and with nothing to compare with or to average.
+        drops: Number of consecutive drops required, at least 1; 2 by default.
+        smoothing: Weight of the past in an exponential average of the loss, from 0 (default, no smoothing) to below
+            1. Averages are compared instead of losses.
+        window: Number of recent losses whose means are compared, instead of ``smoothing``; 1 (default) compares the
+            losses themselves.
+        threshold: Amount that a drop must exceed, at least 0 (default).
+        threshold_mode: Unit of ``threshold``: ``'abs'`` (default) for that of the loss, ``'rel'`` for a fraction of
+            the previous loss.
+        min_spell: Minimum number of motivated batches in a spell, even if the loss rises; 1 by default.
+        max_spell: Maximum number of motivated batches in a spell; ``None`` (default) for no limit.
+        cooldown: Minimum number of base batches after a spell, during which drops are counted; 0 by default.
+        across_epochs: Whether a streak continues into the next epoch (default). If ``False``, every epoch starts with
+            the base model, regardless of ``min_spell``, and without previous losses.
 
     Raises:
-        ConfigError: A value is out of range.
+        ValueError: A value is out of range, or both ``smoothing`` and ``window`` are given.
 
     Example:
         >>> motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))

@@ -1,4 +1,4 @@
-"""The two baselines: one model trains throughout."""
+"""The two baselines, which train a single model."""
 
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
@@ -6,7 +6,7 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class Never(SwitchPolicy):
-    """Never wakes the motivated model: the base model's standalone training.
+    """A policy that never activates the motivated model: the base model trains alone.
 
     Example:
         >>> motivation = dict(policy=dict(type='Never'))
@@ -18,9 +18,7 @@ class Never(SwitchPolicy):
 
 @POLICIES.register_module()
 class Always(SwitchPolicy):
-    """Wakes the motivated model after the first batch and keeps it awake: its standalone training.
-
-    The first batch of every run is the base model's.
+    """A policy that keeps the motivated model active: it trains alone, except for the first batch of the run.
 
     Example:
         >>> motivation = dict(policy=dict(type='Always'))

@@ -1,4 +1,4 @@
-"""Other conditions on the training loss."""
+"""Conditions on the training loss other than that of the paper."""
 
 import math
 from collections import deque
@@ -13,16 +13,16 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class LossRise(SwitchPolicy):
-    """Wakes the motivated model once the loss has risen for ``rises`` consecutive batches.
+    """A policy that activates the motivated model once the loss has risen for ``rises`` consecutive batches.
 
-    The opposite of :class:`ConsecutiveDrop`, and its control: it wakes as often where losses are
-    noise. The first batch that does not rise ends the spell.
+    The opposite of :class:`ConsecutiveDrop` and a control for it: on independent noise both activate the motivated
+    model equally often. The first batch without a rise ends the spell.
 
     Args:
-        rises: Consecutive rises required, at least 1.
+        rises: Number of consecutive rises required, at least 1; 2 by default.
 
     Raises:
-        ConfigError: ``rises`` is not a whole number of at least 1.
+        ValueError: ``rises`` is less than 1.
 
     Example:
         >>> motivation = dict(policy=dict(type='LossRise', rises=2))
@@ -46,14 +46,15 @@ class LossRise(SwitchPolicy):
 
 @POLICIES.register_module()
 class LossBelow(SwitchPolicy):
-    """Wakes the motivated model while the loss is below a threshold.
+    """A policy that activates the motivated model while the loss is below a threshold.
 
     Args:
-        threshold: In units of the loss.
-        smoothing: Compare the exponential average of the loss, with this weight of the past, 0 to 1.
+        threshold: Threshold, in units of the loss.
+        smoothing: Weight of the past in an exponential average of the loss, from 0 (default, no smoothing) to below
+            1. The average is compared instead of the loss.
 
     Raises:
-        ConfigError: A value is out of range.
+        ValueError: A value is out of range.
 
     Example:
         >>> motivation = dict(policy=dict(type='LossBelow', threshold=0.5, smoothing=0.9))
@@ -77,18 +78,18 @@ class LossBelow(SwitchPolicy):
 
 @POLICIES.register_module()
 class Plateau(SwitchPolicy):
-    """Wakes the motivated model when training stalls, until the loss finds a new best.
+    """A policy that activates the motivated model when training stalls, until the loss reaches a new best.
 
-    The loss is smoothed. It stalls when for ``patience`` batches it has not fallen below its best by
-    more than ``threshold`` of it, as in :class:`torch.optim.lr_scheduler.ReduceLROnPlateau`.
+    Training stalls when the smoothed loss has not fallen below its best value by more than a fraction ``threshold``
+    of it for ``patience`` batches, as in :class:`torch.optim.lr_scheduler.ReduceLROnPlateau`.
 
     Args:
-        patience: Batches without a new best after which the motivated model is woken, at least 1.
-        threshold: Share of the best by which a new best must lie below it, from 0 to 1.
-        smoothing: Weight of the past in the exponential average of the loss, 0 to 1.
+        patience: Number of batches without a new best that activates the motivated model, at least 1; 50 by default.
+        threshold: Fraction of the best loss by which a new best must be lower, from 0 to 1; 0.001 by default.
+        smoothing: Weight of the past in the exponential average of the loss, from 0 to below 1; 0.9 by default.
 
     Raises:
-        ConfigError: A value is out of range.
+        ValueError: A value is out of range.
 
     Example:
         >>> motivation = dict(policy=dict(type='Plateau', patience=100))
@@ -122,19 +123,20 @@ class Plateau(SwitchPolicy):
 
 @POLICIES.register_module()
 class LossZScore(SwitchPolicy):
-    """Wakes the motivated model after a batch whose loss stands out from those before it.
+    """A policy that activates the motivated model after a batch whose loss is an outlier.
 
-    The z-score is the loss less the mean of the last ``window`` losses before it, over their
-    (population) standard deviation. Nothing is woken before there are ``window`` of them, or where
-    they do not differ.
+    The z-score of a loss is its difference from the mean of the ``window`` losses before it, divided by their
+    (population) standard deviation. The base model stays active until there are ``window`` losses, and whenever they
+    are all equal.
 
     Args:
-        below: Wake where the z-score is below this, such as -1: an unusually easy batch.
-        above: Wake where it is above this: an unusually hard one. Give one of the two.
-        window: Losses it is compared with, at least 2.
+        below: Activate if the z-score is below this, such as -1, after an unusually easy batch.
+        above: Activate if the z-score is above this, after an unusually hard batch. Give exactly one of ``below`` and
+            ``above``.
+        window: Number of previous losses, at least 2; 50 by default.
 
     Raises:
-        ConfigError: A value is out of range, or not exactly one of ``below`` and ``above`` is given.
+        ValueError: A value is out of range, or not exactly one of ``below`` and ``above`` is given.
 
     Example:
         >>> motivation = dict(policy=dict(type='LossZScore', below=-1.0))

@@ -1,4 +1,4 @@
-"""The control without which no claim about a motivation condition means anything."""
+"""A random gate, the control for every motivation condition."""
 
 import random
 from typing import Any
@@ -10,16 +10,16 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class RandomGate(SwitchPolicy):
-    """Gives each batch to the motivated model with probability ``rate``, whatever the loss.
+    """A policy that activates the motivated model for each batch with probability ``rate``, whatever the loss.
 
     Source: control experiment A of "Motivation is Something You Need", arXiv 2602.21064.
 
     Args:
-        rate: Probability of a motivated batch, between 0 and 1.
-        seed: Seed of the draws; ``None`` takes the run's seed.
+        rate: Probability that a batch is motivated, from 0 to 1.
+        seed: Seed of the random draws, at least 0; ``None`` (default) for the seed of the run.
 
     Raises:
-        ConfigError: ``rate`` is not between 0 and 1.
+        ValueError: A value is out of range.
 
     Example:
         >>> motivation = dict(policy=dict(type='RandomGate', rate=0.17))

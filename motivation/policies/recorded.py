@@ -1,4 +1,4 @@
-"""Controls made from a recorded run: its spells, or as many batches at random."""
+"""Controls derived from a recorded run: the same motivated batches, or as many random ones."""
 
 import random
 from pathlib import Path
@@ -12,7 +12,7 @@ from motivation.registry import POLICIES
 
 
 class _Recorded(SwitchPolicy):
-    """Reads which batches of a run were motivated."""
+    """Base class of policies that read the switch trace of a run."""
 
     def __init__(self, run: str) -> None:
         if not isinstance(run, (str, Path)) or not str(run):
@@ -30,13 +30,13 @@ class _Recorded(SwitchPolicy):
 
 @POLICIES.register_module()
 class Replay(_Recorded):
-    """Decides after each batch as a recorded run did, so that the same batches are motivated.
+    """A policy that repeats the decisions of a recorded run, so that the same batches are motivated.
 
     Args:
         run: The work_dir of the recorded run, or its ``switches.npz``.
 
     Raises:
-        ConfigError: There is no trace, or (after the first batch) it is of another length.
+        ValueError: There is no switch trace, or (after the first batch) it has another number of batches.
 
     Example:
         >>> motivation = dict(policy=dict(type='Replay', run='work_dirs/resnet8_resnet20_consecutive'))
@@ -49,18 +49,18 @@ class Replay(_Recorded):
 
 @POLICIES.register_module()
 class MatchedRandom(_Recorded):
-    """As many motivated batches as a recorded run had, at random places.
+    """A policy with as many motivated batches as a recorded run had, at random positions.
 
-    Every choice of that many batches is equally likely; the first batch is never among them.
+    Every choice of that many batches is equally likely, without the first batch, which is always the base model's.
 
     Source: control experiment B of "Motivation is Something You Need", arXiv 2602.21064.
 
     Args:
         run: The work_dir of the recorded run, or its ``switches.npz``.
-        seed: Seed of the draws; ``None`` takes the run's seed.
+        seed: Seed of the random draws, at least 0; ``None`` (default) for the seed of the run.
 
     Raises:
-        ConfigError: There is no trace, or (after the first batch) it is of another length.
+        ValueError: There is no switch trace, or (after the first batch) it has another number of batches.
 
     Example:
         >>> motivation = dict(policy=dict(type='MatchedRandom', run='work_dirs/resnet8_resnet20_consecutive'))

@@ -1,4 +1,4 @@
-"""Policies that go by the clock: controls that know nothing of the loss."""
+"""Fixed schedules, which are controls that ignore the loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class Periodic(SwitchPolicy):
-    """``off`` batches of the base model, then ``on`` of the motivated, over and over.
+    """A policy that alternates between ``off`` base batches and ``on`` motivated batches.
 
     Args:
-        on: Motivated batches of a period, at least 1.
-        off: Base batches of a period, at least 1.
+        on: Number of motivated batches in a period, at least 1.
+        off: Number of base batches in a period, at least 1.
 
     Raises:
-        ConfigError: ``on`` or ``off`` is not a whole number of at least 1.
+        ValueError: ``on`` or ``off`` is less than 1.
 
     Example:
         >>> motivation = dict(policy=dict(type='Periodic', on=1, off=5))
@@ -36,16 +36,16 @@ class Periodic(SwitchPolicy):
 
 @POLICIES.register_module()
 class EpochSchedule(SwitchPolicy):
-    """Trains the motivated model in given epochs, and the base model in the others.
+    """A policy that trains the motivated model in given epochs and the base model in the others.
 
-    The first batch of every run is the base model's.
+    The first batch of a run is always the base model's.
 
     Args:
-        epochs: Spans ``(first, end)`` of motivated epochs, counted from 0, without ``end``; ``None``
-            as ``end`` goes on to the end of the run.
+        epochs: Spans ``(first, end)`` of motivated epochs, counted from 0; ``end`` is exclusive, or ``None`` for the
+            end of the run.
 
     Raises:
-        ConfigError: A span is not of that form.
+        ValueError: A span does not have that form.
 
     Example:
         >>> motivation = dict(policy=dict(type='EpochSchedule', epochs=[(20, 40), (90, None)]))

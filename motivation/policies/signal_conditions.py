@@ -1,4 +1,4 @@
-"""Conditions on other signals than the loss."""
+"""Conditions on signals other than the loss."""
 
 import math
 from typing import Any
@@ -11,19 +11,19 @@ from motivation.registry import POLICIES
 
 @POLICIES.register_module()
 class GradientNorm(SwitchPolicy):
-    """Wakes the motivated model after a batch with a small, or a large, gradient.
+    """A policy that activates the motivated model after a batch with a small or large gradient.
 
-    The norm is that of the active model's whole gradient, before clipping. The two models have
-    different numbers of parameters, hence different norms.
+    The norm is the total L2 norm of the gradients of the active model, before clipping. The two models have different
+    numbers of parameters and therefore different norms.
 
     Args:
-        below: Wake where the norm is below this.
-        above: Wake where it is above this. Give one of the two.
-        relative: Weight of the past, 0 to 1, in an exponential average of the norms before; the
-            threshold is then a multiple of that average. ``None``: the threshold is the norm itself.
+        below: Activate if the norm is below this.
+        above: Activate if the norm is above this. Give exactly one of ``below`` and ``above``.
+        relative: Weight of the past, from 0 to below 1, in an exponential average of the previous norms. If given,
+            ``below`` and ``above`` are multiples of that average; ``None`` (default) for absolute norms.
 
     Raises:
-        ConfigError: A value is out of range, or not exactly one of ``below`` and ``above`` is given.
+        ValueError: A value is out of range, or not exactly one of ``below`` and ``above`` is given.
 
     Example:
         >>> motivation = dict(policy=dict(type='GradientNorm', below=0.8, relative=0.99))
@@ -39,7 +39,7 @@ class GradientNorm(SwitchPolicy):
         self.below = below
         self.above = above
         self.relative = relative
-        self.average: float | None = None  # of the norms before
+        self.average: float | None = None  # of the previous norms
 
     def update(self, loss: float, grad_norm: float) -> bool:
         if not math.isfinite(grad_norm):
@@ -56,18 +56,18 @@ class GradientNorm(SwitchPolicy):
 
 @POLICIES.register_module()
 class ValidationGain(SwitchPolicy):
-    """Wakes the motivated model for as long as each validation is better than the one before.
+    """A policy that activates the motivated model while each validation improves on the previous one.
 
-    After each validation it decides once, for all batches until the next: motivated if ``metric``
-    has grown by more than ``min_gain`` since the validation before. A validation follows the last
-    batch of an epoch, so its verdict holds from the second batch of the next epoch on.
+    Each validation decides for all batches until the next one: they are motivated if ``metric`` has increased by more
+    than ``min_gain`` since the previous validation. Validation follows the last batch of an epoch, so its decision
+    applies from the second batch of the next epoch.
 
     Args:
-        metric: A metric of validation for which higher is better.
-        min_gain: In units of the metric.
+        metric: A validation metric for which higher is better; ``'base/accuracy/top1'`` by default.
+        min_gain: Increase that must be exceeded, in units of the metric; 0 by default.
 
     Raises:
-        ConfigError: ``min_gain`` is no number, or validation has no such metric.
+        ValueError: ``min_gain`` is not a finite number, or (after a validation) there is no such metric.
 
     Example:
         >>> motivation = dict(policy=dict(type='ValidationGain', metric='base/accuracy/top1', min_gain=0.5))

@@ -1,4 +1,4 @@
-"""Smoothing of a noisy sequence."""
+"""Smoothing of noisy losses."""
 
 import math
 from typing import Any
@@ -8,17 +8,17 @@ from motivation.policies.arguments import check_number, check_whole
 
 
 class Smoothing:
-    """Exponential average, or mean of a window, of the values so far.
+    """A running exponential average or moving mean.
 
-    A value that is not finite is passed through and leaves no trace.
+    A non-finite value is returned as it is and does not affect later ones.
 
     Args:
-        momentum: Weight of the past in the exponential average, from 0 (none) to below 1; the average
-            begins with the first value.
-        window: Number of last values whose mean is taken; 1 for none.
+        momentum: Weight of the past in the exponential average, from 0 (default, no average) to below 1. The average
+            starts at the first value.
+        window: Number of recent values whose mean is taken; 1 (default) for no smoothing.
 
     Raises:
-        ConfigError: A value is out of range, or both are given.
+        ValueError: A value is out of range, or both are given.
     """
 
     def __init__(self, momentum: float = 0.0, window: int = 1) -> None:
@@ -34,10 +34,10 @@ class Smoothing:
             )
         self.momentum = momentum
         self.window = window
-        self.values: list[float] = []  # the last `window`, or the average alone
+        self.values: list[float] = []  # the last `window` values, or only the exponential average
 
     def __call__(self, value: float) -> float:
-        """Take in a value; return the smoothed one."""
+        """Add a value and return the smoothed one."""
         if not math.isfinite(value):
             return value
         if self.momentum:

@@ -1,4 +1,4 @@
-"""How long a motivated spell lasts at least and at most, and the rest after it."""
+"""Minimum and maximum lengths of motivated spells, and the cooldown after them."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from motivation.policies.arguments import check_whole
 
 
 class SpellLimits:
-    """Turns what a policy wants, batch by batch, into spells of limited length.
+    """A filter on the decisions of a policy that limits the length of motivated spells.
 
     Args:
-        min_spell: Motivated batches of a spell at least, whatever is wanted.
-        max_spell: Motivated batches of a spell at most; ``None`` for no limit.
-        cooldown: Base batches after a spell at least, whatever is wanted; one follows anyway.
+        min_spell: Minimum number of motivated batches in a spell, at least 1 (default).
+        max_spell: Maximum number of motivated batches in a spell; ``None`` (default) for no limit.
+        cooldown: Minimum number of base batches after a spell; 0 by default, but one follows anyway.
 
     Raises:
-        ConfigError: A value is out of range, or ``min_spell`` above ``max_spell``.
+        ValueError: A value is out of range, or ``min_spell`` is greater than ``max_spell``.
     """
 
     def __init__(self, min_spell: int = 1, max_spell: int | None = None, cooldown: int = 0) -> None:
@@ -31,11 +31,11 @@ class SpellLimits:
         self.min_spell = min_spell
         self.max_spell = max_spell
         self.cooldown = cooldown
-        self.spell = 0  # motivated batches of the spell so far
-        self.rest = 0  # base batches that must still follow
+        self.spell = 0  # motivated batches in the current spell
+        self.rest = 0  # base batches left of the cooldown
 
     def decide(self, wanted: bool) -> bool:
-        """Whether the next batch is motivated, if the policy wants it so or not."""
+        """Return whether the next batch is motivated, given whether the policy wants it to be."""
         if self.spell:
             too_short = self.spell < self.min_spell
             too_long = self.max_spell is not None and self.spell >= self.max_spell
@@ -49,7 +49,7 @@ class SpellLimits:
         return awake
 
     def end_spell(self) -> bool:
-        """Let the base model train the next batch, whatever ``min_spell``; returns ``False``."""
+        """End the spell regardless of ``min_spell``, and return ``False``: the next batch is the base model's."""
         self.rest = max((self.cooldown if self.spell else self.rest) - 1, 0)
         self.spell = 0
         return False

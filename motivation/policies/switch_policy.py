@@ -6,24 +6,24 @@ from typing import Any
 
 
 class SwitchPolicy(ABC):
-    """Decides after every batch which model trains on the next one.
+    """Base class of policies, which decide after every batch which model trains on the next one.
 
-    A policy is plain Python and knows neither runner nor model. It is told the training loss of
-    every batch, in order, whichever model made it, and whatever else its :meth:`update` has a
-    parameter for; ``docs/policies.md`` lists these signals. What it keeps between batches it returns
-    from :meth:`state_dict`, so that a resumed run decides as an uninterrupted one would.
+    A policy is plain Python and knows neither the runner nor the models. :meth:`update` receives the training loss
+    of every batch, in order, whichever model produced it, and the signals it has parameters for;
+    ``docs/policies.md`` lists them. :meth:`state_dict` must return everything that the policy remembers between
+    batches, so that a resumed run makes the same decisions as an uninterrupted one.
     """
 
-    # Whether the policy's promise holds only if its decisions are carried out: it cannot be inside another.
+    # Whether the policy guarantees something about the whole run. It must then be the outermost policy.
     bounds_run = False
 
     @abstractmethod
     def update(self, loss: float, *args: Any, **signals: Any) -> bool:
-        """Take in the batch just trained on.
+        """Decide which model trains on the next batch, given the loss of the last one.
 
         Args:
-            loss: Mean training loss of the batch, over all processes.
-            *args: Nothing; a policy declares ``update(self, loss)``, or with the signals it needs,
+            loss: Mean training loss of the batch over all processes.
+            *args: Not used. A policy declares ``update(self, loss)``, or adds the signals that it needs, such as
                 ``update(self, loss, grad_norm, epoch)``.
             **signals: The declared signals, by name.
 
@@ -33,19 +33,19 @@ class SwitchPolicy(ABC):
 
     @property
     def signals(self) -> frozenset[str]:
-        """Names of the signals that :meth:`update` is given beside the loss: its further parameters."""
+        """Names of the signals that :meth:`update` receives besides the loss: its other parameters."""
         _, *others = inspect.signature(self.update).parameters.values()
         return frozenset(p.name for p in others if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
 
     def set_seed(self, seed: int) -> None:  # noqa: B027, a policy without randomness needs none
-        """Called once before training with the run's seed; random policies draw from it."""
+        """Set the seed of a random policy; called once before training with the seed of the run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that :meth:`update` depends on and changes, as plain Python values."""
+        """Return everything that :meth:`update` remembers, as plain Python values."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
         for name, value in state_dict.items():
             setattr(self, name, value)
 

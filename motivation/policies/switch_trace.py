@@ -1,4 +1,4 @@
-"""Which model made every step, at what loss, and what the policy then decided."""
+"""The record of a run: the active model, the loss and the decision of every batch."""
 
 from array import array
 from pathlib import Path
@@ -14,13 +14,13 @@ TRACE_NAME = 'switches.npz'
 
 
 class SwitchTrace:
-    """The record of every training batch, in order: 14 bytes a batch, in memory and in a checkpoint.
+    """A record of every training batch, in order: 14 bytes a batch, in memory and in a checkpoint.
 
     Attributes:
         epochs: Epoch of each batch, from 0.
         losses: Training loss of each batch.
-        motivated: 1 where the motivated model made the step, 0 where the base model did.
-        decisions: 1 where the policy then decided that the motivated model makes the next step.
+        motivated: 1 for each batch that the motivated model trained on, 0 for the base model.
+        decisions: 1 for each batch after which the policy decided that the motivated model trains next, else 0.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class SwitchTrace:
         self._motivated_count = 0  # counting anew would take longer with every batch
 
     def append(self, epoch: int, loss: float, motivated: bool, decision: bool) -> None:
-        """Record one batch."""
+        """Record a batch."""
         self.epochs.append(epoch)
         self.losses.append(loss)
         self.motivated.append(motivated)
@@ -43,7 +43,7 @@ class SwitchTrace:
 
     @property
     def motivated_fraction(self) -> float:
-        """Share of the batches so far that were motivated; 0 before the first."""
+        """Fraction of the batches so far that were motivated; 0 before the first batch."""
         return self._motivated_count / max(len(self), 1)
 
     def count_iters(self, model: ModelName) -> int:
@@ -52,13 +52,13 @@ class SwitchTrace:
         return int((made & np.isfinite(np.array(self.losses))).sum())
 
     def spells(self) -> list[tuple[int, int]]:
-        """Motivated spells as (first batch, batch after the last), counted from 0."""
+        """Return the motivated spells as pairs (first batch, last batch + 1), counted from 0."""
         edges = np.diff(np.frombuffer(b'\0' + self.motivated + b'\0', np.int8))
         starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """As arrays, a row a batch."""
+        """Return the record as numpy arrays with one element for each batch."""
         return {
             'epochs': np.array(self.epochs),
             'losses': np.array(self.losses),
@@ -67,7 +67,7 @@ class SwitchTrace:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned, or the same as tensors."""
+        """Restore the arrays that :meth:`state_dict` returned, which may have become tensors."""
         self.epochs = array('i', state_dict['epochs'].tolist())
         self.losses = array('d', state_dict['losses'].tolist())
         self.motivated = bytearray(state_dict['motivated'].tolist())
@@ -75,21 +75,27 @@ class SwitchTrace:
         self._motivated_count = sum(self.motivated)
 
     def save(self, folder: Path) -> None:
-        """Write ``switches.npz`` into a folder, whole or not at all.
+        """Write ``switches.npz`` into a folder, atomically.
 
-        It is a compressed numpy archive of the arrays of :meth:`state_dict`; row i is batch i.
+        The file is a compressed numpy archive of the arrays of :meth:`state_dict`; element i is batch i.
+
+        Args:
+            folder: An existing folder.
+
+        Raises:
+            OSError: The file cannot be written.
         """
         write_whole(folder / TRACE_NAME, lambda file: np.savez_compressed(file, **self.state_dict()))
 
     @classmethod
     def load(cls, path: Path) -> 'SwitchTrace':
-        """Read a trace.
+        """Read the switch trace of a run.
 
         Args:
-            path: A ``switches.npz``, or the work_dir it lies in.
+            path: A ``switches.npz``, or the work_dir that contains it.
 
         Raises:
-            ConfigError: There is none, or it is damaged.
+            ConfigError: There is no such file, or it is corrupted.
         """
         file = path / TRACE_NAME if path.is_dir() else path
         if not file.is_file():
@@ -98,6 +104,8 @@ class SwitchTrace:
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 trace.load_state_dict(dict(arrays))
-        except Exception as error:  # zip, zlib and numpy each raise their own
-            raise ConfigError(f"'{file}' is damaged or no switch trace; give the work_dir of another run") from error
+        except Exception as error:  # zip, zlib and numpy raise errors of many types
+            raise ConfigError(
+                f"'{file}' is corrupted or not a switch trace; give the work_dir of another run"
+            ) from error
         return trace

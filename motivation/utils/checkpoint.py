@@ -5,6 +5,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,12 +55,42 @@ def newest_whole(checkpoints: Sequence[Path]) -> tuple[Path | None, list[Path]]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every part of a file that torch has saved has the checksum (CRC-32) that the file says."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except Exception:  # a damaged archive raises half a dozen types
-        return False
+    """Return whether every part of a file that torch has saved has the checksum (CRC-32) that the file says.
+
+    The file is read here; :func:`read_checkpoint` then loads it without reading it again.
+    """
+    return _WHOLE.read(path) is not None
+
+
+class _WholeFile:
+    """Keeps the bytes of the last file found whole, until it is loaded: to read a large one takes long."""
+
+    def __init__(self) -> None:
+        self._stamp: tuple[int, ...] = ()
+        self._content = b''
+
+    def read(self, path: Path) -> bytes | None:
+        """Return the bytes of a file, ``None`` if it is damaged."""
+        try:
+            stat = path.stat()
+            stamp = stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+            if stamp != self._stamp:
+                self.forget()
+                content = path.read_bytes()
+                with zipfile.ZipFile(BytesIO(content)) as archive:
+                    if archive.testzip() is not None:
+                        return None
+                self._stamp, self._content = stamp, content
+        except Exception:  # a damaged archive raises half a dozen types
+            return None
+        return self._content
+
+    def forget(self) -> None:
+        """Free the memory."""
+        self._stamp, self._content = (), b''
+
+
+_WHOLE = _WholeFile()
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
@@ -83,21 +114,30 @@ def _save(checkpoint: Any, file: BinaryIO) -> None:
         raise
 
 
-def read_checkpoint(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
+def read_checkpoint(path: Path, map_location: Any = 'cpu', keep: bool = False) -> dict[str, Any]:
     """Load a checkpoint as plain data; nothing in the file is run.
+
+    Args:
+        path: The file.
+        map_location: As of :func:`torch.load`.
+        keep: Whether the file's bytes stay in memory because it is about to be loaded again.
 
     Raises:
         ConfigError: There is no such file, it is damaged, or it is not a checkpoint of plain data.
     """
     require_file(path)
-    if not is_whole(path):
+    content = _WHOLE.read(path)
+    if content is None:
         raise ConfigError(f'checkpoint {str(path)!r} is damaged or no checkpoint at all; give another epoch_<n>.pth')
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(BytesIO(content), map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises half a dozen types for a file that is not what it seems
         raise ConfigError(
             f'checkpoint {str(path)!r} holds more than plain data, none of which was run; give another epoch_<n>.pth'
         ) from error
+    finally:
+        if not keep:
+            _WHOLE.forget()
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise ConfigError(f'{str(path)!r} is not a checkpoint of this framework; give an epoch_<n>.pth')
     return checkpoint

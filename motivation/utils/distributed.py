@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from mmengine.dist import all_reduce, broadcast, broadcast_object_list, get_rank, get_world_size
-from torch import Tensor, nn
+from torch import nn
 
 from motivation.errors import ConfigError
 
@@ -63,15 +63,6 @@ def decide_once(decide: Callable[[], T]) -> T:
     if said[1] is not None:
         raise ConfigError(said[1])
     return said[0]
-
-
-def mean_over_processes(value: Tensor | float) -> float:
-    """The mean of a scalar over all processes, as a Python number."""
-    if get_world_size() == 1:
-        return torch.as_tensor(value).item()
-    mean = torch.as_tensor(value).detach().double()
-    all_reduce(mean, 'mean')
-    return mean.item()
 
 
 def sum_over_processes(count: int) -> int:

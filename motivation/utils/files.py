@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 import os
 from collections.abc import Callable
@@ -7,17 +7,17 @@ from typing import Any, BinaryIO
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file: under another name, flushed to the disk, then renamed over ``path``.
+    """Write a file atomically: to a temporary file, flushed to the disk, which then replaces ``path``.
 
-    Whenever the machine stops, ``path`` is the old file or the new one, never half of one. Where
-    writing fails, nothing is left of the new one.
+    If the machine stops, ``path`` is the old file or the complete new one. If writing fails, the temporary file is
+    removed.
 
     Args:
-        path: The file.
-        write: Called with the open file.
+        path: Path of the file.
+        write: Writes the contents to the open file that it is called with.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     temporary = path.with_name(f'.{path.name}.part')
     try:
@@ -33,7 +33,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a loss of power."""
+    """Flush a folder to the disk, so that a renamed file survives a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

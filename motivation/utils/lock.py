@@ -1,4 +1,4 @@
-"""One process at a time in a folder of results."""
+"""A lock that allows one process at a time in a folder of results."""
 
 import fcntl
 import os
@@ -10,29 +10,29 @@ from motivation.errors import ConfigError
 
 LOCK_NAME = '.lock'
 
-# What this process has locked; the locks last until it ends, in whatever way.
+# Folders that this process has locked. The operating system releases the locks when the process ends, even if killed.
 _HELD: dict[Path, TextIO] = {}
 
 
 class FolderInUseError(ConfigError):
-    """Another process holds a folder."""
+    """An error about a folder that another process has locked."""
 
 
 def lock_folder(folder: Path) -> None:
-    """Keep other processes that ask for it out of a folder until this process ends.
+    """Lock a folder until this process ends; locking it again in the same process does nothing.
 
     Args:
-        folder: Exists.
+        folder: An existing folder.
 
     Raises:
-        FolderInUseError: Another process holds it.
+        FolderInUseError: Another process has locked the folder.
     """
     folder = folder.resolve()
     if folder in _HELD:
         return
     file = (folder / LOCK_NAME).open('a+')
     try:
-        # Of the process, and so not inherited by its data-loading workers, which may outlive it.
+        # lockf and not flock: its locks are not inherited by data-loader workers, which may outlive this process.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
@@ -48,7 +48,7 @@ def lock_folder(folder: Path) -> None:
 
 
 def unlock_folder(folder: Path) -> None:
-    """Let other processes into a folder again, if this one holds it."""
+    """Release the lock on a folder, if this process holds it."""
     file = _HELD.pop(folder.resolve(), None)
     if file is not None:
         file.close()

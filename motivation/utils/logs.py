@@ -1,4 +1,4 @@
-"""Logs and curves of a run that goes on: every step once."""
+"""Logs and curves of a run, which survive a full disk and contain every step once after a resume."""
 
 import json
 import logging
@@ -7,9 +7,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -18,46 +18,41 @@ from motivation.utils.files import write_whole
 
 
 def find_log_folder(work_dir: Path) -> Path | None:
-    """The newest folder of logs in a work_dir, ``None`` if there is none."""
+    """Return the newest log folder in a work_dir, or ``None`` if there is none."""
     folders = [path for path in work_dir.glob('*/') if re.fullmatch(r'\d{8}_\d{6}', path.name)]
     return max(folders, default=None)
 
 
 def forget_later_steps(visualizer: Visualizer, log_dir: Path, iteration: int) -> None:
-    """Take what a run logged after a batch out of its logs, because it goes on from there.
+    """Remove the steps after a batch from the logs, because a resumed run logs them again.
 
     Args:
-        visualizer: Its curves in TensorBoard are marked so that TensorBoard leaves the later steps out.
-        log_dir: From its ``vis_data/*.json`` the lines of later steps are taken, and what is half written.
-        iteration: Batches that were over.
+        visualizer: Visualizer of the run. A restart event in its TensorBoard file makes TensorBoard hide later steps.
+        log_dir: Log folder. Lines of later steps, and incomplete lines, are removed from ``vis_data/*.json``.
+        iteration: Number of batches that the resumed run has done.
     """
     for path in log_dir.glob('vis_data/*.json'):
-        kept = [line for line in path.read_bytes().splitlines() if _step(line) <= iteration]
-        whole = b''.join(line + b'\n' for line in kept)
-        write_whole(path, partial(_write, whole))
+        kept = b''.join(line + b'\n' for line in path.read_bytes().splitlines() if _step(line) <= iteration)
+        write_whole(path, methodcaller('write', kept))
     for writer in _writers(visualizer):
         restarted = SessionLog(status=SessionLog.START)
         writer._get_file_writer().add_event(Event(step=iteration + 1, session_log=restarted))
 
 
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
-
-
 def flush_logs(visualizer: Visualizer) -> None:
-    """Have everything logged so far written to the disk, if it can be."""
+    """Write everything logged so far to the disk, if possible."""
     for writer in _writers(visualizer):
-        with suppress(OSError):  # which the next entry tells of
+        with suppress(OSError):  # the next entry reports it
             writer.flush()
 
 
 def guard_logs(visualizer: Visualizer, logger: logging.Logger, lost: Callable[[OSError], None]) -> None:
-    """Let a run go on though its logs and curves cannot be written; they lack steps then.
+    """Let a run continue when its logs and curves cannot be written; they then lack steps.
 
     Args:
-        visualizer: Its backends write the curves.
-        logger: Its file handlers write the log.
-        lost: Called with the reason each time that something is not written.
+        visualizer: Visualizer whose backends write the curves.
+        logger: Logger whose file handlers write the log.
+        lost: Called with the error each time that an entry is lost.
     """
     for backend in visualizer._vis_backends.values():
         for name in ('add_scalar', 'add_scalars', 'close'):
@@ -68,7 +63,7 @@ def guard_logs(visualizer: Visualizer, logger: logging.Logger, lost: Callable[[O
     unguarded = threading.excepthook
 
     def excepthook(args: threading.ExceptHookArgs) -> None:
-        # TensorBoard's thread dies of it, and whoever writes next is told.
+        # The error ends TensorBoard's writer thread, and the next write raises it again.
         if not (isinstance(args.exc_value, OSError) and type(args.thread).__name__ == '_AsyncWriterThread'):
             unguarded(args)
 
@@ -80,7 +75,7 @@ def _guarded(backend: Any, write: Callable[..., None], lost: Callable[[OSError],
         try:
             write(*args, **kwargs)
         except OSError as error:
-            backend._env_initialized = False  # opens its file anew next time
+            backend._env_initialized = False  # makes the backend reopen its file for the next entry
             lost(error)
 
     return guarded

@@ -1,4 +1,4 @@
-"""Folders made for a run before it is known whether it can begin; a refused one leaves none behind."""
+"""Folders that are created before a config is fully checked, and removed again if it is refused."""
 
 import logging
 import re
@@ -13,18 +13,18 @@ from mmengine.visualization import Visualizer
 from motivation.errors import ConfigError
 from motivation.utils.lock import LOCK_NAME, unlock_folder
 
-# The folders that this process has made for a work_dir, the innermost first.
+# Folders that this process has created for a work_dir, the innermost first.
 _MADE: dict[Path, list[Path]] = {}
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those around it if need be, and remember which were made.
+    """Create a folder and its missing parents, and remember which were created.
 
     Args:
         folder: A work_dir.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
     missing = [path for path in (folder.absolute(), *folder.absolute().parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,18 +33,20 @@ def make_folder(folder: Path) -> None:
 
 
 def keep_folder(folder: Path) -> None:
-    """Leave a folder where it is from now on."""
-    if _MADE:  # asked for after every batch
+    """Keep a folder even if the config is refused later."""
+    if _MADE:  # called after every batch, and resolving a path is slow
         _MADE.pop(folder.resolve(), None)
 
 
 @contextmanager
 def removed_if_refused(folder: Path, config_name: str) -> Iterator[None]:
-    """Remove a folder that this process made for a run whose config is refused; nothing else in it is touched.
+    """Remove a folder that this process created if the config turns out to be invalid.
+
+    Only the logs, the lock and the config that the run wrote are deleted; a folder with other files is kept.
 
     Args:
         folder: The work_dir.
-        config_name: What the config is called in it.
+        config_name: File name of the config in it.
     """
     try:
         yield
@@ -59,13 +61,13 @@ def removed_if_refused(folder: Path, config_name: str) -> Iterator[None]:
                 elif path.is_file():
                     path.unlink()
         for path in made:
-            with suppress(OSError):  # it has something else in it
+            with suppress(OSError):  # the folder contains other files
                 path.rmdir()
         raise
 
 
 def _close_logs(folder: Path) -> None:
-    """Close what MMEngine has open in a folder, which would be written at the end of the process."""
+    """Close the files that MMEngine has open in a folder, which it would otherwise write to at exit."""
     for visualizer in Visualizer._instance_dict.values():
         for backend in visualizer._vis_backends.values():
             if folder in Path(backend._save_dir).resolve().parents:

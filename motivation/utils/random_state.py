@@ -1,4 +1,4 @@
-"""The random states of Python, numpy and torch: seeding them, and leaving them alone."""
+"""Seeding and restoring the random states of Python, numpy and torch."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,11 @@ import torch
 
 
 def seed_everything(*key: int) -> None:
-    """Seed Python, numpy and torch with numbers drawn from a key of whole numbers."""
+    """Seed Python, numpy and torch with independent numbers derived from a key of integers.
+
+    Args:
+        *key: Integers, at least 0, that together identify a point in the run.
+    """
     python_seed, numpy_seed, torch_seed = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(python_seed))
     np.random.seed(numpy_seed)
@@ -18,7 +22,7 @@ def seed_everything(*key: int) -> None:
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Restore the random states of Python, numpy and torch (CPU) at the end."""
+    """Restore the random states of Python, numpy and torch (CPU) on exit."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         yield

@@ -1,4 +1,4 @@
-"""A look at a model in another mode, without changing the mode that training left it in."""
+"""Context managers that run models in another mode and restore it afterwards."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,17 +8,17 @@ from torch import nn
 
 
 def evaluation_mode(*models: nn.Module) -> AbstractContextManager[None]:
-    """Put models in evaluation mode; at the end every module has the mode it had."""
+    """Set models to evaluation mode, and restore the mode of every module on exit."""
     return _mode(models, training=False)
 
 
 def training_mode(*models: nn.Module) -> AbstractContextManager[None]:
-    """Put models in training mode; at the end every module has the mode it had."""
+    """Set models to training mode, and restore the mode of every module on exit."""
     return _mode(models, training=True)
 
 
 def uncompiled(*models: nn.Module) -> AbstractContextManager[object]:
-    """Run models as written where they were compiled in place, for what is done too rarely to compile it."""
+    """Run models eagerly even if they are compiled, for calls that are too rare to be worth compiling."""
     compiled = any(model._compiled_call_impl is not None for model in models)
     return torch.compiler.set_stance('force_eager') if compiled else nullcontext()
 

@@ -76,7 +76,7 @@ def test_only_a_model_that_is_trained_is_evaluated():
     assert 'models' not in configured('consecutive').val_cfg
 
 
-def test_control_is_made_from_the_first_condition_or_the_one_it_names():
+def test_control_is_derived_from_the_first_condition_or_the_one_it_names():
     arms = plan('never', 'always', 'random', 'matched:arm=consecutive:drops=3', 'consecutive', 'consecutive:drops=3')
     assert {label: arm.reference for label, arm in arms.items()} == {
         'never': None,
@@ -96,14 +96,16 @@ def test_reference_may_have_several_options_and_its_control_has_its_epochs():
     assert (other.reference, other.options) == ('LossRise', {'seed': 3})
 
 
-def test_control_takes_rate_or_trace_from_that_run():
+def test_control_takes_the_rate_or_trace_of_its_reference():
     trace = SwitchTrace()
     for motivated in [0, 1, 1, 0, 0]:
         trace.append(0, 1.0, bool(motivated), False)
     Path('run').mkdir()
     trace.save(Path('run'))
     random = configured('random', 'consecutive', reference=Path('run'))
-    assert random.motivation.policy.to_dict() == dict(type='RandomGate', rate=2 / 4)  # the first is not drawn
+    assert random.motivation.policy.to_dict() == dict(
+        type='RandomGate', rate=2 / 4
+    )  # the first batch is always the base model's
     matched = configured('matched', 'consecutive', reference=Path('run'))
     assert matched.motivation.policy.to_dict() == dict(type='MatchedRandom', run='run')
 
@@ -121,12 +123,12 @@ def test_distillation_trains_the_base_with_the_motivated_model_of_always():
 @pytest.mark.parametrize(
     ('texts', 'message'),
     [
-        (['nevr'], "'nevr' names no arm and no registered policy; did you mean 'never'"),
+        (['nevr'], "'nevr' is neither an arm nor a registered policy; did you mean 'never'"),
         (['never', 'never'], "has 'never' twice"),
         (['consecutive:3'], 'not of the form NAME:KEY=VALUE'),
-        (['random'], 'is made from the runs of another arm, and there is none'),
-        (['matched:arm=consecutiv', 'consecutive'], "'consecutiv', which is no arm; did you mean 'consecutive'"),
-        (['consecutive:arm=never', 'never'], 'is not made from another arm'),
+        (['random'], 'is derived from the runs of another arm, and there is none'),
+        (['matched:arm=consecutiv', 'consecutive'], "'consecutiv', which is not an arm; did you mean 'consecutive'"),
+        (['consecutive:arm=never', 'never'], 'is not derived from another arm'),
         (
             ['distillation', 'never'],
             "learns from the motivated model of an arm 'always', and there is none; add that arm",
@@ -135,10 +137,10 @@ def test_distillation_trains_the_base_with_the_motivated_model_of_always():
         (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0': max_epochs is 0; it must be a whole number"),
         (['consecutive:optim_wraper.optimizer.lr=1'], r'--arms .*: optim_wraper\.optimizer\.lr is not a field'),
         (['consecutive:randomness.seed=5'], 'sets randomness.seed, which is what --seeds is for'),
-        ([''], "'' names no arm"),
+        ([''], "'' is neither an arm"),
     ],
 )
-def test_mistake_is_one_sentence(texts, message):
+def test_invalid_arm_raises_one_sentence(texts, message):
     with pytest.raises(ConfigError, match=message):
         for arm in plan(*texts).values():
             configure(arm, load_config(DIGITS), 0, None)

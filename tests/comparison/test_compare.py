@@ -1,4 +1,4 @@
-"""What a comparison checks before and while it runs; tests/tools runs a whole one."""
+"""The checks of a comparison before and during its runs; tests/tools runs a whole comparison."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ def comparison(*arms, **kwargs):
 
 
 def hold(job, planned):
-    """As if the job had been run by an earlier comparison."""
+    """Write what an earlier comparison would have left of a job."""
     path = planned._prepare(job)
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / 'report.json').write_text(json.dumps({}))
     return path
 
 
-def test_every_arm_has_every_seed_and_whole_seeds_come_first():
+def test_every_arm_has_every_seed_and_runs_are_ordered_by_seed():
     planned = comparison('never', 'always')
     assert [(job.arm.label, job.seed, str(job.folder)) for job in planned.jobs] == [
         ('never', 0, 'work/never/seed0'),
@@ -56,21 +56,21 @@ def test_folder_with_runs_of_another_config_is_refused(kwargs, field):
         comparison('never', **kwargs)
 
 
-def test_folder_with_a_run_of_no_comparison_is_refused():
+def test_folder_with_a_run_that_no_comparison_made_is_refused():
     folder = comparison('never').jobs[0].folder
     folder.mkdir(parents=True)
     (folder / 'report.json').write_text('{}')
-    with pytest.raises(ConfigError, match="holds a run in 'work/never/seed0' that is of no comparison"):
+    with pytest.raises(ConfigError, match="holds a run in 'work/never/seed0' that no comparison made"):
         comparison('never')
 
 
-def test_config_of_a_run_that_never_began_may_change():
+def test_config_of_a_run_that_never_started_may_change():
     planned = comparison('never')
     planned._prepare(planned.jobs[0])
     assert [job.status for job in comparison('never', epochs=3).jobs] == ['waiting', 'waiting']
 
 
-def test_written_config_is_the_arm_and_trains_by_itself():
+def test_written_config_trains_the_arm_by_itself():
     planned = comparison('consecutive:drops=3', epochs=5)
     text = planned._prepare(planned.jobs[1]).read_text()
     assert 'drops=3' in text and 'max_epochs=5' in text and 'seed=1' in text
@@ -85,10 +85,10 @@ def test_written_config_is_the_arm_and_trains_by_itself():
             {},
             r"motivation\.policy\.dropz is not an argument of ConsecutiveDrop; did you mean 'drops'",
         ),
-        (['never'], dict(seeds=[0, 0]), '--seeds has 0 0; give each seed once'),
+        (['never'], dict(seeds=[0, 0]), '--seeds is 0 0; give each seed once'),
         (['never'], dict(epochs=0), '--epochs is 0'),
-        (['never'], dict(seeds=[-1]), 'from 0 on'),
-        # Of a control before the arm that it is made from has run.
+        (['never'], dict(seeds=[-1]), 'give each seed once, and none below 0'),
+        # A control is checked before the arm that it is derived from has run.
         (['consecutive', 'matched:seeed=3'], {}, r'motivation\.policy\.seeed is not an argument of MatchedRandom'),
         (['consecutive', 'random:rte=2'], {}, r'motivation\.policy\.rte is not an argument of RandomGate'),
         (
@@ -100,20 +100,20 @@ def test_written_config_is_the_arm_and_trains_by_itself():
         (['distillation:teacher=x/motivated.pth'], {}, r'has no report\.json beside it'),
     ],
 )
-def test_mistake_is_found_before_anything_runs(arms, kwargs, message):
+def test_invalid_input_is_reported_before_anything_runs(arms, kwargs, message):
     with pytest.raises(ConfigError, match=message):
         comparison(*arms, **kwargs)
     assert not Path('work').exists()
 
 
-def test_file_in_place_of_the_folder_is_refused():
+def test_work_dir_that_is_a_file_is_refused():
     Path('work').touch()
     with pytest.raises(ConfigError, match="--work-dir 'work' is a file"):
         comparison('never')
 
 
-def test_finished_control_is_not_taken_for_one_of_another_arm():
-    """It was made from consecutive; now the first condition is LossRise, which has not run yet."""
+def test_finished_control_is_not_reused_for_another_reference():
+    """The control was derived from consecutive; now the first condition is LossRise, which has not run yet."""
     planned = comparison('consecutive', 'random', seeds=[0])
     for job, motivated in zip(planned.jobs, ([0, 1, 1, 0], [0, 1, 0, 0]), strict=True):
         job.folder.mkdir(parents=True)
@@ -134,6 +134,6 @@ def test_finished_control_is_not_taken_for_one_of_another_arm():
         later._prepare(random)
 
 
-def test_impossible_number_of_jobs_is_refused():
+def test_number_of_jobs_below_one_is_refused():
     with pytest.raises(ConfigError, match='--jobs is 0'):
         comparison('never').run(Path('train.py'), limit=0)

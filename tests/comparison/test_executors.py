@@ -1,4 +1,4 @@
-"""A forked run is what a new interpreter would have made of it."""
+"""A forked run behaves like one in a new interpreter."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def test_output_is_appended_and_a_traceback_ends_it(executor):
     assert lines[0] == 'before' and 'ValueError: as asked' in lines
 
 
-def test_runs_go_on_side_by_side_and_end_by_signal_alone(executor):
+def test_runs_are_concurrent_and_terminated_separately(executor):
     Path('script.py').write_text('import time; print("begun", flush=True); time.sleep(60)')
     runs = [executor.submit([], Path(f'out{number}.txt')) for number in range(3)]
     for number in range(3):
@@ -88,7 +88,7 @@ def test_runs_go_on_side_by_side_and_end_by_signal_alone(executor):
     runs[0].wait()
 
 
-def test_a_server_that_is_killed_leaves_no_run_behind(executor):
+def test_killed_server_leaves_no_run_behind(executor):
     Path('script.py').write_text('import time; print("begun", flush=True); time.sleep(60)')
     run = executor.submit([], Path('out.txt'))
     wait_for('begun', Path('out.txt'))
@@ -105,7 +105,7 @@ def test_a_server_that_is_killed_leaves_no_run_behind(executor):
         raise AssertionError('it goes on')
 
 
-def test_imports_are_made_once_for_all_runs():
+def test_modules_are_imported_once_for_all_runs():
     Path('slow.py').write_text('from pathlib import Path\nwith Path("imports.txt").open("a") as file: file.write("x")')
     Path('script.py').write_text('import slow')
     executor = fork(Path('script.py'), {'PYTHONPATH': os.pathsep.join(['.', *sys.path])}, preload=['slow', 'no_such'])

@@ -1,4 +1,4 @@
-"""Scheduling of processes, with a trainer that takes no time and does what its config says."""
+"""Scheduling of processes, with a fake trainer that does at once what its config says."""
 
 import signal
 import time
@@ -91,24 +91,24 @@ def test_no_more_than_the_limit_run_at_a_time(kind):
     assert most == 2
 
 
-def test_control_waits_for_the_run_it_is_made_from():
+def test_control_waits_for_its_reference():
     run(make_jobs('matched', 'never', 'consecutive'), limit=3)
     assert order().index(['begin', 'matched']) > order().index(['end', 'consecutive'])
 
 
-def test_failed_run_is_reported_and_the_rest_go_on(kind):
+def test_failed_run_is_reported_and_the_others_continue(kind):
     jobs = make_jobs('consecutive', 'matched', 'never', 'LossRise', 'Plateau')
     run(jobs, kind, behaviours={'consecutive': 'fail', 'LossRise': 'silent', 'Plateau': 'refuse'})
     by_label = {job.arm.label: job for job in jobs}
     assert {label: job.status for label, job in by_label.items()} == {
         'consecutive': 'failed', 'matched': 'skipped', 'never': 'finished', 'LossRise': 'failed', 'Plateau': 'failed',
     }  # fmt: skip
-    assert by_label['consecutive'].reason.startswith('error: out of memory (all of it: consecutive/output.txt')
-    assert "made from 'consecutive', which has not finished" in by_label['matched'].reason
+    assert by_label['consecutive'].reason.startswith('error: out of memory (full output: consecutive/output.txt')
+    assert "derived from 'consecutive', which has not finished" in by_label['matched'].reason
     assert by_label['Plateau'].reason == 'drops is 0; it must be more'
 
 
-def test_finished_run_is_kept_and_a_broken_off_one_resumed():
+def test_finished_run_is_kept_and_interrupted_run_is_resumed():
     jobs = make_jobs('never', 'always')
     jobs[0].status = 'finished'
     jobs[1].folder.mkdir()
@@ -117,8 +117,8 @@ def test_finished_run_is_kept_and_a_broken_off_one_resumed():
     assert Path('always/arguments.txt').read_text().startswith('always.config --work-dir always --resume')
 
 
-def test_control_that_has_finished_before_is_looked_at_when_its_turn_comes():
-    """Its reference runs first; then prepare may refuse it, or it is kept."""
+def test_finished_control_is_prepared_after_its_reference():
+    """Its reference runs first; then prepare refuses the control, or it is kept."""
     jobs = make_jobs('consecutive', 'matched', 'random')
     for job in jobs[1:]:
         job.folder.mkdir()
@@ -130,7 +130,7 @@ def test_control_that_has_finished_before_is_looked_at_when_its_turn_comes():
     assert not Path('matched/arguments.txt').exists()
 
 
-def test_interruption_ends_the_running_processes(kind):
+def test_interruption_terminates_the_running_processes(kind):
     jobs = make_jobs('never')
     Path('trainer.py').write_text('import time; print("begun", flush=True); time.sleep(60)')
 

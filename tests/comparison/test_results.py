@@ -1,4 +1,4 @@
-"""From reports on disk to the comparison, with numbers chosen so that everything can be worked out by hand."""
+"""Results of a comparison, from reports with numbers that can be checked by hand."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.report.reports import model_compute, model_report, run_report
 
 
 def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=10.0, counted=True):
-    """A run of two validations; at the first, half of everything."""
+    """Write the report of a run with two validations; at the first, every number is half of that at the second."""
     accuracies, flops = {'base': base, 'motivated': motivated}, {'base': base_flops, 'motivated': motivated_flops}
 
     def scores(name, share):
@@ -41,7 +41,7 @@ def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=1
     (folder / 'report.json').write_text(json.dumps(report.to_json()))
 
 
-# Accuracies of base and motivated with seeds 0, 1, 2 and FLOPs of base and motivated.
+# Accuracies of the base and the motivated model with seeds 0, 1, 2, and their FLOPs.
 RUNS = {
     'never': ([50, 51, 52], [None] * 3, 100, 0),
     'always': ([None] * 3, [60, 62, 64], 0, 400),
@@ -89,7 +89,7 @@ def verdict(comparison, claim):
     return row['verdict']
 
 
-def test_arms_are_summarised_over_their_seeds():
+def test_arms_are_summarised_over_seeds():
     own = arm_of(compare(), 'consecutive')['summary']
     assert own['base']['mean'] == pytest.approx(161 / 3) and own['base']['n'] == 3
     assert own['base']['sd'] == pytest.approx((4 / 3) ** 0.5)
@@ -98,13 +98,13 @@ def test_arms_are_summarised_over_their_seeds():
     assert own['motivated_fraction']['mean'] == 0.25
 
 
-def test_an_untrained_model_has_no_accuracy():
+def test_untrained_model_has_no_accuracy():
     comparison = compare()
     assert arm_of(comparison, 'never')['summary']['motivated'] is None
     assert arm_of(comparison, 'always')['summary']['base'] is None
 
 
-def test_both_standalone_trainings_are_one_line():
+def test_both_standalone_trainings_are_one_row():
     standalone = compare()['standalone']
     assert standalone['arm'] == 'never + always'
     own = standalone['summary']
@@ -113,7 +113,7 @@ def test_both_standalone_trainings_are_one_line():
     assert own['wall_seconds']['mean'] == 20
 
 
-def test_distillation_pays_for_its_teacher_and_has_it_as_motivated_model():
+def test_distillation_includes_the_cost_and_accuracy_of_its_teacher():
     arm = arm_of(compare(), 'distillation')
     own = arm['summary']
     assert own['total_train_flops']['mean'] == 150 + 400 and own['wall_seconds']['mean'] == 20
@@ -152,7 +152,7 @@ def test_claims_are_judged_by_their_intervals():
 
 
 def test_equal_flops_interpolates_between_validations():
-    """Never spends 100 in all. Consecutive is at 80 with half its accuracy and at 160 with all of it."""
+    """Never spends 100 in total. Consecutive has half of its accuracy at 80 and all of it at 160."""
     equal = compare()['equal_flops']
     assert equal['base']['train_flops'] == 100
     at = 161 / 3 * (0.5 + 0.5 * (100 - 80) / 80)
@@ -173,8 +173,8 @@ def test_differences_at_equal_flops_are_paired_and_judged_too():
     assert verdict(comparison, claim) == 'contradicted'
 
 
-def test_arm_of_which_one_run_is_not_known_at_equal_flops_is_left_out():
-    """Else the mean would be that of the runs that happened to be validated early."""
+def test_arm_with_a_run_unknown_at_equal_flops_is_left_out():
+    """Otherwise the mean would only cover the runs that were validated early."""
     jobs = []
     for arm in plan_arms(['never', 'consecutive'], Config(dict())):
         for seed in range(2):
@@ -186,14 +186,14 @@ def test_arm_of_which_one_run_is_not_known_at_equal_flops_is_left_out():
     assert equal['train_flops'] == 100 and list(equal['arms']) == ['never']
 
 
-def test_unfinished_runs_are_named_and_the_rest_compared():
+def test_unfinished_runs_are_listed_and_the_others_compared():
     comparison = compare(failed={('consecutive', 1)})
     assert difference(comparison, 'consecutive', 'never', 'base')['n'] == 2
     assert verdict(comparison, 'consecutive: its base model is better than that of never') == 'not decided'
     assert '- `consecutive`, seed 1: failed: out of memory' in render_markdown(comparison)
 
 
-def test_markdown_holds_the_numbers():
+def test_markdown_contains_the_numbers():
     text = render_markdown(compare())
     for line in (
         '| `consecutive` | 3 | 53.67 ± 1.15 | 58.67 ± 0.58 | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
@@ -216,7 +216,7 @@ def test_files_are_written_and_the_data_reads_back():
     assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison))
 
 
-def test_a_comparison_of_fewer_runs_does_not_replace_a_larger_one():
+def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
     Path('out').mkdir()
     write_comparison(compare(), Path('out'))
     before = Path('out/compare.json').read_text()
@@ -226,11 +226,11 @@ def test_a_comparison_of_fewer_runs_does_not_replace_a_larger_one():
     assert Path('out/compare-1.json').read_text() == before
     assert len(json.loads(Path('out/compare.json').read_text())['arms']) == 2
     write_comparison(json.loads(before), Path('out'))
-    assert not Path('out/compare-2.json').exists()  # the larger one holds all of the smaller
+    assert not Path('out/compare-2.json').exists()  # the larger one contains the smaller one
 
 
 def test_picture_has_a_curve_for_each_arm_that_trains_the_model():
-    """Colours of the first arms of matplotlib's tab10, by their place: never blue, always orange."""
+    """Arms take the colours of matplotlib's tab10 in order: never is blue, always is orange."""
     write_comparison(compare(), Path())
     pixels = imread('compare.png')[..., :3]
     left, right = np.split(pixels[: int(0.85 * pixels.shape[0])], 2, axis=1)  # without the legend
@@ -244,7 +244,7 @@ def test_picture_has_a_curve_for_each_arm_that_trains_the_model():
     assert has(left, green) and has(right, green)
 
 
-def test_nothing_to_compare_is_one_sentence():
+def test_nothing_to_compare_raises_one_sentence():
     (arm,) = plan_arms(['never'], Config(dict()))
     about = {'config': 'c.py', 'epochs': 2, 'seeds': [0]}
     with pytest.raises(ConfigError, match='no run has finished'):
@@ -257,7 +257,7 @@ def test_nothing_to_compare_is_one_sentence():
         gather([job], 'top2', about)
 
 
-def test_teacher_from_elsewhere_pays_what_its_own_run_cost():
+def test_teacher_of_another_run_adds_the_cost_of_that_run():
     write_report(Path('elsewhere'), None, 61, 0, 380)
     (arm,) = plan_arms(['distillation:teacher=elsewhere/motivated.pth'], Config(dict()))
     write_report(Path('run'), 55, None, 120, 0)
@@ -266,7 +266,7 @@ def test_teacher_from_elsewhere_pays_what_its_own_run_cost():
     )
     run = comparison['arms'][0]['runs'][0]
     assert (run['total_train_flops'], run['motivated']) == (500, 61)
-    with pytest.raises(ConfigError, match=r'has no report\.json beside it, so that its cost is not known'):
+    with pytest.raises(ConfigError, match=r'has no report\.json beside it, so its cost is unknown'):
         read_teacher_report('nowhere/motivated.pth')
 
 

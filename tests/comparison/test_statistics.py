@@ -6,7 +6,7 @@ import pytest
 from motivation.comparison.statistics import Interval, paired_interval, summarise
 
 
-def test_summary_by_hand():
+def test_summary_equals_values_computed_by_hand():
     summary = summarise([1.0, 2.0, 6.0])
     assert (summary.mean, summary.n) == (3.0, 3)
     assert summary.sd == pytest.approx(7**0.5)  # ((-2)^2 + (-1)^2 + 3^2) / 2
@@ -14,7 +14,7 @@ def test_summary_by_hand():
     assert summarise([]) is None
 
 
-def test_interval_by_hand():
+def test_interval_equals_values_computed_by_hand():
     """Table values of Student's t at 97.5 %: 12.706 with one degree of freedom, 4.303 with two."""
     three = paired_interval([1.0, 2.0, 6.0])
     half = 4.3027 * 7**0.5 / 3**0.5
@@ -25,7 +25,7 @@ def test_interval_by_hand():
     assert paired_interval([]) is None
 
 
-def test_interval_holds_the_true_mean_in_95_of_100_experiments():
+def test_interval_contains_the_true_mean_in_95_of_100_experiments():
     generator = random.Random(0)
     experiments, held = 4000, 0
     for _ in range(experiments):

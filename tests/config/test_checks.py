@@ -436,7 +436,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
         (
             {'train_dataloader.dataset.transforms.0.size': 10**6},
-            r'^image 0 fails in transforms\.0 \(RandomCrop\): ValueError: Required crop size .*; mend the transform',
+            r'^image 0 fails in transforms\.0 \(RandomCrop\): ValueError: Required crop size .*; fix the transform',
         ),
         (
             {'model.base.mean': [1, 2, 3]},

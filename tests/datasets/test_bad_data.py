@@ -1,4 +1,4 @@
-"""Images that cannot be read, images of other modes and sizes, and labels that are no class."""
+"""Unreadable images, images of unusual modes and sizes, and invalid labels."""
 
 import json
 import warnings
@@ -39,26 +39,26 @@ def damage(path, kind):
 
 KINDS = {
     'truncated': 'truncated',
-    'empty': 'it is empty or no image',
-    'text': 'it is empty or no image',
+    'empty': 'it is empty or not an image',
+    'text': 'it is empty or not an image',
     'dangling': 'No such file or directory',
     'bomb': 'could be decompression bomb',
 }
 
 
 def write_images(root, good, bad=0, classes=10, size=8):
-    """Good images and, spread among them, damaged ones of every kind; returns the damaged files."""
+    """Write good images with unreadable ones of every kind spread among them; return the unreadable files."""
     generator, damaged = np.random.default_rng(0), {}
     for index in range(good + bad):
         folder = Path(root) / str(index % classes)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f'{index:04}.png'
         Image.fromarray(generator.integers(0, 256, (size, size), dtype=np.uint8)).save(path)
-        if index * bad // (good + bad) != (index - 1) * bad // (good + bad):  # the first of all among them
+        if index * bad // (good + bad) != (index - 1) * bad // (good + bad):  # the very first image among them
             kind = [*KINDS][len(damaged) % len(KINDS)]
             damage(path, kind)
             damaged[path] = kind
-        (folder / 'a_folder.png').mkdir(exist_ok=True)  # no image, and in nobody's count
+        (folder / 'a_folder.png').mkdir(exist_ok=True)  # not an image, and not counted
     return damaged
 
 
@@ -72,15 +72,15 @@ def folder_config(work_dir, epochs=2, workers=0, meter=False, **dataset):
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('cache_mib', [0, 1024])
-def test_an_unreadable_image_is_named_with_its_cause(kind, cache_mib):
+def test_unreadable_image_is_reported_with_its_cause(kind, cache_mib):
     write_images('images/train', good=8, classes=2)
     path = Path('images/train/1/0003.png')
     damage(path, kind)
     with pytest.raises(
-        ConfigError, match=rf"^'images/train/1/0003\.png' is unreadable: .*{KINDS[kind]}.*; mend or .*on_error='skip'$"
+        ConfigError, match=rf"^'images/train/1/0003\.png' is unreadable: .*{KINDS[kind]}.*; fix or .*on_error='skip'$"
     ):
         dataset = TimmDataset('images', image_mode='L', cache_mib=cache_mib)
-        assert not cache_mib  # the cache finds it at once
+        assert not cache_mib  # the cache reads every image at the start
         [dataset[index] for index in range(8)]
 
     dataset = TimmDataset('images', image_mode='L', cache_mib=cache_mib, on_error='skip')
@@ -91,7 +91,7 @@ def test_an_unreadable_image_is_named_with_its_cause(kind, cache_mib):
     assert name == repr(str(path)) and KINDS[kind] in problem
 
 
-def test_first_image_may_be_the_unreadable_one_and_all_may_not():
+def test_first_image_may_be_unreadable_but_not_every_image():
     write_images('images/train', good=4, classes=2)
     paths = sorted(Path('images/train').rglob('0*.png'))
     damage(paths[0], 'empty')
@@ -109,7 +109,7 @@ def test_unknown_on_error_is_refused():
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_run_names_the_damaged_file(tmp_path, capsys, workers):
+def test_run_reports_the_unreadable_file(tmp_path, capsys, workers):
     damaged = write_images('images/train', GOOD, BAD)
     with pytest.raises(SystemExit) as stopped, clear_errors():
         train(folder_config(tmp_path / 'run', workers=workers, cache_mib=0))
@@ -120,8 +120,8 @@ def test_a_run_names_the_damaged_file(tmp_path, capsys, workers):
     assert KINDS[damaged[Path(name)]] in line and line.endswith("dataset.on_error='skip'\n")
 
 
-def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
-    """Whether they are read by this process, by workers, or, in the resumed half of a run, all at the start."""
+def test_run_skips_and_counts_unreadable_images(tmp_path):
+    """With images read by this process, by workers, or, in the resumed half of a run, all at the start."""
     damaged = write_images('images/train', GOOD, BAD)
     Path('images/train/0/notes.txt').write_text('no image')
     results = []
@@ -132,16 +132,18 @@ def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
         if work_dir.exists():
             config.resume, config.load_from = True, str(work_dir / 'epoch_1.pth')
         if results:
-            config.default_hooks.report = None  # drawn once
+            config.default_hooks.report = None  # drawn in one of the runs only
         runner = train(config)
         hook, meter = runner.find_hook(BadDataHook), runner.find_hook(ComputeMeterHook).meter
         assert hook.skipped['train'] == hook.skipped['val'] == {repr(str(path)): 2 for path in damaged}
         assert sum(work.images for work in meter.trained.values()) == 2 * GOOD
-        assert sum(work.iters for work in meter.trained.values()) == runner.max_iters == 2 * 9  # 260 files by 32
+        assert (
+            sum(work.iters for work in meter.trained.values()) == runner.max_iters == 2 * 9
+        )  # 260 files in batches of 32
         assert [work.images for work in meter.evaluated.values()] == [2 * GOOD] * 2
         log = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
         assert all(log.count(f"train_dataloader leaves out '{path}', which is unreadable: ") == 1 for path in damaged)
-        assert "'images/train': files passed over, no images: 1 (.txt 1)" in log
+        assert "'images/train': files skipped, not images: 1 (.txt 1)" in log
         results.append((list(runner.find_hook(MotivationHook).trace.losses), meter.total_train_flops))
     assert all(result == results[0] for result in results)
     report = json.loads((tmp_path / 'here/report.json').read_text())
@@ -150,7 +152,7 @@ def test_a_run_leaves_out_and_counts_damaged_images(tmp_path):
     assert '- images left out (train): 100, 200 times' in (tmp_path / 'here/report.md').read_text()
 
 
-def test_a_batch_of_nothing_is_one_sentence():
+def test_batch_without_readable_images_raises_one_sentence():
     write_images('images/train', good=3, classes=3)
     damage(Path('images/train/0/0000.png'), 'text')
     damage(Path('images/train/1/0001.png'), 'text')
@@ -158,14 +160,14 @@ def test_a_batch_of_nothing_is_one_sentence():
     message = r"^dataset\.on_error is 'skip', .* nothing of a batch of 2: '.*0000\.png' is unreadable: .* batch_size$"
     with pytest.raises(ConfigError, match=message):
         collate_images([dataset[0], dataset[1]])
-    with pytest.raises(ConfigError, match=r"^dataset\.on_error is 'skip', which leaves nothing of 2 images; mend"):
+    with pytest.raises(ConfigError, match=r"^dataset\.on_error is 'skip', which leaves nothing of 2 images; fix"):
         first_batch(Subset(dataset, [0, 1]))
     assert first_batch(dataset)['targets'].tolist() == [2]
-    with pytest.raises(ConfigError, match=r'which leaves nothing of 256 images; mend'):  # and does not try them all
+    with pytest.raises(ConfigError, match=r'which leaves nothing of 256 images; fix'):  # without trying them all
         first_batch(Subset(dataset, [0] * 100_000))
 
 
-def test_other_modes_become_the_colours_they_show():
+def test_other_modes_are_converted_to_the_colours_they_show():
     folder = Path('images/train/a')
     folder.mkdir(parents=True)
     colour = np.full((2, 2, 3), (200, 100, 50), np.uint8)
@@ -187,7 +189,7 @@ def test_other_modes_become_the_colours_they_show():
         dataset = TimmDataset('images')
     images = dataset.source.images.permute(0, 2, 3, 1).numpy()
     for index in range(3):
-        assert np.abs(images[index].astype(int) - colour).max() <= 2, index  # the first went through JPEG
+        assert np.abs(images[index].astype(int) - colour).max() <= 2, index  # the first is a JPEG
     luma = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
     assert (images[3] == luma).all() and (images[4] == luma).all()
     assert images[5][..., 0].tolist() == [[0, 255], [255, 0]]
@@ -197,7 +199,7 @@ def test_other_modes_become_the_colours_they_show():
 
 
 @pytest.mark.parametrize('dtype', [np.int32, np.float32])
-def test_grey_levels_of_no_known_scale_are_refused(dtype):
+def test_grey_levels_of_unknown_scale_are_refused(dtype):
     Path('images/train/a').mkdir(parents=True)
     Image.fromarray(np.ones((2, 2), dtype)).save('images/train/a/0.png', format='TIFF')
     Image.new('L', (2, 2)).save('images/train/a/1.png')
@@ -206,15 +208,15 @@ def test_grey_levels_of_no_known_scale_are_refused(dtype):
     assert len(collate_images([TimmDataset('images', on_error='skip')[i] for i in range(2)]).skipped) == 1
 
 
-def test_image_is_turned_upright():
+def test_exif_orientation_is_applied():
     Path('images/train/a').mkdir(parents=True)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], np.uint8)).save('images/train/a/0.png', exif=exif)
     assert TimmDataset('images', image_mode='L')[0]['inputs'].tolist() == [[[40, 10], [50, 20], [60, 30]]]
 
 
-def test_different_sizes_are_named_with_a_file_of_each():
+def test_different_sizes_in_a_batch_are_reported_with_a_file_of_each():
     folder = Path('images/train/a')
     folder.mkdir(parents=True)
     for index, side in enumerate((4, 4, 6)):
@@ -226,10 +228,10 @@ def test_different_sizes_are_named_with_a_file_of_each():
 
 
 @pytest.mark.parametrize('label', [-1, 2])
-def test_label_that_is_no_class_is_named(label):
+def test_label_out_of_range_is_reported(label):
     images = TensorImages(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, label, 1]))
     dataset = ImageDataset(images, ['a', 'b'])
-    with pytest.raises(ConfigError, match=rf'^image 1 has the label {label}, but num_classes is 2; mend or '):
+    with pytest.raises(ConfigError, match=rf'^image 1 has the label {label}, but num_classes is 2; fix or '):
         list(DataLoader(dataset, 3, collate_fn=collate_images))
     skipping = ImageDataset(images, ['a', 'b'], on_error='skip')
     batch = next(iter(DataLoader(skipping, 3, collate_fn=collate_images, num_workers=1, pin_memory=False)))
@@ -238,7 +240,7 @@ def test_label_that_is_no_class_is_named(label):
 
 
 @pytest.mark.parametrize(('stage', 'bad', 'label'), [('train', 77, -1), ('val', 300, 10)])
-def test_label_of_a_plugins_dataset_is_named(tmp_path, stage, bad, label):
+def test_label_out_of_range_of_a_plugin_dataset_is_reported(tmp_path, stage, bad, label):
     @DATASETS.register_module(force=True)
     class Mislabelled(torch.utils.data.Dataset):
         def __init__(self, bad):
@@ -256,7 +258,7 @@ def test_label_of_a_plugins_dataset_is_named(tmp_path, stage, bad, label):
     config.train_dataloader.dataset = dict(type='Mislabelled', bad=bad if stage == 'train' else None)
     config.val_dataloader.dataset = dict(type='Mislabelled', bad=bad if stage == 'val' else None)
     if stage == 'train':
-        with pytest.raises(ConfigError, match=r'^image 0 has the label -1, but num_classes is 10; mend or'):
+        with pytest.raises(ConfigError, match=r'^image 0 has the label -1, but num_classes is 10; fix or'):
             first_batch(Mislabelled(bad=0), 10)
-    with pytest.raises(ConfigError, match=rf'^image {bad} has the label {label}, but num_classes is 10; mend or'):
+    with pytest.raises(ConfigError, match=rf'^image {bad} has the label {label}, but num_classes is 10; fix or'):
         train(config)

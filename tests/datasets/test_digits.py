@@ -6,7 +6,7 @@ from motivation.datasets import DigitsDataset
 from motivation.errors import ConfigError
 
 
-def test_splits_hold_every_digit_once():
+def test_splits_contain_every_digit_once():
     train, test = DigitsDataset('train'), DigitsDataset('test')
     assert (len(train), len(test)) == (1437, 360)
     images = torch.cat([part.source.images for part in (train, test)]).flatten(1)
@@ -15,7 +15,7 @@ def test_splits_hold_every_digit_once():
     assert as_rows(images) == as_rows((original * 255 / 16).round().to(torch.uint8))
 
 
-def test_item_is_a_grey_image_with_its_class():
+def test_item_is_a_greyscale_image_with_its_class():
     item = DigitsDataset('test')[0]
     assert item['inputs'].shape == (1, 8, 8) and item['inputs'].dtype == torch.uint8
     assert 0 <= item['targets'] <= 9

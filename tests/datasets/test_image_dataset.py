@@ -13,7 +13,7 @@ from motivation.registry import TRANSFORMS
 
 @TRANSFORMS.register_module(force=True)
 class Blacken:
-    """Writes into its argument, as users' own transforms may."""
+    """A transform that modifies its argument in place, as transforms of users may."""
 
     def __call__(self, image):
         if isinstance(image, torch.Tensor):
@@ -32,7 +32,7 @@ def tensor_images():
 
 
 def read_from_a_stream():
-    """What can only be iterated, and is therefore kept in memory."""
+    """An iterable dataset, which is therefore kept in memory."""
 
     class Stream(torch.utils.data.IterableDataset):
         def __iter__(self):
@@ -47,7 +47,7 @@ def read_from_a_stream():
     'inplace', [dict(type='Blacken'), dict(type='RandomErasing', p=1.0, scale=[0.5, 0.5], inplace=True)]
 )
 @pytest.mark.parametrize('source', [pil_images, tensor_images, read_from_a_stream])
-def test_transforms_that_write_into_their_argument_do_not_change_the_data(source, inplace):
+def test_in_place_transforms_do_not_change_the_data(source, inplace):
     kept = source()
     plain = ImageDataset(kept, ['a'])
     before = plain[0]['inputs'].clone()
@@ -55,11 +55,11 @@ def test_transforms_that_write_into_their_argument_do_not_change_the_data(source
     writing = ImageDataset(kept, ['a'], [*to_tensor, inplace])
     for _ in range(3):
         assert (writing[0]['inputs'] == 0).any()
-        plain[0]['inputs'].fill_(77)  # nor does who gets the item
+        plain[0]['inputs'].fill_(77)  # nor does changing an item
         assert torch.equal(plain[0]['inputs'], before)
 
 
-def test_shipped_datasets_hand_out_their_own_copies(tmp_path):
+def test_shipped_datasets_return_copies(tmp_path):
     Image.new('L', (8, 8), 9).save((tmp_path / 'a').mkdir() or tmp_path / 'a/0.png')
     for dataset in (DigitsDataset('test'), TimmDataset(str(tmp_path), split='', image_mode='L')):
         before = dataset.source.images.clone()
@@ -77,7 +77,7 @@ class RefuseDark:
 
 
 @pytest.mark.parametrize(('cache_mib', 'workers'), [(0, 0), (1024, 0), (0, 1)])
-def test_image_on_which_a_transform_fails_is_named_or_left_out(tmp_path, cache_mib, workers):
+def test_image_on_which_a_transform_fails_is_reported_or_skipped(tmp_path, cache_mib, workers):
     (tmp_path / 'a').mkdir()
     for index in range(4):
         Image.new('L', (4, 4), index).save(tmp_path / f'a/{index}.png')
@@ -85,7 +85,7 @@ def test_image_on_which_a_transform_fails_is_named_or_left_out(tmp_path, cache_m
     arguments = dict(root=str(tmp_path), split='', image_mode='L', transforms=transforms, cache_mib=cache_mib)
     name = repr(str(tmp_path / 'a/1.png'))
     message = (
-        rf"{name} fails in transforms\.1 \(RefuseDark\): KeyError: 'dark' \(test_image_dataset\.py, line \d+\); mend"
+        rf"{name} fails in transforms\.1 \(RefuseDark\): KeyError: 'dark' \(test_image_dataset\.py, line \d+\); fix"
     )
     dataset = TimmDataset(**arguments)
     with pytest.raises(BadImageError, match=rf"{message} the transform, .*, or leave .* dataset\.on_error='skip'$"):
@@ -96,12 +96,12 @@ def test_image_on_which_a_transform_fails_is_named_or_left_out(tmp_path, cache_m
     assert [skipped[0] for skipped in batch.skipped] == [repr(str(tmp_path / f'a/{index}.png')) for index in (0, 1)]
     assert batch.skipped[1][1].startswith("fails in transforms.1 (RefuseDark): KeyError: 'dark'")
     with pytest.raises(
-        ConfigError, match=r"leaves nothing of 2 images; mend the data or its transforms: '.*0\.png' fails in"
+        ConfigError, match=r"leaves nothing of 2 images; fix the data or its transforms: '.*0\.png' fails in"
     ):
         first_batch(Subset(skipping, [0, 1]))
 
 
-def test_transforms_that_do_not_give_an_image_are_refused():
+def test_transforms_that_do_not_return_an_image_are_refused():
     for last, found in ((lambda image: (image, image), 'tuple'), (lambda image: None, 'NoneType')):
         dataset = ImageDataset(pil_images(), ['a'], on_error='skip')
         dataset.transforms = [last]

@@ -1,4 +1,4 @@
-"""Which files of a folder or tar are images, and of which class."""
+"""Which files of a folder or tar are images, and what class they have."""
 
 import io
 import os
@@ -21,7 +21,7 @@ def write(path, grey=0):
 
 
 def contents(dataset):
-    """Grey level and class name of every image."""
+    """Return the grey level and class name of every image."""
     items = (dataset[index] for index in range(len(dataset)))
     return [(int(item['inputs'][0, 0, 0]), dataset.metainfo['classes'][item['targets']]) for item in items]
 
@@ -56,7 +56,7 @@ def test_classes_are_the_folders_directly_under_the_split(opened, warned):
 
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
-def test_what_pillow_reads_is_an_image_and_the_rest_is_counted(opened, warned):
+def test_files_that_pillow_decodes_are_images_and_the_rest_is_counted(opened, warned):
     suffixes = ['png', 'webp', 'bmp', 'tif', 'JPEG', 'jpg', 'PNG', 'gif', 'ppm', 'tiff']
     for index, suffix in enumerate(suffixes):
         write(f'data/train/a/{index}.{suffix}', 7)
@@ -70,7 +70,7 @@ def test_what_pillow_reads_is_an_image_and_the_rest_is_counted(opened, warned):
     assert dataset.metainfo == {'classes': ['a', 'fox']}
     folder = 'data/train' if opened is in_folder else 'data.tar'
     assert warned == [
-        f'{folder!r}: files passed over, no images: 5 (.txt 2, without extension 1, .xml 1, .h5 1); images passed over, '
+        f'{folder!r}: files skipped, not images: 5 (.txt 2, without extension 1, .xml 1, .h5 1); images skipped, '
         "outside of class folders: 1 ('loose.png'); classes without images: 1 ('fox')"
     ]
 
@@ -84,7 +84,9 @@ def test_order_is_natural_and_does_not_depend_on_case_or_unicode_form(warned):
     assert dataset.metainfo['classes'] == ['B2', 'b9', 'b10', 'zoo', normalize('NFC', decomposed)]
     assert [grey for grey, _ in contents(dataset)] == [20, 21, 10, 11, 0, 1, 40, 41, 30, 31]
     write(f'data/train/{normalize("NFC", decomposed)}/0.png')
-    with pytest.raises(ConfigError, match=r"its folders '.*clair' and '.*clair' are one name in two forms; rename one"):
+    with pytest.raises(
+        ConfigError, match=r"its folders '.*clair' and '.*clair' are the same name in two Unicode forms; rename one"
+    ):
         in_folder()
 
 
@@ -94,7 +96,7 @@ def test_class_name_that_is_not_in_utf8_is_refused():
         in_folder()
 
 
-def test_links_neither_multiply_nor_steal_images(warned):
+def test_links_neither_duplicate_nor_move_images(warned):
     write('data/train/cat/0.png', 1)
     write('data/train/dog/0.png', 2)
     write('data/val/cat/0.png', 8)
@@ -114,11 +116,11 @@ def test_links_neither_multiply_nor_steal_images(warned):
     assert contents(dataset) == [(1, 'cat'), (2, 'dog'), (3, 'fox')]
     assert dataset.metainfo['classes'] == ['cat', 'dog', 'fox', 'lynx']
     (line,) = warned
-    assert "classes without images: 1 ('lynx')" in line and "links that lead nowhere: 1 ('wolf')" in line
-    assert 'links not followed, to a folder that is read anyway: 5 (' in line
+    assert "classes without images: 1 ('lynx')" in line and "links that are broken: 1 ('wolf')" in line
+    assert 'links not followed, to folders that are read anyway: 5 (' in line
 
 
-def test_folder_that_cannot_be_read_is_named(monkeypatch):
+def test_folder_that_cannot_be_read_is_reported(monkeypatch):
     write('data/train/cat/0.png')
 
     def refuse(path):
@@ -128,30 +130,30 @@ def test_folder_that_cannot_be_read_is_named(monkeypatch):
 
     scan = os.scandir
     monkeypatch.setattr(os, 'scandir', refuse)
-    with pytest.raises(ConfigError, match=r'does not open: .*Permission denied: .*train/cat'):
+    with pytest.raises(ConfigError, match=r'cannot be opened: .*Permission denied: .*train/cat'):
         in_folder()
 
 
 def test_images_without_class_folders_are_refused():
     write('data/train/0.png')
     with pytest.raises(
-        ConfigError, match=r"Found 0 images in class folders; images passed over, outside of .*: 1 \('0\.png'\)"
+        ConfigError, match=r"Found 0 images in class folders; images skipped, outside of .*: 1 \('0\.png'\)"
     ):
         in_folder()
 
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
-def test_splits_are_not_taken_for_classes(opened):
+def test_splits_are_not_used_as_classes(opened):
     write('data/train/cat/0.png')
     write('data/Val/cat/0.png')
     with pytest.raises(
-        ConfigError, match=r"its folders '\w+', '\w+' are no classes; name one of them as dataset\.split"
+        ConfigError, match=r"its folders '\w+', '\w+' are splits, not classes; name one of them as dataset\.split"
     ):
         opened(split='')
 
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
-def test_class_map_numbers_the_classes(opened, warned):
+def test_class_map_sets_the_class_indices(opened, warned):
     for index, name in enumerate(['cat', 'dog', 'fox', 'kitten']):
         write(f'data/train/{name}/0.png', index)
     dataset = opened(class_map={'dog': 0, 'cat': 2, 'kitten': 2, 'ape': 1})
@@ -161,7 +163,7 @@ def test_class_map_numbers_the_classes(opened, warned):
         (3, 2),
     ]
     assert dataset.metainfo['classes'] == ['dog', 'ape', 'cat/kitten']
-    assert "of folders that class_map lacks: 1 ('fox'); classes without images: 1 ('ape')" in warned[0]
+    assert "in folders that class_map lacks: 1 ('fox'); classes without images: 1 ('ape')" in warned[0]
     Path('names.txt').write_text('kitten\nfox\n')
     assert contents(opened(class_map='names.txt')) == [(2, 'fox'), (3, 'kitten')]
 
@@ -179,7 +181,7 @@ def test_arguments_that_folders_do_not_take_are_refused():
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
 @pytest.mark.parametrize('input_key', ['png', '.PNG', 'Png;bmp', ' png ; .bmp', ['png', '.bmp'], ('.png',)])
-def test_extensions_of_images_are_taken_in_any_form(opened, input_key):
+def test_input_key_is_accepted_in_any_form(opened, input_key):
     write('data/train/cat/0.png')
     write('data/train/cat/1.PNG', 1)
     write('data/train/cat/2.jpg', 2)
@@ -187,7 +189,7 @@ def test_extensions_of_images_are_taken_in_any_form(opened, input_key):
 
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
-def test_extensions_that_no_file_has_are_named(opened):
+def test_input_key_that_no_file_has_is_reported(opened):
     for name in ('0.png', '1.png', '2.jpg'):
         write(f'data/train/cat/{name}')
     with pytest.raises(
@@ -200,17 +202,15 @@ def test_extensions_that_no_file_has_are_named(opened):
             opened(input_key=wrong)
 
 
-def test_extensions_are_not_blamed_for_images_outside_of_class_folders():
+def test_input_key_is_not_blamed_for_images_outside_of_class_folders():
     write('data/train/0.png')
     write('data/train/0.jpg')
-    with pytest.raises(
-        ConfigError, match=r"Found 0 images .*; images passed over, outside of class folders: 1 \('0\.png'"
-    ):
+    with pytest.raises(ConfigError, match=r"Found 0 images .*; images skipped, outside of class folders: 1 \('0\.png'"):
         in_folder(input_key='png')
 
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
-def test_jpegs_of_phones_and_stereo_cameras_are_images(opened, warned):
+def test_multi_picture_jpegs_are_images(opened, warned):
     Path('data/train/cat').mkdir(parents=True)
     views = [Image.new('L', (8, 8), grey) for grey in (40, 200)]
     views[0].save('data/train/cat/0.mpo', save_all=True, append_images=views[1:])
@@ -218,7 +218,7 @@ def test_jpegs_of_phones_and_stereo_cameras_are_images(opened, warned):
 
 
 @pytest.mark.parametrize('opened', [in_folder, in_tar])
-def test_what_a_mac_and_a_nas_leave_is_hidden(opened, warned):
+def test_metadata_of_macos_and_synology_is_hidden(opened, warned):
     write('data/train/cat/0.png', 1)
     write('data/train/__MACOSX/cat/0.png', 9)
     write('data/train/cat/@eaDir/0.png/thumbnail.png', 9)
@@ -227,13 +227,13 @@ def test_what_a_mac_and_a_nas_leave_is_hidden(opened, warned):
     assert contents(dataset) == [(1, 'cat')] and dataset.metainfo == {'classes': ['cat']} and not warned
 
 
-def test_tar_without_splits_says_that_it_is_taken_for_the_split(warned):
+def test_tar_without_splits_warns_that_it_is_used_whole(warned):
     write('data/cat/0.png', 1)
     write('data/dog/0.png', 2)
     for split in ('train', 'val'):
         assert contents(in_tar(split=split)) == [(1, 'cat'), (2, 'dog')]
     assert warned == [
-        f"'data.tar': it has no folder '{split}', and all of its images are taken for that split"
+        f"'data.tar': it has no folder '{split}', so all of its images are used as that split"
         for split in ('train', 'val')
     ]
     warned.clear()
@@ -243,7 +243,7 @@ def test_tar_without_splits_says_that_it_is_taken_for_the_split(warned):
 
 
 @pytest.mark.parametrize('splits', [['train'], ['Test', 'train']])
-def test_split_that_a_tar_of_splits_lacks_is_refused(splits):
+def test_split_missing_from_a_tar_of_splits_is_refused(splits):
     for split in splits:
         write(f'data/{split}/cat/0.png')
         write(f'data/{split}/dog/0.png')
@@ -261,16 +261,16 @@ def test_torchvisions_name_for_folders_does_not_fall_back_to_the_root():
         in_folder(name='torch/image_folder', split='val')
 
 
-def test_file_that_is_no_folder_and_no_tar_is_refused():
+def test_file_that_is_not_a_tar_is_refused():
     Path('data.zip').write_bytes(b'PK')
-    with pytest.raises(ConfigError, match=r"dataset\.root 'data\.zip' is no folder and no \.tar; unpack it"):
+    with pytest.raises(ConfigError, match=r"dataset\.root 'data\.zip' is neither a folder nor a \.tar; unpack it"):
         TimmDataset('data.zip')
     Path('data.tar').write_bytes(b'PK')
-    with pytest.raises(ConfigError, match=r"at root 'data\.tar' does not open: "):
+    with pytest.raises(ConfigError, match=r"at root 'data\.tar' cannot be opened: "):
         TimmDataset('data.tar')
 
 
-def test_tar_may_hold_tars_and_links():
+def test_tar_may_contain_tars_and_links():
     def png(grey):
         file = io.BytesIO()
         Image.new('L', (4, 4), grey).save(file, 'png')
@@ -292,9 +292,9 @@ def test_tar_may_hold_tars_and_links():
         add(tar, './pets.tar', inner.getvalue())
         add(tar, './pets/dangling.png', kind=tarfile.SYMTYPE, target='gone.png')
     dataset = TimmDataset('data.tar', image_mode='L', on_error='skip', cache_mib=0)
-    dataset = pickle.loads(pickle.dumps(dataset))  # as for the workers of a data loader that does not fork
+    dataset = pickle.loads(pickle.dumps(dataset))  # as for workers that are not forked
     items = [dataset[index] for index in range(6)]
     kept = [(int(item['inputs'][0, 0, 0]), item['targets']) for item in items if 'inputs' in item]
     assert kept == [(3, 0)] * 3 + [(1, 1), (2, 1)] and dataset.metainfo['classes'] == ['cat', 'pets']
     ((name, problem),) = [item['skipped'] for item in items if 'skipped' in item]
-    assert name == "'data.tar/pets/dangling.png'" and 'link to what is not in the tar' in problem
+    assert name == "'data.tar/pets/dangling.png'" and 'link to a file that is not in the tar' in problem

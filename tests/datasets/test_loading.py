@@ -8,7 +8,7 @@ from motivation.datasets import collate_images, init_worker
 from motivation.errors import ConfigError
 
 
-def test_python_and_numpy_follow_torchs_seed():
+def test_worker_seeds_python_and_numpy_from_torch():
     def draws(seed):
         torch.manual_seed(seed)
         init_worker(0)

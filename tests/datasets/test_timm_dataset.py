@@ -13,7 +13,7 @@ from motivation.errors import ConfigError
 
 
 def write_folder(root, sizes=((6, 5), (6, 5)), classes=('cat', 'dog'), mode='RGB'):
-    """Two images a class; the image is filled with a number that tells class and place."""
+    """Write two images for each class, each filled with a number that encodes its class and position."""
     for label, name in enumerate(classes):
         for place, size in enumerate(sizes):
             folder = Path(root) / 'train' / name
@@ -37,11 +37,11 @@ def test_folder_is_decoded_once_with_its_classes():
     ]
     for path in Path('data').rglob('*.png'):
         path.unlink()
-    assert dataset[3]['targets'] == 1  # nothing is read again
+    assert dataset[3]['targets'] == 1  # without reading the files again
 
 
 @pytest.mark.parametrize('case', ['sizes differ', 'does not fit'])
-def test_what_cannot_be_cached_is_decoded_when_asked_for(case):
+def test_images_that_cannot_be_cached_are_decoded_on_access(case):
     write_folder('data', sizes=((6, 5), (7, 5)) if case == 'sizes differ' else ((6, 5), (6, 5)))
     dataset = TimmDataset('data', split='train', cache_mib=1024 if case == 'sizes differ' else 0)
     assert not isinstance(dataset.source, TensorImages)
@@ -62,7 +62,7 @@ def test_image_mode_converts():
     assert TimmDataset('data', split='train', image_mode='L')[0]['inputs'].shape == (1, 5, 6)
 
 
-def test_torchvision_set_opens_by_name():
+def test_torchvision_dataset_opens_by_name():
     raw = Path('data/MNIST/raw')
     raw.mkdir(parents=True)
     for part, count in (('train', 3), ('t10k', 2)):
@@ -92,7 +92,7 @@ def test_transforms_apply_in_order_to_tensors_and_pil_images():
         assert dataset[0]['inputs'].shape == (3, 4, 4)
 
 
-def test_timms_augmentation_gives_unnormalised_bytes():
+def test_timm_augmentation_returns_unnormalised_bytes():
     write_folder('data', sizes=((40, 40),))
     factory = dict(type='TimmTransform', input_size=32, is_training=True, auto_augment='rand-m5')
     for cache_mib in (0, 1024):
@@ -103,17 +103,20 @@ def test_timms_augmentation_gives_unnormalised_bytes():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(root='nowhere'), r"dataset\.root 'nowhere' does not exist; mend the dataset\.root"),
+        (dict(root='nowhere'), r"dataset\.root 'nowhere' does not exist; fix the dataset\.root"),
         (dict(root='data', split='val'), r"dataset\.split is 'val', but 'data' has no such subfolder"),
-        (dict(root='empty', split='train'), r"at root 'empty' does not open: Found 0 images"),
+        (dict(root='empty', split='train'), r"at root 'empty' cannot be opened: Found 0 images"),
         (
             dict(root='data', name='torch/cifar10'),
-            r"dataset 'torch/cifar10' at root 'data' does not open: Dataset not found",
+            r"dataset 'torch/cifar10' at root 'data' cannot be opened: Dataset not found",
         ),
-        (dict(root='data', name='torch/cifar11'), r"dataset 'torch/cifar11' at root 'data' does not open: .*cifar11"),
+        (
+            dict(root='data', name='torch/cifar11'),
+            r"dataset 'torch/cifar11' at root 'data' cannot be opened: .*cifar11",
+        ),
     ],
 )
-def test_missing_data_is_named(arguments, message):
+def test_missing_data_are_reported(arguments, message):
     write_folder('data')
     Path('empty/train').mkdir(parents=True)
     with pytest.raises(ConfigError, match=message):

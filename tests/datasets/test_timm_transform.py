@@ -1,4 +1,4 @@
-"""timm's transforms, against timm's own pipeline with its normalisation."""
+"""TimmTransform compared with timm's own pipeline, which normalises."""
 
 import inspect
 import pickle
@@ -13,7 +13,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transf
 from motivation.datasets.timm_transform import TimmTransform
 from motivation.errors import ConfigError
 
-# The strings in timm's training recipes and documentation, and the strongest of each kind.
+# The recipes in timm's training scripts and documentation, and the strongest of each kind.
 RECIPES = [
     'rand-m9-mstd0.5-inc1',
     'rand-m9-mstd0.5',
@@ -57,8 +57,8 @@ def test_every_recipe_augments_every_image(recipe):
         assert pixels.dtype == torch.uint8 and pixels.shape == (3 if seed % 4 < 2 else 1, 16, 16)
 
 
-def test_posterizing_to_no_bit_keeps_one():
-    """The one image in hundreds on which timm's own pipeline raises under the pinned Pillow."""
+def test_posterize_keeps_at_least_one_bit():
+    """timm's own pipeline raises here with the pinned Pillow, for one image in hundreds."""
     arguments = dict(is_training=True, auto_augment='rand-m10-mstd0.5-n1-p1-inc1', scale=(1, 1), ratio=(1, 1), hflip=0)
     ours, timms = TimmTransform(16, **arguments), create_transform(16, normalize=False, **arguments)
     image, one_bit = noise(size=(16, 16)), 0
@@ -77,7 +77,7 @@ def test_posterizing_to_no_bit_keeps_one():
 
 @pytest.mark.parametrize('mode', ['const', 'rand', 'pixel'])
 @pytest.mark.parametrize('mean', [IMAGENET_DEFAULT_MEAN, (0.2, 0.5, 0.7)])
-def test_erased_regions_are_what_timm_puts_into_normalised_images(mode, mean):
+def test_erased_regions_equal_those_of_timm_in_normalised_images(mode, mean):
     arguments = dict(is_training=True, re_prob=0.8, re_mode=mode, re_count=2, mean=mean, color_jitter=0.3)
     ours, timms = TimmTransform(16, **arguments), create_transform(16, **arguments)
     scale = [torch.tensor(values).view(3, 1, 1) for values in (mean, IMAGENET_DEFAULT_STD)]
@@ -86,7 +86,7 @@ def test_erased_regions_are_what_timm_puts_into_normalised_images(mode, mean):
         seed_all(seed)
         pixels = ours(noise())
         seed_all(seed)
-        expected = ((timms(noise()) * scale[1] + scale[0]) * 255).clamp(0, 255)  # what has no place on the scale is cut
+        expected = ((timms(noise()) * scale[1] + scale[0]) * 255).clamp(0, 255)  # values outside the range are clipped
         assert pixels.dtype == torch.uint8
         torch.testing.assert_close(pixels.float(), expected, atol=0.51, rtol=0)
         seed_all(seed)
@@ -94,7 +94,7 @@ def test_erased_regions_are_what_timm_puts_into_normalised_images(mode, mean):
     assert 10 <= changed < 20  # 80 % of them
 
 
-def test_grey_images_are_erased_with_the_grey_of_the_mean():
+def test_greyscale_images_are_erased_with_the_luma_of_the_mean():
     transform = TimmTransform(16, is_training=True, re_prob=1.0, scale=(1, 1))
     seed_all(0)
     luma = round(255 * sum(w * m for w, m in zip((0.299, 0.587, 0.114), IMAGENET_DEFAULT_MEAN, strict=True)))
@@ -102,7 +102,7 @@ def test_grey_images_are_erased_with_the_grey_of_the_mean():
     assert set(pixels.unique().tolist()) == {0, luma}
 
 
-def test_evaluation_is_timms():
+def test_evaluation_transform_equals_timms():
     for arguments in (dict(crop_pct=0.9), dict(crop_mode='border', crop_pct=1.0), dict(crop_border_pixels=2)):
         assert torch.equal(
             TimmTransform([16, 12], **arguments)(noise()),
@@ -112,7 +112,7 @@ def test_evaluation_is_timms():
     assert border.shape == (1, 16, 16) and border[0, 0, 0] == 128
 
 
-# For each argument of timm's factory a value that does something, or what is said of it.
+# A value with an effect for each argument of create_transform, or the error for it.
 USED = {
     'no_aug': True,
     'train_crop_mode': 'rkrc',
@@ -150,7 +150,7 @@ REFUSED = {
 }
 
 
-def test_every_argument_of_timms_factory_is_known_here():
+def test_every_argument_of_create_transform_is_known():
     assert {*USED, *REFUSED, 'input_size', 'is_training'} == {*inspect.signature(create_transform).parameters}
 
 
@@ -167,13 +167,13 @@ def test_argument_has_an_effect(name):
     assert not all(torch.equal(*pair) for pair in pairs)
     if not training or name not in ('no_aug', 'interpolation', 'mean', 'std'):
         with pytest.raises(
-            ConfigError, match=rf'^TimmTransform\.{name} is .* has an effect in \w+ alone, .*; leave it out'
+            ConfigError, match=rf'^TimmTransform\.{name} is .* has an effect only for \w+, .*; leave it out'
         ):
             TimmTransform(23, is_training=not training, **{name: USED[name]})
 
 
 @pytest.mark.parametrize('name', REFUSED)
-def test_argument_of_timms_own_loader_or_models_is_refused(name):
+def test_argument_of_timm_loader_or_models_is_refused(name):
     default = inspect.signature(create_transform).parameters[name].default
     if name != 'normalize':
         TimmTransform(16, **{name: default})
@@ -183,7 +183,7 @@ def test_argument_of_timms_own_loader_or_models_is_refused(name):
 
 
 @pytest.mark.parametrize('name', sorted(USED.keys() - {'no_aug', 'interpolation', 'mean', 'std'}))
-def test_argument_without_effect_for_no_aug_is_refused(name):
+def test_argument_without_effect_with_no_aug_is_refused(name):
     common = dict(is_training=True, no_aug=True)
     default = inspect.signature(create_transform).parameters[name].default
     assert torch.equal(TimmTransform(16, **common, **{name: default})(noise()), TimmTransform(16, **common)(noise()))
@@ -202,9 +202,9 @@ def test_no_aug_resizes_and_crops_as_timm_does():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(re_prob=2.0), r'^TimmTransform\.re_prob is 2\.0; it is a probability, from 0 to 1$'),
-        (dict(hflip=-0.1), r'^TimmTransform\.hflip is -0\.1; it is a probability, from 0 to 1$'),
-        (dict(grayscale_prob='1'), r"^TimmTransform\.grayscale_prob is '1'; it is a probability, from 0 to 1$"),
+        (dict(re_prob=2.0), r'^TimmTransform\.re_prob is 2\.0; it must be a probability, from 0 to 1$'),
+        (dict(hflip=-0.1), r'^TimmTransform\.hflip is -0\.1; it must be a probability, from 0 to 1$'),
+        (dict(grayscale_prob='1'), r"^TimmTransform\.grayscale_prob is '1'; it must be a probability, from 0 to 1$"),
         (dict(auto_augment='random'), r"^TimmTransform\.auto_augment is 'random'; did you mean 'rand'\?$"),
         (
             dict(auto_augment='weak'),
@@ -212,13 +212,13 @@ def test_no_aug_resizes_and_crops_as_timm_does():
         ),
         (
             dict(auto_augment='rand-m9-q3'),
-            r"^TimmTransform\.auto_augment is 'rand-m9-q3', of which 'q3' is not a section of 'rand'; there is inc, m, mmax, "
+            r"^TimmTransform\.auto_augment is 'rand-m9-q3', but 'rand' has no section 'q3'; give one of inc, m, mmax, "
             r"mstd, n, p, t, each with its value, as in 'mstd0\.5'$",
         ),
-        (dict(auto_augment='v0-m9'), r"is 'v0-m9', of which 'm9' is not a section of 'v0'; there is mstd, each"),
+        (dict(auto_augment='v0-m9'), r"is 'v0-m9', but 'v0' has no section 'm9'; give one of mstd, each"),
         (
             dict(auto_augment='rand-tbest'),
-            r"is 'rand-tbest', of which 'tbest' is not a section of 'rand'; there is inc",
+            r"is 'rand-tbest', but 'rand' has no section 'tbest'; give one of inc",
         ),
         (dict(interpolation='cubic'), r"^TimmTransform\.interpolation is 'cubic'; did you mean 'bicubic'\?$"),
         (
@@ -231,11 +231,11 @@ def test_no_aug_resizes_and_crops_as_timm_does():
         ),
         (
             dict(interpolation='random', is_training=False),
-            r"^TimmTransform\.interpolation is 'random', which has an effect in training alone, .*; leave it out, or",
+            r"^TimmTransform\.interpolation is 'random', which has an effect only for training, .*; leave it out, or",
         ),
     ],
 )
-def test_value_that_timm_does_not_take_is_named_with_what_there_is(arguments, message):
+def test_value_that_timm_does_not_take_is_reported_with_the_valid_ones(arguments, message):
     with pytest.raises(ConfigError, match=message):
         TimmTransform(16, **{'is_training': True, **arguments})
 
@@ -248,11 +248,11 @@ def test_value_that_timm_does_not_take_is_named_with_what_there_is(arguments, me
         (dict(mean=(0.1, 0.2)), r'^TimmTransform has a mean or std of 2 values'),
     ],
 )
-def test_wrong_argument_is_named(arguments, message):
+def test_invalid_argument_is_reported(arguments, message):
     with pytest.raises(ConfigError, match=message):
         TimmTransform(16, **arguments)
 
 
-def test_transform_can_be_sent_to_a_worker():
+def test_transform_can_be_pickled():
     transform = pickle.loads(pickle.dumps(TimmTransform(16, is_training=True, auto_augment='v0', re_prob=0.5)))
     assert transform(noise()).shape == (3, 16, 16)

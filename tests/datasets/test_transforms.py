@@ -1,4 +1,4 @@
-"""Every transform of torchvision by name, from the plain values that a config holds."""
+"""Every transform of torchvision, built by name from the plain values of a config."""
 
 import pickle
 
@@ -18,7 +18,7 @@ MODEL = dict(type='DualModel', base=classifier('cifar_resnet8'), motivated=class
 FLIP = dict(type='RandomHorizontalFlip', p=1.0)
 IDENTITY = [[float(row == column) for column in range(3 * 4 * 4)] for row in range(3 * 4 * 4)]
 
-# Each with values that stand for objects where it takes any; () where it needs none.
+# Arguments of each transform, as plain values; () if it needs none.
 EVERY = {
     'AugMix': dict(severity=2, interpolation='nearest', fill=[0, 0, 0]),
     'AutoAugment': dict(policy='cifar10', interpolation='bilinear', fill={'Image': 3, 'others': 0}),
@@ -80,14 +80,14 @@ TO_FLOATS = [dict(type='ToImage'), dict(type='ToDtype', dtype='float32', scale=T
 
 
 def check(transforms, field='transforms'):
-    """As the config is checked before anything is built."""
+    """Check a transform config as a config is checked before anything is built."""
     plain = dict(
         model=MODEL, train_dataloader=dict(dataset=dict(type='DigitsDataset', split='train', **{field: transforms}))
     )
     check_components(plain)
 
 
-def test_every_transform_of_torchvision_is_here_or_refused():
+def test_every_transform_of_torchvision_is_tested_or_refused():
     ours = {name for name, kind in TRANSFORMS.module_dict.items() if kind.__module__.startswith('torchvision')}
     assert ours | {'ToTensor'} == {*EVERY} | {kind.__name__ for kind in REFUSED} and len(ours) >= 61
 
@@ -110,7 +110,7 @@ def test_transform_of_torchvision_works_from_plain_values(name):
         assert dataset[0]['inputs'].ndim == 3 and len(dataset[0]['inputs']) == 3
 
 
-def test_plain_values_stand_for_the_objects_they_name():
+def test_plain_values_are_converted_to_annotated_types():
     assert TRANSFORMS.build(dict(type='AutoAugment', policy='svhn')).policy is v2.AutoAugmentPolicy.SVHN
     assert TRANSFORMS.build(dict(type='AutoAugment', policy='IMAGENET')).policy is v2.AutoAugmentPolicy.IMAGENET
     for dtype in ('float16', 'torch.float16', torch.float16):
@@ -120,7 +120,7 @@ def test_plain_values_stand_for_the_objects_they_name():
     assert pixels[:, 0, 0].tolist() == pytest.approx([1, 0, 0.2])
 
 
-def test_to_tensor_gives_the_same_whether_images_are_kept_as_tensors_or_decoded():
+def test_to_tensor_gives_equal_results_for_cached_and_decoded_images():
     image = Image.new('RGB', (2, 2), (255, 0, 51))
     for given in (image, v2.functional.pil_to_tensor(image), v2.functional.to_image(image)):
         pixels = TRANSFORMS.build(dict(type='ToTensor'))(given)
@@ -135,7 +135,7 @@ def test_nested_transforms_are_applied_at_any_depth():
     assert flipped.tolist() == [[[2, 1, 0]]]
 
 
-def test_plugins_transform_builds_its_own_or_is_given_what_its_annotation_asks_for():
+def test_nested_configs_are_built_only_for_annotated_arguments_of_a_plugin():
     @TRANSFORMS.register_module(force=True)
     class BuildsItsOwn:
         def __init__(self, transforms, how: 'NotImported' = None):  # noqa: F821
@@ -185,7 +185,7 @@ def test_plugins_transform_builds_its_own_or_is_given_what_its_annotation_asks_f
         (dict(type='RandomErasing', p='often'), r"transforms\.0\.p is 'often'; it must be a finite number"),
     ],
 )
-def test_wrong_transform_is_named_with_its_place(config, message):
+def test_invalid_transform_is_reported_with_its_position(config, message):
     with pytest.raises(ConfigError, match=message):
         check([config])
 

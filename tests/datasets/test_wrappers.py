@@ -1,4 +1,4 @@
-"""Datasets made of others."""
+"""Concatenated and repeated datasets."""
 
 from pathlib import Path
 
@@ -31,14 +31,14 @@ def folder(root, **arguments):
 
 @DATASETS.register_module(force=True)
 class Numbered(ImageDataset):
-    """Images without files, the second of which has no class."""
+    """A dataset of images without files, the second of which has an invalid label."""
 
     def __init__(self, on_error='raise'):
         images = TensorImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 5]))
         super().__init__(images, ['cat', 'dog'], on_error=on_error)
 
 
-def test_two_folders_are_one_dataset():
+def test_two_folders_are_concatenated():
     write('a', grey=10, images=2)
     write('b', grey=20)
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[folder('a'), folder('b', cache_mib=0)]))
@@ -55,13 +55,13 @@ def test_two_folders_are_one_dataset():
     assert [item.name for item in items[3:5]] == ["'a/train/dog/1.png'", "'b/train/cat/0.png'"]
 
 
-def test_images_without_files_are_told_apart():
+def test_images_without_files_are_named_with_their_dataset():
     configs = [dict(type='Numbered', on_error='skip'), dict(type='Numbered', on_error='skip'), dict(type='Numbered')]
     dataset = DATASETS.build(dict(type='ConcatDataset', datasets=configs))
     batch = collate_images([dataset[index] for index in range(5)])
     assert [name for name, _ in batch.skipped] == ['image 1 of datasets.0', 'image 1 of datasets.1']
     assert dataset[4].name == 'image 0 of datasets.2'
-    with pytest.raises(BadImageError, match=r'^image 1 of datasets\.2 has the label 5, but num_classes is 2; mend or'):
+    with pytest.raises(BadImageError, match=r'^image 1 of datasets\.2 has the label 5, but num_classes is 2; fix or'):
         dataset[-1]
 
 
@@ -82,7 +82,7 @@ class Plain(torch.utils.data.Dataset):
         return {'inputs': torch.zeros(1, 8, 8, dtype=torch.uint8), 'targets': index}
 
 
-def test_repeated_dataset_is_as_long_as_it_says():
+def test_repeated_dataset_has_the_repeated_length():
     dataset = DATASETS.build(dict(type='RepeatDataset', times=3, dataset=dict(type='Plain')))
     assert [dataset[index]['targets'] for index in range(len(dataset))] == [0, 1, 2] * 3
     with pytest.raises(IndexError):
@@ -97,12 +97,12 @@ def test_repeated_dataset_is_as_long_as_it_says():
         ([], r'^dataset\.datasets is empty; give at least one dataset$'),
         (
             [dict(type='Plain'), folder('gone')],
-            r"^dataset\.datasets\.1\.root 'gone' does not exist; mend the dataset\.",
+            r"^dataset\.datasets\.1\.root 'gone' does not exist; fix the dataset\.",
         ),
         ([dict(type='Plain'), 3], r'^dataset\.datasets\.1 is 3; it must be a dataset: dict\(type=\.\.\.\)$'),
     ],
 )
-def test_wrong_dataset_within_another_is_named(datasets, message):
+def test_invalid_inner_dataset_is_reported(datasets, message):
     with pytest.raises(ConfigError, match=message):
         DATASETS.build(dict(type='ConcatDataset', datasets=datasets))
 
@@ -148,7 +148,7 @@ def check(dataset):
         ),
     ],
 )
-def test_wrong_config_within_another_is_named_with_its_place(dataset, message):
+def test_invalid_inner_config_is_reported_with_its_position(dataset, message):
     with pytest.raises(ConfigError, match=message):
         check(dataset)
 

@@ -33,7 +33,7 @@ class Remembers(Hook):
             self.by_epoch[runner.epoch] += 1
             self.epoch_losses.append(runner.epoch + batch_idx / 100)
             self.classes |= {int(target) for target in data_batch['targets'][:2]}
-            self.mean = self.mean + outputs['loss'].detach()
+            self.mean = self.mean + outputs['loss']
 
     def remembered(self):
         return self.batches, list(self.epoch_losses), self.epoch_losses.maxlen, self.by_epoch, self.classes, self.mean

@@ -1,6 +1,7 @@
 """Two real processes against one."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import RUNNERS
 from motivation.utils.checkpoint import read_checkpoint
-from motivation.utils.distributed import decide_once, join_processes, mean_over_processes, sum_over_processes
+from motivation.utils.distributed import decide_once, join_processes, sum_over_processes
 from tests.conftest import ROOT
 from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG
+from tests.forked import run_forked
 
 
 def two_processes(folder, *command):
@@ -28,6 +30,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 import torch
 from motivation.utils.distributed import *
+from motivation.engine.parallel import train_together
 from motivation.errors import ConfigError
 join_processes()
 rank = torch.distributed.get_rank()
@@ -40,10 +43,11 @@ try:
     decide_once(refuse)
 except ConfigError as error:
     refused = str(error)
-result = [decide_once(lambda: rank), mean_over_processes(torch.tensor(rank + 0.5)), sum_over_processes(10 + rank), refused]
+result = [decide_once(lambda: rank), sum_over_processes(10 + rank), refused]
 result.append(norm.running_mean.tolist())
 
 from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.parallel import train_together
 from tests.conftest import small_batch, small_dual_model
 
 def train(compiled=False, **fields):
@@ -68,7 +72,7 @@ def refusal(**fields):
 sums = [train(find_unused_parameters=True), train(model_wrapper_cfg=dict(find_unused_parameters=True)),
     train(compiled=True, find_unused_parameters=True)]
 refusals = [refusal(), refusal(sync_bn='torch')]
-open(f'{{rank}}.json', 'w').write(__import__('json').dumps([result, sums, refusals]))
+open(f'{{sys.argv[1]}}/{{rank}}.json', 'w').write(__import__('json').dumps([result, sums, refusals]))
 """
 
 
@@ -77,14 +81,19 @@ def said(tmp_path_factory):
     """What each of two processes came to."""
     folder = tmp_path_factory.mktemp('two')
     (folder / 'agree.py').write_text(AGREE)
-    done = two_processes(folder, 'agree.py')
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        shared = {'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1'}
+        shared['MASTER_PORT'] = str(free.getsockname()[1])
+    ranks = [{**shared, 'RANK': rank, 'LOCAL_RANK': rank} for rank in '01']
+    for done in run_forked(folder / 'agree.py', folder, environments=ranks):
+        assert done.returncode == 0, done.stderr
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in '01']
 
 
 def test_processes_agree(said):
     for agreed, _, _ in said:
-        assert agreed == [0, 1.0, 21, 'decided by 0', [1.0, 1.0]]
+        assert agreed == [0, 21, 'decided by 0', [1.0, 1.0]]
 
 
 def test_unused_parameters_can_be_found(said):
@@ -108,7 +117,7 @@ def test_a_process_of_its_own_asks_nobody(monkeypatch):
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     join_processes()
     assert not torch.distributed.is_initialized()
-    assert decide_once(lambda: 3) == sum_over_processes(3) == 3 and mean_over_processes(0.5) == 0.5
+    assert decide_once(lambda: 3) == sum_over_processes(3) == 3
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):

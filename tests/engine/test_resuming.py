@@ -280,7 +280,7 @@ def test_epochs_of_another_length_are_refused_where_they_mean_nothing(within, op
 def test_more_images_under_the_same_config_are_refused():
     """The root of the images may change, so the config does not tell."""
     content = read_checkpoint(Path('run/epoch_2.pth'))
-    content['meta']['epoch_length'] = 5
+    content['train_loop']['epoch_length'] = 5
     torch.save(content, 'run/epoch_2.pth')
     with pytest.raises(
         ConfigError, match=r'has 6 batches, and had 5 in .*: give the same images and batch_size, or go on'

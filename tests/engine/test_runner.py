@@ -1,8 +1,6 @@
 """Whole runs: what they leave behind, and that resuming changes nothing."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,8 @@ from motivation.export.exported_model import load_exported
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.registry import DATASETS, HOOKS
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
-from tests.conftest import DIGITS, ROOT, digits_config, snapshot, train
+from tests.conftest import DIGITS, digits_config, snapshot, train
+from tests.tools.call import call_forked
 
 
 class RunInterruptedError(Exception):
@@ -84,7 +83,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, options):
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
     last = [read_checkpoint(tmp_path / folder / 'epoch_3.pth') for folder in ('whole', 'broken')]
-    assert last[0]['motivation']['policy'] == last[1]['motivation']['policy']
+    assert last[0]['policy'] == last[1]['policy']
     for name in ('base', 'motivated'):
         states = [checkpoint['optimizer'][name]['state'] for checkpoint in last]
         assert states[0].keys() == states[1].keys()
@@ -409,8 +408,7 @@ train_cfg = dict(max_epochs=1)
 def test_plugin_in_a_folder_brings_policy_map_model_and_hook(tmp_path):
     (tmp_path / 'my_plugin.py').write_text(PLUGIN)
     (tmp_path / 'mine.py').write_text(PLUGIN_CONFIG)
-    command = [sys.executable, str(ROOT / 'tools/train.py'), 'mine.py', '--work-dir', 'run']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = call_forked('train.py', 'mine.py', '--work-dir', 'run')
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
     report = json.loads((tmp_path / 'run/report.json').read_text())

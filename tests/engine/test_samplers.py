@@ -76,7 +76,7 @@ def test_epochs_end_where_the_length_of_a_sampler_says(tmp_path):
     assert (runner.iter, runner.epoch) == (6, 2)
     assert len(runner.find_hook(MotivationHook).trace.losses) == 6
     runner.train_loop._epoch, runner.train_loop._iter = 0, 1
-    assert [batch['inputs'].shape[0] for batch in runner.train_loop._batches(1)] == [64, 64]
+    assert [batch['inputs'].shape[0] for batch in runner.train_loop._batches.after(1, epoch=1)] == [64, 64]
 
 
 def test_epochs_end_where_the_length_of_a_batch_sampler_says(tmp_path):

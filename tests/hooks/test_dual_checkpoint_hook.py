@@ -22,7 +22,8 @@ def test_saves_at_the_interval_and_at_the_end_with_that_epochs_validation(tmp_pa
 def test_saves_when_so_many_minutes_have_passed(tmp_path, monkeypatch):
     """A batch takes a minute; the clock begins with training and anew with each save."""
     clock = iter(range(0, 10_000, 60))
-    monkeypatch.setattr('motivation.hooks.dual_checkpoint_hook.time', SimpleNamespace(monotonic=lambda: next(clock)))
+    for module in ('motivation.hooks.dual_checkpoint_hook', 'motivation.engine.step'):
+        monkeypatch.setattr(f'{module}.time', SimpleNamespace(monotonic=lambda: next(clock)))
     options = {'default_hooks.checkpoint.every_minutes': 3, 'default_hooks.checkpoint.max_keep': 9}
     train(digits_config(tmp_path / 'run', epochs=1, **options))
     # At 0 training begins; batches 1, 2, 3 ask at 1, 2 and 3 minutes; the save is noted at 4; batches 4 to 6 at 5 to 7.

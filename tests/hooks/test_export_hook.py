@@ -108,7 +108,7 @@ def test_checkpoint_holds_what_was_scored_only_where_it_differs():
         config = digits_config(f'run{expected}', 1)
         config.custom_hooks = hooks
         train(config)
-        scored = read_checkpoint(find_checkpoints(Path(f'run{expected}'))[-1])['scored']
+        scored = read_checkpoint(find_checkpoints(Path(f'run{expected}'))[-1])['export']['scored']
         assert [len(scored[name]) for name in MODEL_NAMES] == [expected] * 2
 
 

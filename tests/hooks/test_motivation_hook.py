@@ -1,3 +1,4 @@
+import math
 from collections import deque
 from types import SimpleNamespace
 
@@ -5,33 +6,47 @@ import numpy as np
 import pytest
 import torch
 
+from motivation.engine.checkpointer import Checkpointer
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.structures import StepRecord
 from tests.conftest import digits_config, small_dual_model, train
 
 
-def run(losses, **policy):
-    """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
-    hook = MotivationHook(policy)
+def after_batch(hook, runner, loss):
+    """What the hook does after a batch of the active model."""
+    runner.last_step = StepRecord(runner.model.active, loss, images=4, finite=math.isfinite(loss), seconds=1.0)
+    hook.after_train_iter(runner, 0)
+
+
+def begin(hook):
+    """A run that does nothing but what the hook needs of it."""
     runner = SimpleNamespace(
         model=small_dual_model(),
         seed=0,
         iter=0,
         epoch=0,
-        resuming=True,
-        changes=(),
         pretraining=None,
         optim_wrapper=None,
+        trains=True,
+        checkpointer=Checkpointer(),
     )
+    runner.checkpointer.register_hook(hook)
     hook.before_run(runner)
+    return runner
+
+
+def run(losses, **policy):
+    """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
+    hook = MotivationHook(policy)
+    runner = begin(hook)
     hook.before_train(runner)
     active = []
     for loss in losses:
         active.append(runner.model.active)
-        outputs = {'loss': torch.tensor(loss), 'motivated': float(runner.model.active == 'motivated')}
-        hook.after_train_iter(runner, 0, outputs=outputs)
+        after_batch(hook, runner, loss)
     return active, hook, runner
 
 
@@ -50,31 +65,32 @@ def test_trace_records_loss_model_and_decision_of_each_batch():
 
 def test_switch_transfers_the_weights():
     hook = MotivationHook(dict(type='Always'))
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, pretraining=None, optim_wrapper=None)
+    runner = begin(hook)
     hook.before_train(runner)
     with torch.no_grad():
         runner.model.base.backbone.fc.bias.fill_(3)
-    hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+    after_batch(hook, runner, 1.0)
     assert runner.model.active == 'motivated' and runner.model.motivated.backbone.fc.bias.tolist() == [3] * 10
 
 
-def test_resumes_streak_and_trace():
+def test_resumes_streak_trace_and_metrics():
     _, hook, runner = run([5.0, 4.0], type='ConsecutiveDrop', drops=2)
-    checkpoint = {}
-    hook.before_save_checkpoint(runner, checkpoint)
+    hook.after_val_epoch(runner, {'base/accuracy/top1': 50.0})
     restored = MotivationHook(dict(type='ConsecutiveDrop', drops=2))
-    restored.after_load_checkpoint(runner, checkpoint)
-    runner.iter = 2
-    restored.before_train(runner)
-    restored.after_train_iter(runner, 0, outputs={'loss': torch.tensor(3.0), 'motivated': 0.0})
-    assert runner.model.active == 'motivated'
+    other = begin(restored)
+    assert other.checkpointer.load_state_dict(runner.checkpointer.state_dict()) == []
+    assert restored.state_dict() == {'metrics': {'base/accuracy/top1': 50.0}}
+    other.iter = 2
+    restored.before_train(other)
+    after_batch(restored, other, 3.0)
+    assert other.model.active == 'motivated'
     assert list(restored.trace.losses) == [5, 4, 3]
 
 
 def test_random_policy_takes_the_seed_of_the_run():
     def draws(seed):
         hook = MotivationHook(dict(type='RandomGate', rate=0.5))
-        hook.before_run(SimpleNamespace(seed=seed))
+        hook.before_run(SimpleNamespace(seed=seed, trains=False))
         return [hook.policy.update(1.0) for _ in range(30)]
 
     assert draws(0) == draws(0) != draws(1)
@@ -143,21 +159,21 @@ class Odd(SwitchPolicy):
 def hook_of(policy):
     hook = MotivationHook(dict(type='Never'))
     hook.policy = policy
-    runner = SimpleNamespace(model=small_dual_model(), seed=0, iter=0, epoch=0, pretraining=None, optim_wrapper=None)
+    runner = begin(hook)
     hook.before_train(runner)
     return hook, runner
 
 
 def test_answer_of_numpy_is_as_good_as_pythons():
     hook, runner = hook_of(Odd(np.bool_(True)))
-    hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+    after_batch(hook, runner, 1.0)
     assert runner.model.active == 'motivated' and list(hook.trace.decisions) == [1]
 
 
 def test_no_answer_is_one_sentence():
     hook, runner = hook_of(Odd(None))
     with pytest.raises(ConfigError, match=r'Odd\.update must return True or False, got None'):
-        hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0), 'motivated': 0.0})
+        after_batch(hook, runner, 1.0)
 
 
 def test_state_that_no_checkpoint_can_hold_is_refused_before_training():

@@ -1,9 +1,9 @@
-"""A run as a policy sees it, without models: batches, signals, and the compute meter of what it decides."""
+"""A simulated run without models: batches, signals, and a compute meter driven by the decisions of a policy."""
 
 from motivation.compute.macs import Macs, ModelMacs, StepMacs
 from motivation.compute.meter import ComputeMeter
 
-# Compute of a made-up pair, a fixed part among it.
+# Compute of an imaginary pair, with a fixed cost for each step.
 MACS = {
     'base': ModelMacs(Macs(10), StepMacs(Macs(10, 3), Macs(15)), Macs(10), StepMacs(Macs(10, 3), Macs(15, 1))),
     'motivated': ModelMacs(Macs(40), StepMacs(Macs(40, 2), Macs(60, 5)), Macs(40), StepMacs(Macs(40, 2), Macs(60, 4))),
@@ -11,7 +11,7 @@ MACS = {
 
 
 class Simulation:
-    """Feeds a policy exactly the signals it declares, as the hook does."""
+    """Updates a policy with exactly the signals it declares, as the hook does."""
 
     def __init__(self, losses, batches_per_epoch=5, batch_size=8, last_batch=3, distillation=False, **signals):
         assert len(losses) % batches_per_epoch == 0
@@ -20,9 +20,9 @@ class Simulation:
         self.sizes = [last_batch if (i + 1) % batches_per_epoch == 0 else batch_size for i in range(len(losses))]
         self.batch_size = batch_size
         self.distillation = distillation
-        self.given = signals  # a list of values each, one a batch
+        self.given = signals  # lists with one value for each batch
         self.meter = ComputeMeter(MACS)
-        self.active = []  # of each batch
+        self.active = []  # whether each batch was motivated
         self.decisions = []
 
     def run(self, policy, begin=0, end=None, motivated=False):
@@ -45,6 +45,6 @@ class Simulation:
 
 
 def decide(policy, losses, **signals):
-    """The decisions of a policy on a sequence of losses, one epoch long unless told otherwise."""
+    """Return the decisions of a policy on a sequence of losses; by default the sequence is one epoch."""
     signals.setdefault('batches_per_epoch', len(losses))
     return Simulation(losses, **signals).run(policy).decisions

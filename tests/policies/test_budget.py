@@ -1,4 +1,4 @@
-"""Budgets against the compute meter, which counts every batch of the simulated run as it is."""
+"""Budgets, checked with the compute meter, which counts every batch of a simulated run."""
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +45,7 @@ def test_flops_never_exceed_the_budget(run, rate, share, mode):
 
 @settings(max_examples=200, deadline=None)
 @given(run=runs, rate=st.floats(0, 1), share=st.floats(0, 1), mode=modes)
-def test_saving_never_falls_below_the_least(run, rate, share, mode):
+def test_saving_never_falls_below_the_minimum(run, rate, share, mode):
     simulation = Simulation(**run)
     largest = motivated_flops(simulation) / base_flops(simulation)
     least = 1 + share * (largest - 1) * 0.999
@@ -72,8 +72,8 @@ def test_tail_is_motivated_and_within_the_budget(run, rate, tail, further, mode)
     assert sum(simulation.active) <= fraction * batches + 1e-9
 
 
-def test_stop_spends_at_once_and_thin_spreads():
-    """A fifth of 50 batches, of a policy that always wants."""
+def test_stop_spends_at_once_and_thin_spreads_evenly():
+    """A fifth of 50 batches, around a policy that always activates."""
     stop = Simulation([0.0] * 50).run(Budget(dict(type='Always'), max_fraction=0.2)).active
     thin = Simulation([0.0] * 50).run(Budget(dict(type='Always'), max_fraction=0.2, mode='thin')).active
     assert stop == [0 < i <= 10 for i in range(50)]
@@ -81,8 +81,8 @@ def test_stop_spends_at_once_and_thin_spreads():
     assert [sum(thin[i : i + 10]) for i in range(0, 50, 10)] == [2, 2, 2, 2, 2]
 
 
-def test_budget_is_used_up_to_less_than_a_batch():
-    """Full batches only: what is left would not pay for one more motivated batch."""
+def test_unused_budget_is_less_than_one_motivated_batch():
+    """With full batches only, the rest of the budget is too small for another motivated batch."""
     simulation = Simulation([0.0] * 50, last_batch=8)
     budget = base_flops(simulation) * 1.5
     simulation.run(Budget(dict(type='Always'), max_train_flops=budget))
@@ -91,17 +91,17 @@ def test_budget_is_used_up_to_less_than_a_batch():
 
 
 @pytest.mark.parametrize(('fraction', 'batches', 'expected'), [(0.29, 100, 29), (0.07, 100, 7), (0.1, 25, 2)])
-def test_shares_that_floats_miss_by_a_hair_are_whole_numbers(fraction, batches, expected):
+def test_fractions_are_rounded_down_despite_floating_point_errors(fraction, batches, expected):
     simulation = Simulation([0.0] * batches).run(Budget(dict(type='Always'), max_fraction=fraction, tail=fraction))
     assert sum(simulation.active) == expected and all(simulation.active[batches - expected :])
 
 
-def test_tail_is_paid_for_before_anything_else():
+def test_compute_of_the_tail_is_reserved_first():
     simulation = Simulation([0.0] * 50).run(Budget(dict(type='Always'), max_fraction=0.3, tail=0.2))
     assert simulation.active == [0 < i <= 5 or i >= 40 for i in range(50)]
 
 
-def test_decides_as_its_policy_where_the_budget_is_ample():
+def test_decides_like_the_inner_policy_if_the_budget_is_large():
     losses = [5, 4, 3, 6, 5, 4, 3, 2, 7, 1]
     inner = dict(type='ConsecutiveDrop', drops=2)
     limited = Simulation(losses).run(Budget(inner, min_saving=1.0)).active
@@ -137,7 +137,7 @@ def test_budget_that_cannot_be_kept_is_refused_after_the_first_batch(options, me
         (dict(max_fraction=0.5, tail=2), 'tail is 2'),
     ],
 )
-def test_refuses_impossible_options(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         Budget(dict(type='Always'), **options)
 

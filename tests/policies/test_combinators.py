@@ -19,8 +19,8 @@ def test_truth_tables():
     assert decide(Not(DROP), LOSSES) == flags(1, 0, 0, 1, 1, 0)
 
 
-def test_every_inner_policy_hears_of_every_batch():
-    """Were the second not asked where the first says no, it would miss losses and count wrongly."""
+def test_every_inner_policy_is_updated_after_every_batch():
+    """If the second were not updated where the first declines, it would miss losses and miscount."""
     two = dict(type='ConsecutiveDrop', drops=2)
     assert decide(All([two, DROP]), [5, 4, 3, 2]) == flags(0, 0, 1, 1)
     assert decide(Any([DROP, two]), [5, 4, 3, 2]) == flags(0, 1, 1, 1)
@@ -35,7 +35,7 @@ class Recorder(SwitchPolicy):
         return True
 
 
-def test_inner_policies_get_the_signals_they_declare():
+def test_inner_policies_receive_the_signals_they_declare():
     recorder = Recorder()
     policy = All([recorder, dict(type='Periodic', on=1, off=1)])
     assert policy.signals == {'grad_norm', 'epoch', 'iter'}
@@ -53,13 +53,13 @@ def test_inner_policies_get_the_signals_they_declare():
     ],
 )
 def test_during_confines_a_policy_to_a_part_of_the_run(options, motivated):
-    """Eight batches, two an epoch."""
+    """Eight batches, two in each epoch."""
     active = Simulation([0.0] * 8, batches_per_epoch=2).run(During(dict(type='Always'), **options)).active
     assert active == [i in motivated for i in range(8)]
 
 
-def test_gates_of_one_rate_draw_apart():
-    """Were both given the run's own seed, they would always agree."""
+def test_random_gates_with_one_rate_are_independent():
+    """If both had the seed of the run, they would always agree."""
     gate = dict(type='RandomGate', rate=0.5)
 
     def count(policy):
@@ -70,7 +70,7 @@ def test_gates_of_one_rate_draw_apart():
     assert 680 < count(Any([gate, gate])) < 820
 
 
-def test_limit_spells_of_any_policy():
+def test_limit_spells_limits_any_policy():
     active = Simulation([0.0] * 9, batches_per_epoch=9).run(LimitSpells(dict(type='Always'), max_spell=2, cooldown=3))
     assert active.active == flags(0, 1, 1, 0, 0, 0, 1, 1, 0)
 
@@ -93,6 +93,6 @@ def test_limit_spells_of_any_policy():
         (lambda: During(DROP, unit='batch'), "unit is 'batch'"),
     ],
 )
-def test_mistake_is_named_by_its_place(build, message):
+def test_invalid_inner_policy_is_reported_with_its_position(build, message):
     with pytest.raises(ConfigError, match=message):
         build()

@@ -1,4 +1,4 @@
-"""What holds for all policies: no one raises, forgets, or knows what it was not told."""
+"""Properties of all policies: none raises, loses state, or depends on undeclared inputs."""
 
 import ast
 import json
@@ -67,7 +67,7 @@ def _recorded_run(tmp_path):
 
 
 def sequences():
-    """A run's worth of losses and of every signal that is not a matter of counting."""
+    """Losses of a run, and values of every signal that is not a count."""
     loss = st.floats(allow_nan=True, allow_infinity=True, width=32) | st.floats(0, 5)
     metrics = st.none() | st.builds(lambda x: {'base/accuracy/top1': x}, st.floats(0, 100))
     return st.fixed_dictionaries(
@@ -86,7 +86,7 @@ def build(config, seed=3) -> SwitchPolicy:
     return policy
 
 
-def test_every_registered_policy_is_here():
+def test_every_registered_policy_is_tested():
     names = {name for name in policies.__all__ if name in POLICIES.module_dict}
     assert names == {config['type'] for config in CONFIGS} == set(policies.__all__) - {'SwitchPolicy', 'Compute'}
 
@@ -94,7 +94,7 @@ def test_every_registered_policy_is_here():
 @every_policy
 @settings(max_examples=25, deadline=None)
 @given(run=sequences())
-def test_answers_yes_or_no_whatever_comes(config, run):
+def test_returns_a_bool_for_any_input(config, run):
     decisions = Simulation(**run).run(build(config)).decisions
     assert len(decisions) == BATCHES and all(type(decision) is bool for decision in decisions)
 
@@ -102,8 +102,8 @@ def test_answers_yes_or_no_whatever_comes(config, run):
 @every_policy
 @settings(max_examples=25, deadline=None)
 @given(run=sequences(), cut=st.integers(0, BATCHES))
-def test_state_carries_everything_across_a_restart(config, run, cut):
-    """Interrupted anywhere, saved as plain data and restored into a new policy, it decides on as before."""
+def test_state_dict_restores_everything(config, run, cut):
+    """A policy interrupted anywhere, and restored from plain data into a new one, continues with the same decisions."""
     whole = Simulation(**run).run(build(config))
     broken, before = Simulation(**run), build(config)
     broken.run(before, end=cut)
@@ -117,8 +117,8 @@ def test_state_carries_everything_across_a_restart(config, run, cut):
 @every_policy
 @settings(max_examples=15, deadline=None)
 @given(run=sequences(), other=sequences())
-def test_depends_on_nothing_it_did_not_declare(config, run, other):
-    """Other values of all other signals, and other global randomness, change nothing."""
+def test_depends_only_on_declared_signals(config, run, other):
+    """Changing all other signals and the global random states changes no decision."""
     policy = build(config)
     assert policy.signals <= SIGNALS.keys()
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
@@ -134,7 +134,7 @@ def test_depends_on_nothing_it_did_not_declare(config, run, other):
 
 
 @every_policy
-def test_repr_names_what_was_given(config):
+def test_repr_shows_the_given_arguments(config):
     text = repr(build(config))
     assert text.startswith(config['type'] + '(')
     for name, value in config.items():

@@ -8,19 +8,19 @@ from tests.policies.simulation import decide
 @pytest.mark.parametrize(
     ('policy', 'losses', 'decisions'),
     [
-        # The opposite of the paper's condition: two rises wake, the first loss that does not rise ends.
+        # The opposite of the paper's condition: two rises start a spell, the first loss without a rise ends it.
         (LossRise(2), [1, 2, 3, 4, 4, 5, 6, 5], [0, 0, 1, 1, 0, 0, 1, 0]),
         (LossBelow(1.0), [2, 0.9, 1.0, 0.5, float('nan')], [0, 1, 0, 1, 0]),
-        # Averages of half past, half present: 2, 1.25, 0.875, 1.9375.
+        # Averages with weight 0.5: 2, 1.25, 0.875, 1.9375.
         (LossBelow(1.0, smoothing=0.5), [2, 0.5, 0.5, 3], [0, 0, 1, 0]),
-        # Best 5; 5, 6 and 5.1 are no better, so it is woken after the third; 4 is, which ends it.
+        # The best is 5. 5, 6 and 5.1 are no better, so the spell starts after the third; 4 is better and ends it.
         (Plateau(patience=3, threshold=0.0, smoothing=0.0), [5, 5, 6, 5.1, 7, 4, 4, 4, 4], [0, 0, 0, 1, 1, 0, 0, 0, 1]),
-        # A new best must be a tenth below: 4.6 is not, 4.4 is.
+        # A new best must be lower by a tenth: 4.6 is not, 4.4 is.
         (Plateau(patience=1, threshold=0.1, smoothing=0.0), [5, 4.6, 4.4, 4.4], [0, 1, 0, 1]),
         # Mean 2, deviation 1 of (1, 3): below -1 means below 1. Then of (3, 0.9) and of (0.9, 3).
         (LossZScore(below=-1.0, window=2), [1, 3, 0.9, 3], [0, 0, 1, 0]),
         (LossZScore(above=1.5, window=2), [1, 3, 3.4, 3.6, 5], [0, 0, 0, 1, 1]),
-        # Without any spread there is no score.
+        # Equal losses have no z-score.
         (LossZScore(above=1.0, window=2), [1, 1, 5], [0, 0, 0]),
     ],
     ids=lambda value: repr(value) if hasattr(value, 'update') else None,
@@ -44,6 +44,6 @@ def test_decisions_follow_from_the_definition(policy, losses, decisions):
         (lambda: LossZScore(below=-1, window=1), 'window is 1; it must be a whole number of at least 2'),
     ],
 )
-def test_refuses_impossible_options(build, message):
+def test_invalid_options_are_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build()

@@ -41,8 +41,8 @@ def test_matched_random_has_exactly_the_recorded_number(seed):
     assert matched[0] is False
 
 
-def test_matched_random_draws_every_choice_alike():
-    """Two of four batches, without the first: three choices, each a third of 3,000 times."""
+def test_matched_random_draws_every_choice_with_equal_probability():
+    """Two of four batches, without the first: three choices, each in a third of 3,000 draws."""
     record([False, True, True, False])
     counts = Counter()
     for seed in range(3000):
@@ -52,7 +52,7 @@ def test_matched_random_draws_every_choice_alike():
     assert all(abs(count - 1000) < 4 * (3000 * 2 / 9) ** 0.5 for count in counts.values())
 
 
-def test_matched_random_takes_the_seed_of_the_run_unless_it_has_its_own():
+def test_matched_random_uses_the_seed_of_the_run_unless_it_has_its_own():
     record([False] + [True, False] * 50)
 
     def with_run_seed(run_seed, own=None):
@@ -65,18 +65,18 @@ def test_matched_random_takes_the_seed_of_the_run_unless_it_has_its_own():
 
 
 @pytest.mark.parametrize('kind', [Replay, MatchedRandom])
-def test_refuses_what_is_no_recorded_run(kind):
+def test_missing_switch_trace_is_refused(kind):
     with pytest.raises(ConfigError, match=r"'nowhere' has no switches\.npz"):
         kind('nowhere')
     with pytest.raises(ConfigError, match='run is None'):
         kind(None)
     Path('switches.npz').write_bytes(b'PK\x03\x04 half a file')
-    with pytest.raises(ConfigError, match='damaged'):
+    with pytest.raises(ConfigError, match='corrupted or not a switch trace'):
         kind('.')
 
 
 @pytest.mark.parametrize('kind', [Replay, MatchedRandom])
-def test_refuses_a_run_of_another_length(kind):
+def test_run_of_another_length_is_refused(kind):
     record([False, True, False])
     with pytest.raises(ConfigError, match='recorded 3 batches, but this run has 5'):
         active(kind('run'), 5)

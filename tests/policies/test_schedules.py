@@ -5,7 +5,7 @@ from motivation.policies import EpochSchedule, Periodic
 from tests.policies.simulation import Simulation
 
 
-def test_periodic_begins_with_the_base_and_repeats():
+def test_periodic_starts_with_the_base_model_and_repeats():
     active = Simulation([0.0] * 10, batches_per_epoch=10).run(Periodic(on=2, off=3)).active
     assert active == [i % 5 in (3, 4) for i in range(10)]
 
@@ -21,11 +21,11 @@ def test_first_batch_of_a_run_is_the_base_models():
 
 
 @pytest.mark.parametrize('epochs', [3, [3], [(3, 2)], [(-1, 2)], [('a', 2)], [(1, 2, 3)], None])
-def test_refuses_what_are_no_spans(epochs):
+def test_invalid_spans_are_refused(epochs):
     with pytest.raises(ConfigError, match=r'motivation\.policy\.epochs is'):
         EpochSchedule(epochs)
 
 
-def test_refuses_periods_of_nothing():
+def test_empty_periods_are_refused():
     with pytest.raises(ConfigError, match='on is 0'):
         Periodic(on=0, off=1)

@@ -9,13 +9,13 @@ def flags(*values):
     return [bool(value) for value in values]
 
 
-def test_gradient_norm_against_a_number():
+def test_gradient_norm_is_compared_with_a_threshold():
     norms = [3, 1, 2, float('inf')]
     assert decide(GradientNorm(below=2.0), [0] * 4, grad_norm=norms) == flags(0, 1, 0, 0)
     assert decide(GradientNorm(above=2.0), [0] * 4, grad_norm=norms) == flags(1, 0, 0, 0)
 
 
-def test_gradient_norm_against_the_average_of_those_before():
+def test_gradient_norm_is_compared_with_the_average_of_previous_norms():
     """Averages before each batch: none, 4, (4 + 2) / 2 = 3, (3 + 5) / 2 = 4; half of them: 2, 1.5, 2."""
     policy = GradientNorm(below=0.5, relative=0.5)
     assert decide(policy, [0] * 4, grad_norm=[4, 2, 5, 1.9]) == flags(0, 0, 0, 1)
@@ -27,13 +27,13 @@ def test_validation_gain_holds_from_one_validation_to_the_next():
     assert decide(ValidationGain(min_gain=1.0), [0] * 8, metrics=metrics) == flags(0, 0, 0, 1, 1, 0, 0, 1)
 
 
-def test_validation_gain_names_the_metrics_there_are():
+def test_validation_gain_reports_the_metrics_there_are():
     metrics = [{'base/accuracy/top1': 1.0}]
     with pytest.raises(ConfigError, match=r"metric is 'base/accuracy/top2'.*did you mean 'base/accuracy/top1'"):
         decide(ValidationGain('base/accuracy/top2'), [0], metrics=metrics)
 
 
-def test_refuses_impossible_options():
+def test_invalid_options_are_refused():
     with pytest.raises(ConfigError, match='give exactly one'):
         GradientNorm()
     with pytest.raises(ConfigError, match='above is -1'):

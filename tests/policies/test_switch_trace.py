@@ -31,7 +31,7 @@ def columns(trace):
         ([1, 0, 1, 0], [(0, 1), (2, 3)]),
     ],
 )
-def test_spells_are_the_runs_of_motivated_batches(motivated, spells):
+def test_spells_are_the_stretches_of_motivated_batches(motivated, spells):
     assert trace_of(motivated).spells() == spells
 
 
@@ -67,7 +67,7 @@ def test_file_reads_back_exactly_and_is_plain_numpy(tmp_path):
 
 
 def test_file_is_compact(tmp_path):
-    """Half a million batches of independent losses in little more than their 8 bytes each."""
+    """Half a million batches of independent losses need little more than 8 bytes each."""
     generator = np.random.default_rng(0)
     trace = SwitchTrace()
     trace.load_state_dict(
@@ -82,14 +82,14 @@ def test_file_is_compact(tmp_path):
     assert (tmp_path / 'switches.npz').stat().st_size < 4.5e6
 
 
-def test_missing_or_damaged_file_is_one_sentence():
+def test_missing_or_corrupted_file_raises_one_sentence():
     with pytest.raises(ConfigError, match=r"'nowhere' has no switches\.npz; give the work_dir of a run"):
         SwitchTrace.load(Path('nowhere'))
     Path('switches.npz').write_bytes(b'PK\x03\x04 half a file')
-    with pytest.raises(ConfigError, match=r"'switches\.npz' is damaged or no switch trace"):
+    with pytest.raises(ConfigError, match=r"'switches\.npz' is corrupted or not a switch trace"):
         SwitchTrace.load(Path())
     np.savez('other.npz', a=np.zeros(3))
-    with pytest.raises(ConfigError, match=r"'other\.npz' is damaged or no switch trace"):
+    with pytest.raises(ConfigError, match=r"'other\.npz' is corrupted or not a switch trace"):
         SwitchTrace.load(Path('other.npz'))
 
 

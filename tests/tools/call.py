@@ -1,4 +1,4 @@
-"""The command-line tools as a user calls them."""
+"""Calls of the command-line tools, as a user makes them."""
 
 import io
 import os
@@ -9,16 +9,22 @@ from contextlib import redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
 from tests.conftest import ROOT
+from tests.forked import run_forked
 
 
 def call(tool, *arguments, env=None):
-    """In a process of its own, which takes seconds to start."""
+    """Call a tool in its own process, which takes seconds to start."""
     command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
 
 
+def call_forked(tool, *arguments):
+    """In a copy of a process that has imported everything already."""
+    return run_forked(ROOT / 'tools' / tool, *arguments)[0]
+
+
 def call_here(tool, *arguments):
-    """In this process: the same script from its first line to its exit status."""
+    """Call a tool in this process, from the first line of the script to its exit status."""
     command, status = [str(ROOT / 'tools' / tool), *map(str, arguments)], 0
     with patch('sys.argv', command), redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
         try:

@@ -1,4 +1,4 @@
-"""A whole comparison as a user runs it."""
+"""A whole comparison, run from the command line."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS
-from tests.tools.call import call, call_here
+from tests.tools.call import call_forked, call_here
 
 PLUGIN = """
 from motivation.policies import SwitchPolicy
@@ -26,8 +26,8 @@ class EveryThird(SwitchPolicy):
 """
 
 
-def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
-    """The plugin lies beside the config, which is not where the comparison is called."""
+def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
+    """The plugin is next to the config, not in the current folder."""
     Path('mine').mkdir()
     Path('mine/every_third.py').write_text(PLUGIN)
     Path('mine/config.py').write_text(
@@ -38,8 +38,8 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
         'mine/config.py', '--arms', 'EveryThird', 'matched', 'EveryThird:stop=6', '--seeds', '0', '--epochs', '2',
         '--jobs', '2', '--work-dir', 'work',
     ]  # fmt: skip
-    first = call('compare.py', *arguments)
-    assert first.returncode == 1, first.stderr  # one run failed, the others did not
+    first = call_forked('compare.py', *arguments)
+    assert first.returncode == 1, first.stderr  # one run failed
     assert 'EveryThird:stop=6, seed 0: failed: RuntimeError: stopped on purpose' in first.stdout
 
     comparison = json.loads(Path('work/compare.json').read_text())
@@ -57,9 +57,9 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
     assert Path('work/compare.png').stat().st_size > 10_000
 
     untouched = Path('work/matched/seed0/report.json').stat().st_mtime_ns
-    second = call('compare.py', *[argument for argument in arguments if argument != 'EveryThird:stop=6'])
+    second = call_forked('compare.py', *[argument for argument in arguments if argument != 'EveryThird:stop=6'])
     assert (second.returncode, second.stderr) == (0, '')
-    assert '2 of them finished before' in second.stdout and 'begins' not in second.stdout
+    assert '2 of them already finished' in second.stdout and 'started' not in second.stdout
     assert Path('work/matched/seed0/report.json').stat().st_mtime_ns == untouched
 
     drawn = call_here('plot_switches.py', 'work/EveryThird/seed0', 'work/matched/seed0')
@@ -72,11 +72,11 @@ def test_comparison_with_a_policy_of_ones_own_a_control_and_a_failure():
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        ('compare.py', [DIGITS, '--arms', 'nevr'], "error: --arms 'nevr' names no arm"),
+        ('compare.py', [DIGITS, '--arms', 'nevr'], "error: --arms 'nevr' is neither an arm"),
         ('plot_switches.py', ['nowhere'], "error: 'nowhere' has no switches.npz"),
     ],
 )
-def test_mistake_is_one_sentence_and_exit_status_2(tool, arguments, message):
+def test_invalid_input_is_one_sentence_and_exit_status_2(tool, arguments, message):
     done = call_here(tool, *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1

@@ -15,17 +15,17 @@ def call(*arguments):
     return call_here('get_flops.py', *arguments)
 
 
-def test_config_is_priced_for_its_own_images_and_epochs():
+def test_cost_of_a_config_covers_its_images_and_epochs():
     done = call(DIGITS, '--detail', '--json', 'pair.json')
     assert (done.returncode, done.stderr) == (0, '')
     pair = json.loads(Path('pair.json').read_text())
     assert pair['input'] == [1, 8, 8] and pair['images'] == 1437 * 40
     for name in ('base', 'motivated'):
         one = pair[name]
-        for part in ('stages', 'operators'):  # the parts add up to the whole
+        for part in ('stages', 'operators'):  # the parts add up to the total
             forward, backward = (sum(counts) for counts in zip(*one[part].values(), strict=True))
             assert (forward, backward) == (one['forward_macs_per_image'], one['backward_macs_per_image'])
-    # ResNet-8's first convolution on 8 x 8 grey images, whose input needs no gradient.
+    # The first convolution of ResNet-8 on 8 x 8 greyscale images; its input needs no gradient.
     assert pair['base']['stages']['conv1'] == [64 * 16 * 9, 64 * 16 * 9]
     assert pair['base']['stages'].keys() == {'conv1', 'layer1', 'layer2', 'layer3', 'fc'}
     cost = {
@@ -41,9 +41,9 @@ def test_config_is_priced_for_its_own_images_and_epochs():
         assert text in done.stdout
 
 
-def test_distillation_and_what_is_computed_once_a_batch_are_part_of_the_price():
+def test_cost_includes_distillation_and_what_is_computed_once_per_batch():
     class PerBatch(TimmClassifier):
-        """Multiplies 3 x 4 by 4 x 5 once a step, whatever the batch."""
+        """A classifier that multiplies 3 x 4 by 4 x 5 once in each step, whatever the batch size."""
 
         def forward(self, inputs, targets=None, mode='tensor'):
             outputs = super().forward(inputs, targets, mode)
@@ -63,19 +63,19 @@ def test_distillation_and_what_is_computed_once_a_batch_are_part_of_the_price():
     assert pair['base']['fixed_macs_per_step'] == 60 + 2 * 60
 
 
-def test_images_that_the_loader_drops_are_not_planned():
+def test_images_that_the_loader_drops_are_not_counted():
     loader = {'batch_size': 64, 'drop_last': True}
     options = [f'train_dataloader.{name}={value}' for name, value in loader.items()]
     assert call(DIGITS, '--json', 'pair.json', '--cfg-options', *options).returncode == 0
     assert json.loads(Path('pair.json').read_text())['images'] == 22 * 64 * 40
 
 
-def test_pair_the_wrong_way_round_is_no_saving():
+def test_pair_in_the_wrong_order_saves_nothing():
     done = call('test_resnet', 'test_vit', '--input', '3', '160', '160')
-    assert 'this pair saves nothing: the base model costs more than the motivated one' in done.stdout
+    assert 'this pair saves nothing: the base model costs more than the motivated model' in done.stdout
 
 
-def test_two_timm_names_at_an_input_of_choice():
+def test_two_timm_names_with_a_given_input_shape():
     done = call(
         'test_resnet', 'test_efficientnet', '--input', '3', '64', '64', '--images', '1000', '--json', 'pair.json'
     )
@@ -93,12 +93,15 @@ def test_two_timm_names_at_an_input_of_choice():
         (['resnet18', 'resnet34', '--images', '0'], 'error: --images is 0; it must be at least 1'),
         (['resnet18', 'resnet34', '--input', '3', '0', '8'], 'error: --input is 3 0 8; channels, height and width'),
         (['test_vit', 'test_vit2', '--input', '3', '31', '31'], "error: model 'test_vit' does not run on batches of"),
-        (['resnet18', 'resnet34', '--input', '1', '32', '32'], 'error: --input has 1 channels, and timm names mean 3'),
+        (
+            ['resnet18', 'resnet34', '--input', '1', '32', '32'],
+            'error: --input has 1 channels, but models given by timm name have 3',
+        ),
         ([DIGITS, '--json', '.'], "error: --json '.' is a folder; name a file in it"),
-        ([DIGITS, '--input', '3', '32', '32'], 'error: --input goes with timm names; '),
+        ([DIGITS, '--input', '3', '32', '32'], 'error: --input is for timm names only; '),
     ],
 )
-def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
+def test_invalid_input_is_one_sentence_and_exit_status_2(arguments, message):
     done = call(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1

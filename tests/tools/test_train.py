@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DIGITS, ROOT
-from tests.tools.call import call, call_here
+from tests.tools.call import call, call_forked, call_here
 
 SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
 
@@ -20,7 +20,7 @@ def test_train_resume_and_test():
     report = json.loads(Path('run/report.json').read_text())
 
     Path('run/epoch_2.pth').unlink()
-    resumed = call('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
+    resumed = call_forked('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
     assert (resumed.returncode, resumed.stderr) == (0, '')
     assert 'resumed after batch 4 of 8' in resumed.stdout
     again = json.loads(Path('run/report.json').read_text())
@@ -47,7 +47,7 @@ def test_train_resume_and_test():
         ([DIGITS, '--cfg-options', 'model.base.model_name=cifar_resnet110'], 'error: the base model does not fit'),
     ],
 )
-def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
+def test_invalid_input_is_one_sentence_and_exit_status_2(arguments, message):
     done = call_here('train.py', *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1
@@ -65,16 +65,16 @@ def test_mistake_is_one_sentence_and_exit_status_2(arguments, message):
         ('cv2', "raise ImportError('libGL.so.1: cannot open shared object file')", 'opencv-python-headless'),
     ],
 )
-def test_broken_stack_is_one_sentence(tmp_path, module, content, message):
+def test_broken_installation_is_one_sentence(tmp_path, module, content, message):
     (tmp_path / f'{module}.py').write_text(content)
     done = call('train.py', DIGITS, env={'PYTHONPATH': str(tmp_path)})
     assert done.returncode == 2
-    assert done.stderr.startswith(f'error: {module} does not import') and message in done.stderr
+    assert done.stderr.startswith(f'error: {module} cannot be imported') and message in done.stderr
     assert done.stderr.count('\n') == 1
 
 
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGUSR1, 0), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_while_the_tool_starts_ends_it_with_a_word(number, status):
+def test_signal_during_the_start_ends_the_tool_with_one_line(number, status):
     command = [sys.executable, str(ROOT / 'tools/train.py'), DIGITS]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
         while b'SigCgt' in (caught := Path(f'/proc/{started.pid}/status').read_bytes()):
@@ -85,4 +85,4 @@ def test_signal_while_the_tool_starts_ends_it_with_a_word(number, status):
         started.send_signal(number)
         said = started.stderr.read()
     assert started.returncode == status
-    assert said.strip() == f'{number.name}: ended where nothing was to be saved'
+    assert said.strip() == f'{number.name}: stopped; there was nothing to save'

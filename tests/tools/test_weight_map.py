@@ -9,7 +9,7 @@ from tests.tools.call import call_here
 VIT = ['base.img_size=32', 'base.depth=1', 'motivated.img_size=32', 'motivated.depth=2']
 
 
-def test_prints_map_coverage_and_verdict_of_a_config():
+def test_prints_the_map_coverage_and_verdict_of_a_config():
     done = call_here('weight_map.py', DIGITS)
     assert (done.returncode, done.stderr) == (0, '')
     lines = done.stdout.splitlines()
@@ -33,7 +33,7 @@ def test_two_timm_names_and_a_file_that_reads_back():
     again = call_here('weight_map.py', *names, '--quiet', '--cfg-options', *VIT, 'type=ExplicitMap', 'file=map.json')
     assert again.returncode == 0 and "ExplicitMap(file='map.json')" in again.stdout
 
-    for pair in written:  # shapes still agree
+    for pair in written:  # the shapes still match
         if pair['base'].endswith('qkv.weight'):
             pair['index'][0] = '0:576'
     Path('map.json').write_text(json.dumps({'pairs': written}))
@@ -57,7 +57,7 @@ def test_two_timm_names_and_a_file_that_reads_back():
         ),
     ],
 )
-def test_mistakes_are_one_sentence(options, message):
+def test_invalid_input_is_one_sentence(options, message):
     done = call_here('weight_map.py', 'cifar_resnet8', 'cifar_resnet20', '--cfg-options', *options)
     assert (done.returncode, done.stdout) == (2, '')
     assert done.stderr.startswith(message) and done.stderr.count('\n') == 1

@@ -1,4 +1,4 @@
-"""What a config that is refused while it is built leaves behind: nothing that was not there before."""
+"""A config that is refused while it is built leaves no new files behind."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.conftest import DIGITS
 
 SHORT = {'train_cfg.max_epochs': 1, 'train_dataloader.num_batch_per_epoch': 1}
 
-# Refused before, within and after the making of the runner, and by what a hook asks for.
+# Refused before, while and after the runner is built, and because of a hook.
 WRONG = [
     {'motivation.policy.drops': 0},
     {'model.base.model_name': 'resnet18'},
@@ -35,8 +35,8 @@ def test_refused_config_leaves_no_folder(tmp_path, options):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_what_the_process_made_is_removed(tmp_path):
-    """A folder that was there, one with something else in it, and the lock, which is given back."""
+def test_only_folders_that_the_process_created_are_removed(tmp_path):
+    """A folder that existed before, a folder with other files, and the lock, which is released."""
     Path('mine').mkdir()
     Path('mine/notes.txt').write_text('keep')
     refuse('mine', WRONG[2])
@@ -49,7 +49,7 @@ def test_only_what_the_process_made_is_removed(tmp_path):
     lock_folder(Path('runs/a'))
 
 
-def test_run_that_has_begun_keeps_its_folder_whatever_comes(tmp_path):
+def test_run_that_has_started_keeps_its_folder(tmp_path):
     runner = RUNNERS.build(prepare_training(DIGITS, 'run', options=SHORT))
     runner.train()
     kept = sorted(path.name for path in Path('run').iterdir())

@@ -1,12 +1,12 @@
 """CIFAR-10: 50,000 training and 10,000 test images, 32 x 32 pixels, 10 classes; see ../../cifar10/README.md.
 
-Augmentation of He et al., arXiv 1512.03385, section 4.2: 4 pixels of padding, a random crop, a random flip.
+Augmentation of He et al., arXiv 1512.03385, section 4.2: padding by 4 pixels, random crop, random flip.
 """
 
 data_root = 'data/cifar10'
 train_dataloader = dict(
     batch_size=128,
-    num_workers=0,  # images are in memory; raise it where a GPU waits for augmentation
+    num_workers=0,  # images are in memory; use more if a GPU waits for augmentation
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='TimmDataset',

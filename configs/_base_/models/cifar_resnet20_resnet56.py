@@ -1,4 +1,4 @@
-"""ResNet-20 in ResNet-56: three of nine blocks of every stage are the base model's."""
+"""ResNet-20 in ResNet-56: three of the nine blocks in every stage belong to the base model."""
 
 model = dict(
     type='DualModel',

@@ -1,4 +1,4 @@
-"""ResNet-8 in ResNet-20: one of three blocks of every stage is the base model's."""
+"""ResNet-8 in ResNet-20: one of the three blocks in every stage belongs to the base model."""
 
 model = dict(
     type='DualModel',

@@ -1,4 +1,4 @@
-"""A small ViT in a wider one, both for 32 px: 3 of 6 heads of 32 channels are the base model's."""
+"""A ViT in one of twice the width, for 32 x 32 pixels: three of the six heads belong to the base model."""
 
 _vit = dict(
     type='TimmClassifier',

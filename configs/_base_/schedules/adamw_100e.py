@@ -1,4 +1,4 @@
-"""100 epochs of AdamW with five epochs of warm-up and a cosine, for transformers from scratch on small images."""
+"""100 epochs of AdamW with 5 epochs of warm-up and a cosine, to train transformers from scratch on small images."""
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05), clip_grad=dict(max_norm=1.0))
 param_scheduler = [

@@ -1,7 +1,7 @@
 """The CIFAR schedule of He et al., arXiv 1512.03385, section 4.2, in epochs.
 
-SGD with momentum 0.9 and weight decay 1e-4 at batch size 128; the learning rate of 0.1 falls tenfold
-at 32,000 and 48,000 of 64,000 iterations: at epochs 82 and 123 of 164.
+SGD with momentum 0.9 and weight decay 1e-4 at batch size 128. The learning rate of 0.1 is divided by ten
+at 32,000 and 48,000 of 64,000 iterations, which are epochs 82 and 123 of 164.
 """
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4))

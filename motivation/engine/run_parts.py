@@ -1,0 +1,110 @@
+"""What every run saves in its checkpoints: the state of MMEngine's parts, and what describes the run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmengine
+from mmengine.logging import MessageHub
+
+from motivation.config.same_run import describe_hooks, describe_run_config
+from motivation.engine.averaging import note_active_model
+from motivation.engine.checkpointer import FORMAT
+from motivation.utils.checkpoint import from_plain, write_checkpoint
+from motivation.utils.logs import flush_logs
+
+
+def register_parts(runner: Any) -> None:
+    """Register the parts of a run that are no hooks, all of them built, with its checkpointer."""
+    register = runner.checkpointer.register
+    register('state_dict', runner.model)
+    register('train_loop', runner.train_loop)
+    register('message_hub', MessageHubState(runner.message_hub))
+    register('optimizer', runner.optim_wrapper)
+    register('param_schedulers', ScheduleStates(runner.param_schedulers or {}))
+
+
+def save_run(runner: Any, path: Path, meta: Mapping[str, Any]) -> None:
+    """Save everything that a resumed run needs, as plain data, whole or not at all.
+
+    Args:
+        runner: The run.
+        path: The checkpoint.
+        meta: What it says of the run beside :func:`describe_run`.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    flush_logs(runner.visualizer)
+    runner.model.transfer()
+    note_active_model(runner)
+    states = runner.checkpointer.state_dict()
+    checkpoint = {'format': FORMAT, 'meta': {**describe_run(runner), **meta}, 'parts': list(states), **states}
+    runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+    write_checkpoint(checkpoint, path)
+
+
+def describe_run(runner: Any) -> dict[str, Any]:
+    """Return the ``meta`` of a checkpoint: which run it is of, and where that stands."""
+    return {
+        'epoch': runner.epoch,
+        'iter': runner.iter,
+        'cfg': runner.cfg.pretty_text,
+        'run': describe_run_config(runner.cfg),
+        'hooks': describe_hooks(runner.cfg),
+        'seed': runner.seed,
+        'experiment_name': runner.experiment_name,
+        'mmengine_version': mmengine.__version__,
+        'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
+    }
+
+
+class MessageHubState:
+    """MMEngine's message hub as a part of the checkpoint.
+
+    Args:
+        message_hub: The hub.
+    """
+
+    def __init__(self, message_hub: MessageHub) -> None:
+        self._message_hub = message_hub
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its state, without what MMEngine sets anew and warns of where it finds it in a checkpoint."""
+        state = self._message_hub.state_dict()
+        return {
+            field: {name: value for name, value in entries.items() if name != 'loop_stage'}
+            for field, entries in state.items()
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned, its histories as they are in a checkpoint."""
+        scalars = from_plain(dict(state_dict['log_scalars']))
+        self._message_hub.load_state_dict({**state_dict, 'log_scalars': scalars})
+
+
+class ScheduleStates:
+    """The schedules of both optimizers as a part of the checkpoint.
+
+    Args:
+        schedules: The schedules of each model.
+    """
+
+    def __init__(self, schedules: Mapping[str, Sequence[Any]]) -> None:
+        self._schedules = schedules
+
+    def state_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """Return their state, without functions, which a schedule makes from its arguments again."""
+        return {
+            name: [
+                {field: value for field, value in schedule.state_dict().items() if not callable(value)}
+                for schedule in several
+            ]
+            for name, several in self._schedules.items()
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        for name, several in self._schedules.items():
+            for schedule, state in zip(several, state_dict[name], strict=True):
+                schedule.load_state_dict(state)

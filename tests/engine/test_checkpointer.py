@@ -1,0 +1,178 @@
+"""Whatever has state is in the checkpoint under its name, and comes back from there."""
+
+import builtins
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from motivation.cli import prepare_training
+from motivation.engine.checkpointer import FORMAT, Checkpointer
+from motivation.engine.runner import DualModelRunner
+from motivation.errors import ConfigError
+from motivation.hooks import ReportHook
+from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
+from tests.conftest import DIGITS, digits_config, snapshot, train
+
+AVERAGES = [dict(type='EMAHook', momentum=0.3)]
+
+
+class Part:
+    """Remembers a value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def state_dict(self):
+        return {'value': self.value}
+
+    def load_state_dict(self, state_dict):
+        self.value = state_dict['value']
+
+
+class CountsReports(ReportHook):
+    """A user's hook on top of the framework's, with state of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.reports = 0
+
+
+def checkpointer(**parts):
+    made = Checkpointer()
+    for name, part in parts.items():
+        made.register(name, part)
+    return made
+
+
+def test_every_part_is_restored_and_what_does_not_match_is_told():
+    saved = checkpointer(one=Part(1), two=Part(2), gone=Part(3)).state_dict()
+    assert saved == {'one': {'value': 1}, 'two': {'value': 2}, 'gone': {'value': 3}, 'hooks': []}
+    one, two, new = Part(0), Part(0), Part(9)
+    assert checkpointer(one=one, two=two, new=new).load_state_dict(saved, without={'two'}) == [
+        "has no state of 'new', which begins anew",
+        "has the state of 'gone', which the run no longer has; going on without",
+    ]
+    assert (one.value, two.value, new.value) == (1, 0, 9)
+
+
+def test_later_part_of_a_name_replaces_the_earlier_and_names_of_the_file_are_refused():
+    made = checkpointer(one=Part(1))
+    made.register('one', Part(2))
+    assert made.state_dict()['one'] == {'value': 2}
+    with pytest.raises(ValueError, match=r"^name must be none of format, meta, parts, hooks, got 'meta'$"):
+        made.register('meta', Part(1))
+
+
+def test_state_that_is_not_plain_is_refused_by_the_name_of_its_part():
+    with pytest.raises(ConfigError, match=r"^one\['value'\] is a set, which a checkpoint cannot hold"):
+        checkpointer(one=Part({1})).check_state()
+
+
+def test_hooks_of_the_framework_are_named_by_their_class():
+    made, hooks = Checkpointer(), [ReportHook(), ReportHook(), CountsReports()]
+    for hook in hooks:
+        made.register_hook(hook)
+    assert made.parts == dict(zip(('report', 'report_2', 'report_3'), hooks, strict=True))
+    hooks[1].history, hooks[2].history, hooks[2].reports = [{'epoch': 1}], [{'epoch': 2}], 5
+    again, others = Checkpointer(), [ReportHook(), ReportHook(), CountsReports()]
+    for hook in others:
+        again.register_hook(hook)
+    assert again.load_state_dict(made.state_dict()) == []
+    assert [hook.history for hook in others] == [[], [{'epoch': 1}], [{'epoch': 2}]] and others[2].reports == 5
+
+
+def test_checkpoint_of_a_run_holds_these_parts():
+    train(digits_config('run', 1))
+    checkpoint = read_checkpoint(Path('run/epoch_1.pth'))
+    parts = {
+        'state_dict', 'train_loop', 'message_hub', 'optimizer', 'param_schedulers', 'policy', 'switch_trace',
+        'motivation', 'compute_meter', 'report', 'export', 'bad_data', 'hooks',
+    }  # fmt: skip
+    assert set(checkpoint['parts']) == parts and checkpoint.keys() == {*parts, 'format', 'meta', 'parts'}
+    assert checkpoint['format'] == FORMAT
+    assert len(checkpoint['switch_trace']['losses']) == 6 and checkpoint['train_loop']['iter'] == 6
+    assert len(checkpoint['report']['history']) == 1 and checkpoint['policy']['previous'] is not None
+
+
+class Curriculum(Hook):
+    """Registers something of its own before anything is restored."""
+
+    def __init__(self, value):
+        self.part = Part(value)
+
+    def before_run(self, runner):
+        runner.checkpointer.register('curriculum', self.part)
+
+
+def test_resumed_run_restores_a_part_of_the_users_own_and_tells_what_differs(capsys):
+    config = digits_config('run', 1)
+    config.custom_hooks = AVERAGES
+    runner = DualModelRunner.from_cfg(config)
+    runner.register_hook(Curriculum(7))
+    runner.train()
+    config = digits_config('run', 1, **{'default_hooks.bad_data': None})
+    config.resume = True
+    capsys.readouterr()
+    runner = DualModelRunner.from_cfg(config)
+    hook = Curriculum(0)
+    runner.register_hook(hook)
+    runner.train()
+    assert hook.part.value == 7
+    said = capsys.readouterr().out
+    for name in ("'bad_data'", 'a EMAHook'):
+        assert f"epoch_1.pth' has the state of {name}, which the run no longer has; going on without" in said
+
+
+def as_format_1(path):
+    """Lay a checkpoint out as the version before did, in which the loop stood in meta and hooks wrote as each liked."""
+    new = read_checkpoint(path)
+    old = {name: new[name] for name in ('state_dict', 'message_hub', 'optimizer', 'param_schedulers', 'hooks')}
+    old['meta'] = {**new['meta'], **new['train_loop']}
+    old['motivation'] = {'policy': new['policy'], 'trace': new['switch_trace'], 'metrics': new['motivation']['metrics']}
+    old |= {'compute_meter': new['compute_meter'], 'report': new['report']}
+    old |= {'best': new['export']['best'], 'scored': new['export']['scored'], 'skipped': new['bad_data']['skipped']}
+    write_checkpoint(old, path)
+
+
+def test_weights_of_the_format_before_are_read_and_resuming_is_refused():
+    finished = train(digits_config('run', 1))
+    as_format_1(Path('run/epoch_1.pth'))
+    config = digits_config('run', 1)
+    config.resume = True
+    with pytest.raises(
+        ConfigError,
+        match=r"^checkpoint '.*run/epoch_1\.pth' has format 1, of an earlier version, and --resume needs format 2; "
+        r"resume with that version, or begin a new run with the checkpoint's weights as load_from$",
+    ):
+        train(config)
+    config = digits_config('test', 1)
+    config.load_from = 'run/epoch_1.pth'
+    runner = DualModelRunner.from_cfg(config)
+    metrics = runner.test()
+    expected = finished.find_hook(ReportHook).history[-1]['base']['metrics']['accuracy/top1']
+    assert metrics['base/accuracy/top1'] == expected
+    trained, loaded = snapshot(finished.model), snapshot(runner.model)
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in trained.items())
+
+
+@pytest.mark.parametrize('seed', [0, None])
+def test_resuming_reads_the_file_once(monkeypatch, seed):
+    options = {
+        'train_cfg.max_epochs': 1, 'train_dataloader.num_batch_per_epoch': 2, 'randomness.seed': seed,
+        'default_hooks.report.picture': False,
+    }  # fmt: skip
+    DualModelRunner.from_cfg(prepare_training(DIGITS, 'run', options=options)).train()
+    opened, really_open = [], io.open
+
+    def counting(file, *args, **kwargs):
+        opened.append(str(file))
+        return really_open(file, *args, **kwargs)
+
+    monkeypatch.setattr(io, 'open', counting)
+    monkeypatch.setattr(builtins, 'open', counting)
+    runner = DualModelRunner.from_cfg(prepare_training(DIGITS, 'run', resume='latest', options=options))
+    runner.train()
+    assert runner.iter == 2 and [Path(name).name for name in opened].count('epoch_1.pth') == 1
