@@ -8,8 +8,11 @@ import errno
 import gc
 import importlib
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Errors of the disk and not of the program.
@@ -21,6 +24,37 @@ class ConfigError(ValueError):
 
     The command-line tools print it without a traceback and exit with status 2.
     """
+
+
+class ArgumentError(ConfigError):
+    """A mistake in an argument of a component, which does not know where in a config it stands.
+
+    Args:
+        argument: The name of the argument, or a dotted path below it. Without ``problem``, the whole sentence.
+        problem: What is wrong with it: ``'must be at least 1, got 0'``.
+    """
+
+    def __init__(self, argument: str, problem: str = '') -> None:
+        super().__init__(f'{argument} {problem}'.rstrip())
+        self.argument = argument
+        self.problem = problem
+
+
+class BuildError(ConfigError):
+    """A component that cannot be built; where in a config it stands is found by the part that it was built from.
+
+    Args:
+        error: What it raised.
+        node: The config that it was built from.
+        component: Its class or function, if there is one of that name.
+    """
+
+    def __init__(self, error: Exception, node: Any = None, component: Any = None) -> None:
+        refused = isinstance(error, ConfigError)
+        super().__init__(str(error) if refused else f'{shortened(node)} cannot be built: {reason(error)}')
+        self.error = error
+        self.node = node
+        self.component = component
 
 
 class TrainingError(RuntimeError):
@@ -54,6 +88,20 @@ def one_line(text: str, length: int) -> str:
 def shortened(value: Any) -> str:
     """Return the ``repr`` of a value on one line, cut to 160 characters."""
     return one_line(repr(value), 160)
+
+
+def reason(error: Exception) -> str:
+    """One line about an error, with the file and line of a plugin that raised it."""
+    installed = (
+        str(Path(__file__).parent),
+        *(sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib')),
+    )
+    own = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((*installed, '<'))
+    ]
+    place = f' ({Path(own[-1].filename).name}, line {own[-1].lineno})' if own else ''
+    message = one_line(str(error), 240)
+    return f'{type(error).__name__}: {message}{place}' if message else f'{type(error).__name__}{place}'
 
 
 def check_stack() -> None:

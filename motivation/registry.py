@@ -15,24 +15,56 @@ from typing import Any
 from mmengine import registry as mmengine_registries
 from mmengine.registry import Registry
 
+from motivation.errors import DISK_ERRORS, ArgumentError, BuildError, ConfigError
+
 SCOPE = 'motivation'
 
 
-def _child(parent: str, *locations: str, build_func: Callable[..., Any] | None = None) -> Registry:
+class ComponentRegistry(Registry):
+    """A registry that says of what cannot be built which config it was to be built from."""
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """As MMEngine's.
+
+        Raises:
+            ConfigError: What the component raised, with its config; a whole sentence of its own stays as it is.
+        """
+        self.import_from_location()  # which may bring a builder
+        try:
+            return super().build(cfg, *args, **kwargs)
+        except Exception as error:  # a component raises whatever it likes
+            whole = isinstance(error, ConfigError) and not isinstance(error, ArgumentError)
+            if whole or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+                raise
+            node = cfg if isinstance(cfg, dict) else {}
+            raise BuildError(error, node, look_up(self, node.get('type'))) from error
+
+    def builder(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let a function build what is registered; it takes what :func:`mmengine.registry.build_from_cfg` does."""
+        self.build_func = function
+        return function
+
+
+def look_up(registry: Registry, name: Any) -> Any:
+    """The component of a registered name, ``None`` if there is none; what is no name is the component itself."""
+    if not isinstance(name, str):
+        return name
+    try:
+        found = registry.get(name)
+    except RuntimeError:  # MMEngine's word for some names that cannot be, such as ''
+        return None
+    return found if callable(found) else None  # MMEngine takes the name of a module for a component, too
+
+
+def _child(parent: str, *locations: str) -> ComponentRegistry:
     root = getattr(mmengine_registries, parent)
-    return Registry(root.name, build_func, parent=root, scope=SCOPE, locations=list(locations))
-
-
-def _build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
-    from motivation.datasets.transforms import build_transform  # which registers transforms here
-
-    return build_transform(cfg, registry, **kwargs)
+    return ComponentRegistry(root.name, parent=root, scope=SCOPE, locations=list(locations))
 
 
 # The parts of the method.
 MODELS = _child('MODELS', 'motivation.models')
-WEIGHT_MAPS = Registry('weight map', scope=SCOPE, locations=['motivation.weight_maps'])
-POLICIES = Registry('switch policy', scope=SCOPE, locations=['motivation.policies'])
+WEIGHT_MAPS = ComponentRegistry('weight map', scope=SCOPE, locations=['motivation.weight_maps'])
+POLICIES = ComponentRegistry('switch policy', scope=SCOPE, locations=['motivation.policies'])
 
 # The run.
 RUNNERS = _child('RUNNERS', 'motivation.engine')
@@ -49,7 +81,7 @@ VISBACKENDS = _child('VISBACKENDS')
 # The data and what is measured on it.
 DATASETS = _child('DATASETS', 'motivation.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS')
-TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets', build_func=_build_transform)
+TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets')
 FUNCTIONS = _child('FUNCTIONS', 'motivation.datasets')
 METRICS = _child('METRICS', 'motivation.evaluation')
 EVALUATOR = _child('EVALUATOR')

@@ -16,12 +16,12 @@ from motivation.comparison.executors import choose_executor
 from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
 from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
+from motivation.config.build import build
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
 from motivation.errors import ConfigError
-from motivation.models.distillation import check_soft_targets
-from motivation.models.distilled_classifier import TEMPERATURE, WEIGHT, DistilledClassifier
+from motivation.models.distilled_classifier import DistilledClassifier
 from motivation.registry import MODELS, POLICIES
 from motivation.utils.checkpoint import find_checkpoints
 
@@ -131,12 +131,11 @@ class Comparison:
         check_config(config)
         if arm.source == 'distillation':
             model = config.model.base
-            check_soft_targets('model.base', model.get('weight', WEIGHT), model.get('temperature', TEMPERATURE))
             if arm.reference is None:
                 read_teacher_report(model.teacher)
-            MODELS.build(DistilledClassifier.without_teacher(model.to_dict()))
+            build(MODELS, DistilledClassifier.without_teacher(model.to_dict()), 'model.base')
         elif arm.reference is None or arm.source == 'RandomGate':
-            POLICIES.build(config.motivation.policy.to_dict())
+            build(POLICIES, config.motivation.policy.to_dict(), 'motivation.policy')
 
     def _configure(self, arm: Arm, seed: int, reference: Path | None) -> Config:
         return configure(arm, self.config, seed, reference, self.epochs, self.options)

@@ -12,10 +12,10 @@ from mmengine.optim import ReduceOnPlateauParamScheduler
 from mmengine.runner import BaseLoop
 
 from motivation.config.components import components
-from motivation.config.signatures import arguments_of
 from motivation.errors import ConfigError, near_matches
 from motivation.models import DualModel
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import arguments_of
 
 
 class UnknownMetricError(ConfigError):
@@ -50,7 +50,7 @@ def named_metrics(plain: dict[str, Any]) -> Iterator[NamedMetric]:
         value = node.get(argument, parameter.default if parameter is not None else None)
         for name in [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ():
             if name != 'auto':
-                yield NamedMetric(f'{path}.{argument}', name, of_each_model=_is_export_hook(component))
+                yield NamedMetric(f'{path}.{argument}', name, getattr(component, 'metric_of_each_model', False))
 
 
 def _argument(component: Any) -> str | None:
@@ -59,18 +59,10 @@ def _argument(component: Any) -> str | None:
         return None
     if issubclass(component, (ReduceOnPlateauParamScheduler, EarlyStoppingHook)):
         return 'monitor'
-    if _is_export_hook(component):
-        return 'save_best'
     update = getattr(component, 'update', None)  # a policy that is told of validation
     if update is not None and 'metrics' in inspect.signature(update).parameters:
         return 'metric'
-    return None
-
-
-def _is_export_hook(component: type) -> bool:
-    from motivation.hooks import ExportHook  # hooks know the engine
-
-    return issubclass(component, ExportHook)
+    return getattr(component, 'metric_argument', None)
 
 
 def check_named_metrics(plain: dict[str, Any], reported: Iterable[str], open_prefixes: Iterable[str] = ()) -> None:

@@ -13,8 +13,8 @@ from mmengine.config import Config
 
 from motivation import registry as registries
 from motivation.config.checks import check_fields
-from motivation.config.fields import known_fields
 from motivation.config.run_text import RunConfig
+from motivation.config.schema import known_fields
 from motivation.config.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
 
@@ -38,7 +38,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
         config = RunConfig.of(Config.fromfile(path, import_custom_modules=False))
     except Exception as error:  # a config is a program and may raise anything
         _refuse_absolute_base(path, error)
-        raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; mend it') from error
+        raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; correct it') from error
     config.setdefault('runner_type', 'DualModelRunner')
     config.setdefault('default_scope', registries.SCOPE)
     _import_custom_modules(config)
@@ -84,7 +84,7 @@ def _import_custom_modules(config: Config) -> None:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = '' if place.filename.startswith('<') else f' ({Path(place.filename).name}, line {place.lineno})'
             raise ConfigError(
-                f'custom_imports.imports names {name!r}, which does not import: {_reason(error)}{where}; mend it, '
+                f'custom_imports.imports names {name!r}, which does not import: {_reason(error)}{where}; correct it, '
                 'or put it beside the config, in the current folder or among the installed packages'
             ) from error
 

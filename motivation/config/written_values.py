@@ -1,13 +1,14 @@
 """Values of a config that cannot be written down with the run, as a config must be to be read again."""
 
 import ast
-import re
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 
 from motivation import registry as registries
-from motivation.config.components import REGISTRY_OF, nodes
+from motivation.config.nodes import nodes
+from motivation.config.schema import registry_of
 from motivation.errors import ConfigError, shortened
 
 
@@ -20,7 +21,7 @@ def check_written_values(config: Config) -> None:
     Raises:
         ConfigError: Names the field, its value and the way out: a registered name.
     """
-    for path, value in nodes(config._cfg_dict.to_dict(), ''):
+    for path, value in nodes(config._cfg_dict.to_dict()):
         if path.partition('.')[0] in getattr(config, '_imported_names', ()):
             continue
         if isinstance(value, (str, dict, list, tuple)) or _is_expression(str(value)):
@@ -44,13 +45,13 @@ def _way_out(path: str, value: Any) -> str:
     name = getattr(value, '__name__', 'Mine')
     name = 'my_function' if name == '<lambda>' else name
     place = path.removesuffix('.type')
-    registry = _registry(place)
+    registry = _name(registry_of(place))
     if registry is not None:
         given = f'type={name!r}' if path.endswith('.type') else f'dict(type={name!r})'
         return f'give its registered name, {given}, after motivation.registry.{registry}.register_module()'
     while '.' in place:
         place = place.rpartition('.')[0]
-        registry = _registry(place)
+        registry = _name(registry_of(place))
         if registry is not None:
             return (
                 f'register a component of your own that has it, by motivation.registry.{registry}.register_module(), and give '
@@ -59,9 +60,6 @@ def _way_out(path: str, value: Any) -> str:
     return 'give numbers, strings or a component, dict(type=...), instead'
 
 
-def _registry(path: str) -> str | None:
-    """What the registry is called that a component at this place is looked up in."""
-    for pattern, registry in REGISTRY_OF:
-        if re.fullmatch(pattern, path):
-            return next(name for name, one in vars(registries).items() if one is registry)
-    return None
+def _name(registry: Registry | None) -> str | None:
+    """What a registry is called in :mod:`motivation.registry`."""
+    return next((name for name, one in vars(registries).items() if one is registry), None)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from motivation.datasets.image_dataset import ImageDataset, TensorImages
-from motivation.errors import ConfigError
 from motivation.registry import DATASETS
+from motivation.utils.arguments import checked
 
 
 @DATASETS.register_module()
@@ -29,9 +29,8 @@ class DigitsDataset(ImageDataset):
         >>> dataset = dict(type='DigitsDataset', split='train')
     """
 
+    @checked
     def __init__(self, split: Literal['train', 'test'], transforms: Sequence[dict[str, Any]] = ()) -> None:
-        if split not in ('train', 'test'):
-            raise ConfigError(f"DigitsDataset.split is {split!r}; it must be 'train' or 'test'")
         # Imported here because the import takes a second, which other datasets should not pay.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from motivation.datasets.image_files import composed
 from motivation.errors import ConfigError, one_line
 from motivation.registry import TRANSFORMS
+from motivation.utils.arguments import checked
 
 
 class BadImageError(ConfigError):
@@ -70,6 +71,7 @@ class ImageDataset(Dataset):
         ConfigError: ``on_error`` is neither ``'raise'`` nor ``'skip'``.
     """
 
+    @checked
     def __init__(
         self,
         source: Sequence[tuple[Any, int]],
@@ -77,8 +79,6 @@ class ImageDataset(Dataset):
         transforms: Sequence[dict[str, Any]] = (),
         on_error: Literal['raise', 'skip'] = 'raise',
     ) -> None:
-        if on_error not in ('raise', 'skip'):
-            raise ConfigError(f"dataset.on_error is {on_error!r}; it must be 'raise' or 'skip'")
         self.source = source
         self.on_error = on_error
         self.metainfo = {'classes': list(classes)}

@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from PIL import Image, ImageFile
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError
 
 # Formats that Pillow registers but cannot decode, with or without a handler that the user installs.
 _NOT_DECODED = {'MPEG'}
@@ -92,13 +92,12 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
         empty = [name for name, index in self.class_to_idx.items() if index not in used]
         self.remarks = _remarks(passed_over, loose, unmapped, empty)
         if len(names) > 1 and not class_map and are_splits(names):
-            raise ValueError(
-                f'its folders {shortlist(names)} are splits, not classes; name one of them as dataset.split'
-            )
+            raise ValueError(f'its folders {shortlist(names)} are splits, not classes; name one of them as split')
         if extensions is not None and passed_over and not (self.samples or loose or unmapped):
-            raise ConfigError(
-                f'dataset.input_key is {";".join(extensions)!r}, which none of the {passed_over.total():,} files has; there '
-                f'is {_counted(passed_over)}'
+            raise ArgumentError(
+                'input_key',
+                f'is {";".join(extensions)!r}, which none of the {passed_over.total():,} files has; there '
+                f'is {_counted(passed_over)}',
             )
         if not self.samples:
             raise ValueError('; '.join(['Found 0 images in class folders', *self.remarks]))

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from motivation.datasets.image_files import ImageFiles, are_splits, is_hidden, shortlist
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, near_matches
 
 
 def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensions: Any = None) -> ImageFiles:
@@ -165,8 +165,8 @@ def _top(tar: str, names: list[str], split: str) -> str:
         if split and split in folders:
             return f'{top}{split}/'
         if split and are_splits(folders):
-            raise ConfigError(
-                f'dataset.split is {split!r}, but {tar!r} has no folder {split!r}; {near_matches(split, folders)}'
+            raise ArgumentError(
+                'split', f'is {split!r}, but {tar!r} has no folder {split!r}; {near_matches(split, folders)}'
             )
         if len(folders) != 1:
             return classes

@@ -19,8 +19,9 @@ from torchvision.transforms import v2
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
 from motivation.datasets.image_files import ImageFiles, composed
 from motivation.datasets.image_folder import open_folder, open_tar
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.registry import DATASETS
+from motivation.utils.arguments import checked
 
 # timm's names for torchvision's ImageFolder. Our reader replaces it, because timm falls back to the root in silence
 # where the folder of the split is missing.
@@ -72,6 +73,7 @@ class TimmDataset(ImageDataset):
         >>> dataset = dict(type='TimmDataset', root='data/cifar10', split='train')
     """
 
+    @checked
     def __init__(
         self,
         root: str,
@@ -157,17 +159,15 @@ def _reason(error: Exception) -> str:
 
 
 def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
-    advice = 'fix the dataset.root of the data loader, or see the README of the config for how to get the data'
-    if not isinstance(root, str):
-        raise ConfigError(f'dataset.root is {root!r}; it must be a path')
+    advice = 'correct it, or see the README of the config for how to get the data'
     is_folder = '/' not in name or name.lower() in _FOLDERS
     if is_folder and name.lower() not in ('', 'folder', *_FOLDERS):
-        raise ConfigError(f"dataset.name is {name!r}; it must be '' for image folders, or like 'torch/cifar10'")
+        raise ArgumentError('name', f"is {name!r}; give '' for image folders, or a name like 'torch/cifar10'")
     if is_folder and not Path(root).exists():
-        raise ConfigError(f'dataset.root {root!r} does not exist; {advice}')
+        raise ArgumentError('root', f'{root!r} does not exist; {advice}')
     has_splits = is_folder and Path(root).is_dir() and split and kwargs.get('search_split', True)
     if has_splits and not (Path(root) / split).is_dir():
-        raise ConfigError(f'dataset.split is {split!r}, but {root!r} has no such subfolder; {advice}')
+        raise ArgumentError('split', f'is {split!r}, but {root!r} has no such subfolder; {advice}')
     try:
         if is_folder:
             return _open_files(root, split, **kwargs)
@@ -175,16 +175,14 @@ def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, A
     except ConfigError:
         raise
     except ImportError as error:
-        raise ConfigError(
-            f'dataset.name {name!r} needs a package that is missing: {error}; install it with pip'
+        raise ArgumentError(
+            'name', f'{name!r} needs a package that is missing: {error}; install it with pip'
         ) from error
     except Exception as error:  # formats raise errors of any type
         reason = ' '.join(str(error).split())
-        raise ConfigError(
-            f'dataset {name or "folder"!r} at root {root!r} cannot be opened: {reason}; {advice}'
-        ) from error
+        raise ArgumentError('root', f'{root!r} cannot be opened as {name or "folder"!r}: {reason}; {advice}') from error
     if not isinstance(opened, IterableDataset) and len(opened) == 0:
-        raise ConfigError(f'dataset.root {root!r} holds no images of split {split!r}; {advice}')
+        raise ArgumentError('root', f'{root!r} holds no images of split {split!r}; {advice}')
     return opened
 
 
@@ -194,9 +192,10 @@ def _open_files(
     """Open an image folder or tar with our own readers; timm's take the innermost folder as the class."""
     for argument, value in others.items():
         if value is not None and value != _UNUSED.get(argument):
-            raise ConfigError(
-                f'dataset.{argument} is {value!r}, which image folders do not take; leave it out, they take class_map, '
-                'input_key and search_split'
+            raise ArgumentError(
+                argument,
+                f'is {value!r}, which image folders do not take; leave it out, they take class_map, '
+                'input_key and search_split',
             )
     numbers = load_class_map(class_map, root) if class_map else None
     extensions = _extensions(input_key) if input_key else None
@@ -206,7 +205,7 @@ def _open_files(
     elif root.lower().endswith('.tar'):
         folder, images = root, open_tar(root, split if search_split else '', numbers, extensions)
     else:
-        raise ConfigError(f'dataset.root {root!r} is neither a folder nor a .tar; unpack it and give the folder')
+        raise ArgumentError('root', f'{root!r} is neither a folder nor a .tar; unpack it and give the folder')
     if images.remarks:
         print_log(f'{folder!r}: {"; ".join(images.remarks)}', 'current', logging.WARNING)
     return images
@@ -216,7 +215,7 @@ def _extensions(input_key: Any) -> list[str]:
     """Return the extensions of ``dataset.input_key`` as a list, in lower case with the dot."""
     names = input_key.split(';') if isinstance(input_key, str) else input_key
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"dataset.input_key is {input_key!r}; it must be like '.png;.jpg', or a list of extensions")
+        raise ArgumentError('input_key', f"must be like '.png;.jpg', or a list of extensions, got {input_key!r}")
     return [f'.{name.strip().lower().removeprefix(".")}' for name in names if name.strip()]
 
 
@@ -235,9 +234,8 @@ def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | 
             return None
         images[index], targets[index] = pixels, target
     if images is None:
-        raise ConfigError(
-            f'none of the {len(source)} images at dataset.root is readable: {" ".join(unreadable[0])}; give another '
-            'dataset.root'
+        raise ArgumentError(
+            'root', f'holds {len(source)} images of which none is readable: {" ".join(unreadable[0])}; give another'
         )
     return TensorImages(images, targets, unreadable, [source.name(index) for index in range(len(source))])
 

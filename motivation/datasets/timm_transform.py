@@ -12,7 +12,7 @@ from timm.data.auto_augment import AugmentOp
 from timm.data.random_erasing import RandomErasing
 from torchvision.transforms import v2
 
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, near_matches
 from motivation.registry import TRANSFORMS
 
 # Weights of red, green and blue in Pillow's conversion to grey (ITU-R 601-2).
@@ -141,11 +141,11 @@ class TimmTransform:
 def _check(is_training: bool, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in _ARGUMENTS:
-            raise ConfigError(f'TimmTransform.{name} is not an argument; {near_matches(name, _ARGUMENTS)}')
+            raise ArgumentError(name, f'is not an argument; {near_matches(name, _ARGUMENTS)}')
         if value == _HARMLESS[name] or (name in _ELSEWHERE and value is None):
             continue
         if name in _ELSEWHERE:
-            raise ConfigError(f'TimmTransform.{name} is {value!r}, and {_ELSEWHERE[name]}; leave it out')
+            raise ArgumentError(name, f'is {value!r}, and {_ELSEWHERE[name]}; leave it out')
         _check_value(name, value)
         _check_effect(name, value, is_training, bool(arguments.get('no_aug')))
 
@@ -153,10 +153,10 @@ def _check(is_training: bool, arguments: dict[str, Any]) -> None:
 def _check_value(name: str, value: Any) -> None:
     """Check a value that timm would refuse without naming the argument, or silently take as something else."""
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise ConfigError(f'TimmTransform.{name} is {value!r}; {near_matches(str(value), _CHOICES[name])}')
+        raise ArgumentError(name, f'is {value!r}; {near_matches(str(value), _CHOICES[name])}')
     is_probability = name.endswith('_prob') or name in ('hflip', 'vflip')
     if is_probability and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-        raise ConfigError(f'TimmTransform.{name} is {value!r}; it must be a probability, from 0 to 1')
+        raise ArgumentError(name, f'must be a probability, 0 to 1, got {value!r}')
     if name == 'auto_augment' and value:
         _check_policy(value)
 
@@ -164,13 +164,14 @@ def _check_value(name: str, value: Any) -> None:
 def _check_policy(value: Any) -> None:
     policy, *sections = str(value).split('-')
     if policy not in _POLICIES:
-        raise ConfigError(f'TimmTransform.auto_augment is {value!r}; {near_matches(policy, _POLICIES)}')
+        raise ArgumentError('auto_augment', f'is {value!r}; {near_matches(policy, _POLICIES)}')
     known = _POLICIES[policy]
     for section in sections:
         if not any(re.fullmatch(key + form, section) for key, form in known.items()):
-            raise ConfigError(
-                f'TimmTransform.auto_augment is {value!r}, but {policy!r} has no section {section!r}; give one of '
-                f"{', '.join(sorted(known))}, each with its value, as in 'mstd0.5'"
+            raise ArgumentError(
+                'auto_augment',
+                f'is {value!r}, but {policy!r} has no section {section!r}; give one of '
+                f"{', '.join(sorted(known))}, each with its value, as in 'mstd0.5'",
             )
 
 
@@ -181,14 +182,13 @@ def _check_effect(name: str, value: Any, is_training: bool, no_aug: bool) -> Non
         return
     if is_training == (name in _EVALUATION):
         phase, other = ('training', 'evaluation') if is_training else ('evaluation', 'training')
-        raise ConfigError(
-            f'TimmTransform.{name} is {value!r}, which has an effect only for {other}, but this transform is for {phase}; '
-            f'leave it out, or give is_training={not is_training}'
+        raise ArgumentError(
+            name,
+            f'is {value!r}, which has an effect only for {other}, but this transform is for {phase}; leave '
+            f'it out, or give is_training={not is_training}',
         )
     if no_aug and name != 'no_aug':
-        raise ConfigError(
-            f'TimmTransform.{name} is {value!r}, which has no effect with no_aug=True; leave one of the two out'
-        )
+        raise ArgumentError(name, f'is {value!r}, which has no effect with no_aug=True; leave one of the two out')
 
 
 def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
@@ -198,9 +198,9 @@ def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
         return (values[0],) * channels
     if len(values) == 3 and channels == 1:
         return (sum(weight * value for weight, value in zip(_LUMA, values, strict=True)),)
-    raise ConfigError(
-        f'TimmTransform has a mean or std of {len(values)} values, {list(values)}, for images of {channels} channels; '
-        'give one value for each channel'
+    raise ArgumentError(
+        'mean',
+        f'or std has {len(values)} values, {list(values)}, for images of {channels} channels; give one for each channel',
     )
 
 

@@ -12,7 +12,7 @@ from mmengine.registry import Registry, build_from_cfg
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError
 from motivation.registry import TRANSFORMS
 
 for _name in dir(v2):
@@ -67,6 +67,7 @@ _TYPES = {
 }
 
 
+@TRANSFORMS.builder
 def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
     """Build a transform from a config, converting plain values to the types that its arguments are annotated with.
 
@@ -89,7 +90,7 @@ def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
     name = cfg.get('type') if isinstance(cfg, Mapping) else None
     component: Any = registry.get(name) if isinstance(name, str) else name
     if component in REFUSED:
-        raise ConfigError(f'transform {component.__name__} {REFUSED[component]}')
+        raise ArgumentError('type', f'is {component.__name__}, which {REFUSED[component]}')
     if callable(component):
         try:
             parameters: Mapping[str, inspect.Parameter] = inspect.signature(component, eval_str=True).parameters

@@ -8,8 +8,9 @@ from torch.utils.data import ConcatDataset as TorchConcatDataset
 from torch.utils.data import Dataset
 
 from motivation.datasets.image_dataset import BadImageError, Sample, class_difference
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError
 from motivation.registry import DATASETS
+from motivation.utils.arguments import Count, checked
 
 
 @DATASETS.register_module()
@@ -32,7 +33,7 @@ class ConcatDataset(TorchConcatDataset):
 
     def __init__(self, datasets: Sequence[dict[str, Any]]) -> None:
         if not datasets:
-            raise ConfigError('dataset.datasets is empty; give at least one dataset')
+            raise ArgumentError('datasets', 'must be at least one dataset, [dict(type=...), ...], got none')
         super().__init__([_build(config, f'datasets.{place}') for place, config in enumerate(datasets)])
         self.metainfo: dict[str, Any] = {}
         first = -1  # to name classes
@@ -77,9 +78,8 @@ class RepeatDataset(Dataset):
         >>> dataset = dict(type='RepeatDataset', times=10, dataset=dict(type='DigitsDataset', split='train'))
     """
 
-    def __init__(self, dataset: dict[str, Any], times: int) -> None:
-        if times < 1:
-            raise ConfigError(f'dataset.times is {times}; it must be at least 1')
+    @checked
+    def __init__(self, dataset: dict[str, Any], times: Count) -> None:
         self.dataset = _build(dataset, 'dataset')
         self.times = times
         self.metainfo = getattr(self.dataset, 'metainfo', None) or {}
@@ -92,24 +92,19 @@ class RepeatDataset(Dataset):
 
 
 def _build(config: Any, place: str) -> Any:
-    """Build a dataset within another; what it says of its own fields is said of that place."""
+    """Build a dataset within another."""
     if not isinstance(config, dict):
-        raise ConfigError(f'dataset.{place} is {config!r}; it must be a dataset: dict(type=...)')
-    try:
-        return DATASETS.build(config)
-    except BadImageError:
-        raise
-    except ConfigError as error:
-        raise ConfigError(str(error).replace('dataset.', f'dataset.{place}.')) from error
+        raise ArgumentError(place, f'must be a dataset: dict(type=...), got {config!r}')
+    return DATASETS.build(config)
 
 
 def _check_same(ours: Sequence[str], theirs: Sequence[str], first: int, place: int) -> None:
     difference = class_difference(ours, theirs)
     if difference is not None:
         index, one, other = difference
-        raise ConfigError(
-            f'class {index} is {one} in dataset.datasets.{first} and {other} in dataset.datasets.{place}; all need the '
-            'same class folders'
+        raise ArgumentError(
+            'datasets',
+            f'differ: class {index} is {one} in {first} and {other} in {place}; all need the same class folders',
         )
 
 

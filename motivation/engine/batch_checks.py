@@ -14,9 +14,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
-from motivation.config.build_errors import reason
 from motivation.datasets import first_batch
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, reason
 from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import samples_in
 from motivation.utils.distributed import sum_over_processes

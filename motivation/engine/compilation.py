@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from motivation.config.build_errors import reason
-from motivation.errors import ConfigError, shortened
+from motivation.errors import ConfigError, reason, shortened
 from motivation.models import DualModel
 
 # Where the exceptions of torch's compilers are defined.

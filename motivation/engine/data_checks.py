@@ -10,7 +10,7 @@ from mmengine.runner.runner import _SlicedDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from motivation.config.build_errors import explained, reason
+from motivation.config.build import located
 from motivation.config.metric_names import check_no_metrics, foresee_metrics
 from motivation.datasets import check_labels, class_names, first_batch
 from motivation.datasets.image_dataset import class_difference
@@ -21,7 +21,7 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_sample_error,
 )
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, reason
 from motivation.models import ImagePreprocessor
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import noun_of, sample_text
@@ -58,9 +58,8 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     _check_lengths(runner, stage, loop)
     _check_classes(runner, stage, loop)
     with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
-        with explained(
-            runner.cfg._cfg_dict.to_dict(), f'{field}.dataset', f'gives no {noun_of_model(runner.model.base)}'
-        ):
+        noun = noun_of_model(runner.model.base)
+        with located(f'{field}.dataset', runner.cfg[field].dataset, f'gives no {noun}'):
             batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
         check_scale(runner, batch, stage)
         _try(runner, batch, field, loop.dataloader)

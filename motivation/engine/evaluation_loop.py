@@ -1,6 +1,5 @@
 """Validation and test of both models in one pass over the data."""
 
-import copy
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -11,11 +10,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
+from motivation.config.build import build_data_loader, build_evaluator
 from motivation.config.metric_names import UnknownMetricError, check_named_metrics
 from motivation.engine.averaging import end_averaging, find_averaging_hooks
 from motivation.engine.hook_state import is_of_framework
 from motivation.engine.recalibration import recalibrated
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, near_matches
 from motivation.registry import LOOPS
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.distributed import share_buffers
@@ -52,11 +52,11 @@ class DualValLoop(BaseLoop):
     ) -> None:
         for name in models:
             if name not in MODEL_NAMES:
-                raise ConfigError(f'{self.stage}_cfg.models names {name!r}; {near_matches(str(name), MODEL_NAMES)}')
-        super().__init__(runner, dataloader)
+                raise ArgumentError('models', f'names {name!r}; {near_matches(str(name), MODEL_NAMES)}')
+        super().__init__(runner, build_data_loader(runner, dataloader, f'{self.stage}_dataloader'))
         # Parameters of the active model before validation, where a hook may change them for it.
         self._trained: list[Tensor] | None = None
-        self.evaluators = {name: runner.build_evaluator(copy.deepcopy(evaluator)) for name in models}
+        self.evaluators = {name: build_evaluator(runner, evaluator, f'{self.stage}_evaluator') for name in models}
         for evaluator in self.evaluators.values():
             evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.hooks import EarlyStoppingHook, Hook
 from torch import Tensor
 
-from motivation.config.signatures import arguments_of
+from motivation.utils.arguments import arguments_of
 from motivation.utils.checkpoint import check_plain
 
 # What MMEngine gives a hook when it is registered.

@@ -5,12 +5,13 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from torch import nn
 
 from motivation.engine.exchanging import ExchangingOptimWrapper, exchanging
 from motivation.engine.step import StepExchange
 from motivation.errors import ConfigError, near_matches, shortened
 from motivation.models import DualModel
-from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from motivation.structures import MODEL_NAMES
 
 _FIELD = 'optim_wrapper.paramwise_cfg'
@@ -77,7 +78,7 @@ class DualOptimWrapperConstructor:
             ConfigError: A key of ``paramwise_cfg.custom_keys`` is part of no parameter's name, or its value
                 holds what the optimizer does not know.
         """
-        wrappers = {name: build_optim_wrapper(getattr(model, name), config) for name, config in self.configs.items()}
+        wrappers = {name: _build_wrapper(getattr(model, name), config) for name, config in self.configs.items()}
         matched: dict[str, bool] = {}
         for name, config in self.configs.items():
             for key, values in ((config.get('paramwise_cfg') or {}).get('custom_keys') or {}).items():
@@ -101,6 +102,16 @@ class DualOptimWrapperConstructor:
             if isinstance(wrapper, ExchangingOptimWrapper):  # as exchange_of checks
                 wrapper.connect(name, exchange)
         return OptimWrapperDict(**wrappers)
+
+
+def _build_wrapper(model: nn.Module, config: dict[str, Any]) -> OptimWrapper:
+    try:
+        return build_optim_wrapper(model, config)
+    except Exception:
+        OPTIMIZERS.build(
+            config['optimizer'], default_args={'params': model.parameters()}
+        )  # says so if that is what failed
+        raise
 
 
 def _check_options(options: dict[str, Any]) -> None:

@@ -16,10 +16,12 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 
-from motivation.config.build_errors import explained, reason
+from motivation.config.build import build, located
 from motivation.config.checks import check_config
+from motivation.config.schema import DEFAULT_TYPES, MMENGINE_HOOKS
 from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data
@@ -27,17 +29,15 @@ from motivation.engine.parallel import train_together
 from motivation.engine.resuming import Resumption, find_resumed, find_seed, read_for
 from motivation.engine.run_parts import save_run
 from motivation.engine.write_failures import WriteFailures
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, reason
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
-from motivation.registry import RUNNERS
+from motivation.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, RUNNERS
 from motivation.structures import StepRecord
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
 from motivation.utils.logs import find_log_folder, guard_logs
 from motivation.utils.new_folders import keep_folder, removed_if_refused
-
-_MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
 
 @RUNNERS.register_module()
@@ -66,33 +66,31 @@ class DualModelRunner(Runner):
 
     @classmethod
     def _from_cfg(cls, cfg: Config) -> 'DualModelRunner':
-        given, cfg = cfg._cfg_dict.to_dict(), copy.deepcopy(cfg)
+        cfg = copy.deepcopy(cfg)
         check_config(cfg)
         hooks = cfg.get('default_hooks') or {}
         cfg.default_hooks = {
             # MMEngine removes its own hooks where they are None, and fails on others.
-            **{name: hook for name, hook in hooks.items() if hook is not None or name in _MMENGINE_HOOKS},
+            **{name: hook for name, hook in hooks.items() if hook is not None or name in MMENGINE_HOOKS},
             'motivation': dict(type='MotivationHook', **cfg.motivation),
         }
         cfg.train_cfg.pop('by_epoch', None)
-        cfg.train_cfg.setdefault('type', 'DualTrainLoop')
-        if cfg.get('optim_wrapper'):
-            cfg.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
-        for stage, loop in (('val', 'DualValLoop'), ('test', 'DualTestLoop')):
-            if cfg.get(f'{stage}_cfg') is not None:
-                cfg[f'{stage}_cfg'].setdefault('type', loop)
+        cfg.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
         for stage in ('train', 'val', 'test'):
+            if cfg.get(f'{stage}_cfg') is not None:
+                cfg[f'{stage}_cfg'].setdefault('type', DEFAULT_TYPES[f'{stage}_cfg'])
             if cfg.get(f'{stage}_dataloader'):
                 cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='motivation.collate_images'))
                 cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.init_worker'))
-        with explained(given):
-            return super().from_cfg(cfg)
+        return super().from_cfg(cfg)
 
     def __init__(self, experiment_name: str | None = None, cfg: Config | None = None, **kwargs: Any) -> None:
         # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
         name = experiment_name or (Path(cfg.filename).stem if cfg is not None and cfg.filename else 'run')
         kwargs['launcher'] = 'pytorch' if get_world_size() > 1 else 'none'
         self.checkpointer = Checkpointer()
+        log_processor = {'type': DEFAULT_TYPES['log_processor'], **(kwargs.get('log_processor') or {})}
+        kwargs['log_processor'] = build(LOG_PROCESSORS, log_processor, 'log_processor')
         super().__init__(experiment_name=f'{name}_{uuid.uuid4().hex[:8]}', cfg=cfg, **kwargs)
 
     # MMEngine's, which are configs until they are built.
@@ -197,7 +195,8 @@ class DualModelRunner(Runner):
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """As MMEngine's; a resumed run goes on logging where it did before."""
-        super().setup_env(env_cfg)
+        with located('env_cfg', env_cfg):
+            super().setup_env(env_cfg)
         logs = find_log_folder(Path(self.work_dir)) if self.cfg.get('resume') else None
         if logs is not None:
             self._timestamp = logs.name
@@ -261,15 +260,31 @@ class DualModelRunner(Runner):
                 handler.setLevel(logging.WARNING)
         return logger
 
-    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """As MMEngine's, with a sentence where an optimizer refuses its arguments."""
-        with explained(self.cfg._cfg_dict.to_dict()):
-            return super().build_optim_wrapper(optim_wrapper)
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        """As MMEngine's; its backends open at once, which on a machine may lack what they need."""
+        with located('visualizer', visualizer):
+            built = super().build_visualizer(visualizer)
+            if self.rank == 0:
+                for backend in built._vis_backends.values():
+                    backend.experiment  # noqa: B018, opens it
+        return built
 
-    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Any = None) -> None:
-        """As MMEngine's, with a sentence where it cannot."""
-        with explained(self.cfg._cfg_dict.to_dict()):
-            super().scale_lr(optim_wrapper, auto_scale_lr)
+    def build_model(self, model: Any) -> nn.Module:
+        """As MMEngine's, with the field of what a model refuses."""
+        return build(MODELS, model, 'model')
+
+    def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
+        """As MMEngine's, with the field of what a hook refuses."""
+        fields = {name: name if name == 'motivation' else f'default_hooks.{name}' for name in default_hooks or {}}
+        super().register_hooks(
+            {name: _build_hook(default_hooks[name], field) for name, field in fields.items()},
+            [_build_hook(hook, f'custom_hooks.{place}') for place, hook in enumerate(custom_hooks or ())],
+        )
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As MMEngine's, with the field of what an optimizer refuses."""
+        with located('optim_wrapper', optim_wrapper):
+            return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """As MMEngine's, with a sentence where a schedule does not fit the run.
@@ -287,24 +302,28 @@ class DualModelRunner(Runner):
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the training data against the models."""
-        with explained(self.cfg._cfg_dict.to_dict()):
-            return check_data(self, 'train', super().build_train_loop(loop))
+        return self._build_loop(loop, 'train')
 
     def build_val_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the validation data against the models."""
-        with explained(self.cfg._cfg_dict.to_dict()):
-            return check_data(self, 'val', super().build_val_loop(loop))
+        return self._build_loop(loop, 'val', evaluator=self._val_evaluator)
 
     def build_test_loop(self, loop: Any) -> BaseLoop:
         """As MMEngine's, after checking the test data against the models."""
-        with explained(self.cfg._cfg_dict.to_dict()):
-            return check_data(self, 'test', super().build_test_loop(loop))
+        return self._build_loop(loop, 'test', evaluator=self._test_evaluator)
+
+    def _build_loop(self, loop: Any, stage: str, **given: Any) -> BaseLoop:
+        if isinstance(loop, BaseLoop):
+            return loop
+        dataloader = getattr(self, f'_{stage}_dataloader')
+        built = build(LOOPS, loop, f'{stage}_cfg', runner=self, dataloader=dataloader, **given)
+        return check_data(self, stage, built)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks; what one raises keeps its own traceback, but where it only now builds what it is made of."""
         for hook in self._hooks:
             if hasattr(hook, fn_name):
-                with explained({}, subject=f'hook {type(hook).__name__}') if fn_name == 'before_run' else nullcontext():
+                with located(f'hook {type(hook).__name__}') if fn_name == 'before_run' else nullcontext():
                     getattr(hook, fn_name)(self, **kwargs)
 
     def save_checkpoint(self, out_dir: str | Path, filename: str, meta: dict[str, Any] | None = None, **_: Any) -> None:
@@ -328,6 +347,15 @@ class DualModelRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
+
+
+def _build_hook(node: Any, path: str) -> Any:
+    """Build a hook from its config, in which MMEngine lets a priority stand that is no argument."""
+    if not isinstance(node, dict):
+        return node
+    hook = build(HOOKS, {name: value for name, value in node.items() if name != 'priority'}, path)
+    hook.priority = node.get('priority', hook.priority)
+    return hook
 
 
 def _removed_if_refused(config: Config) -> AbstractContextManager[None]:

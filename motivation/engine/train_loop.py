@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from motivation.config.build import build_data_loader
 from motivation.config.metric_names import UnknownMetricError
 from motivation.datasets.seeded import SeededDataset
 from motivation.engine.batch_checks import left_alone
@@ -24,9 +25,10 @@ from motivation.engine.non_finite import (
     describe,
     ways_out,
 )
-from motivation.errors import ConfigError, TrainingError
-from motivation.registry import DATASETS, LOOPS
+from motivation.errors import TrainingError
+from motivation.registry import LOOPS
 from motivation.structures import StepRecord
+from motivation.utils.arguments import Count, checked
 from motivation.utils.checkpoint import find_checkpoints, newest_whole
 from motivation.utils.interruption import Interrupted
 
@@ -70,22 +72,20 @@ class DualTrainLoop(EpochBasedTrainLoop):
         >>> train_cfg = dict(max_epochs=100, on_bad_loss='skip')
     """
 
+    @checked
     def __init__(
         self,
         runner: Runner,
         dataloader: Any,
-        max_epochs: int,
+        max_epochs: Count,
         val_begin: int = 1,
-        val_interval: int = 1,
+        val_interval: Count = 1,
         on_bad_loss: Literal['stop', 'skip', 'rollback'] = 'stop',
     ) -> None:
-        if on_bad_loss not in ('stop', 'skip', 'rollback'):
-            raise ConfigError(f"train_cfg.on_bad_loss is {on_bad_loss!r}; it must be 'stop', 'skip' or 'rollback'")
-        if isinstance(dataloader, dict):
-            dataset = dataloader['dataset']
-            dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-            dataloader = {**dataloader, 'dataset': SeededDataset(dataset, (runner.seed, runner.rank))}
-        super().__init__(runner, dataloader, max_epochs, val_begin, val_interval)
+        loader = build_data_loader(
+            runner, dataloader, 'train_dataloader', lambda dataset: SeededDataset(dataset, (runner.seed, runner.rank))
+        )
+        super().__init__(runner, loader, max_epochs, val_begin, val_interval)
         self.on_bad_loss = on_bad_loss
         # Whether an epoch is over, and its validation not.
         self.validation_due = False

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError
 from motivation.registry import METRICS
+from motivation.utils.arguments import Count, checked
 
 
 @METRICS.register_module()
@@ -28,11 +29,12 @@ class Accuracy(BaseMetric):
 
     default_prefix = 'accuracy'
 
-    def __init__(self, topk: Sequence[int] = (1, 5), **kwargs: Any) -> None:
+    @checked
+    def __init__(self, topk: Sequence[Count] = (1, 5), **kwargs: Any) -> None:
         super().__init__(**{'collect_device': 'gpu', **kwargs})  # gathers by collectives, not files; works on a CPU too
         self.topk = tuple(topk)
-        if not self.topk or min(self.topk) < 1:
-            raise ConfigError(f'Accuracy.topk is {topk!r}; it must be a list of whole numbers of at least 1')
+        if not self.topk:
+            raise ArgumentError('topk', f'must name at least one k, got {topk!r}')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, torch.Tensor]]) -> None:
         """Add the predictions of a batch.

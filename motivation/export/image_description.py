@@ -4,10 +4,9 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from motivation.config.components import look_up
-from motivation.config.signatures import arguments_of
 from motivation.datasets import class_names, first_batch
-from motivation.registry import DATASETS
+from motivation.registry import DATASETS, look_up
+from motivation.utils.arguments import arguments_of
 from motivation.utils.batches import noun_of
 from motivation.utils.random_state import preserved_random_state
 
@@ -52,8 +51,7 @@ def _argument(config: Any, name: str) -> Any:
     if isinstance(inner, (list, tuple)) and inner:
         values = [_argument(one, name) for one in inner]
         return values[0] if all(value == values[0] for value in values) else None
-    component = config.get('type')
-    component = look_up(DATASETS, component) if isinstance(component, str) else component
+    component = look_up(DATASETS, config.get('type'))
     parameter = arguments_of(component)[0].get(name) if callable(component) else None
     return None if parameter is None or parameter.default is parameter.empty else parameter.default
 

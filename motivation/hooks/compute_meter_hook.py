@@ -13,6 +13,7 @@ from motivation.datasets import first_batch
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import Count, checked
 from motivation.utils.batches import samples_in
 from motivation.utils.distributed import sum_over_processes
 from motivation.utils.random_state import preserved_random_state
@@ -54,11 +55,8 @@ class ComputeMeterHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # before the logger
 
-    def __init__(self, interval: int = 20) -> None:
-        if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
-            raise ConfigError(
-                f'default_hooks.compute_meter.interval is {interval!r}; it must be a whole number of steps, at least 1'
-            )
+    @checked
+    def __init__(self, interval: Count = 20) -> None:
         self.interval = interval
         self.meter: ComputeMeter | None = None
         self.not_counted: str | None = None

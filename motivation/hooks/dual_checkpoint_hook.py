@@ -2,14 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Gt
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from motivation.engine.non_finite import check_weights
-from motivation.errors import ConfigError, TrainingError
+from motivation.errors import TrainingError
 from motivation.registry import HOOKS
+from motivation.utils.arguments import Count, checked
 from motivation.utils.checkpoint import checkpoint_name, find_checkpoints
 from motivation.utils.distributed import decide_once
 
@@ -38,23 +40,15 @@ class DualCheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
+    @checked
     def __init__(
         self,
-        interval: int = 1,
-        every_iters: int | None = None,
-        every_minutes: float | None = None,
-        max_keep: int = 2,
+        interval: Count = 1,
+        every_iters: Count | None = None,
+        every_minutes: Annotated[float, Gt(0)] | None = None,
+        max_keep: Count = 2,
         on_write_error: Literal['continue', 'stop'] = 'continue',
     ) -> None:
-        for name, value in (('interval', interval), ('every_iters', every_iters), ('max_keep', max_keep)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f'default_hooks.checkpoint.{name} is {value!r}; it must be at least 1')
-        if every_minutes is not None and (not isinstance(every_minutes, (int, float)) or not every_minutes > 0):
-            raise ConfigError(f'default_hooks.checkpoint.every_minutes is {every_minutes!r}; it must be above 0')
-        if on_write_error not in ('continue', 'stop'):
-            raise ConfigError(
-                f"default_hooks.checkpoint.on_write_error is {on_write_error!r}; it must be 'continue' or 'stop'"
-            )
         self.interval = interval
         self.every_iters = every_iters
         self.every_minutes = every_minutes

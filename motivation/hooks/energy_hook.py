@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, ConfigError, near_matches
 from motivation.registry import HOOKS
 
 
@@ -68,7 +68,7 @@ class EnergyHook(Hook):
         self._tracker.start()
         if self._tracker.flush() is None:  # codecarbon logs its exceptions and goes on
             raise ConfigError(
-                f"default_hooks.energy: codecarbon does not work on this machine, and '{runner.log_dir}' says why; "
+                f"EnergyHook cannot measure: codecarbon does not work on this machine, and '{runner.log_dir}' says why; "
                 'leave the hook out'
             )
         self._add_source(describe_hardware(self._tracker._hardware) + f', grid of {self.country}')
@@ -162,14 +162,15 @@ def _check_country(country: str) -> None:
             from codecarbon.input import DataSource
     except ImportError as error:
         raise ConfigError(
-            f'default_hooks.energy needs codecarbon, which does not import ({error}); run '
+            f'EnergyHook needs codecarbon, which does not import ({error}); run '
             "pip install 'motivation[energy]', or leave the hook out"
         ) from error
     known = DataSource().get_global_energy_mix_data()
     if country not in known:
-        raise ConfigError(
-            f'default_hooks.energy.country is {country!r}, of whose grid codecarbon has no data; give an ISO 3166-1 '
-            f'alpha-3 code: {near_matches(str(country).upper(), known)}'
+        raise ArgumentError(
+            'country',
+            f'is {country!r}, of whose grid codecarbon has no data; give an ISO 3166-1 '
+            f'alpha-3 code: {near_matches(str(country).upper(), known)}',
         )
 
 

@@ -42,6 +42,9 @@ class ExportHook(Hook):
 
     priority = 'VERY_LOW'
 
+    # Which argument names a metric of validation, and that it is named without ``base/`` or ``motivated/``.
+    metric_argument, metric_of_each_model = 'save_best', True
+
     def __init__(self, save_best: str | None = None) -> None:
         self.save_best = save_best
         self._best: dict[ModelName, float] = {}
@@ -74,7 +77,7 @@ class ExportHook(Hook):
         known = {name.partition('/')[2] for name in metrics}
         if self.save_best not in known:
             raise ConfigError(
-                f'default_hooks.export.save_best is {self.save_best!r}, which is no metric of validation; '
+                f'ExportHook.save_best is {self.save_best!r}, which is no metric of validation; '
                 f'{near_matches(self.save_best, known)}'
             )
         better: list[ModelName] = [

@@ -1,17 +1,23 @@
 """The base model learns from the motivated model on the same batch."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Gt, Le
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, near_matches
 from motivation.structures import ModelName
+from motivation.utils.arguments import check_arguments, checked
 from motivation.utils.batches import Inputs, run_network, without_targets
+
+# How much the soft targets count, and by what both logits are divided.
+Weight = Annotated[float, Gt(0), Le(1)]
+Temperature = Annotated[float, Gt(0)]
 
 
 class Distillation:
@@ -31,20 +37,23 @@ class Distillation:
             their images differently.
     """
 
-    def __init__(self, base: BaseModel, motivated: BaseModel, weight: float = 0.5, temperature: float = 1.0) -> None:
-        check_soft_targets('model.distillation', weight, temperature)
+    @checked
+    def __init__(
+        self, base: BaseModel, motivated: BaseModel, weight: Weight = 0.5, temperature: Temperature = 1.0
+    ) -> None:
         for name, model in (('base', base), ('motivated', motivated)):
             if not callable(getattr(model, 'loss', None)):
-                raise ConfigError(
-                    f'model.distillation needs loss(logits, targets) of both models, which model.{name} of class '
-                    f'{type(model).__name__} lacks; add it, or leave distillation out'
+                raise ArgumentError(
+                    name,
+                    f'is a {type(model).__name__} without loss(logits, targets), which distillation needs; add it, or leave '
+                    'distillation out',
                 )
         ours, theirs = base.data_preprocessor, motivated.data_preprocessor
         for name in ('mean', 'std'):
             if not torch.equal(getattr(ours, name, torch.zeros(1)), getattr(theirs, name, torch.zeros(1))):
-                raise ConfigError(
-                    f'model.distillation gives both models the same images, but model.base.{name} and '
-                    f'model.motivated.{name} differ; make them agree'
+                raise ArgumentError(
+                    f'base.{name}',
+                    f'and motivated.{name} differ, and distillation gives both models the same images; make them agree',
                 )
         self.base = base
         self.motivated = motivated
@@ -53,16 +62,18 @@ class Distillation:
 
     @classmethod
     def from_config(cls, base: BaseModel, motivated: BaseModel, config: Any) -> 'Distillation':
-        """Build it from the config field ``model.distillation``.
+        """Build it from the argument ``distillation`` of both models.
 
         Raises:
             ConfigError: It is no dict of ``weight`` and ``temperature``, or as of the class.
         """
-        if not isinstance(config, dict):
-            raise ConfigError(f'model.distillation is {config!r}; write dict(weight=0.5, temperature=1.0), or None')
         for key in config.keys() - {'weight', 'temperature'}:
             known = near_matches(key, ('weight', 'temperature'))
-            raise ConfigError(f'model.distillation.{key} is not a field of distillation; {known}')
+            raise ArgumentError(f'distillation.{key}', f'is not an argument of Distillation; {known}')
+        try:
+            check_arguments(cls, config)
+        except ArgumentError as error:
+            raise ArgumentError(f'distillation.{error.argument}', error.problem) from error
         return cls(base, motivated, **config)
 
     def train_step(
@@ -133,24 +144,3 @@ def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: f
     """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over samples; logits (N, K)."""
     log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
     return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)
-
-
-def check_soft_targets(field: str, weight: Any, temperature: Any) -> None:
-    """Refuse a weight or temperature of soft targets that is out of range.
-
-    Args:
-        field: The config field that holds both.
-        weight: Weight of the KL divergence, above 0 and at most 1.
-        temperature: Above 0.
-
-    Raises:
-        ConfigError: Names the field and the value.
-    """
-    if not _is_number(weight) or not 0 < weight <= 1:
-        raise ConfigError(f'{field}.weight is {weight!r}; it must be above 0 and at most 1')
-    if not _is_number(temperature) or not temperature > 0:
-        raise ConfigError(f'{field}.temperature is {temperature!r}; it must be above 0')
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

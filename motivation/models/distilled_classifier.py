@@ -8,10 +8,11 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from motivation.errors import ConfigError
-from motivation.models.distillation import check_soft_targets, soft_target_divergence
+from motivation.models.distillation import Temperature, Weight, soft_target_divergence
 from motivation.models.exported_file import load_exported
 from motivation.models.timm_classifier import TimmClassifier
 from motivation.registry import MODELS
+from motivation.utils.arguments import checked
 
 # Defaults of the distillation.
 WEIGHT, TEMPERATURE = 0.9, 4.0
@@ -48,16 +49,16 @@ class DistilledClassifier(TimmClassifier):
         >>> model = dict(base=dict(type='DistilledClassifier', teacher='work_dirs/always/motivated.pth'))
     """
 
+    @checked
     def __init__(
         self,
         model_name: str,
         num_classes: int,
         teacher: str,
-        weight: float = WEIGHT,
-        temperature: float = TEMPERATURE,
+        weight: Weight = WEIGHT,
+        temperature: Temperature = TEMPERATURE,
         **kwargs: Any,
     ) -> None:
-        check_soft_targets('model.base', weight, temperature)
         super().__init__(model_name, num_classes, **kwargs)
         self.weight = weight
         self.temperature = temperature

@@ -1,9 +1,10 @@
 """The base model, the motivated model that contains it, and which of the two is being trained."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapperDict
 from timm.layers import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
@@ -18,6 +19,7 @@ from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import checked
 from motivation.utils.training_mode import uncompiled
 from motivation.weight_maps import WeightMap, zero_extension
 
@@ -62,23 +64,19 @@ class DualModel(BaseModel):
         ConfigError: A field has none of these values, or the base model does not fit.
     """
 
+    @checked
     def __init__(
         self,
         base: dict[str, Any],
         motivated: dict[str, Any],
         weight_map: dict[str, Any] | None = None,
         statistics: Literal['private', 'shared'] = 'private',
-        recalibrate: int = 0,
+        recalibrate: Annotated[int, Ge(0)] = 0,
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
         extension: Literal['zero', 'default'] = 'zero',
         distillation: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        _check_choice('statistics', statistics, 'private', 'shared')
-        _check_choice('optimizer_state', optimizer_state, 'separate', 'transfer')
-        _check_choice('extension', extension, 'zero', 'default')
-        if not isinstance(recalibrate, int) or isinstance(recalibrate, bool) or recalibrate < 0:
-            raise ConfigError(f'model.recalibrate is {recalibrate!r}; it must be a number of images, or 0')
         self.base: BaseModel = MODELS.build(base)
         self.motivated: BaseModel = MODELS.build(motivated)
         map_config = {'type': 'AutoMap', **(weight_map or {})}
@@ -258,11 +256,6 @@ class DualModel(BaseModel):
         """Restore what :meth:`get_extra_state` returned."""
         motivated, self.motivation.was_woken = state.tolist()
         self.motivation.active = 'motivated' if motivated else 'base'
-
-
-def _check_choice(field: str, value: str, *choices: str) -> None:
-    if value not in choices:
-        raise ConfigError(f'model.{field} is {value!r}; it must be {" or ".join(map(repr, choices))}')
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -1,15 +1,17 @@
 """From a batch of images as stored to the input of a network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Gt
 from mmengine.model import BaseDataPreprocessor
 from timm.data import Mixup
 from torch import Tensor
 
-from motivation.errors import ConfigError, one_line, shortened
+from motivation.errors import ArgumentError, ConfigError, one_line, shortened
 from motivation.registry import MODELS
+from motivation.utils.arguments import checked
 
 
 @MODELS.register_module()
@@ -30,17 +32,16 @@ class ImagePreprocessor(BaseDataPreprocessor):
         ConfigError: A standard deviation is not above 0, or timm's mixup refuses an argument.
     """
 
+    @checked
     def __init__(
         self,
         mean: Sequence[float],
-        std: Sequence[float],
+        std: Sequence[Annotated[float, Gt(0)]],
         mixup: dict[str, Any] | None = None,
         num_classes: int = 1000,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(non_blocking=True)
-        if not all(value > 0 for value in std):
-            raise ConfigError(f"a model's std is {list(std)}, by which images are divided; each value must be above 0")
         self.mixup = _build_mixup(mixup, num_classes, label_smoothing) if mixup else None
         # Not persistent: they are configuration, and a weight map must not carry them.
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
@@ -96,6 +97,6 @@ def _build_mixup(arguments: dict[str, Any], num_classes: int, label_smoothing: f
             raise ValueError('neither mixup_alpha nor cutmix_alpha is above 0')
         return mixup
     except Exception as error:
-        raise ConfigError(
-            f"a model's mixup is {shortened(arguments)}, which is invalid: {one_line(str(error), 200)}; correct it"
+        raise ArgumentError(
+            'mixup', f'is {shortened(arguments)}, which is invalid: {one_line(str(error), 200)}; correct it'
         ) from error

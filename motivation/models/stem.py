@@ -21,8 +21,6 @@ def adapt_stem(backbone: Any, stem: str, model_name: str) -> None:
     Raises:
         ConfigError: The stem is unknown, or the network has another kind of stem.
     """
-    if stem != 'cifar':
-        raise ConfigError(f"stem is {stem!r}; it must be 'cifar' or None")
     if isinstance(getattr(backbone, 'conv_stem', None), nn.Conv2d):
         backbone.conv_stem.stride = (1, 1)
     elif isinstance(getattr(backbone, 'conv1', None), nn.Conv2d) and hasattr(backbone, 'maxpool'):

@@ -1,10 +1,11 @@
 """An image classifier around any timm backbone."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
+from annotated_types import Ge, Gt, Lt
 from mmengine.model import BaseModel
 from timm.data import resolve_data_config
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -16,6 +17,7 @@ from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
+from motivation.utils.arguments import checked
 from motivation.utils.example import find_input_size
 
 
@@ -48,19 +50,18 @@ class TimmClassifier(BaseModel):
 
     data_preprocessor: ImagePreprocessor
 
+    @checked
     def __init__(
         self,
         model_name: str,
         num_classes: int,
         stem: Literal['cifar'] | None = None,
         mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
+        std: Sequence[Annotated[float, Gt(0)]] | None = None,
+        label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
         mixup: dict[str, Any] | None = None,
         **model_kwargs: Any,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"a model's label_smoothing is {label_smoothing}; it must be at least 0 and below 1")
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, stem, model_name)

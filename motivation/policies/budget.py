@@ -1,13 +1,15 @@
 """A policy that keeps a run within a compute budget."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from motivation.errors import ConfigError
-from motivation.policies.arguments import check_choice, check_number, check_one_of
 from motivation.policies.combinators import CompositePolicy, PolicyConfig, build_inner
 from motivation.policies.compute import Compute
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Share, check_one_of, checked
 
 
 @POLICIES.register_module()
@@ -40,24 +42,17 @@ class Budget(CompositePolicy):
 
     bounds_run = True
 
+    @checked
     def __init__(
         self,
         policy: PolicyConfig,
-        max_train_flops: float | None = None,
-        min_saving: float | None = None,
-        max_fraction: float | None = None,
+        max_train_flops: Annotated[float, Ge(0)] | None = None,
+        min_saving: Annotated[float, Ge(1)] | None = None,
+        max_fraction: Share | None = None,
         mode: Literal['stop', 'thin'] = 'stop',
-        tail: float = 0.0,
+        tail: Share = 0.0,
     ) -> None:
         check_one_of(max_train_flops=max_train_flops, min_saving=min_saving, max_fraction=max_fraction)
-        if max_train_flops is not None:
-            check_number('max_train_flops', max_train_flops, 0)
-        if min_saving is not None:
-            check_number('min_saving', min_saving, 1)
-        if max_fraction is not None:
-            check_number('max_fraction', max_fraction, 0, 1)
-        check_choice('mode', mode, 'stop', 'thin')
-        check_number('tail', tail, 0, 1)
         self.policy = build_inner(policy, 'policy')
         self.max_train_flops = max_train_flops
         self.min_saving = min_saving
@@ -118,7 +113,7 @@ class Budget(CompositePolicy):
         name = next(
             name for name in ('max_train_flops', 'min_saving', 'max_fraction') if getattr(self, name) is not None
         )
-        problem = f'motivation.policy.{name} is {getattr(self, name)!r}, '
+        problem = f'Budget.{name} is {getattr(self, name)!r}, '
         if compute is not None and room < 0:
             base = compute.spent + compute.left['base']
             raise ConfigError(
@@ -126,7 +121,7 @@ class Budget(CompositePolicy):
                 f'{self._limit(compute):.4g}; give more'
             )
         raise ConfigError(
-            f'{problem}which has room for {room} motivated batches, but motivation.policy.tail is {self.tail!r}, '
+            f'{problem}which has room for {room} motivated batches, but tail is {self.tail!r}, '
             f'which needs {tail}; give more, or a shorter tail'
         )
 

@@ -3,13 +3,15 @@
 import random
 import typing
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from motivation.errors import ConfigError
-from motivation.policies.arguments import check_choice, check_number
+from annotated_types import Ge
+
+from motivation.errors import ArgumentError
 from motivation.policies.spell_limits import SpellLimits
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Count, checked
 
 PolicyConfig = SwitchPolicy | dict[str, typing.Any]
 
@@ -24,19 +26,14 @@ def build_inner(config: PolicyConfig, field: str) -> SwitchPolicy:
     Raises:
         ValueError: ``config`` is neither, an argument is invalid, or the policy must be the outermost one.
     """
-    if isinstance(config, SwitchPolicy):
-        policy = config
-    elif not isinstance(config, dict) or not isinstance(config.get('type'), (str, type)):
-        raise ConfigError(f'motivation.policy.{field} is {config!r}; it must be a policy: dict(type=...)')
-    else:
-        try:
-            policy = POLICIES.build(config)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace('motivation.policy.', f'motivation.policy.{field}.')) from error
+    if not isinstance(config, SwitchPolicy) and not (isinstance(config, dict) and 'type' in config):
+        raise ArgumentError(field, f'must be a policy: dict(type=...), got {config!r}')
+    policy = config if isinstance(config, SwitchPolicy) else POLICIES.build(config)
     if policy.bounds_run:
-        raise ConfigError(
-            f'motivation.policy.{field} is a {type(policy).__name__}, which bounds the whole run and so must be the '
-            'outermost policy; put the others into its policy'
+        raise ArgumentError(
+            field,
+            f'is a {type(policy).__name__}, which bounds the whole run and so must be the outermost policy; put the others '
+            'into its policy',
         )
     return policy
 
@@ -78,7 +75,7 @@ class CompositePolicy(SwitchPolicy):
 
 def _build_list(policies: typing.Any) -> list[SwitchPolicy]:
     if not isinstance(policies, (list, tuple)) or not policies:
-        raise ConfigError(f'motivation.policy.policies is {policies!r}; write policies=[dict(type=...), ...]')
+        raise ArgumentError('policies', f'must be a list of policies, [dict(type=...), ...], got {policies!r}')
     return [build_inner(policy, f'policies.{index}') for index, policy in enumerate(policies)]
 
 
@@ -168,22 +165,19 @@ class During(CompositePolicy):
         ...     type='During', start=0.5, policy=dict(type='ConsecutiveDrop', drops=1)))
     """
 
+    @checked
     def __init__(
         self,
         policy: PolicyConfig,
-        start: float = 0,
-        end: float | None = None,
+        start: Annotated[float, Ge(0)] = 0,
+        end: Annotated[float, Ge(0)] | None = None,
         unit: Literal['fraction', 'epoch', 'iter'] = 'fraction',
     ) -> None:
-        check_choice('unit', unit, 'fraction', 'epoch', 'iter')
-        limits = (0, 1) if unit == 'fraction' else (0, float('inf'))
-        check_number('start', start, *limits)
-        if end is not None:
-            check_number('end', end, *limits)
-            if end <= start:
-                raise ConfigError(
-                    f'motivation.policy.end is {end!r}, which is not after motivation.policy.start, {start!r}; raise it'
-                )
+        for name, value in (('start', start), ('end', end)):
+            if unit == 'fraction' and value is not None and value > 1:
+                raise ArgumentError(name, f'must be at most 1 where unit is {unit!r}, got {value!r}')
+        if end is not None and end <= start:
+            raise ArgumentError('end', f'must be above start, which is {start!r}, got {end!r}')
         self.policy = build_inner(policy, 'policy')
         self.start = start
         self.end = end
@@ -219,8 +213,13 @@ class LimitSpells(CompositePolicy):
         ...     type='LimitSpells', min_spell=10, policy=dict(type='RandomGate', rate=0.01)))
     """
 
+    @checked
     def __init__(
-        self, policy: PolicyConfig, min_spell: int = 1, max_spell: int | None = None, cooldown: int = 0
+        self,
+        policy: PolicyConfig,
+        min_spell: Count = 1,
+        max_spell: Count | None = None,
+        cooldown: Annotated[int, Ge(0)] = 0,
     ) -> None:
         self._limits = SpellLimits(min_spell, max_spell, cooldown)
         self.policy = build_inner(policy, 'policy')

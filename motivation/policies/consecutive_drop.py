@@ -1,13 +1,15 @@
 """The motivation condition of the paper."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from motivation.policies.arguments import check_bool, check_choice, check_number, check_whole
+from annotated_types import Ge
+
 from motivation.policies.smoothing import Smoothing
 from motivation.policies.spell_limits import SpellLimits
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Count, Momentum, checked
 
 
 @POLICIES.register_module()
@@ -46,22 +48,19 @@ class ConsecutiveDrop(SwitchPolicy):
         ...     type='ConsecutiveDrop', drops=2, smoothing=0.9, threshold=0.01, threshold_mode='rel', max_spell=20))
     """
 
+    @checked
     def __init__(
         self,
-        drops: int = 2,
-        smoothing: float = 0.0,
-        window: int = 1,
-        threshold: float = 0.0,
+        drops: Count = 2,
+        smoothing: Momentum = 0.0,
+        window: Count = 1,
+        threshold: Annotated[float, Ge(0)] = 0.0,
         threshold_mode: Literal['abs', 'rel'] = 'abs',
-        min_spell: int = 1,
-        max_spell: int | None = None,
-        cooldown: int = 0,
+        min_spell: Count = 1,
+        max_spell: Count | None = None,
+        cooldown: Annotated[int, Ge(0)] = 0,
         across_epochs: bool = True,
     ) -> None:
-        check_whole('drops', drops, 1)
-        check_number('threshold', threshold, 0)
-        check_choice('threshold_mode', threshold_mode, 'abs', 'rel')
-        check_bool('across_epochs', across_epochs)
         self.drops = drops
         self.smoothing = smoothing
         self.window = window

@@ -3,12 +3,14 @@
 import math
 from collections import deque
 from statistics import fmean, pstdev
-from typing import Any
+from typing import Annotated, Any
 
-from motivation.policies.arguments import check_number, check_one_of, check_whole, is_beyond
+from annotated_types import Ge
+
 from motivation.policies.smoothing import Smoothing
-from motivation.policies.switch_policy import SwitchPolicy
+from motivation.policies.switch_policy import SwitchPolicy, is_beyond
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Count, Momentum, Share, check_one_of, checked
 
 
 @POLICIES.register_module()
@@ -28,8 +30,8 @@ class LossRise(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='LossRise', rises=2))
     """
 
-    def __init__(self, rises: int = 2) -> None:
-        check_whole('rises', rises, 1)
+    @checked
+    def __init__(self, rises: Count = 2) -> None:
         self.rises = rises
         self.streak = 0
         self.previous: float | None = None
@@ -60,8 +62,8 @@ class LossBelow(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='LossBelow', threshold=0.5, smoothing=0.9))
     """
 
-    def __init__(self, threshold: float, smoothing: float = 0.0) -> None:
-        check_number('threshold', threshold)
+    @checked
+    def __init__(self, threshold: float, smoothing: Momentum = 0.0) -> None:
         self.threshold = threshold
         self.smoothing = smoothing
         self._smooth = Smoothing(smoothing)
@@ -95,9 +97,8 @@ class Plateau(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='Plateau', patience=100))
     """
 
-    def __init__(self, patience: int = 50, threshold: float = 0.001, smoothing: float = 0.9) -> None:
-        check_whole('patience', patience, 1)
-        check_number('threshold', threshold, 0, 1)
+    @checked
+    def __init__(self, patience: Count = 50, threshold: Share = 0.001, smoothing: Momentum = 0.9) -> None:
         self.patience = patience
         self.threshold = threshold
         self.smoothing = smoothing
@@ -142,10 +143,11 @@ class LossZScore(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='LossZScore', below=-1.0))
     """
 
-    def __init__(self, below: float | None = None, above: float | None = None, window: int = 50) -> None:
+    @checked
+    def __init__(
+        self, below: float | None = None, above: float | None = None, window: Annotated[int, Ge(2)] = 50
+    ) -> None:
         check_one_of(below=below, above=above)
-        check_number('below' if above is None else 'above', below if above is None else above)
-        check_whole('window', window, 2)
         self.below = below
         self.above = above
         self.window = window

@@ -3,9 +3,9 @@
 import random
 from typing import Any
 
-from motivation.policies.arguments import check_number, check_seed
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Seed, Share, checked
 
 
 @POLICIES.register_module()
@@ -25,9 +25,8 @@ class RandomGate(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='RandomGate', rate=0.17))
     """
 
-    def __init__(self, rate: float, seed: int | None = None) -> None:
-        check_number('rate', rate, 0, 1)
-        check_seed(seed)
+    @checked
+    def __init__(self, rate: Share, seed: Seed | None = None) -> None:
         self.rate = rate
         self.seed = seed
         self._generator = random.Random(seed)

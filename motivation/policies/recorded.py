@@ -5,25 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from motivation.errors import ConfigError
-from motivation.policies.arguments import check_seed
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Seed, checked
 
 
 class _Recorded(SwitchPolicy):
     """Base class of policies that read the switch trace of a run."""
 
-    def __init__(self, run: str) -> None:
-        if not isinstance(run, (str, Path)) or not str(run):
-            raise ConfigError(f'motivation.policy.run is {run!r}; give the work_dir of a run, or its switches.npz')
+    @checked
+    def __init__(self, run: str | Path) -> None:
         self.run = str(run)
         self._trace = SwitchTrace.load(Path(run))
 
     def _check_length(self, max_iters: int) -> None:
         if len(self._trace) != max_iters:
             raise ConfigError(
-                f'motivation.policy.run is {self.run!r}, which recorded {len(self._trace):,} batches, but this run '
+                f'{type(self).__name__}.run is {self.run!r}, which recorded {len(self._trace):,} batches, but this run '
                 f'has {max_iters:,}; give a finished run of the same length'
             )
 
@@ -66,9 +65,9 @@ class MatchedRandom(_Recorded):
         >>> motivation = dict(policy=dict(type='MatchedRandom', run='work_dirs/resnet8_resnet20_consecutive'))
     """
 
-    def __init__(self, run: str, seed: int | None = None) -> None:
+    @checked
+    def __init__(self, run: str | Path, seed: Seed | None = None) -> None:
         super().__init__(run)
-        check_seed(seed)
         self.seed = seed
         self._seed = seed or 0
         self._chosen: set[int] | None = None

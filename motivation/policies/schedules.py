@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from motivation.errors import ConfigError
-from motivation.policies.arguments import check_whole
+from motivation.errors import ArgumentError
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Count, checked
 
 
 @POLICIES.register_module()
@@ -24,9 +24,8 @@ class Periodic(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='Periodic', on=1, off=5))
     """
 
-    def __init__(self, on: int, off: int) -> None:
-        check_whole('on', on, 1)
-        check_whole('off', off, 1)
+    @checked
+    def __init__(self, on: Count, off: Count) -> None:
         self.on = on
         self.off = off
 
@@ -51,12 +50,10 @@ class EpochSchedule(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='EpochSchedule', epochs=[(20, 40), (90, None)]))
     """
 
+    @checked
     def __init__(self, epochs: Sequence[tuple[int, int | None]]) -> None:
-        for span in epochs if isinstance(epochs, (list, tuple)) else [epochs]:
-            if not _is_span(span):
-                raise ConfigError(
-                    f'motivation.policy.epochs is {epochs!r}; it must be spans of epochs, such as [(20, 40), (90, None)]'
-                )
+        if not all(map(_is_span, epochs)):
+            raise ArgumentError('epochs', f'must be spans of epochs, such as [(20, 40), (90, None)], got {epochs!r}')
         self.epochs = epochs
 
     def update(self, loss: float, epoch: int) -> bool:

@@ -1,12 +1,14 @@
 """Conditions on signals other than the loss."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from motivation.errors import ConfigError, near_matches
-from motivation.policies.arguments import check_number, check_one_of, is_beyond
-from motivation.policies.switch_policy import SwitchPolicy
+from motivation.policies.switch_policy import SwitchPolicy, is_beyond
 from motivation.registry import POLICIES
+from motivation.utils.arguments import Momentum, check_one_of, checked
 
 
 @POLICIES.register_module()
@@ -29,13 +31,14 @@ class GradientNorm(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='GradientNorm', below=0.8, relative=0.99))
     """
 
-    def __init__(self, below: float | None = None, above: float | None = None, relative: float | None = None) -> None:
+    @checked
+    def __init__(
+        self,
+        below: Annotated[float, Ge(0)] | None = None,
+        above: Annotated[float, Ge(0)] | None = None,
+        relative: Momentum | None = None,
+    ) -> None:
         check_one_of(below=below, above=above)
-        check_number('below' if above is None else 'above', below if above is None else above, 0)
-        if relative is not None:
-            check_number('relative', relative, 0, 1)
-            if relative == 1:
-                raise ConfigError('motivation.policy.relative is 1; it must be below 1, or the average would not move')
         self.below = below
         self.above = above
         self.relative = relative
@@ -73,10 +76,8 @@ class ValidationGain(SwitchPolicy):
         >>> motivation = dict(policy=dict(type='ValidationGain', metric='base/accuracy/top1', min_gain=0.5))
     """
 
+    @checked
     def __init__(self, metric: str = 'base/accuracy/top1', min_gain: float = 0.0) -> None:
-        if not isinstance(metric, str):
-            raise ConfigError(f'motivation.policy.metric is {metric!r}; give the name of a metric of validation')
-        check_number('min_gain', min_gain)
         self.metric = metric
         self.min_gain = min_gain
         self.previous: float | None = None
@@ -86,7 +87,7 @@ class ValidationGain(SwitchPolicy):
         if metrics is not None:
             if self.metric not in metrics:
                 raise ConfigError(
-                    f'motivation.policy.metric is {self.metric!r}, which validation does not report; '
+                    f'ValidationGain.metric is {self.metric!r}, which validation does not report; '
                     f'{near_matches(self.metric, metrics)}'
                 )
             value = metrics[self.metric]

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from motivation.errors import ConfigError
-from motivation.policies.arguments import check_number, check_whole
+from motivation.errors import ArgumentError
+from motivation.utils.arguments import Count, Momentum, checked
 
 
 class Smoothing:
@@ -21,17 +21,10 @@ class Smoothing:
         ValueError: A value is out of range, or both are given.
     """
 
-    def __init__(self, momentum: float = 0.0, window: int = 1) -> None:
-        check_number('smoothing', momentum, 0, 1)
-        check_whole('window', window, 1)
-        if momentum == 1:
-            raise ConfigError(
-                'motivation.policy.smoothing is 1; it must be below 1, or the loss would count for nothing'
-            )
+    @checked
+    def __init__(self, momentum: Momentum = 0.0, window: Count = 1) -> None:
         if momentum and window > 1:
-            raise ConfigError(
-                f'motivation.policy.smoothing is {momentum!r} and motivation.policy.window is {window!r}; give one of them'
-            )
+            raise ArgumentError('smoothing', f'is {momentum!r} and window is {window!r}; give one of them')
         self.momentum = momentum
         self.window = window
         self.values: list[float] = []  # the last `window` values, or only the exponential average

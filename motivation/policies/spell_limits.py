@@ -1,9 +1,11 @@
 """Minimum and maximum lengths of motivated spells, and the cooldown after them."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from motivation.errors import ConfigError
-from motivation.policies.arguments import check_whole
+from annotated_types import Ge
+
+from motivation.errors import ArgumentError
+from motivation.utils.arguments import Count, checked
 
 
 class SpellLimits:
@@ -18,16 +20,12 @@ class SpellLimits:
         ValueError: A value is out of range, or ``min_spell`` is greater than ``max_spell``.
     """
 
-    def __init__(self, min_spell: int = 1, max_spell: int | None = None, cooldown: int = 0) -> None:
-        check_whole('min_spell', min_spell, 1)
-        check_whole('cooldown', cooldown, 0)
-        if max_spell is not None:
-            check_whole('max_spell', max_spell, 1)
-            if max_spell < min_spell:
-                raise ConfigError(
-                    f'motivation.policy.max_spell is {max_spell}, below motivation.policy.min_spell, which is '
-                    f'{min_spell}; raise the one or lower the other'
-                )
+    @checked
+    def __init__(
+        self, min_spell: Count = 1, max_spell: Count | None = None, cooldown: Annotated[int, Ge(0)] = 0
+    ) -> None:
+        if max_spell is not None and max_spell < min_spell:
+            raise ArgumentError('max_spell', f'must be at least min_spell, which is {min_spell}, got {max_spell}')
         self.min_spell = min_spell
         self.max_spell = max_spell
         self.cooldown = cooldown

@@ -56,3 +56,10 @@ class SwitchPolicy(ABC):
             if hasattr(self, name) and (index == 0 or getattr(self, name) != parameter.default)
         ]
         return f'{type(self).__name__}({", ".join(shown)})'
+
+
+def is_beyond(value: float, below: float | None, above: float | None, unit: float = 1.0) -> bool:
+    """Whether a value is below ``below`` or above ``above``, whichever is given, in multiples of ``unit``."""
+    if below is not None:
+        return value < below * unit
+    return above is not None and value > above * unit

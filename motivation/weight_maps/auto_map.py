@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from motivation.errors import ConfigError
 from motivation.registry import WEIGHT_MAPS
+from motivation.utils.arguments import checked
 from motivation.utils.example import Example, find_example
-from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
+from motivation.weight_maps.blocks import Placement, own_tensors, pair_modules
 from motivation.weight_maps.index import Index, mesh
 from motivation.weight_maps.residual import added_blocks, residual_ends
 from motivation.weight_maps.tracing import Space, Trace, trace
@@ -61,6 +62,7 @@ class AutoMap(WeightMap):
         >>> weight_map = dict(type='AutoMap', placement='spread', channels='seeded', seed=1)
     """
 
+    @checked
     def __init__(
         self,
         base: nn.Module,
@@ -71,11 +73,6 @@ class AutoMap(WeightMap):
         input_size: Sequence[int] | None = None,
         example_input: Tensor | None = None,
     ) -> None:
-        check_placement(placement)
-        if channels not in ('leading', 'seeded'):
-            raise ConfigError(f"weight_map.channels is {channels!r}; it must be 'leading' or 'seeded'")
-        if not isinstance(seed, int):
-            raise ConfigError(f'weight_map.seed is {seed!r}; it must be a whole number')
         self.placement = placement
         self.channels = channels
         self.seed = seed

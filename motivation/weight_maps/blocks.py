@@ -11,16 +11,6 @@ from motivation.structures import ModelName
 Placement = Literal['leading', 'spread']
 
 
-def check_placement(placement: str) -> None:
-    """Refuse what is no placement.
-
-    Raises:
-        ConfigError: It is neither ``'leading'`` nor ``'spread'``.
-    """
-    if placement not in ('leading', 'spread'):
-        raise ConfigError(f"weight_map.placement is {placement!r}; it must be 'leading' or 'spread'")
-
-
 def place_blocks(base_blocks: int, motivated_blocks: int, placement: Placement) -> list[int]:
     """Which block of a motivated stage is the image of each base block.
 

@@ -6,7 +6,8 @@ from torch import nn
 
 from motivation.errors import ConfigError
 from motivation.registry import WEIGHT_MAPS
-from motivation.weight_maps.blocks import Placement, check_placement, own_tensors, pair_modules
+from motivation.utils.arguments import checked
+from motivation.weight_maps.blocks import Placement, own_tensors, pair_modules
 from motivation.weight_maps.weight_map import WeightMap
 
 
@@ -31,8 +32,8 @@ class DepthMap(WeightMap):
         >>> weight_map = dict(type='DepthMap', placement='spread')
     """
 
+    @checked
     def __init__(self, base: nn.Module, motivated: nn.Module, placement: Placement = 'leading') -> None:
-        check_placement(placement)
         self.placement = placement
         super().__init__(base, motivated, _pair_tensors(base, motivated, placement))
 

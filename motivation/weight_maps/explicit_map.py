@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError
 from motivation.registry import WEIGHT_MAPS
+from motivation.utils.arguments import check_one_of, checked
 from motivation.weight_maps.index import parse_positions
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
@@ -38,6 +39,7 @@ class ExplicitMap(WeightMap):
         ...     dict(base='fc.weight', motivated='fc.weight', index=[':', '0:64']), ...])
     """
 
+    @checked
     def __init__(
         self,
         base: nn.Module,
@@ -45,8 +47,7 @@ class ExplicitMap(WeightMap):
         pairs: Sequence[dict[str, Any]] | None = None,
         file: str | None = None,
     ) -> None:
-        if (pairs is None) == (file is None):
-            raise ConfigError('weight_map of type ExplicitMap needs either pairs or file; give one of the two')
+        check_one_of(pairs=pairs, file=file)
         self.file = file
         super().__init__(base, motivated, map(_parse, _read(file) if pairs is None else pairs))
 
@@ -57,16 +58,16 @@ class ExplicitMap(WeightMap):
 def _read(file: str | None) -> Sequence[dict[str, Any]]:
     path = Path(file or '')
     if not path.is_file():
-        raise ConfigError(f"weight_map.file '{path}' does not exist; write one with tools/weight_map.py --json")
+        raise ArgumentError('file', f"'{path}' does not exist; write one with tools/weight_map.py --json")
     try:
         pairs = json.loads(path.read_text())['pairs']
         if not isinstance(pairs, list):
             raise TypeError(f'"pairs" is {pairs!r}, not a list')
         return pairs
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"weight_map.file '{path}' is not a weight map ({type(error).__name__}: {error}); "
-            'write one with tools/weight_map.py --json'
+        raise ArgumentError(
+            'file',
+            f"'{path}' is not a weight map ({type(error).__name__}: {error}); write one with tools/weight_map.py --json",
         ) from error
 
 
@@ -77,7 +78,6 @@ def _parse(entry: dict[str, Any]) -> TensorPair:
         index = tuple(parse_positions(text) for text in entry.get('index', ()))
         return TensorPair(entry['base'], entry['motivated'], index)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"weight_map.pairs has the entry {entry!r}; it must be like dict(base='fc.weight', "
-            "motivated='fc.weight', index=[':', '0:64'])"
+        raise ArgumentError(
+            'pairs', f"must be like dict(base='fc.weight', motivated='fc.weight', index=[':', '0:64']), got {entry!r}"
         ) from error

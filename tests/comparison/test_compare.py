@@ -79,7 +79,7 @@ def test_written_config_trains_the_arm_by_itself():
 @pytest.mark.parametrize(
     ('arms', 'kwargs', 'message'),
     [
-        (['consecutive:drops=0'], {}, r'motivation\.policy\.drops is 0'),
+        (['consecutive:drops=0'], {}, r'motivation\.policy\.drops must be at least 1, got 0'),
         (
             ['consecutive:dropz=2'],
             {},

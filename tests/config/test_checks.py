@@ -6,7 +6,6 @@ import pytest
 
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
-from motivation.config.signatures import arguments_of
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS, RUNNERS
@@ -124,7 +123,7 @@ def test_policy_that_is_no_component_says_how_it_is_written():
 @pytest.mark.parametrize('field', ['train_cfg.max_epochs', 'train_cfg.val_interval', 'train_dataloader.batch_size'])
 @pytest.mark.parametrize('value', [0, -1, 'x', 1.5])
 def test_counts_must_be_whole_numbers_of_at_least_one(field, value):
-    refused(rf'{field} is {value!r}; it must be a whole number of at least 1', **{field: value})
+    refused(rf'^{field} must be (a whole number|at least 1), got {value!r}$', **{field: value})
 
 
 def test_misspelt_field_of_a_loop_comes_with_its_near_match():
@@ -248,7 +247,10 @@ def test_plugin_beside_the_config_is_found(tmp_path):
 
 
 def test_map_that_is_no_component_says_how_it_is_written():
-    refused(r"model\.weight_map is 'AutoMap'; write dict\(type='AutoMap'\)", **{'model.weight_map': 'AutoMap'})
+    refused(
+        r"^model\.weight_map must be a dict or None, got 'AutoMap'$",
+        **{'model.weight_map': 'AutoMap'},
+    )
 
 
 @pytest.mark.parametrize(
@@ -335,18 +337,18 @@ def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
         ('optim_wrapper.optimizer.lr', float('nan'), 'a finite number'),
         ('optim_wrapper.optimizer.momentum', 'a', 'a finite number'),
         ('optim_wrapper.optimizer.nesterov', 'yes', 'True or False'),
-        ('param_scheduler.0.T_max', 0, 'a whole number of at least 1'),
+        ('param_scheduler.0.T_max', 0, 'at least 1'),
         ('param_scheduler.0.eta_min', float('inf'), 'a finite number or None'),
         ('train_cfg.max_epochs', 10**12, 'at most 1,000,000,000'),
-        ('train_dataloader.num_workers', 10**6, '0 to 256 processes'),
+        ('train_dataloader.num_workers', 10**6, 'at most 256'),
         ('train_dataloader.num_workers', 0.5, 'a whole number'),
         ('train_dataloader', [], None),
         ('train_dataloader.dataset', 'digits', r'a component: dict\(type=\.\.\.\)'),
         ('train_dataloader.dataset.type', ('DigitsDataset',), 'the name of a registered component'),
-        ('train_dataloader.dataset.transforms.0.size', 'x', 'a whole number or a list of whole numbers'),
-        ('model', 'DualModel', 'a dict'),
+        ('train_dataloader.dataset.transforms.0.size', 'x', 'a whole number or a list'),
+        ('model', 'DualModel', r'a component: dict\(type=\.\.\.\) or a dict'),
         ('model.base', None, None),
-        ('model.base.mean', ['a'], 'a list of numbers or None'),
+        ('model.base.mean', ['a'], 'a list, each a finite number or None'),
         ('randomness', None, 'a dict'),
         ('val_cfg', [], 'a dict or None'),
         ('custom_hooks', 'x', 'a list or None'),
@@ -354,22 +356,14 @@ def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
         ('work_dir', 3, 'a string'),
         ('default_hooks.checkpoint.interval', '2', 'a whole number'),
         ('default_hooks.progress.priority', 101, 'one of HIGHEST, VERY_HIGH, .* or a number of 0 to 100'),
-        ('val_evaluator.topk', ('a',), 'a list of whole numbers'),
+        ('val_evaluator.topk', ('a',), 'a list, each a whole number'),
     ],
 )
 def test_values_of_the_wrong_type_say_what_is_right(field, value, must):
     if must is None:
         refused('', **{field: value})
     else:
-        refused(rf'^{field} is {re.escape(repr(value))}; it must be {must}', **{field: value})
-
-
-def test_instance_may_be_called_anything_in_a_constructor():
-    class Plugin:
-        def __init__(this, size: int, *, depth: int = 1):  # noqa: N805
-            pass
-
-    assert list(arguments_of(Plugin)[0]) == ['size', 'depth']
+        refused(rf'^{field} must be {must}.*, got {re.escape(repr(value))}$', **{field: value})
 
 
 def test_misspelt_priority_comes_with_its_near_match():
@@ -381,7 +375,7 @@ def test_misspelt_priority_comes_with_its_near_match():
 
 def test_milestones_must_be_numbers():
     refused(
-        r"^param_scheduler\.0\.milestones is \['a'\]; it must be a list of whole numbers",
+        r"^param_scheduler\.0\.milestones must be a list, each a whole number, got \['a'\]$",
         param_scheduler=[dict(type='MultiStepLR', milestones=['a'])],
     )
 
@@ -399,14 +393,17 @@ def test_unknown_runner_and_foreign_scope_are_refused():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'randomness.seed': -1}, r'^randomness\.seed is -1; it must be a whole number of 0 to'),
+        ({'randomness.seed': -1}, r'^randomness\.seed must be at least 0 or None, got -1$'),
         (
             {'optim_wrapper.optimizer.lr': -0.1},
             r"^optim_wrapper\.optimizer = .*'lr': -0\.1.* cannot be built: ValueError: Invalid learning rate: -0\.1; "
-            'mend it; SGD takes params, lr, momentum',
+            'correct it; SGD takes params, lr, momentum',
         ),
         ({'optim_wrapper.motivated.optimizer.lr': -1}, r"^optim_wrapper\.motivated\.optimizer = {'lr': -1} cannot be"),
-        ({'train_dataloader.num_workers': -1}, r'^train_dataloader\.num_workers is -1; it must be 0 to 256 processes'),
+        (
+            {'train_dataloader.num_workers': -1},
+            r'^train_dataloader\.num_workers must be at least 0, got -1$',
+        ),
         ({'train_dataloader.persistent_workers': True}, r'^train_dataloader\.persistent_workers is True, which needs'),
         ({'val_cfg.models': ['bas']}, r"^val_cfg\.models names 'bas'; did you mean 'base'"),
         ({'train_cfg.val_begin': 50}, r'^train_cfg\.val_begin is 50, after train_cfg\.max_epochs, which is 40'),
@@ -414,11 +411,14 @@ def test_unknown_runner_and_foreign_scope_are_refused():
             {'train_cfg.type': 'EpochBasedTrainLoop'},
             r"^train_cfg\.type is 'EpochBasedTrainLoop'; it must be DualTrainLoop",
         ),
-        ({'randomness.seed': 'abc'}, r"^randomness\.seed is 'abc'; it must be a whole number of 0 to"),
-        ({'param_scheduler.0.begin': -4}, r'^param_scheduler\.0\.begin is -4; it must be at least 0'),
+        (
+            {'randomness.seed': 'abc'},
+            r"^randomness\.seed must be a whole number or None, got 'abc'$",
+        ),
+        ({'param_scheduler.0.begin': -4}, r'^param_scheduler\.0\.begin must be at least 0, got -4$'),
         (
             {'optim_wrapper.clip_grad': dict(max_norm=-1)},
-            r'^optim_wrapper\.clip_grad\.max_norm is -1; it must be above',
+            r'^optim_wrapper\.clip_grad\.max_norm must be above 0, got -1$',
         ),
         (
             {'model.base.mixup': dict(mixup_alfa=1)},
@@ -451,26 +451,38 @@ def test_unknown_runner_and_foreign_scope_are_refused():
             {'custom_hooks': [dict(type='EMAHook', momentu=0.1)]},
             r"^hook EMAHook cannot be built: TypeError: .*'momentu'",
         ),
-        ({'model.base.std': [0.0]}, r"^a model's std is \[0\.0\], by which images are divided"),
-        ({'model.base.label_smoothing': 1.5}, r"^a model's label_smoothing is 1\.5; it must be at least 0 and below 1"),
-        ({'model.base.mixup': dict(mixup_alpha=-2)}, r"^a model's mixup is .* which is invalid: neither mixup_alpha"),
+        (
+            {'model.base.std': [0.0]},
+            r'^model\.base\.std must be a list, each above 0 or None, got \[0\.0\]$',
+        ),
+        (
+            {'model.base.label_smoothing': 1.5},
+            r'^model\.base\.label_smoothing must be below 1, got 1\.5$',
+        ),
+        (
+            {'model.base.mixup': dict(mixup_alpha=-2)},
+            r'^model\.base\.mixup is .* which is invalid: neither mixup_alpha',
+        ),
         (
             {'env_cfg.mp_cfg.mp_start_method': 'x'},
             r"^env_cfg = .* cannot be built: ValueError: cannot find context for 'x'",
         ),
-        ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr = .* cannot be built: AssertionError: Lack of'),
+        ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr\.base_batch_size is missing; give the batch size'),
         (
             {'model.recalibrate': 1438},
             r'^model\.recalibrate is 1,438, and an epoch of train_dataloader has 1,437 images',
         ),
-        ({'val_evaluator.topk': (0,)}, r'^Accuracy\.topk is \(0,\)'),
+        (
+            {'val_evaluator.topk': (0,)},
+            r'^val_evaluator\.topk must be a list, each at least 1, got \(0,\)$',
+        ),
         (
             {'train_dataloader.dataset': dict(_delete_=True, type='NoSuchData', size=1)},
             r"^train_dataloader\.dataset = {'type': 'NoSuchData', 'size': 1} cannot be built: ValueError: no data .*; NoSuchData takes",
         ),
         (
             {'train_dataloader.shuffle': True},
-            r'^train_dataloader = .* cannot be built: ValueError: sampler option is mutually exclusive with shuffle; mend it$',
+            r'^train_dataloader = .* cannot be built: ValueError: sampler option is mutually exclusive with shuffle; correct it$',
         ),
         (
             {'visualizer.vis_backends': [dict(type='WandbVisBackend')]},
@@ -502,7 +514,7 @@ def test_fault_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
         DualModelRunner.from_cfg(config)
     assert str(caught.value) == (
         "motivation.policy.policy = {'type': 'Faulty', 'window': 3} cannot be built: AttributeError: "
-        "'Faulty' object has no attribute 'nonsense' (faulty_policy.py, line 8); mend it; Faulty takes window"
+        "'Faulty' object has no attribute 'nonsense' (faulty_policy.py, line 8); correct it; Faulty takes window"
     )
     assert isinstance(caught.value.__cause__, AttributeError)
 

@@ -29,5 +29,5 @@ def test_config_states_the_mean_and_deviation_of_the_training_images():
 
 
 def test_refuses_an_unknown_split():
-    with pytest.raises(ConfigError, match=r"DigitsDataset\.split is 'val'; it must be 'train' or 'test'"):
+    with pytest.raises(ConfigError, match=r"^split must be 'train' or 'test', got 'val'$"):
         DigitsDataset('val')

@@ -103,17 +103,14 @@ def test_timm_augmentation_returns_unnormalised_bytes():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(root='nowhere'), r"dataset\.root 'nowhere' does not exist; fix the dataset\.root"),
-        (dict(root='data', split='val'), r"dataset\.split is 'val', but 'data' has no such subfolder"),
-        (dict(root='empty', split='train'), r"at root 'empty' cannot be opened: Found 0 images"),
+        (dict(root='nowhere'), r"^root 'nowhere' does not exist; correct it, or see the README"),
+        (dict(root='data', split='val'), r"^split is 'val', but 'data' has no such subfolder"),
+        (dict(root='empty', split='train'), r"root 'empty' cannot be opened as 'folder': Found 0 images"),
         (
             dict(root='data', name='torch/cifar10'),
-            r"dataset 'torch/cifar10' at root 'data' cannot be opened: Dataset not found",
+            r"root 'data' cannot be opened as 'torch/cifar10': Dataset not found",
         ),
-        (
-            dict(root='data', name='torch/cifar11'),
-            r"dataset 'torch/cifar11' at root 'data' cannot be opened: .*cifar11",
-        ),
+        (dict(root='data', name='torch/cifar11'), r"root 'data' cannot be opened as 'torch/cifar11': .*cifar11"),
     ],
 )
 def test_missing_data_are_reported(arguments, message):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from motivation.config.build import build
 from motivation.config.components import check_components
 from motivation.datasets import BadImageError, ImageDataset, collate_images
 from motivation.datasets.image_dataset import TensorImages
@@ -68,7 +69,7 @@ def test_images_without_files_are_named_with_their_dataset():
 def test_differing_classes_are_refused():
     write('a')
     write('b', classes=('cat', 'dog', 'fox'))
-    message = r"^class 2 is absent in dataset\.datasets\.1 and 'fox' in dataset\.datasets\.2; all need the same class folders$"
+    message = r"^datasets differ: class 2 is absent in 1 and 'fox' in 2; all need the same class folders$"
     with pytest.raises(ConfigError, match=message):
         DATASETS.build(dict(type='ConcatDataset', datasets=[dict(type='Plain'), folder('a'), folder('b')]))
 
@@ -87,24 +88,24 @@ def test_repeated_dataset_has_the_repeated_length():
     assert [dataset[index]['targets'] for index in range(len(dataset))] == [0, 1, 2] * 3
     with pytest.raises(IndexError):
         dataset[9]
-    with pytest.raises(ConfigError, match=r'^dataset\.times is 0; it must be at least 1$'):
+    with pytest.raises(ConfigError, match=r'^times must be at least 1, got 0$'):
         DATASETS.build(dict(type='RepeatDataset', times=0, dataset=dict(type='Plain')))
 
 
 @pytest.mark.parametrize(
     ('datasets', 'message'),
     [
-        ([], r'^dataset\.datasets is empty; give at least one dataset$'),
+        ([], r'^data\.datasets must be at least one dataset, .*, got none$'),
         (
             [dict(type='Plain'), folder('gone')],
-            r"^dataset\.datasets\.1\.root 'gone' does not exist; fix the dataset\.",
+            r"^data\.datasets\.1\.root 'gone' does not exist; correct it, or see the README",
         ),
-        ([dict(type='Plain'), 3], r'^dataset\.datasets\.1 is 3; it must be a dataset: dict\(type=\.\.\.\)$'),
+        ([dict(type='Plain'), 3], r'^data\.datasets\.1 must be a dataset: dict\(type=\.\.\.\), got 3$'),
     ],
 )
 def test_invalid_inner_dataset_is_reported(datasets, message):
     with pytest.raises(ConfigError, match=message):
-        DATASETS.build(dict(type='ConcatDataset', datasets=datasets))
+        build(DATASETS, dict(type='ConcatDataset', datasets=datasets), 'data')
 
 
 def check(dataset):
@@ -128,15 +129,15 @@ def check(dataset):
         ),
         (
             dict(type='ConcatDataset', datasets=[folder('a', transforms=[dict(type='Resize', size='x')])]),
-            r"^train_dataloader\.dataset\.datasets\.0\.transforms\.0\.size is 'x'; it must be",
+            r"^train_dataloader\.dataset\.datasets\.0\.transforms\.0\.size must be .*, got 'x'$",
         ),
         (
             dict(type='ConcatDataset', datasets=folder('a')),
-            r'^train_dataloader\.dataset\.datasets is .*; it must be a list',
+            r'^train_dataloader\.dataset\.datasets must be a list, got ',
         ),
         (
             dict(type='RepeatDataset', times=2.5, dataset=folder('a')),
-            r'^train_dataloader\.dataset\.times is 2\.5; it must',
+            r'^train_dataloader\.dataset\.times must be a whole number, got 2\.5$',
         ),
         (
             dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=folder('a')),

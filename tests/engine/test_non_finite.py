@@ -171,6 +171,6 @@ def test_rollback_undoes_a_step_that_spoilt_the_weights(tmp_path, capsys):
 
 def test_refuses_an_unknown_remedy(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"train_cfg\.on_bad_loss is 'ignore'; it must be 'stop' or 'skip' or 'rollback'"
+        ConfigError, match=r"^train_cfg\.on_bad_loss must be 'stop', 'skip' or 'rollback', got 'ignore'$"
     ):
         train(config(tmp_path, **{'train_cfg.on_bad_loss': 'ignore'}))

@@ -84,8 +84,8 @@ def test_run_exports_a_model_that_needs_no_teacher(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(weight=0), r'weight is 0; it must be above 0'),
-        (dict(temperature=-1), r'temperature is -1'),
+        (dict(weight=0), r'^weight must be above 0, got 0$'),
+        (dict(temperature=-1), r'^temperature must be above 0, got -1$'),
         (dict(mean=[0, 0, 0]), "teacher 'teacher.pth' has another mean"),
     ],
 )

@@ -198,7 +198,7 @@ def test_each_model_equals_its_standalone_training():
 
 
 def test_refuses_unknown_statistics():
-    with pytest.raises(ConfigError, match=r"model\.statistics is 'none'; it must be 'private' or 'shared'"):
+    with pytest.raises(ConfigError, match=r"^statistics must be 'private' or 'shared', got 'none'$"):
         small_dual_model('none')
 
 
@@ -287,10 +287,10 @@ def test_map_is_found_where_none_is_given():
 @pytest.mark.parametrize(
     ('field', 'value', 'message'),
     [
-        ('extension', 'one', r"model\.extension is 'one'; it must be 'zero' or 'default'"),
-        ('optimizer_state', 'shared', r"model\.optimizer_state is 'shared'; it must be 'separate' or 'transfer'"),
-        ('recalibrate', -1, r'model\.recalibrate is -1; it must be a number of images, or 0'),
-        ('distillation', 0.5, r'model\.distillation is 0\.5; write dict\(weight=0\.5, temperature=1\.0\), or None'),
+        ('extension', 'one', r"^extension must be 'zero' or 'default', got 'one'$"),
+        ('optimizer_state', 'shared', r"^optimizer_state must be 'separate' or 'transfer', got 'shared'$"),
+        ('recalibrate', -1, r'^recalibrate must be at least 0, got -1$'),
+        ('distillation', 0.5, r'^distillation must be a dict or None, got 0\.5$'),
     ],
 )
 def test_refuses_what_is_no_choice(field, value, message):

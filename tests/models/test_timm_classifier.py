@@ -98,7 +98,7 @@ def test_cifar_stem_leaves_a_cifar_network_alone():
             dict(model_name='test_vit', stem='cifar'),
             r"stem='cifar' knows ResNet and conv_stem networks, not 'test_vit'",
         ),
-        (dict(model_name='resnet18', stem='tiny'), r"stem is 'tiny'; it must be 'cifar' or None"),
+        (dict(model_name='resnet18', stem='tiny'), r"^stem must be 'cifar' or None, got 'tiny'$"),
         (
             dict(model_name='test_resnet', dpeth=3),
             r"timm does not build 'test_resnet' with the arguments \{'dpeth': 3\}: .*'dpeth'",

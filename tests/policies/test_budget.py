@@ -116,7 +116,7 @@ def test_decides_like_the_inner_policy_if_the_budget_is_large():
             r'max_train_flops is 1000, but training the base model alone costs 1\.78e\+04 FLOPs',
         ),
         (dict(min_saving=5.0), r'min_saving is 5\.0, but training the base model alone'),
-        (dict(max_fraction=0.1, tail=0.2), r'has room for 5 motivated batches, but motivation\.policy\.tail is 0\.2'),
+        (dict(max_fraction=0.1, tail=0.2), r'has room for 5 motivated batches, but tail is 0\.2'),
     ],
 )
 def test_budget_that_cannot_be_kept_is_refused_after_the_first_batch(options, message):
@@ -131,10 +131,10 @@ def test_budget_that_cannot_be_kept_is_refused_after_the_first_batch(options, me
     [
         ({}, 'max_train_flops is None, .*give exactly one of max_train_flops, min_saving, max_fraction'),
         (dict(max_fraction=0.1, min_saving=2), 'give exactly one'),
-        (dict(max_fraction=1.1), 'max_fraction is 1.1; it must be a number between 0 and 1'),
-        (dict(min_saving=0.5), 'min_saving is 0.5; it must be a number of at least 1'),
-        (dict(max_fraction=0.5, mode='thick'), "mode is 'thick'"),
-        (dict(max_fraction=0.5, tail=2), 'tail is 2'),
+        (dict(max_fraction=1.1), 'max_fraction must be at most 1 or None, got 1.1'),
+        (dict(min_saving=0.5), 'min_saving must be at least 1 or None, got 0.5'),
+        (dict(max_fraction=0.5, mode='thick'), "^mode must be 'stop' or 'thin', got 'thick'"),
+        (dict(max_fraction=0.5, tail=2), '^tail must be at most 1, got 2$'),
     ],
 )
 def test_invalid_options_are_refused(options, message):

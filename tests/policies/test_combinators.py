@@ -78,19 +78,19 @@ def test_limit_spells_limits_any_policy():
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: All([]), r'motivation\.policy\.policies is \[\]'),
-        (lambda: Any(DROP), r'motivation\.policy\.policies is \{'),
-        (lambda: Not('Never'), r"motivation\.policy\.policy is 'Never'; it must be a policy: dict\(type=\.\.\.\)"),
-        (lambda: All([DROP, dict(type='RandomGate', rate=2)]), r'motivation\.policy\.policies\.1\.rate is 2'),
+        (lambda: All([]), r'^policies must be a list of policies, .*, got \[\]$'),
+        (lambda: Any(DROP), r'^policies must be a list of policies, .*, got \{'),
+        (lambda: Not('Never'), r"^policy must be a policy: dict\(type=\.\.\.\), got 'Never'$"),
+        (lambda: All([DROP, dict(type='RandomGate', rate=2)]), '^rate must be at most 1, got 2$'),
         (
             lambda: Not(dict(type='Any', policies=[dict(type='ConsecutiveDrop', drops=0)])),
-            r'motivation\.policy\.policy\.policies\.0\.drops is 0',
+            '^drops must be at least 1, got 0$',
         ),
-        (lambda: All([DROP, 5]), r'motivation\.policy\.policies\.1 is 5; it must be a policy'),
-        (lambda: Not(dict(type=5)), r"motivation\.policy\.policy is \{'type': 5\}"),
-        (lambda: During(DROP, start=2), 'start is 2; it must be a number between 0 and 1'),
-        (lambda: During(DROP, start=0.5, end=0.5), 'end is 0.5, which is not after'),
-        (lambda: During(DROP, unit='batch'), "unit is 'batch'"),
+        (lambda: All([DROP, 5]), r'^policies\.1 must be a policy: .*, got 5$'),
+        (lambda: Not(dict(type=5)), r"^\{'type': 5\} cannot be built: TypeError"),
+        (lambda: During(DROP, start=2), 'start must be at most 1 where unit is .fraction., got 2'),
+        (lambda: During(DROP, start=0.5, end=0.5), 'end must be above start, which is 0.5, got 0.5'),
+        (lambda: During(DROP, unit='batch'), "unit must be 'fraction', 'epoch' or 'iter', got 'batch'"),
     ],
 )
 def test_invalid_inner_policy_is_reported_with_its_position(build, message):

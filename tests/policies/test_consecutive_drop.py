@@ -94,21 +94,21 @@ def test_activates_on_independent_losses_with_probability_one_over_factorial(dro
 
 @pytest.mark.parametrize('drops', [0, -1, 1.5, '2', True, None])
 def test_invalid_drops_are_refused(drops):
-    with pytest.raises(ConfigError, match=r'motivation\.policy\.drops is'):
+    with pytest.raises(ConfigError, match=r'^drops must be (at least 1|a whole number), got '):
         ConsecutiveDrop(drops)
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(smoothing=1.0), 'smoothing is 1'),
+        (dict(smoothing=1.0), '^smoothing must be below 1, got 1.0$'),
         (dict(smoothing=0.5, window=2), 'give one of them'),
-        (dict(window=0), 'window is 0; it must be a whole number of at least 1'),
-        (dict(threshold=-1), 'threshold is -1; it must be a number of at least 0'),
-        (dict(threshold_mode='relative'), "threshold_mode is 'relative'; it must be 'abs' or 'rel'"),
-        (dict(min_spell=4, max_spell=3), 'max_spell is 3, below'),
-        (dict(cooldown='long'), "cooldown is 'long'"),
-        (dict(across_epochs='no'), "across_epochs is 'no'; it must be True or False"),
+        (dict(window=0), '^window must be at least 1, got 0$'),
+        (dict(threshold=-1), '^threshold must be at least 0, got -1$'),
+        (dict(threshold_mode='relative'), "^threshold_mode must be 'abs' or 'rel', got 'relative'"),
+        (dict(min_spell=4, max_spell=3), '^max_spell must be at least min_spell, which is 4, got 3$'),
+        (dict(cooldown='long'), "^cooldown must be a whole number, got 'long'$"),
+        (dict(across_epochs='no'), "^across_epochs must be True or False, got 'no'$"),
     ],
 )
 def test_invalid_options_are_refused(options, message):

@@ -32,16 +32,16 @@ def test_decisions_follow_from_the_definition(policy, losses, decisions):
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: LossRise(0), 'rises is 0'),
-        (lambda: LossBelow('low'), "threshold is 'low'; it must be a number"),
-        (lambda: LossBelow(1.0, smoothing=2), 'smoothing is 2; it must be a number between 0 and 1'),
-        (lambda: Plateau(patience=0), 'patience is 0'),
+        (lambda: LossRise(0), '^rises must be at least 1, got 0$'),
+        (lambda: LossBelow('low'), "^threshold must be a finite number, got 'low'$"),
+        (lambda: LossBelow(1.0, smoothing=2), '^smoothing must be below 1, got 2$'),
+        (lambda: Plateau(patience=0), '^patience must be at least 1, got 0$'),
         (
             lambda: LossZScore(),
-            'below is None, motivation.policy.above is None; give exactly one of below, above',
+            '^below is None, above is None; give exactly one of below, above$',
         ),
         (lambda: LossZScore(below=-1, above=1), 'give exactly one'),
-        (lambda: LossZScore(below=-1, window=1), 'window is 1; it must be a whole number of at least 2'),
+        (lambda: LossZScore(below=-1, window=1), '^window must be at least 2, got 1$'),
     ],
 )
 def test_invalid_options_are_refused(build, message):

@@ -68,7 +68,7 @@ def test_matched_random_uses_the_seed_of_the_run_unless_it_has_its_own():
 def test_missing_switch_trace_is_refused(kind):
     with pytest.raises(ConfigError, match=r"'nowhere' has no switches\.npz"):
         kind('nowhere')
-    with pytest.raises(ConfigError, match='run is None'):
+    with pytest.raises(ConfigError, match=r'^run must be a string or a path, got None$'):
         kind(None)
     Path('switches.npz').write_bytes(b'PK\x03\x04 half a file')
     with pytest.raises(ConfigError, match='corrupted or not a switch trace'):

@@ -36,9 +36,9 @@ def test_validation_gain_reports_the_metrics_there_are():
 def test_invalid_options_are_refused():
     with pytest.raises(ConfigError, match='give exactly one'):
         GradientNorm()
-    with pytest.raises(ConfigError, match='above is -1'):
+    with pytest.raises(ConfigError, match=r'^above must be at least 0 or None, got -1$'):
         GradientNorm(above=-1)
-    with pytest.raises(ConfigError, match='relative is 1; it must be below 1'):
+    with pytest.raises(ConfigError, match=r'^relative must be below 1 or None, got 1$'):
         GradientNorm(above=1, relative=1)
-    with pytest.raises(ConfigError, match='metric is 3'):
+    with pytest.raises(ConfigError, match=r'^metric must be a string, got 3$'):
         ValidationGain(3)

@@ -102,5 +102,5 @@ def test_refuses_and_names_what_does_not_fit(base, motivated, message):
 
 
 def test_refuses_an_unknown_placement():
-    with pytest.raises(ConfigError, match=r"weight_map\.placement is 'middle'; it must be 'leading' or 'spread'"):
+    with pytest.raises(ConfigError, match=r"^placement must be 'leading' or 'spread', got 'middle'$"):
         DepthMap(build('cifar_resnet8'), build('cifar_resnet20'), placement='middle')

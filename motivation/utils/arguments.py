@@ -1,0 +1,217 @@
+"""Types and bounds of arguments: they stand in the signature, once, and pydantic checks values against them."""
+
+import enum
+import functools
+import inspect
+import os
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+
+import torch
+from annotated_types import Ge, Le, Lt
+from pydantic import AfterValidator, FiniteFloat, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic.types import Strict
+
+from motivation.errors import ArgumentError, near_matches, shortened
+
+# What many arguments are.
+Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+Momentum = Annotated[float, Ge(0), Lt(1)]
+
+Parameters = ParamSpec('Parameters')
+Returned = TypeVar('Returned')
+
+_STRICT = {
+    bool: StrictBool,
+    int: StrictInt,
+    float: Annotated[FiniteFloat, Strict()],
+    str: StrictStr,
+    types.NoneType: None,
+}
+
+# What stands for an instance of a class.
+_INSTANCES = {torch.dtype: "the name of a dtype, such as 'float32'", Path: 'a path'}
+
+# What pydantic's errors ask for, by their type.
+_WORDS = {
+    'bool_type': 'True or False',
+    'int_type': 'a whole number',
+    'float_type': 'a finite number',
+    'finite_number': 'a finite number',
+    'string_type': 'a string',
+    'tuple_type': 'a list',
+    'dict_type': 'a dict',
+    'literal_error': '{expected}',
+    'greater_than_equal': 'at least {ge:,}',
+    'greater_than': 'above {gt:,}',
+    'less_than_equal': 'at most {le:,}',
+    'less_than': 'below {lt:,}',
+    'value_error': '{error}',
+}
+
+
+def checked(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Check the arguments of a constructor against its annotations before it runs.
+
+    Raises:
+        ArgumentError: An argument has another type, or is out of bounds.
+
+    Example:
+        >>> class Periodic:
+        ...     @checked
+        ...     def __init__(self, on: Count, off: Count) -> None: ...
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        check_arguments(function, signature.bind(*args, **kwargs).arguments)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Check arguments against the annotations of a class or function; those that it does not name pass.
+
+    Raises:
+        ArgumentError: Names the argument, what it must be and the value.
+    """
+    parameters = arguments_of(component)[0]
+    for name, value in arguments.items():
+        problem = problem_of(value, parameters[name]) if name in parameters else ''
+        if problem:
+            raise ArgumentError(name, problem)
+
+
+def check_one_of(**values: Any) -> None:
+    """Check that exactly one value is not ``None``.
+
+    Raises:
+        ArgumentError: None or several are given.
+    """
+    if sum(value is not None for value in values.values()) != 1:
+        state = ', '.join(f'{name} is {value!r}' for name, value in values.items())
+        first = next(iter(values))
+        raise ArgumentError(first, f'{state.removeprefix(first).lstrip()}; give exactly one of {", ".join(values)}')
+
+
+def problem_of(value: Any, argument: inspect.Parameter) -> str:
+    """What is wrong with the value of an argument, such as ``'must be at least 1, got 0'``; ``''`` if nothing is.
+
+    A value of a config passes where in doubt. Lists serve as tuples and whole numbers as floats; nan and infinity
+    are no numbers, nor is True a whole one.
+    """
+    if value is argument.default:
+        return ''
+    try:
+        _adapter(argument.annotation).validate_python(value)
+    except ValidationError as error:
+        none = ['None'] if types.NoneType in typing.get_args(argument.annotation) else []
+        words = ' or '.join(dict.fromkeys([*map(_in_words, error.errors()), *none]))
+        choices = re.findall(r"'([^']*)'", words) if isinstance(value, str) else ()
+        near = near_matches(value, choices) if choices else ''
+        return f'must be {words}, got {shortened(value)}' + (f'; {near}' if near.startswith('did') else '')
+    return ''
+
+
+def _in_words(error: Any) -> str:
+    """What one of pydantic's errors asks for; within a list, of each of its items."""
+    bounds = {name: int(bound) if bound in (0, 1) else bound for name, bound in error.get('ctx', {}).items()}
+    words = _WORDS.get(error['type'], error['msg'].removeprefix('Input should be ')).format_map(bounds)
+    return f'a list, each {words}' if any(isinstance(place, int) for place in error['loc']) else words
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(_as_judged(annotation))
+
+
+def _as_judged(annotation: Any) -> Any:
+    """An annotation for pydantic: strict about scalars, lenient where a config may mean more than it says."""
+    kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if kind in _STRICT:
+        return _STRICT[kind]
+    if kind is Annotated:
+        return functools.reduce(lambda judged, bound: Annotated[judged, bound], inner[1:], _as_judged(inner[0]))
+    if kind in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_as_judged, inner))]  # noqa: UP007, of members known at run time
+    if kind is Literal:
+        return annotation
+    if not isinstance(kind, type) or kind in (object, Any, inspect.Parameter.empty):
+        return Any
+    if issubclass(kind, Mapping):
+        return Mapping[Any, Any]
+    if issubclass(kind, Sequence):
+        if inner and _is_plain(inner):
+            return tuple[_as_judged(inner[0]), ...]  # type: ignore[misc]
+        return Annotated[Any, AfterValidator(_check_sequence)]
+    return Annotated[Any, AfterValidator(functools.partial(_check_object, kind))]
+
+
+def _is_plain(members: Sequence[Any]) -> bool:
+    return all(
+        member is ... or (typing.get_origin(member) or member) in (int, float, str, Annotated) for member in members
+    )
+
+
+def _check_sequence(value: Any) -> Any:
+    """Refuse what is no sequence without a look at its items, which a dataset decodes."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise ValueError('a list')
+    return value
+
+
+def _check_object(kind: Any, value: Any) -> Any:
+    """Refuse scalars and lists for other classes; whatever is built from a dict may stand for any of them."""
+    by_name = kind is Callable or issubclass(kind, os.PathLike)
+    scalar = isinstance(value, (bool, int, float, str, bytes, list, tuple, types.NoneType))
+    if isinstance(value, kind) or not scalar or (by_name and isinstance(value, str)):
+        return value
+    if issubclass(kind, enum.Enum):
+        raise ValueError(' or '.join(repr(member.value) for member in kind))
+    raise ValueError(_INSTANCES.get(kind, 'a component: dict(type=...)'))
+
+
+def arguments_of(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The arguments of a class or function, with the types of their annotations.
+
+    A constructor that takes ``*args, **kwargs`` hands on to the next of its bases.
+
+    Returns:
+        Parameters by name, and whether it takes any others besides.
+    """
+    functions: list[Any] = [component]
+    if isinstance(component, type):
+        functions = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
+    found: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        parameters = dict(inspect.signature(function).parameters)
+        if isinstance(component, type):
+            parameters.pop(next(iter(parameters)), None)  # the instance, whatever it is called
+        kinds = {parameter.kind for parameter in parameters.values()}
+        for name, parameter in parameters.items():
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                found.setdefault(name, parameter.replace(annotation=_annotation(function, name)))
+        if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds:
+            break
+    return found, inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _annotation(function: Any, name: str) -> Any:
+    """The annotation of one argument; ``empty`` where there is none, or one for a type checker alone."""
+    function = inspect.unwrap(function)
+    annotations = getattr(function, '__annotations__', {})
+    if name not in annotations:
+        return inspect.Parameter.empty
+    alone = types.SimpleNamespace(__annotations__={name: annotations[name]})
+    try:
+        return typing.get_type_hints(alone, getattr(function, '__globals__', {}), include_extras=True)[name]
+    except Exception:  # a name that is not imported at run time
+        return inspect.Parameter.empty
