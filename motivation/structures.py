@@ -15,7 +15,7 @@ class StepRecord:
     Attributes:
         model: The model that trained on it.
         loss: Its loss, the mean over all processes.
-        images: Its images, those of all processes.
+        images: Its images, or samples of another kind, those of all processes.
         finite: Whether the loss is finite; where it is not, no step was taken.
         seconds: Time since the end of the batch before, waiting for data included, validation not.
         clock: Monotonic clock of the first process when the loss was read, in seconds.

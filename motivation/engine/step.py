@@ -11,6 +11,7 @@ from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
 
 from motivation.structures import ModelName, StepRecord
+from motivation.utils.batches import samples_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class StepExchange:
             data_batch: The batch.
             stop_requested: Whether a signal has asked this process to end; called when the batch is read.
         """
-        self._counts = {'images': count_samples(data_batch), 'left_out': len(left_out(data_batch))}
+        self._counts = {'images': samples_in(data_batch), 'left_out': len(left_out(data_batch))}
         self._stop_requested = stop_requested
         self._readings, self._steps = {}, {}
 
@@ -154,15 +155,6 @@ def _reduce_and_read(values: Mapping[str, Tensor], total: Mapping[str, float]) -
         mean={name: value / processes for name, value in zip(values, sums, strict=False)},
         total=dict(zip(total, sums[len(own) : len(packed)], strict=True)),
     )
-
-
-def count_samples(data_batch: Any) -> int:
-    """Count the samples of a batch: the length of its inputs, which are its first field if none is called so."""
-    if isinstance(data_batch, Mapping):
-        data_batch = data_batch['inputs'] if 'inputs' in data_batch else next(iter(data_batch.values()))
-    elif isinstance(data_batch, (tuple, list)):
-        data_batch = data_batch[0]
-    return len(data_batch)
 
 
 def left_out(data_batch: Any) -> Sequence[tuple[str, str]]:

@@ -23,12 +23,16 @@ _TARGETS = ('targets', 'data_samples')
 _COPIED = 6
 
 
-def samples_in(batch: Mapping[str, Any]) -> int:
+def samples_in(batch: Any) -> int:
     """Return the number of samples of a batch.
+
+    Args:
+        batch: A batch; its fields may also be in a tuple or list, or be a single tensor.
 
     Raises:
         ConfigError: It holds neither a tensor nor a list.
     """
+    batch = dict(enumerate(batch)) if isinstance(batch, (list, tuple)) else batch
     count = _stacked(batch)
     if count is None:
         count = next((len(value) for value in _values(batch) if isinstance(value, (list, tuple))), None)
@@ -143,7 +147,7 @@ def _values(batch: Any) -> Iterator[Any]:
         yield batch
 
 
-def _stacked(batch: Mapping[str, Any]) -> int | None:
+def _stacked(batch: Any) -> int | None:
     """The number of samples that are stacked to tensors, if any are."""
     return next((len(value) for value in _values(batch) if isinstance(value, Tensor) and value.ndim), None)
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from motivation.engine.exchanging import exchange_of
-from motivation.engine.step import count_samples
 from tests.conftest import ROOT, small_batch, small_dual_model
 from tests.engine.step_runs import ASKING, count
 from tests.engine.test_processes import two_processes
@@ -91,18 +90,3 @@ def test_loss_is_that_of_the_step_or_else_what_a_train_step_of_the_users_own_ret
     monkeypatch.setattr(model.base, 'train_step', train_step)
     record, outputs = step(model, optimizers(model), small_batch())
     assert record.loss == outputs['loss'] == (squares if steps == 1 else 0.5) and record.images == 4
-
-
-@pytest.mark.parametrize(
-    'batch',
-    [
-        {'inputs': torch.zeros(3, 5), 'targets': torch.zeros(1)},
-        {'inputs': [torch.zeros(5)] * 3},
-        {'tokens': torch.zeros(3, 5), 'mask': torch.zeros(3)},
-        (torch.zeros(3, 5), torch.zeros(3)),
-        [torch.zeros(3, 5)],
-        torch.zeros(3, 5),
-    ],
-)
-def test_samples_of_a_batch_are_counted_by_its_inputs(batch):
-    assert count_samples(batch) == 3

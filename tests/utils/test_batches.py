@@ -31,6 +31,21 @@ def test_samples_are_counted_whatever_holds_them(batch, samples):
         assert samples_in(again) == count and shapes_in(again) == shapes_in(batch)
 
 
+@pytest.mark.parametrize(
+    'batch',
+    [
+        {'inputs': torch.zeros(3, 5), 'targets': torch.zeros(1)},
+        {'inputs': [torch.zeros(5)] * 3},
+        {'tokens': torch.zeros(3, 5), 'mask': torch.zeros(3)},
+        (torch.zeros(3, 5), torch.zeros(3)),
+        [torch.zeros(3, 5)],
+        torch.zeros(3, 5),
+    ],
+)
+def test_samples_are_counted_by_the_inputs(batch):
+    assert samples_in(batch) == 3
+
+
 def test_first_sample_is_the_first_of_every_field():
     first = first_sample(NESTED)
     assert first['inputs']['tokens'].tolist() == [[0, 1]] and first['inputs']['length'].tolist() == [2]
