@@ -118,6 +118,15 @@ def test_rollback_that_cannot_help_stops(tmp_path, batches, every_iters, message
         )
 
 
+def test_check_names_the_model_whose_loss_is_non_finite(tmp_path):
+    built = config(tmp_path)
+    built.train_cfg.type = 'CheckLoop'
+    with pytest.raises(
+        TrainingError, match=r'the loss of the motivated model is nan on the first batch; look at model\.m'
+    ):
+        train(built, SpoilLoss('motivated', {0}))
+
+
 def test_last_good_losses_are_also_those_before_a_resume(tmp_path):
     whole = train(config(tmp_path / 'whole', epochs=2)).find_hook(MotivationHook).trace.losses
     with pytest.raises(StopError):
