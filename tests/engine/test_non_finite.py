@@ -78,7 +78,7 @@ def test_bad_batch_is_skipped_and_counted_and_the_policy_is_not_told(tmp_path, c
     meter, macs = runner.find_hook(ComputeMeterHook).meter, runner.find_hook(ComputeMeterHook).meter.macs[model]
     assert sum(work.iters for work in meter.trained.values()) == 16 and meter.skipped[model].images == 2 * 64
     assert meter.forward_flops(model) == macs.step.forward.flops(0, meter.trained[model].images + 2 * 64)
-    assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images)
+    assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images + 2 * 64)
     assert [math.isfinite(loss) for loss in runner.find_hook(MotivationHook).trace.losses].count(False) == 2
 
 
