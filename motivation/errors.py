@@ -51,7 +51,8 @@ class BuildError(ConfigError):
 
     def __init__(self, error: Exception, node: Any = None, component: Any = None) -> None:
         refused = isinstance(error, ConfigError)
-        super().__init__(str(error) if refused else f'{shortened(node)} cannot be built: {reason(error)}')
+        what = shortened(node) if node else 'the config'
+        super().__init__(str(error) if refused else f'{what} cannot be built: {reason(error)}')
         self.error = error
         self.node = node
         self.component = component

@@ -1,7 +1,7 @@
 """Building components from a config: the one place that knows in which field a component stands."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from motivation.config.nodes import nodes
 from motivation.errors import DISK_ERRORS, ArgumentError, BuildError, ConfigError, reason, shortened
-from motivation.registry import DATASETS, METRICS
+from motivation.registry import DATASETS, HOOKS, METRICS
 from motivation.utils.arguments import arguments_of
 
 
@@ -99,6 +99,31 @@ def build_evaluator(runner: Runner, node: Any, path: str) -> Evaluator:
         node = build(METRICS, node, path)
     with located(path, node):
         return runner.build_evaluator([node] if isinstance(node, BaseMetric) else node)
+
+
+def build_hooks(default: Mapping[str, Any], custom: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Build the hooks of a run.
+
+    Args:
+        default: Configs by name, the MotivationHook as ``'motivation'`` among them; ``None`` removes one.
+        custom: Further configs.
+
+    Raises:
+        ConfigError: As of :func:`build`.
+    """
+    named = {
+        name: _build_hook(node, name if name == 'motivation' else f'default_hooks.{name}')
+        for name, node in default.items()
+    }
+    return named, [_build_hook(node, f'custom_hooks.{place}') for place, node in enumerate(custom)]
+
+
+def _build_hook(node: Any, path: str) -> Any:
+    if not isinstance(node, dict):
+        return node
+    hook = build(HOOKS, {name: value for name, value in node.items() if name != 'priority'}, path)
+    hook.priority = node.get('priority', hook.priority)
+    return hook
 
 
 def _find(part: Any, root: Any) -> tuple[str, Any]:

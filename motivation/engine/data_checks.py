@@ -118,7 +118,7 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
         check_labels(labels.tolist(), len(classes), lambda place: f'{noun} {indices[place]}')
     check_scale(runner, batch, stage)
     skipped = len(getattr(batch, 'skipped', ()))
-    runner.tell(
+    runner.announce(
         f'{len(indices):,} of {total:,} {noun}s of {stage}_dataloader read and transformed'
         + (f', of which {skipped} are left out' if skipped else '')
     )

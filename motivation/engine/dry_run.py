@@ -38,11 +38,11 @@ class CheckLoop(DualTrainLoop):
                     f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
                     f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
                 ) from bad
-            runner.tell(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {loss:.4f}')
+            runner.announce(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {loss:.4f}')
             switch()
-        runner.tell(f'{len(model.weight_map.pairs)} tensors transferred both ways')
+        runner.announce(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:
             model.eval()
             model.val_step(next(iter(runner.val_dataloader)))
-            runner.tell('both models predicted a batch of the validation data')
+            runner.announce('both models predicted a batch of the validation data')
         return model

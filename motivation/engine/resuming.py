@@ -90,12 +90,12 @@ class Resumption:
         left_as_built = _left_as_built(runner, changes)
         states = {name: checkpoint[name] for name in checkpoint['parts']}
         for clause in runner.checkpointer.load_state_dict(states, left_as_built):
-            runner.tell(f"'{path}' {clause}")
+            runner.announce(f"'{path}' {clause}")
         if 'optimizer' in left_as_built:
             loop = runner.train_loop
             factor = ROLLBACK_FACTOR**loop.rollbacks
             for sentence in self._optimizers.advance(checkpoint, changes, len(loop.dataloader), factor):
-                runner.tell(sentence)
+                runner.announce(sentence)
         _leave_finished(runner, changes)
         runner.logger.info(f'resumed from {path}, epoch: {runner.epoch}, iter: {runner.iter}')
         if runner.rank == 0:
@@ -115,7 +115,7 @@ class Resumption:
         runner, meta = self._runner, checkpoint['meta']
         changes = check_same_run(runner.cfg, meta['run'], path)
         if changes:
-            runner.tell(f'going on though {", ".join(changes.values())}')
+            runner.announce(f'going on though {", ".join(changes.values())}')
         return [*changes, *_check_epoch_length(runner, checkpoint['train_loop'], path), *_check_hooks(runner, meta)]
 
 
@@ -124,7 +124,7 @@ def _left_as_built(runner: Any, changes: Sequence[str]) -> set[str]:
     parts = {'optimizer', 'param_schedulers'} if concerns_optimizers(changes) else set()
     if any(field.startswith('motivation.policy') and field.endswith('type') for field in changes):
         # Another policy, or others within it, can do nothing with what these remember.
-        runner.tell(f'{runner.checkpointer.parts["policy"]!r} begins with what comes')
+        runner.announce(f'{runner.checkpointer.parts["policy"]!r} begins with what comes')
         parts.add('policy')
     return parts
 
@@ -156,7 +156,7 @@ def _check_epoch_length(runner: Any, before: dict[str, Any], path: Path) -> list
         raise ConfigError(f'{said}, which lies within an epoch; keep its length to the end of that epoch')
     if any(not one.by_epoch for one in chain.from_iterable((runner.param_schedulers or {}).values())):
         raise ConfigError(f'{said}, and param_scheduler counts batches; keep the length, or let it count epochs')
-    runner.tell(f'going on though {said}')
+    runner.announce(f'going on though {said}')
     return ['train_dataloader.batch_size']
 
 
@@ -170,13 +170,13 @@ def _leave_finished(runner: Any, changes: Sequence[str]) -> None:
     loop = runner.train_loop
     if loop.stop_training and changes:
         loop.stop_training = False
-        runner.tell(f'going on though the run stopped early after epoch {runner.epoch}')
+        runner.announce(f'going on though the run stopped early after epoch {runner.epoch}')
     if changes and not loop.stop_training and runner.epoch >= runner.max_epochs:
-        runner.tell(
+        runner.announce(
             f'{runner.epoch} epochs are over, and train_cfg.max_epochs is {runner.max_epochs}: nothing is left to train'
         )
     elif loop.stop_training:
-        runner.tell(
+        runner.announce(
             f'the run stopped early after epoch {runner.epoch} and stays finished; with another config, such as a longer '
             'train_cfg.max_epochs or another patience, and --allow-changes it goes on'
         )
@@ -194,5 +194,5 @@ def _check_hooks(runner: Any, meta: dict[str, Any]) -> list[str]:
     """
     if not runner.cfg.get('allow_changes') or meta['hooks'] == describe_hooks(runner.cfg):
         return []
-    runner.tell('going on though default_hooks or custom_hooks are others')
+    runner.announce('going on though default_hooks or custom_hooks are others')
     return ['custom_hooks']

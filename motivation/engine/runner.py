@@ -1,10 +1,7 @@
 """MMEngine's runner with two models in it."""
 
-import copy
-import logging
 import uuid
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -19,9 +16,9 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from motivation.config.build import build, located
+from motivation.config.build import build, build_hooks, located
 from motivation.config.checks import check_config
-from motivation.config.schema import DEFAULT_TYPES, MMENGINE_HOOKS
+from motivation.config.defaults import with_defaults
 from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data
@@ -32,11 +29,11 @@ from motivation.engine.write_failures import WriteFailures
 from motivation.errors import ConfigError, reason
 from motivation.models import DualModel
 from motivation.models.pretraining import Pretraining
-from motivation.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, RUNNERS
+from motivation.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS
 from motivation.structures import StepRecord
 from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
-from motivation.utils.logs import find_log_folder, guard_logs
+from motivation.utils.logs import find_log_folder, guard_logs, warn_on_terminal
 from motivation.utils.new_folders import keep_folder, removed_if_refused
 
 
@@ -62,51 +59,24 @@ class DualModelRunner(Runner):
             ConfigError: The config names what does not exist or lacks what is needed.
         """
         with _removed_if_refused(cfg):
-            return cls._from_cfg(cfg)
-
-    @classmethod
-    def _from_cfg(cls, cfg: Config) -> 'DualModelRunner':
-        cfg = copy.deepcopy(cfg)
-        check_config(cfg)
-        hooks = cfg.get('default_hooks') or {}
-        cfg.default_hooks = {
-            # MMEngine removes its own hooks where they are None, and fails on others.
-            **{name: hook for name, hook in hooks.items() if hook is not None or name in MMENGINE_HOOKS},
-            'motivation': dict(type='MotivationHook', **cfg.motivation),
-        }
-        cfg.train_cfg.pop('by_epoch', None)
-        cfg.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
-        for stage in ('train', 'val', 'test'):
-            if cfg.get(f'{stage}_cfg') is not None:
-                cfg[f'{stage}_cfg'].setdefault('type', DEFAULT_TYPES[f'{stage}_cfg'])
-            if cfg.get(f'{stage}_dataloader'):
-                cfg[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='motivation.collate_images'))
-                cfg[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.init_worker'))
-        return super().from_cfg(cfg)
+            check_config(cfg)
+            return super().from_cfg(with_defaults(cfg))
 
     def __init__(self, experiment_name: str | None = None, cfg: Config | None = None, **kwargs: Any) -> None:
         # MMEngine shares its log and message hub between runs of one name, and a name lasts a second.
         name = experiment_name or (Path(cfg.filename).stem if cfg is not None and cfg.filename else 'run')
         kwargs['launcher'] = 'pytorch' if get_world_size() > 1 else 'none'
         self.checkpointer = Checkpointer()
-        log_processor = {'type': DEFAULT_TYPES['log_processor'], **(kwargs.get('log_processor') or {})}
-        kwargs['log_processor'] = build(LOG_PROCESSORS, log_processor, 'log_processor')
+        kwargs['log_processor'] = build(LOG_PROCESSORS, kwargs.get('log_processor'), 'log_processor')
         super().__init__(experiment_name=f'{name}_{uuid.uuid4().hex[:8]}', cfg=cfg, **kwargs)
 
-    # MMEngine's, which are configs until they are built.
+    interruption: Interruption | None = None  # asks the run to end, while it trains
+    unwritten: WriteFailures  # the results that could not be written
+    _resumption: Resumption  # restores the run from its checkpoints, once everything is built
+
+    # MMEngine's: configs until they are built; the checkpoint that is named, and whether one has been loaded.
     optim_wrapper: Any
     param_schedulers: Any
-
-    # What asks this run to end, while it trains.
-    interruption: Interruption | None = None
-
-    # What could not be written the last time it was tried, and why.
-    unwritten: WriteFailures
-
-    # Restores the run from its checkpoints, once everything is built.
-    _resumption: Resumption
-
-    # MMEngine's: the checkpoint that is named, and whether one has been loaded.
     _load_from: str | None
     _has_loaded: bool
 
@@ -117,7 +87,7 @@ class DualModelRunner(Runner):
             Interrupted: SIGTERM, SIGINT or SIGUSR1 asked for an end; everything is saved.
             TrainingError: Training cannot go on.
         """
-        self.unwritten = WriteFailures(self.tell)
+        self.unwritten = WriteFailures(self.announce)
         if self.rank == 0:
             lock_folder(Path(self.work_dir))
             guard_logs(self.visualizer, self.logger, partial(self.unwritten.lose_log, self.log_dir))
@@ -134,11 +104,7 @@ class DualModelRunner(Runner):
                 self.interruption = None
 
     def test(self) -> dict[str, float]:
-        """As MMEngine's.
-
-        Raises:
-            ConfigError: The data or the checkpoint do not fit; a folder made for the results is gone again.
-        """
+        """As MMEngine's; where the data or the checkpoint do not fit, a folder made for the results is removed."""
         with _removed_if_refused(self.cfg):
             metrics = super().test()
         self.keep_work_dir()
@@ -149,12 +115,7 @@ class DualModelRunner(Runner):
         keep_folder(Path(self.work_dir))
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Move the models to the device; under several processes, let these train them together.
-
-        Args:
-            model_wrapper_cfg: Read from the config, as of :func:`~motivation.engine.parallel.train_together`.
-            model: The models.
-        """
+        """Move the models to the device; under several processes, let these train them together."""
         model = model.to(get_device())
         if self.distributed:
             assert isinstance(model, DualModel)
@@ -201,12 +162,8 @@ class DualModelRunner(Runner):
         if logs is not None:
             self._timestamp = logs.name
 
-    def try_to_write(self, path: Path, write: Callable[[], Any]) -> None:
-        """Write a result; where that fails, say so and go on. A run that ends without it ends with an error."""
-        self.unwritten.try_to_write(path, write)
-
-    def tell(self, message: str) -> None:
-        """Say something to who watches the run, and to its log."""
+    def announce(self, message: str) -> None:
+        """Show a message to whoever watches the run, and log it."""
         self.logger.info(message)
         self.call_hook('on_message', message=message)
 
@@ -216,10 +173,10 @@ class DualModelRunner(Runner):
         Raises:
             ConfigError: There is nothing to resume, or as of :meth:`resume` and :meth:`load_checkpoint`.
         """
-        if self._has_loaded:
-            return
         if self.trains:
             self._resumption = Resumption(self)
+        if self._has_loaded:
+            return
         path = str(find_resumed(self._load_from, Path(self.work_dir))) if self._resume else self._load_from
         if path is not None and self._resume and self.trains:
             self.resume(path)
@@ -254,11 +211,7 @@ class DualModelRunner(Runner):
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """As MMEngine's, but only warnings reach the terminal."""
-        logger = super().build_logger(log_level, log_file, **kwargs)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.setLevel(logging.WARNING)
-        return logger
+        return warn_on_terminal(super().build_logger(log_level, log_file, **kwargs))
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """As MMEngine's; its backends open at once, which on a machine may lack what they need."""
@@ -275,11 +228,7 @@ class DualModelRunner(Runner):
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """As MMEngine's, with the field of what a hook refuses."""
-        fields = {name: name if name == 'motivation' else f'default_hooks.{name}' for name in default_hooks or {}}
-        super().register_hooks(
-            {name: _build_hook(default_hooks[name], field) for name, field in fields.items()},
-            [_build_hook(hook, f'custom_hooks.{place}') for place, hook in enumerate(custom_hooks or ())],
-        )
+        super().register_hooks(*build_hooks(default_hooks or {}, custom_hooks or ()))
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """As MMEngine's, with the field of what an optimizer refuses."""
@@ -287,11 +236,7 @@ class DualModelRunner(Runner):
             return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """As MMEngine's, with a sentence where a schedule does not fit the run.
-
-        Raises:
-            ConfigError: A schedule begins after the run ends, or takes other values.
-        """
+        """As MMEngine's, with a sentence where a schedule does not fit the run."""
         try:
             return super().build_param_scheduler(scheduler)
         except Exception as error:
@@ -347,15 +292,6 @@ class DualModelRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint
-
-
-def _build_hook(node: Any, path: str) -> Any:
-    """Build a hook from its config, in which MMEngine lets a priority stand that is no argument."""
-    if not isinstance(node, dict):
-        return node
-    hook = build(HOOKS, {name: value for name, value in node.items() if name != 'priority'}, path)
-    hook.priority = node.get('priority', hook.priority)
-    return hook
 
 
 def _removed_if_refused(config: Config) -> AbstractContextManager[None]:

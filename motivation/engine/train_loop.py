@@ -93,7 +93,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._skipped_in_a_row = 0
         # Batches that were over when the epoch began; not every epoch of a resumed run needs to have been as long.
         self._epoch_begin = 0
-        self._batches = EpochBatches(self.dataloader, runner.tell)
+        self._batches = EpochBatches(self.dataloader, runner.announce)
         self.last_step: StepRecord | None = None
         self._last_losses: deque[float] = deque(maxlen=_SHOWN_LOSSES)
         # When the last batch was over, or else the epoch began.
@@ -214,7 +214,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
                 f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights are past saving; '
                 "continue from an earlier checkpoint, or with train_cfg.on_bad_loss='rollback'"
             ) from bad
-        self.runner.tell(f'{self._describe(bad)}; the batch is skipped')
+        self.runner.announce(f'{self._describe(bad)}; the batch is skipped')
 
     def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
         said = self._describe(bad)
@@ -226,7 +226,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             raise TrainingError(f'{said}; {reason}: begin with a lower optim_wrapper.optimizer.lr') from bad
         self.rollbacks += 1
         self.runner.roll_back(checkpoint)
-        self.runner.tell(f"{said}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate")
+        self.runner.announce(f"{said}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate")
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint says of where the run stands."""

@@ -80,7 +80,7 @@ class DualCheckpointHook(Hook):
         """Save where the run is interrupted, and say where that is."""
         within = runner.train_loop.validation_due or runner.train_loop.is_within_epoch
         if self._save(runner, runner.iter if within else None):
-            runner.tell(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
+            runner.announce(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
 
     def _save(self, runner: Runner, iteration: int | None = None) -> bool:
         """Whether the run as it stands is on the disk afterwards."""
@@ -96,7 +96,7 @@ class DualCheckpointHook(Hook):
             said = f"'{folder / name}' cannot be written ({error.strerror or error}); still there: {kept}"
             if self.on_write_error == 'stop':
                 raise TrainingError(f'{said}; training stops: make room, then --resume') from error
-            runner.tell(f'{said}; training goes on: make room')
+            runner.announce(f'{said}; training goes on: make room')
             runner.unwritten['the last checkpoint'] = error.strerror or str(error)
             return False
         self._saved = name

@@ -107,7 +107,7 @@ class ExportHook(Hook):
             path = Path(runner.work_dir) / f'{prefix}{name}.pth'
             weights = {**self._modules[name].state_dict(), **self._scored[name]}
             export = partial(export_model, model, config, path, weights, self._metainfo)
-            runner.try_to_write(path, export)
+            runner.unwritten.try_to_write(path, export)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best metric of each model, and the scored tensors that differ from the models', if still needed."""

@@ -73,7 +73,7 @@ class MotivationHook(Hook):
     def _save_trace(self, runner: Runner) -> None:
         if runner.rank == 0:
             folder = Path(runner.work_dir)
-            runner.try_to_write(folder / TRACE_NAME, lambda: self.trace.save(folder))
+            runner.unwritten.try_to_write(folder / TRACE_NAME, lambda: self.trace.save(folder))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._signals is not None:

@@ -67,7 +67,9 @@ class ReportHook(Hook):
         work_dir = Path(runner.work_dir)
         console = Console(highlight=False, soft_wrap=True)
         console.print(build_table(report))
-        runner.try_to_write(work_dir / 'report.json', partial(write_report, report, trace, work_dir, self.picture))
+        runner.unwritten.try_to_write(
+            work_dir / 'report.json', partial(write_report, report, trace, work_dir, self.picture)
+        )
         if 'report.json' not in runner.unwritten:
             picture = ', report.png' if self.picture else ''
             console.print(f'written: report.json, report.md{picture} in {work_dir}', markup=False)

@@ -11,10 +11,19 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import MMLogger
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from motivation.utils.files import write_whole
+
+
+def warn_on_terminal(logger: MMLogger) -> MMLogger:
+    """Keep a logger's messages below warnings off the terminal; returns it."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.WARNING)
+    return logger
 
 
 def find_log_folder(work_dir: Path) -> Path | None:

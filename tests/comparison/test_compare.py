@@ -96,7 +96,7 @@ def test_written_config_trains_the_arm_by_itself():
             {},
             "timm does not build 'cifar_resnet8' with the arguments .*'strength': 2",
         ),
-        (['always', 'distillation:weight=2'], {}, r'model\.base\.weight is 2'),
+        (['always', 'distillation:weight=2'], {}, r'model\.base\.weight must be at most 1, got 2'),
         (['distillation:teacher=x/motivated.pth'], {}, r'has no report\.json beside it'),
     ],
 )

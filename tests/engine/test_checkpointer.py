@@ -85,7 +85,7 @@ def test_hooks_of_the_framework_are_named_by_their_class():
 
 
 def test_checkpoint_of_a_run_holds_these_parts():
-    train(digits_config('run', 1))
+    train(digits_config('run', 1, meter=True))
     checkpoint = read_checkpoint(Path('run/epoch_1.pth'))
     parts = {
         'state_dict', 'train_loop', 'message_hub', 'optimizer', 'param_schedulers', 'policy', 'switch_trace',
@@ -95,6 +95,15 @@ def test_checkpoint_of_a_run_holds_these_parts():
     assert checkpoint['format'] == FORMAT
     assert len(checkpoint['switch_trace']['losses']) == 6 and checkpoint['train_loop']['iter'] == 6
     assert len(checkpoint['report']['history']) == 1 and checkpoint['policy']['previous'] is not None
+
+
+def test_weights_loaded_by_hand_before_training_keep_no_part_out():
+    train(digits_config('first', 1))
+    runner = DualModelRunner.from_cfg(digits_config('second', 1))
+    runner.load_checkpoint('first/epoch_1.pth')
+    runner.train()
+    parts = [read_checkpoint(Path(folder) / 'epoch_1.pth')['parts'] for folder in ('first', 'second')]
+    assert parts[0] == parts[1]
 
 
 class Curriculum(Hook):
@@ -132,7 +141,7 @@ def as_format_1(path):
     old = {name: new[name] for name in ('state_dict', 'message_hub', 'optimizer', 'param_schedulers', 'hooks')}
     old['meta'] = {**new['meta'], **new['train_loop']}
     old['motivation'] = {'policy': new['policy'], 'trace': new['switch_trace'], 'metrics': new['motivation']['metrics']}
-    old |= {'compute_meter': new['compute_meter'], 'report': new['report']}
+    old['report'] = new['report']
     old |= {'best': new['export']['best'], 'scored': new['export']['scored'], 'skipped': new['bad_data']['skipped']}
     write_checkpoint(old, path)
 

@@ -204,7 +204,7 @@ def test_check_changes_no_random_numbers_of_training(tmp_path):
         config.train_dataloader.dataset.transforms = [dict(type='Noise')]
         runner = DualModelRunner.from_cfg(config)
         said = []
-        runner.tell = said.append
+        runner.announce = said.append
         runner.train()
         losses.append([line for line in said if 'loss' in line])
     assert len(losses[0]) == 2 and losses[0] == losses[1]

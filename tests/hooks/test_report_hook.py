@@ -66,7 +66,7 @@ def test_every_default_hook_is_named_here():
 
 @pytest.mark.parametrize('without', INSTRUMENTS)
 def test_run_trains_without_any_one_of_the_default_hooks(tmp_path, finished, without):
-    runner = train(digits_config(tmp_path / 'run', 1, meter=True, **{f'default_hooks.{without}': None}))
+    runner = train(digits_config(tmp_path / 'run', 1, **{f'default_hooks.{without}': None}))
     losses = finished.find_hook(MotivationHook).trace.losses[:6]
     assert runner.find_hook(MotivationHook).trace.losses == losses or without == 'iteration_seed'
     assert (tmp_path / 'run/report.md').exists() == (without != 'report')
