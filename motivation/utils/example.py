@@ -205,9 +205,7 @@ def find_input_size(model: Any, given: Sequence[int] | None = None) -> tuple[int
     size = given or getattr(model, 'input_size', None) or config.get('input_size')
     if not _is_image_size(size):
         if given:
-            raise ArgumentError(
-                'input_size', f'is {given!r}; it must be (channels, height, width), such as (3, 32, 32)'
-            )
+            raise ArgumentError('input_size', f'must be (channels, height, width), such as (3, 32, 32), got {given!r}')
         raise ConfigError(
             f'the size of the images that {type(model).__name__} takes is not known; '
             'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32); for what is no image, '

@@ -50,7 +50,7 @@ def test_two_timm_names_and_a_file_that_reads_back():
         ),
         (['type=Nope'], "error: model.weight_map.type is 'Nope', which is not registered"),
         (['bas.depth=3'], "error: --cfg-options bas.depth is not a field; did you mean 'base'"),
-        (['input_size=32'], 'error: model.weight_map.input_size is 32; it must be a list of whole numbers or None'),
+        (['input_size=32'], 'error: model.weight_map.input_size must be a list or None, got 32'),
         (
             ['placement=leading', '--json', 'no/such/map.json'],
             "error: --json 'no/such/map.json' is in a folder that does not",

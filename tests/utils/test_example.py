@@ -44,7 +44,10 @@ def test_inputs_come_from_what_is_given_else_from_what_the_model_says():
             dict(),
             r'^the size of the images that Linear takes is not known; .*example_batch\(samples\), or AutoMap an example_',
         ),
-        (dict(input_size=(3, 8)), r'^input_size is \(3, 8\); it must be \(channels, height, width\)'),
+        (
+            dict(input_size=(3, 8)),
+            r'^input_size must be \(channels, height, width\), such as \(3, 32, 32\), got \(3, 8\)$',
+        ),
         (
             dict(example_input=torch.tensor(3)),
             r'^example_input must be a tensor of samples, \(N, \.\.\.\), got tensor\(3\)',
