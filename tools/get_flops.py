@@ -47,6 +47,7 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of :func:`~motivation.report.flops_table.describe_pair`."""
     import torch
 
+    from motivation.config.build import build
     from motivation.config.checks import check_config
     from motivation.config.read import load_config
     from motivation.datasets import collate_of, first_batch
@@ -56,9 +57,9 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
     if len(args.models) == 1:
         config = load_config(args.models[0], args.cfg_options or {})
         check_config(config)
-        dataset = DATASETS.build(config.train_dataloader.dataset)
+        dataset = build(DATASETS, config.train_dataloader.dataset, 'train_dataloader.dataset')
         return {
-            'models': {name: MODELS.build(config.model[name]) for name in MODEL_NAMES},
+            'models': {name: build(MODELS, config.model[name], f'model.{name}') for name in MODEL_NAMES},
             'sample': first_batch(dataset, collate_fn=collate_of(config.train_dataloader)),
             'images': args.images
             or images_per_epoch(config.train_dataloader, len(dataset)) * config.train_cfg.max_epochs,

@@ -82,6 +82,7 @@ def main() -> None:
     args = parse_args()
 
     # Imported after check_stack(), which reports a broken installation in one sentence.
+    from motivation.config.build import build
     from motivation.config.components import check_components
     from motivation.registry import MODELS
     from motivation.weight_maps import verify
@@ -91,7 +92,7 @@ def main() -> None:
     check_components({'model': config})
     if args.json and not Path(args.json).parent.is_dir():
         raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; create it, or name another')
-    weight_map = MODELS.build(config).weight_map
+    weight_map = build(MODELS, config, 'model').weight_map
     with shown_progress() as progress:
         verdict = verify(weight_map, progress=progress)
     lines = [] if args.quiet else [*table_of_pairs(weight_map), '']

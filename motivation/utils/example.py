@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.utils.batches import network_inputs, noun_of, sample_text
 from motivation.utils.random_state import preserved_random_state
 
@@ -168,13 +168,14 @@ def find_example(model: Any, input_size: Sequence[int] | None = None, example_in
         example_input: A tensor of inputs.
 
     Raises:
-        ConfigError: The model has no ``example_batch``, and as of :func:`find_input_size`; or both are given.
+        ConfigError: The model has no ``example_batch``, and as of :func:`find_input_size`.
+        ArgumentError: Both are given, or ``example_input`` is no tensor of samples.
     """
     if input_size is not None and example_input is not None:
-        raise ConfigError('input_size and example_input are both given; give AutoMap one of the two')
+        raise ArgumentError('example_input', 'and input_size are both given; give one of the two')
     if example_input is not None:
         if not isinstance(example_input, Tensor) or example_input.ndim == 0 or example_input.numel() == 0:
-            raise ConfigError(f'example_input must be a tensor of samples, (N, ...), got {example_input!r}')
+            raise ArgumentError('example_input', f'must be a tensor of samples, (N, ...), got {example_input!r}')
         return TensorExample(example_input)
     size_is_known = input_size is not None or _is_image_size(getattr(model, 'input_size', None))
     if not size_is_known and callable(getattr(model, 'example_batch', None)):
@@ -204,9 +205,7 @@ def find_input_size(model: Any, given: Sequence[int] | None = None) -> tuple[int
     size = given or getattr(model, 'input_size', None) or config.get('input_size')
     if not _is_image_size(size):
         if given:
-            raise ConfigError(
-                f'weight_map.input_size is {given!r}; it must be (channels, height, width), such as (3, 32, 32)'
-            )
+            raise ArgumentError('input_size', f'must be (channels, height, width), such as (3, 32, 32), got {given!r}')
         raise ConfigError(
             f'the size of the images that {type(model).__name__} takes is not known; '
             'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32); for what is no image, '

@@ -44,12 +44,15 @@ def test_inputs_come_from_what_is_given_else_from_what_the_model_says():
             dict(),
             r'^the size of the images that Linear takes is not known; .*example_batch\(samples\), or AutoMap an example_',
         ),
-        (dict(input_size=(3, 8)), r'^weight_map\.input_size is \(3, 8\); it must be \(channels, height, width\)'),
+        (
+            dict(input_size=(3, 8)),
+            r'^input_size must be \(channels, height, width\), such as \(3, 32, 32\), got \(3, 8\)$',
+        ),
         (
             dict(example_input=torch.tensor(3)),
             r'^example_input must be a tensor of samples, \(N, \.\.\.\), got tensor\(3\)',
         ),
-        (dict(input_size=(3, 8, 8), example_input=torch.zeros(1, 2)), '^input_size and example_input are both given'),
+        (dict(input_size=(3, 8, 8), example_input=torch.zeros(1, 2)), '^example_input and input_size are both given'),
     ],
 )
 def test_what_cannot_be_an_example_is_refused(given, message):
