@@ -101,12 +101,17 @@ def build_evaluator(runner: Runner, node: Any, path: str) -> Evaluator:
         return runner.build_evaluator([node] if isinstance(node, BaseMetric) else node)
 
 
-def build_hooks(default: Mapping[str, Any], custom: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
+def build_hooks(
+    default: Mapping[str, Any], custom: Sequence[Any]
+) -> tuple[dict[str, Any], list[Any], list[tuple[Any, Any]]]:
     """Build the hooks of a run.
 
     Args:
         default: Configs by name, the MotivationHook as ``'motivation'`` among them; ``None`` removes one.
         custom: Further configs.
+
+    Returns:
+        The default hooks, the custom ones, and each hook with its config.
 
     Raises:
         ConfigError: As of :func:`build`.
@@ -115,7 +120,8 @@ def build_hooks(default: Mapping[str, Any], custom: Sequence[Any]) -> tuple[dict
         name: _build_hook(node, name if name == 'motivation' else f'default_hooks.{name}')
         for name, node in default.items()
     }
-    return named, [_build_hook(node, f'custom_hooks.{place}') for place, node in enumerate(custom)]
+    further = [_build_hook(node, f'custom_hooks.{place}') for place, node in enumerate(custom)]
+    return named, further, list(zip([*named.values(), *further], [*default.values(), *custom], strict=True))
 
 
 def _build_hook(node: Any, path: str) -> Any:

@@ -1,7 +1,7 @@
 """Everything of a run that has state, each under its name; a checkpoint saves and restores all of it."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +49,7 @@ class Checkpointer:
     def __init__(self) -> None:
         self.parts: dict[str, Stateful] = {}
         self._other_hooks = HookStates()
+        self._hook_configs: list[tuple[Hook, dict[str, Any]]] = []
 
     def register(self, name: str, part: Stateful) -> None:
         """Save and restore a part from now on.
@@ -64,6 +65,10 @@ class Checkpointer:
             raise ValueError(f'name must be none of {", ".join((*_OF_THE_FILE, _OTHER_HOOKS))}, got {name!r}')
         self.parts[name] = part
 
+    def note_hook_configs(self, configs: Iterable[tuple[Any, Any]]) -> None:
+        """Note what hooks that are about to be registered were built from."""
+        self._hook_configs += [(hook, node) for hook, node in configs if isinstance(node, dict)]
+
     def register_hook(self, hook: Hook, config: dict[str, Any] | None = None) -> None:
         """Save and restore what a hook remembers from now on.
 
@@ -74,7 +79,8 @@ class Checkpointer:
             hook: The hook, just built.
             config: What it was built from.
         """
-        self._other_hooks.add(hook, config)
+        built_from = next((node for built, node in self._hook_configs if built is hook), None)
+        self._other_hooks.add(hook, config or built_from)
         cls = find_state_class(hook)
         if cls is not None and is_of_framework(cls):
             name = re.sub(r'(?<!^)(?=[A-Z])', '_', cls.__name__).lower().removesuffix('_hook')

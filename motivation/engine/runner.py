@@ -199,7 +199,7 @@ class DualModelRunner(Runner):
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As MMEngine's; what the hook remembers is saved and restored with the run."""
-        before, config = [id(known) for known in self._hooks], dict(hook) if isinstance(hook, dict) else None
+        before, config = [id(known) for known in self._hooks], hook if isinstance(hook, dict) else None
         super().register_hook(hook, priority)
         for added in self._hooks:
             if id(added) not in before:
@@ -228,7 +228,9 @@ class DualModelRunner(Runner):
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """As MMEngine's, with the field of what a hook refuses."""
-        super().register_hooks(*build_hooks(default_hooks or {}, custom_hooks or ()))
+        default, custom, configs = build_hooks(default_hooks or {}, custom_hooks or ())
+        self.checkpointer.note_hook_configs(configs)
+        super().register_hooks(default, custom)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """As MMEngine's, with the field of what an optimizer refuses."""

@@ -100,6 +100,27 @@ def test_early_stopping_stops_after_the_same_epoch_and_for_good(capsys):
     assert find_checkpoints(Path('broken'))[-1].name == checkpoint_name(3)
 
 
+def test_hooks_from_a_config_are_told_apart_by_arguments_that_they_do_not_keep(capsys):
+    @HOOKS.register_module(force=True)
+    class Counts(Hook):
+        def __init__(self, start):
+            self.count = start
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            self.count += 1
+
+    def hooks(*starts):
+        config = digits_config('counts', 1)
+        config.custom_hooks = [dict(type='Counts', start=start) for start in starts]
+        return config
+
+    train(hooks(100, 0))
+    config = hooks(0, 100)
+    config.train_cfg.max_epochs, config.resume, config.allow_changes = 2, True, True
+    runner = train(config)
+    assert [hook.count for hook in runner.hooks if isinstance(hook, Counts)] == [12, 112]
+
+
 def test_own_state_is_the_hooks_own_business_and_must_be_plain():
     saved = states(StateDict(7)).state_dict()
     hook = StateDict(7)
