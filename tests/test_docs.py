@@ -7,8 +7,9 @@ from pathlib import Path
 
 from motivation import policies
 from motivation.comparison.arms import ALIASES
+from motivation.engine.runner import DualModelRunner
 from motivation.hooks.policy_signals import SIGNALS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, digits_config, train
 from tests.forked import run_forked
 
 SHORTER = (
@@ -54,3 +55,31 @@ def test_instructions_for_writing_a_policy_work():
     assert [arm['arm'] for arm in arms] == ['never', 'always', 'consecutive', 'LossTrend', 'matched:arm=LossTrend']
     own, control = (arm['runs'][0]['motivated_fraction'] for arm in arms[3:])
     assert own == control > 0
+
+
+def test_timetable_has_every_hook_point_of_a_run_in_order_and_who_is_called(monkeypatch):
+    called = {}
+    call_hook = DualModelRunner.call_hook
+
+    def record(runner, point, **arguments):
+        called.setdefault(point, [hook for hook in runner.hooks if _overrides(hook, point)])
+        return call_hook(runner, point, **arguments)
+
+    monkeypatch.setattr(DualModelRunner, 'call_hook', record)
+    train(digits_config('run', 1, meter=True))
+    page = (ROOT / 'docs/architecture.md').read_text().split('## Timetable')[1]
+    rows = re.findall(r'^\| \*?`(\w+)`\*? \| (.*?) \|', page, flags=re.M)
+    assert [point for point, _ in rows] == list(called)
+    for point, names in rows:
+        own = [re.sub('^Dual|Hook$', '', type(hook).__name__) for hook in called[point]]
+        listed = names.replace('hooks of your own', '').replace(', Energy', '').replace('Energy', '')
+        assert ', '.join(own) == listed, point
+
+
+def _overrides(hook, point):
+    """Whether a hook has a method of its own for a hook point, or one for each stage (``_after_iter``)."""
+    general = re.sub('_(train|val)_', '_', f'_{point}')
+    for cls in type(hook).__mro__:
+        if cls.__module__ != 'mmengine.hooks.hook' and (point in vars(cls) or general in vars(cls)):
+            return True
+    return False
