@@ -55,7 +55,7 @@ class ComputeMeter:
         trained: Batches on which each model was the active one.
         distilled: Batches on which the base model took a second step, towards the motivated model's
             outputs.
-        skipped: Batches whose loss was no number, on which each active model ran forward alone.
+        skipped: Batches with a non-finite loss, on which each active model ran forward and backward and took no step.
         evaluated: Batches that each model was validated on.
         reestimated: Batches on which each model's statistics were estimated anew.
         motivated_alone_train_flops: FLOPs that training the motivated model alone would have spent on
@@ -82,15 +82,13 @@ class ComputeMeter:
             images: Its images, those of all processes.
             seconds: How long it took.
             distilled: Whether the base model then took a step of its own.
-            skipped: Whether the loss was no number, so that no step was taken.
+            skipped: Whether the loss was non-finite, so that no step was taken; both passes were made.
         """
         share = self.processes, images
         step = self._step(active, distilled)
         forward, backward = step.forward.flops(*share), step.backward.flops(*share)
-        if skipped:
-            self.skipped[active].add(images, forward, seconds=seconds)
-        else:
-            self.trained[active].add(images, forward, backward, seconds=seconds)
+        totals = self.skipped if skipped else self.trained
+        totals[active].add(images, forward, backward, seconds=seconds)
         if distilled:
             further = self._step('base', distilled)
             self.distilled.add(images, further.forward.flops(*share), further.backward.flops(*share))

@@ -73,10 +73,10 @@ def test_restored_meter_counts_on():
     assert restored.total_train_flops == meter.total_train_flops + 2 * 25
 
 
-def test_skipped_batch_has_a_forward_pass_alone():
+def test_skipped_batch_has_both_passes_and_is_not_trained_on():
     meter = ComputeMeter(MACS)
     meter.add_batch('motivated', 64, skipped=True)
-    assert meter.train_flops('motivated') == meter.forward_flops('motivated') == 2 * (64 * 100 + 3)
+    assert meter.train_flops('motivated') == 2 * (64 * 290 + 7)
     assert meter.describe('motivated')['iters'] == 0
     assert meter.motivated_alone_train_flops == 2 * (64 * 290 + 7)
 

@@ -78,7 +78,7 @@ def test_bad_batch_is_skipped_and_counted_and_the_policy_is_not_told(tmp_path, c
     meter, macs = runner.find_hook(ComputeMeterHook).meter, runner.find_hook(ComputeMeterHook).meter.macs[model]
     assert sum(work.iters for work in meter.trained.values()) == 16 and meter.skipped[model].images == 2 * 64
     assert meter.forward_flops(model) == macs.step.forward.flops(0, meter.trained[model].images + 2 * 64)
-    assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images)
+    assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images + 2 * 64)
     assert [math.isfinite(loss) for loss in runner.find_hook(MotivationHook).trace.losses].count(False) == 2
 
 
@@ -116,6 +116,15 @@ def test_rollback_that_cannot_help_stops(tmp_path, batches, every_iters, message
             SpoilLoss('base', batches),
             SpoilLoss('motivated', batches),
         )
+
+
+def test_check_names_the_model_whose_loss_is_non_finite(tmp_path):
+    built = config(tmp_path)
+    built.train_cfg.type = 'CheckLoop'
+    with pytest.raises(
+        TrainingError, match=r'the loss of the motivated model is nan on the first batch; look at model\.m'
+    ):
+        train(built, SpoilLoss('motivated', {0}))
 
 
 def test_last_good_losses_are_also_those_before_a_resume(tmp_path):

@@ -10,7 +10,11 @@ from motivation.registry import RUNNERS
 from motivation.utils.lock import lock_folder
 from tests.conftest import DIGITS
 
-SHORT = {'train_cfg.max_epochs': 1, 'train_dataloader.num_batch_per_epoch': 1}
+SHORT = {
+    'train_cfg.max_epochs': 1,
+    'train_dataloader.num_batch_per_epoch': 1,
+    'default_hooks.compute_meter': None,
+}
 
 # Refused before, while and after the runner is built, and because of a hook.
 WRONG = [
