@@ -44,6 +44,7 @@ result = [decide_once(lambda: rank), mean_over_processes(torch.tensor(rank + 0.5
 result.append(norm.running_mean.tolist())
 
 from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.parallel import train_together
 from tests.conftest import small_batch, small_dual_model
 
 def train(compiled=False, **fields):
