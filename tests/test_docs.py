@@ -5,6 +5,8 @@ import re
 import shlex
 from pathlib import Path
 
+from mmengine.hooks import Hook
+
 from motivation import policies
 from motivation.comparison.arms import ALIASES
 from motivation.engine.runner import DualModelRunner
@@ -77,9 +79,6 @@ def test_timetable_has_every_hook_point_of_a_run_in_order_and_who_is_called(monk
 
 
 def _overrides(hook, point):
-    """Whether a hook has a method of its own for a hook point, or one for each stage (``_after_iter``)."""
-    general = re.sub('_(train|val)_', '_', f'_{point}')
-    for cls in type(hook).__mro__:
-        if cls.__module__ != 'mmengine.hooks.hook' and (point in vars(cls) or general in vars(cls)):
-            return True
-    return False
+    """Whether a hook has a method of its own for a hook point, or one for every stage, such as ``_after_iter``."""
+    names = {point, re.sub('^(before|after)_(train|val)_', r'_\1_', point)}
+    return any(names & vars(cls).keys() for cls in type(hook).__mro__ if cls is not Hook)
