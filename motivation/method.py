@@ -1,11 +1,11 @@
-"""The method: which of two models trains on the next batch, and the copy of weights when that changes.
+"""The method: which of two models trains on the next batch, and the transfer of weights when that changes.
 
 ::
 
     active = base
     for batch i:
-        loss = active.train_step(batch)             # the other model does not run, step or decay
-        motivated = policy.update(loss)             # decided after every batch, holds for the next
+        loss = active.train_step(batch)             # the inactive model does not run, step or decay
+        motivated = policy.update(loss)             # decides for the next batch
         if motivated and active is base:            # activate
             weight_map.transfer(base -> motivated); active = motivated
         elif not motivated and active is motivated: # deactivate
@@ -29,27 +29,27 @@ from motivation.weight_maps import OptimizerStateTransfer, WeightMap
 class Motivation:
     """Two models of which one trains at a time, and the policy that decides which.
 
-    It knows nothing of how they are trained: give it the loss of every batch, and train :attr:`model`.
+    It is independent of the training loop: train :attr:`model` and pass the loss of every batch to :meth:`observe`.
 
     Args:
         base: The base model.
         motivated: The motivated model, which contains the base model.
-        weight_map: Which tensors of the motivated model are the base model's.
+        weight_map: The correspondence of their tensors.
         policy: Decides after every batch which model trains on the next one.
-        statistics: Running statistics of normalisation layers: ``'private'`` to each model, or
-            ``'shared'`` through the map (the paper's letter; each model then spoils the other's).
-        inherits_statistics: Whether the base's running statistics are the motivated model's, too, until
-            it is first woken: right where it begins as the base model's function, see
-            :func:`~motivation.weight_maps.zero_extension`.
-        optimizers: Both optimizers, where momentum and moments of mapped parameters travel with the
-            weights; by default each optimizer keeps its own.
+        statistics: Running statistics of normalisation layers: ``'private'`` to each model (default), or
+            ``'shared'`` through the map (as in the paper; each model then corrupts the other's).
+        inherits_statistics: Whether the base model's running statistics are transferred until the motivated model
+            is first activated. Use it after :func:`~motivation.weight_maps.zero_extension`. Default: ``False``.
+        optimizers: Both optimizers, whose state of mapped parameters (momentum, moments) is then transferred with
+            the weights; ``None`` (default) keeps it separate.
 
     Attributes:
-        active: The model being trained, ``'base'`` or ``'motivated'``; the first batch is the base's.
+        active: Name of the model that trains on the next batch, ``'base'`` at first.
         policy: The policy.
+        was_woken: Whether the motivated model was ever active.
 
     Raises:
-        ConfigError: A :class:`ValueError`: ``statistics`` is neither, or ``weight_map`` is of other models.
+        ConfigError: ``statistics`` is invalid, or ``weight_map`` belongs to other models; a :class:`ValueError`.
 
     Example:
         >>> method = Motivation(base, motivated, AutoMap(base, motivated), ConsecutiveDrop(drops=2))
@@ -92,17 +92,17 @@ class Motivation:
         return self.models[self.active]
 
     def observe(self, loss: float, **signals: Any) -> bool:
-        """Tell the policy of the batch just trained on; weights move if the other model trains on the next.
+        """Update the policy after a batch, and switch the active model if it decides so.
 
         Args:
-            loss: Mean training loss of the batch; under several processes, over all of them.
-            **signals: What the policy asks for beside the loss, see :attr:`SwitchPolicy.signals`.
+            loss: Mean training loss of the batch over all processes.
+            **signals: The other signals that the policy needs, see :attr:`SwitchPolicy.signals`.
 
         Returns:
             Whether the motivated model trains on the next batch.
 
         Raises:
-            ConfigError: A signal is missing, or the policy answers neither True nor False.
+            ConfigError: A signal is missing, or the policy returned ``None``.
         """
         missing = sorted(self.policy.signals - signals.keys())
         if missing:
@@ -117,13 +117,13 @@ class Motivation:
         return bool(decision)
 
     def activate(self) -> None:
-        """Begin a motivated spell: transfer base -> motivated; nothing if it is active already."""
+        """Activate the motivated model: transfer base -> motivated. Does nothing if it is active."""
         if self.active == 'base':
             self._switch('motivated')
             self.was_woken = True
 
     def deactivate(self) -> None:
-        """End a motivated spell: transfer motivated -> base; nothing if the base is active already."""
+        """Deactivate the motivated model: transfer motivated -> base. Does nothing if it is not active."""
         if self.active == 'motivated':
             self._switch('base')
 
@@ -134,18 +134,18 @@ class Motivation:
         self.active = to
 
     def transfer(self) -> None:
-        """Make both models current: copy the mapped tensors of the active model into the other.
+        """Copy the mapped tensors of the active model to the other.
 
-        The next switch overwrites the same tensors: training goes on as if this had not happened.
+        The next switch overwrites the same tensors, so calling this does not affect training.
         """
         inherits = self._inherits and not self.was_woken
         self.weight_map.transfer(self.active, statistics=self._shares or inherits)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs beside both models' weights and optimizers, as plain data."""
+        """Return the state that a resumed run needs besides models and optimizers, as plain Python values."""
         return {'active': self.active, 'was_woken': self.was_woken, 'policy': self.policy.state_dict()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
         self.active, self.was_woken = state_dict['active'], state_dict['was_woken']
         self.policy.load_state_dict(state_dict['policy'])

@@ -1,4 +1,4 @@
-"""Small real runs that many tests share."""
+"""Small runs and models that many tests share."""
 
 import os
 import sys
@@ -19,17 +19,17 @@ DIGITS = str(ROOT / 'configs/digits/resnet8_resnet20_consecutive.py')
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+def _own_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'path', [*sys.path])  # reading a config adds its folder
 
 
 def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **options) -> Config:
-    """The quickstart on a quarter of the images, for a few epochs, without the picture at its end.
+    """Return the quickstart config with a quarter of the images, few epochs and no picture.
 
     Args:
-        work_dir: Where it writes.
-        epochs: How long it trains.
+        work_dir: The work_dir.
+        epochs: Number of epochs.
         meter: Whether to count compute, which takes longer than such a run.
         **options: Values by dotted field name.
     """

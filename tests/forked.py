@@ -1,4 +1,4 @@
-"""Scripts in copies of a process that has imported everything already."""
+"""Running scripts in forks of a process with all modules imported."""
 
 import multiprocessing
 import os
@@ -12,28 +12,27 @@ import torch
 
 from motivation.comparison.executors import PRELOADED
 
-_SERVER = multiprocessing.get_context('forkserver')  # this process cannot be copied once it has trained
+_SERVER = multiprocessing.get_context('forkserver')  # a process that has trained with torch cannot be forked
 _SERVER.set_forkserver_preload([*PRELOADED])
 
 
 def run_forked(*command, environments=({},)):
-    """Run a Python script as often as there are environments, at the same time.
+    """Run a Python script once per environment, at the same time.
 
-    It is as in a process of its own, only that nothing is imported anew, which takes seconds. A GPU does not
-    survive that, so that where there is one the processes begin anew.
+    Forks save the seconds that imports take. With a GPU, which does not work after a fork, new processes are started.
 
     Args:
         *command: The script and its arguments.
-        environments: Environment variables beside those of this process.
+        environments: Environment variables to add to those of this process, for each run.
 
     Returns:
-        For each a :class:`subprocess.CompletedProcess`.
+        A list of :class:`subprocess.CompletedProcess`.
     """
     command = [*map(str, command)]
     with tempfile.TemporaryDirectory() as folder:
         outputs = [(Path(folder, f'{index}.out'), Path(folder, f'{index}.err')) for index in range(len(environments))]
         if torch.cuda.is_available():
-            statuses = _begin_anew(command, environments, outputs)
+            statuses = _run_new_processes(command, environments, outputs)
         else:
             processes = [
                 _SERVER.Process(target=_run, args=(command, {**os.environ, **environment}, *paths))
@@ -50,12 +49,12 @@ def run_forked(*command, environments=({},)):
         ]
 
 
-def _begin_anew(command, environments, outputs):
+def _run_new_processes(command, environments, outputs):
     processes = [
         subprocess.Popen(
-            [sys.executable, *command], stdout=out.open('w'), stderr=err.open('w'), env={**os.environ, **own}
+            [sys.executable, *command], stdout=out.open('w'), stderr=err.open('w'), env={**os.environ, **environment}
         )
-        for own, (out, err) in zip(environments, outputs, strict=True)
+        for environment, (out, err) in zip(environments, outputs, strict=True)
     ]
     return [process.wait() for process in processes]
 

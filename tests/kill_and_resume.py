@@ -1,9 +1,9 @@
-"""Kills a training run at random moments, resumes it each time, and compares what it ends with.
+"""Kill a training run at random moments, resume it each time, and compare its final weights.
 
-Runs the digits quickstart without a break, then again and again with ``--resume auto``, killed each
-time after a random while, until so many kills are survived; a checkpoint is written every three
-batches, so that many kills fall into one. Both models of every run that comes to its end must have the
-weights of the run without a break, bit for bit. Prints the figures; exits with 1 where they are not so.
+The digits quickstart runs uninterrupted, and then repeatedly with ``--resume auto`` until it was killed a given number
+of times, each time after a random duration. It saves a checkpoint every three batches, so that many kills happen while
+it saves. Both models of every finished run must equal those of the uninterrupted run bit for bit; otherwise the exit
+status is 1.
 
     python tests/kill_and_resume.py --kills 200
 """
@@ -42,9 +42,9 @@ def options(epochs):
 
 
 def in_child(work, *arguments):
-    """Do something in a process of its own, which has all modules already; returns the number of the process.
+    """Call a function in a fork, and return the id of the process.
 
-    This process itself never computes with torch, whose threads would not survive the fork.
+    This process never computes with torch, whose threads do not survive a fork.
     """
     sys.stdout.flush()
     child = os.fork()
@@ -62,7 +62,7 @@ def in_child(work, *arguments):
 
 
 def train(work_dir, epochs):
-    """Begin or go on with a run; what it prints goes beside its folder."""
+    """Start or resume a run; its output goes to a file next to its folder."""
     import torch
 
     from motivation.cli import prepare_training
@@ -76,7 +76,7 @@ def train(work_dir, epochs):
 
 
 def compare(work_dir, whole):
-    """0 if both models of two runs have the same weights, bit for bit."""
+    """Return 0 if both models of two runs have the same weights bit for bit."""
     import torch
 
     from motivation.utils.checkpoint import read_checkpoint
@@ -94,7 +94,7 @@ def status_of(child):
 
 
 def live_and_die(work_dir, epochs, seconds, number):
-    """Train for a while, then send a signal; returns the exit status, negative for a signal's."""
+    """Train for some seconds, send a signal, and return the exit status, negative for a signal."""
     child = in_child(train, work_dir, epochs)
     time.sleep(seconds)
     done, status = os.waitpid(child, os.WNOHANG)
@@ -113,7 +113,7 @@ def main():
 
     chance = random.Random(args.seed)
     number = {'KILL': signal.SIGKILL, 'TERM': signal.SIGTERM}[args.signal]
-    # By the signal, or in order because of it.
+    # Killed by the signal, or ended cleanly because of it.
     died = {'KILL': {-signal.SIGKILL}, 'TERM': {-signal.SIGTERM, 143}}[args.signal]
     kills = runs = within_saves = 0
     lost, failure = [], None
@@ -148,7 +148,7 @@ def main():
 
 
 def _lost(work_dir, checkpoints):
-    """Batches that were logged and that no checkpoint has; ``None`` before the first of a run."""
+    """Return the number of logged batches that are not in a checkpoint; ``None`` before the first checkpoint."""
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not checkpoints or not logs:
         return None

@@ -23,7 +23,7 @@ def test_default_work_dir_is_the_first_without_a_run():
     assert prepare_training(DIGITS).work_dir == f'work_dirs/{NAME}-3'
 
 
-def test_named_work_dir_that_holds_a_run_is_refused():
+def test_named_work_dir_with_a_run_is_an_error():
     hold_run('mine')
     with pytest.raises(
         ConfigError, match=r"work_dir 'mine' already holds a run; continue it with --resume, or name another"
@@ -31,26 +31,26 @@ def test_named_work_dir_that_holds_a_run_is_refused():
         prepare_training(DIGITS, 'mine')
 
 
-def test_resume_takes_the_newest_checkpoint_of_the_named_work_dir():
+def test_resume_uses_the_newest_checkpoint_of_the_named_work_dir():
     hold_run('mine', epochs=(9, 10))
     config = prepare_training(DIGITS, 'mine', resume='latest')
     assert (config.resume, config.load_from, config.work_dir) == (True, 'mine/epoch_10.pth', 'mine')
 
 
-def test_resume_without_a_work_dir_takes_the_newest_default_one():
+def test_resume_without_a_work_dir_uses_the_newest_default_one():
     hold_run(f'work_dirs/{NAME}')
     hold_run(f'work_dirs/{NAME}-2', epochs=(3,))
     config = prepare_training(DIGITS, resume='latest')
     assert (config.load_from, config.work_dir) == (f'work_dirs/{NAME}-2/epoch_3.pth', f'work_dirs/{NAME}-2')
 
 
-def test_resume_from_a_path_goes_on_beside_it():
+def test_resume_from_a_path_uses_its_folder():
     hold_run('moved', epochs=(1, 2))
     config = prepare_training(DIGITS, resume='moved/epoch_2.pth')
     assert (config.load_from, config.work_dir) == ('moved/epoch_2.pth', 'moved')
 
 
-def test_resume_from_an_older_checkpoint_does_not_write_over_the_newer_ones():
+def test_resume_from_an_older_checkpoint_does_not_overwrite_newer_ones():
     hold_run('mine', epochs=(1, 2))
     with pytest.raises(ConfigError, match=r"work_dir 'mine' holds 'epoch_2\.pth' beside the checkpoint to resume"):
         prepare_training(DIGITS, resume='mine/epoch_1.pth')
@@ -66,18 +66,18 @@ def test_resume_from_an_older_checkpoint_does_not_write_over_the_newer_ones():
         (None, 'gone/epoch_1.pth', r"--resume 'gone/epoch_1\.pth' does not exist"),
     ],
 )
-def test_nothing_to_resume_is_said(work_dir, resume, message):
+def test_nothing_to_resume_is_an_error(work_dir, resume, message):
     with pytest.raises(ConfigError, match=message):
         prepare_training(DIGITS, work_dir, resume)
 
 
-def test_work_dir_that_cannot_be_written_is_named(tmp_path):
+def test_unwritable_work_dir_is_an_error(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(ConfigError, match=r"work_dir 'file/run' cannot be written \(Not a directory\); name another"):
         prepare_training(DIGITS, 'file/run')
 
 
-def test_test_writes_beside_the_checkpoint_and_needs_one():
+def test_test_command_needs_a_checkpoint_and_writes_to_its_folder():
     hold_run('mine')
     config = prepare_test(DIGITS, 'mine/epoch_1.pth', ['base'])
     assert (config.work_dir, config.test_cfg.models, config.resume) == ('mine/test', ['base'], False)

@@ -1,4 +1,4 @@
-"""Documentation: its lists are complete, and its instructions work."""
+"""The lists in the documentation are complete, and its instructions work."""
 
 import json
 import re
@@ -34,8 +34,8 @@ def test_every_short_name_of_an_arm_is_documented():
         assert re.search(rf'^\| .*`{name}`', page, flags=re.M), name
 
 
-def test_instructions_for_writing_a_policy_work():
-    """Follow the section in an empty folder, with every file and command in order, but shorter runs."""
+def test_policy_instructions_work():
+    """Follow the section in an empty folder, with all of its files and commands, but shorter runs."""
     for name in ('configs', 'tools'):
         Path(name).symlink_to(ROOT / name)
     Path('trend').mkdir()

@@ -12,7 +12,7 @@ from motivation.errors import ConfigError, clear_errors, near_matches
         ('q', [f'n{i:02}' for i in range(23)], 'there is ' + ', '.join(f'n{i:02}' for i in range(20)) + ' and 3 more'),
     ],
 )
-def test_near_matches_or_all_known_names(name, known, clause):
+def test_near_matches_suggest_similar_or_list_all_names(name, known, clause):
     assert near_matches(name, known) == clause
 
 

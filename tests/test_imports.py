@@ -14,7 +14,7 @@ print(*(name for name in sys.argv[1:] if name in sys.modules))
 """
 
 
-def test_run_starts_without_modules_that_it_needs_later_or_never():
+def test_run_starts_without_modules_that_it_does_not_need_yet():
     unneeded = ['matplotlib.figure', 'fvcore', 'sklearn', 'scipy', 'pandas', 'codecarbon', 'hypothesis', 'pytest']
     done = subprocess.run(
         [sys.executable, '-c', PROGRAM, *unneeded],

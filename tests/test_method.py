@@ -1,4 +1,4 @@
-"""The method by itself, in a plain loop, and as the runner runs it."""
+"""The method in a plain PyTorch loop and in the runner."""
 
 import copy
 
@@ -20,7 +20,7 @@ B, M = 'base', 'motivated'
 
 
 class Residual(nn.Module):
-    """One or two blocks around which the input passes: no images, no timm, no classes of ours."""
+    """A plain PyTorch module of one or two residual blocks."""
 
     def __init__(self, blocks):
         super().__init__()
@@ -42,17 +42,17 @@ def small_method(policy, **kwargs):
 @pytest.mark.parametrize(
     ('drops', 'losses', 'active'),
     [
-        # Two drops (batches 1 and 2) wake it for batch 3; the rise at batch 4 ends the spell after batch 4.
+        # Two drops (batches 1 and 2) activate it for batch 3; the rise at batch 4 ends the spell after batch 4.
         (2, [5, 4, 3, 2, 4, 5, 6], [B, B, B, M, M, B, B]),
-        # The streak goes on across the switch: batch 3 is compared with batch 2, whichever model made it.
+        # The streak continues across the switch: batch 3 is compared with batch 2 of the other model.
         (2, [5, 4, 3, 2, 1, 0], [B, B, B, M, M, M]),
         # A spell of a single batch, and a second one after two more drops.
         (2, [5, 4, 3, 9, 8, 7, 9, 9], [B, B, B, M, B, B, M, B]),
-        # One drop wakes it for the very next batch.
+        # One drop activates it for the next batch.
         (1, [5, 4, 5, 4, 3], [B, B, M, B, M]),
-        # Never two drops in a row, an equal loss is none: never awake.
+        # Never two drops in a row, and an equal loss is not a drop.
         (2, [5, 4, 4, 3, 5, 4], [B, B, B, B, B, B]),
-        # The first batch is the base model's, whatever comes.
+        # The first batch is always the base model's.
         (1, [0.0, -1.0], [B, B]),
     ],
 )
@@ -70,8 +70,8 @@ def fill(module, value):
         nn.init.constant_(parameter, value)
 
 
-def test_weights_move_when_the_answer_changes_and_only_then():
-    """Mapped tensors only; block 1 of the motivated model is nobody's image."""
+def test_weights_are_transferred_only_when_the_decision_changes():
+    """Mapped tensors only, not block 1 of the motivated model, which is the extension."""
     method = small_method(ConsecutiveDrop(drops=1))
     base, motivated = method.models[B], method.models[M]
     extension = copy.deepcopy(motivated.blocks[1])
@@ -88,7 +88,7 @@ def test_weights_move_when_the_answer_changes_and_only_then():
     assert not torch.equal(motivated.blocks[1].weight, extension.weight)  # only training had moved it
 
 
-def test_state_restores_model_policy_and_whether_it_was_woken():
+def test_state_dict_restores_active_model_policy_and_was_woken():
     method = small_method(ConsecutiveDrop(drops=2))
     for loss in (5.0, 4.0):
         method.observe(loss)
@@ -97,7 +97,7 @@ def test_state_restores_model_policy_and_whether_it_was_woken():
     assert restored.observe(3.0) is True and restored.active == M and restored.was_woken
 
 
-def test_missing_signal_and_missing_answer_are_one_sentence():
+def test_missing_signal_and_missing_decision_are_an_error():
     with pytest.raises(ValueError, match=r'^GradientNorm\(.*\) needs grad_norm: observe\(loss, grad_norm=\.\.\.\)$'):
         small_method(GradientNorm(above=1.0)).observe(1.0)
 
@@ -111,7 +111,7 @@ def test_missing_signal_and_missing_answer_are_one_sentence():
         small_method(Never(), statistics='mine')
 
 
-def test_map_of_other_models_is_refused():
+def test_weight_map_of_other_models_is_an_error():
     torch.manual_seed(0)
     base, motivated = Residual(1), Residual(2)
     weight_map = DepthMap(base, motivated)
@@ -122,7 +122,7 @@ def test_map_of_other_models_is_refused():
             Motivation(*models, weight_map, Never())
 
 
-def test_momentum_travels_with_the_weights_if_optimizers_are_given():
+def test_momentum_is_transferred_if_optimizers_are_given():
     torch.manual_seed(0)
     base, motivated = Residual(1), Residual(2)
     optimizers = {
@@ -139,7 +139,7 @@ def test_momentum_travels_with_the_weights_if_optimizers_are_given():
 
 
 class Keep(Hook):
-    """What a run began with, and every batch."""
+    """Keeps the initial weights of a run and every batch."""
 
     def before_train(self, runner):
         self.model, self.batches = copy.deepcopy(runner.model), []
@@ -149,7 +149,7 @@ class Keep(Hook):
 
 
 def test_plain_loop_and_runner_end_with_equal_weights_and_switches(tmp_path):
-    """Fed the same batches; the plain loop is that of the README."""
+    """With the same batches; the plain loop is that of the README."""
     config = digits_config(tmp_path / 'run', epochs=2)
     config.param_scheduler = []
     config.motivation = dict(policy=dict(type='ConsecutiveDrop', drops=1))

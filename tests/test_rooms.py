@@ -1,4 +1,4 @@
-"""The rooms of the package, and which of them may know of which."""
+"""The packages ("rooms") and which of them may import which."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / 'motivation'
 
-# From the lowest floor to the highest: a room may import from the floors below its own, and from itself.
+# From the lowest floor to the highest: a room may import from lower floors and from itself.
 FLOORS = [
     {'errors', 'structures'},
     {'utils'},
@@ -34,7 +34,7 @@ def _room(path: Path) -> str:
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
-    """Every import of this package, with the room it is from."""
+    """Yield every import from this package, with its room."""
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module == 'motivation':
@@ -47,7 +47,7 @@ def _imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_room_imports_from_its_own_floor_or_above(path):
+def test_no_room_imports_from_its_own_or_a_higher_floor(path):
     room = _room(path)
     upwards = {
         other for _, other in _imports(ast.parse(path.read_text()))
@@ -57,7 +57,7 @@ def test_no_room_imports_from_its_own_floor_or_above(path):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_an_import_inside_a_function_has_a_comment_that_says_what_it_saves(path):
+def test_import_inside_a_function_has_a_comment(path):
     text = path.read_text()
     lines = text.splitlines()
     for function in ast.walk(ast.parse(text)):

@@ -1,4 +1,4 @@
-"""Models over sequences of token indices, without an image anywhere: the whole way from config to exported file."""
+"""Models over token sequences, from config to exported file."""
 
 import json
 import shutil
@@ -28,10 +28,7 @@ def logits(model, batch):
         return model.eval()(batch['inputs'])
 
 
-# ------------------------------------------------------------------------------------------------
-# The map.
-
-# Of each tensor of the motivated model, the entries along each dimension that are the base model's.
+# For each tensor of the motivated model, the entries of each dimension that belong to the base model.
 STREAM, WHOLE = range(16), None
 QKV = [*range(16), *range(32, 48), *range(64, 80)]  # of each of q, k and v the first of two heads
 IMAGES = {
@@ -60,7 +57,7 @@ def image(tensor, entries):
     return tensor
 
 
-def test_every_tensor_has_its_image_and_travels_there_and_back():
+def test_every_tensor_is_transferred_to_its_image_and_back():
     model = dual_model()
     weight_map = model.weight_map
     assert {pair.base: pair.motivated for pair in weight_map.pairs} == {name: name for name in IMAGES}
@@ -81,7 +78,7 @@ def test_every_tensor_has_its_image_and_travels_there_and_back():
             assert torch.equal(base[name], image(motivated[name], entries)), name
 
 
-def test_map_is_proven_on_token_indices():
+def test_map_is_verified_on_token_indices():
     model = dual_model()
     verdict = verify(model.weight_map)
     assert verdict.is_valid and verdict.kind == 'norms apart'
@@ -89,7 +86,7 @@ def test_map_is_proven_on_token_indices():
     assert deeper.is_valid and deeper.kind == 'exact'
 
 
-def test_added_layers_begin_as_identity_and_wider_norms_are_told():
+def test_zero_extension_reports_wider_norms():
     deeper = dual_model(motivated=(16, 3))
     batch = deeper.base.example_batch(5)
     assert deeper.extension_caveats == []
@@ -100,7 +97,7 @@ def test_added_layers_begin_as_identity_and_wider_norms_are_told():
 
 
 class Plain(nn.Module):
-    """Knows nothing of batches."""
+    """A module without a data preprocessor or ``example_batch``."""
 
     def __init__(self, width):
         super().__init__()
@@ -133,38 +130,34 @@ def test_layers_of_torch_are_mapped_in_width_and_depth(make):
     assert verify(weight_map).is_valid
 
 
-def test_table_of_another_vocabulary_is_refused():
+def test_table_of_another_vocabulary_is_an_error():
     base, motivated = Plain(4), Plain(6)
     motivated.embed = nn.Embedding(TOKENS + 1, 6)
     with pytest.raises(
-        ConfigError, match=r"of 'embed\.weight', dimension 0 is 3 in the base and 4 .*\(looked up by number\)"
+        ConfigError, match=r"of 'embed\.weight', dimension 0 is 3 in the base and 4 .*\(looked up by index\)"
     ):
         AutoMap(base, motivated, example_input=torch.tensor([[0, 1, 2]]))
 
 
-# ------------------------------------------------------------------------------------------------
-# Counting.
-
-
 def forward_macs(width, layers, attention=2):
-    """Of one sequence: linear layers over all tokens, attention's two products, and the head of the mean."""
+    """Return the MACs of one sequence: linear layers over all tokens, attention, and the head on the mean."""
     linear = LENGTH * (3 * width**2 + width**2 + 2 * 2 * width**2)
     return layers * (linear + attention * LENGTH**2 * width) + TOKENS * width
 
 
 @pytest.mark.parametrize('masked', [False, True])
-def test_macs_are_those_counted_by_hand(masked):
+def test_macs_equal_those_by_hand(masked):
     model = dual_model(masked=masked)
     for name, width, layers in (('base', 16, 1), ('motivated', 32, 2)):
         sample = {key: value[:1] for key, value in model.base.example_batch(1).items()}
         macs = measure_model(getattr(model, name), sample, batch_size=16, check=True)
         assert macs.network == macs.inference == macs.step.forward == (forward_macs(width, layers), 0)
-        # Gradients to inputs and weights; attention computes its scores anew, and four products from them.
+        # Gradients of inputs and weights; attention recomputes its scores and has four further products.
         products = 2 * (forward_macs(width, layers, attention=0))
         assert macs.step.backward == (products + layers * 5 * LENGTH**2 * width, 0)
 
 
-def test_planned_run_is_priced_in_samples():
+def test_planned_run_is_counted_in_samples():
     model = dual_model(masked=True)
     sample = first_sample(model.base.example_batch(3))
     pair = describe_pair({name: getattr(model, name) for name in MODEL_NAMES}, sample, images=66, batch_size=8)
@@ -177,10 +170,6 @@ def test_planned_run_is_priced_in_samples():
     )
 
 
-# ------------------------------------------------------------------------------------------------
-# A run.
-
-
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
@@ -188,7 +177,7 @@ def whole(tmp_path_factory):
 
 
 def test_run_switches_trains_and_counts(whole):
-    """10 of the 66 sequences are left for a ninth, shorter batch; every batch is counted with what it has."""
+    """The last, shorter batch is counted with its own number of sequences."""
     runner, _ = whole
     trace, meter = runner.find_hook(MotivationHook).trace, runner.find_hook(ComputeMeterHook).meter
     assert len(trace.losses) == 18 and 0 < trace.motivated_fraction < 1
@@ -198,7 +187,7 @@ def test_run_switches_trains_and_counts(whole):
         assert meter.forward_flops(name) == 2 * meter.trained[name].images * forward_macs(width, layers)
 
 
-def test_both_models_hold_the_shared_weights_and_are_exported_as_they_predict(whole):
+def test_exported_models_have_the_shared_weights_and_predictions(whole):
     runner, folder = whole
     exported = {name: load_exported(folder / f'{name}.pth') for name in MODEL_NAMES}
     for name, entries in IMAGES.items():
@@ -212,7 +201,7 @@ def test_both_models_hold_the_shared_weights_and_are_exported_as_they_predict(wh
         assert model.metainfo == {'classes': None}
 
 
-def test_metrics_and_the_report_are_of_samples(whole):
+def test_metrics_and_report_name_samples(whole):
     runner, folder = whole
     report = json.loads((folder / 'report.json').read_text())
     data = runner.val_dataloader.dataset.samples
@@ -232,7 +221,7 @@ def test_test_run_scores_both_models(whole):
         assert metrics[f'{name}/accuracy/top1'] == scored[name]['metrics']['accuracy/top1']
 
 
-def test_resumed_run_is_the_whole_run_bit_by_bit(whole, tmp_path):
+def test_resumed_run_equals_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
     runner, folder = whole
     shutil.copytree(folder, tmp_path / 'run')
     for path in find_checkpoints(tmp_path / 'run')[1:]:
@@ -262,7 +251,7 @@ def test_check_passes(options, capsys, tmp_path):
     assert 'both models predicted a batch' in said and 'image' not in said
 
 
-def test_samples_that_a_model_does_not_take_are_said_in_a_sentence(tmp_path):
+def test_samples_that_a_model_does_not_accept_are_an_error(tmp_path):
     config = tokens_config(tmp_path)
     config.train_dataloader.dataset.length = 5
     with pytest.raises(
@@ -272,7 +261,7 @@ def test_samples_that_a_model_does_not_take_are_said_in_a_sentence(tmp_path):
         train(config)
 
 
-def test_statistics_of_none_are_reestimated_and_distillation_runs(tmp_path):
+def test_reestimation_without_statistics_and_distillation_run(tmp_path):
     options = {
         'model.recalibrate': 16,
         'model.distillation': dict(weight=0.5),

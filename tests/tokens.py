@@ -1,4 +1,4 @@
-"""A tiny transformer over sequences of token indices, data for it, and a run of the two."""
+"""A tiny transformer over token sequences, data for it, and a config that trains it."""
 
 import torch
 from mmengine.config import Config
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 @MODELS.register_module(force=True)
 class TokenClassifier(BaseModel):
-    """A transformer that says which token a sequence has most of; with a mask, of those that are not padding."""
+    """A transformer that classifies the most frequent token of a sequence, without padding if there is a mask."""
 
     def __init__(self, width, layers, masked=False, data_preprocessor=None):
         super().__init__(data_preprocessor)
@@ -64,7 +64,7 @@ class TokenClassifier(BaseModel):
 
 @MODELS.register_module(force=True)
 class StackingPreprocessor(BaseDataPreprocessor):
-    """Stacks what MMEngine's pseudo_collate leaves as lists."""
+    """Stacks the lists that MMEngine's pseudo_collate returns."""
 
     def forward(self, data, training=False):
         return self.cast_data({name: torch.stack([*map(torch.as_tensor, value)]) for name, value in data.items()})
@@ -72,7 +72,7 @@ class StackingPreprocessor(BaseDataPreprocessor):
 
 @DATASETS.register_module(force=True)
 class MostFrequent(torch.utils.data.Dataset):
-    """Sequences of three tokens, and the token that is there five times."""
+    """Random token sequences, whose class is the token that occurs five times."""
 
     def __init__(self, samples, seed, masked=False, length=LENGTH):
         generator = torch.Generator().manual_seed(seed)
@@ -100,7 +100,7 @@ def model_config(base=(16, 1), motivated=(32, 2), **fields):
 
 
 def tokens_config(work_dir, epochs=2, masked=False, preprocessor=None, collate=None, policy=None, **options):
-    """The quickstart with other models and other data."""
+    """Return the quickstart config with token models and data."""
     config = digits_config(work_dir, epochs, meter=True)
     plain = config._cfg_dict.to_dict()
     plain['model'] = model_config(masked=masked, data_preprocessor=preprocessor)

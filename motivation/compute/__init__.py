@@ -1,4 +1,4 @@
-"""Counting what training computes."""
+"""Counting the compute of training."""
 
 from motivation.compute.formulas import register_formula
 

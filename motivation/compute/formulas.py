@@ -1,4 +1,4 @@
-"""Multiply-accumulates of single operators: what the two counters share, and where users add theirs."""
+"""Formulas for the multiply-accumulates (MACs) of operators, shared by both counters, and their registration."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from motivation.errors import ConfigError, one_line, shortened
 
 Shape = list[int]
 
-# Operators of torch whose work is multiply-accumulates: one that has no formula is an error, not a zero.
+# Operators of torch that compute multiply-accumulates: without a formula they are an error and do not count as zero.
 MULTIPLYING = frozenset(
     {
         '_addmm_activation', '_bilinear', '_cdist_backward', '_cdist_forward', '_conv_depthwise2d', '_convolution',
@@ -52,73 +52,73 @@ MULTIPLYING = frozenset(
     }
 )  # fmt: skip
 
-# Formulas of operators that are not torch's own, by qualified name such as 'mylib::product'.
+# Registered formulas by qualified name of the operator, such as 'mylib::product'.
 CUSTOM: dict[str, Callable[..., int]] = {}
 
 
 def register_formula(operator: str, macs: Callable[..., int]) -> None:
-    """Tell both counters how many multiply-accumulates an operator does.
+    """Register a formula for the multiply-accumulates of an operator.
 
     Args:
-        operator: Its qualified name, such as ``'mylib::product'``. The operator that computes its
-            gradient is one of its own and needs its own formula.
-        macs: Called with the operator's arguments, each tensor replaced by its shape as a list, and
-            ``output``, the shape of its (first) result; returns the MACs.
+        operator: Qualified name of the operator, such as ``'mylib::product'``. The operator that computes its gradient
+            needs a formula of its own.
+        macs: Returns the MACs. It is called with the operator's arguments, each tensor replaced by its shape as a
+            list, and ``output``, the shape of the first result.
 
     Raises:
-        ConfigError: The name is not qualified, or there is nothing to call.
+        ConfigError: The name is not qualified, or the formula is not callable.
 
     Example:
         >>> register_formula('mylib::product', lambda a, b, output: math.prod(output) * a[-1])
     """
     if not callable(macs):
-        raise ConfigError(f'register_formula({operator!r}) got {macs!r} for a formula; give a function of the shapes')
+        raise ConfigError(f'register_formula({operator!r}) got {macs!r} as the formula; give a function of the shapes')
     if not isinstance(operator, str) or operator.count('::') != 1:
         raise ConfigError(f"register_formula got {operator!r}; give the qualified name, such as 'mylib::product'")
     CUSTOM[operator] = macs
 
 
 def custom_macs(operator: str, *args: Any, **kwargs: Any) -> int:
-    """What a registered formula says.
+    """Return the MACs according to a registered formula.
 
     Raises:
-        ConfigError: It fails, or says something else than a number of MACs.
+        ConfigError: The formula raises an error, or returns something other than a non-negative integer.
     """
     try:
         macs = CUSTOM[operator](*args, **kwargs)
-    except Exception as error:  # a function of the user's own
+    except Exception as error:  # a formula raises errors of any type
         raise ConfigError(
             f'the formula registered for {operator!r} does not take the shapes {shortened(args)}, {shortened(kwargs)}: '
-            f'{type(error).__name__}: {one_line(str(error), 160)}; mend the formula'
+            f'{type(error).__name__}: {one_line(str(error), 160)}; fix the formula'
         ) from error
     if not isinstance(macs, int) or macs < 0:
         raise ConfigError(
-            f'the formula registered for {operator!r} says {shortened(macs)} of the shapes {shortened(args)}; it must be a '
-            'whole number of at least 0'
+            f'the formula registered for {operator!r} must return an integer of at least 0, got {shortened(macs)} for the '
+            f'shapes {shortened(args)}'
         )
     return macs
 
 
 def operator_of(name: str) -> Any:
-    """The operator of torch under a qualified name that was registered with a formula.
+    """Return the operator with a qualified name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such operator.
     """
     namespace, operator = name.split('::')
     try:
         return getattr(getattr(torch.ops, namespace), operator)
     except AttributeError as error:
         raise ConfigError(
-            f'register_formula was given {name!r}, which is no operator of torch; correct the name, or import the '
+            f'register_formula got {name!r}, which is not an operator of torch; fix the name, or import the '
             'module that defines the operator under custom_imports'
         ) from error
 
 
 def needs_formula(operator: str) -> bool:
-    """Whether an operator without a formula, named as ``'aten::mm'``, is an error.
+    """Whether an operator without a formula, such as ``'aten::mm'``, is an error.
 
-    Torch's own are unless they are known not to multiply; of any other nothing is known.
+    Operators of torch are if they are in :data:`MULTIPLYING`, all others in any case.
     """
     namespace, name = operator.split('::')
     if namespace in ('aten', 'prim', 'prims', 'onnx'):
@@ -127,7 +127,7 @@ def needs_formula(operator: str) -> bool:
 
 
 def missing_formula(operator: str) -> ConfigError:
-    """The error for an operator that cannot be counted."""
+    """Return the error about an operator that cannot be counted."""
     return ConfigError(
         f'the compute of {operator!r} cannot be counted: there is no formula for it; give one with '
         f'motivation.compute.register_formula({operator!r}, ...), from a module under custom_imports'
@@ -135,21 +135,21 @@ def missing_formula(operator: str) -> ConfigError:
 
 
 def attention_macs(query: Shape, key: Shape, value: Shape) -> int:
-    """QK^T and PV for Q (..., L, E), K (..., S, E), V (..., S, D): (...) x L x S x (E + D)."""
+    """Return the MACs of QK^T and PV for Q (..., L, E), K (..., S, E), V (..., S, D): (...) x L x S x (E + D)."""
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def attention_backward_macs(query: Shape, key: Shape, value: Shape) -> int:
-    """Scores anew (E), gradients of scores and of V (D each), gradients of Q and of K (E each)."""
+    """Return the MACs of recomputed scores (E), gradients of scores and V (D each), and of Q and K (E each)."""
     return math.prod(query[:-1]) * key[-2] * (3 * query[-1] + 2 * value[-1])
 
 
 def convolution_backward_macs(
     grad_output: Shape, inputs: Shape, weight: Shape, transposed: bool, mask: list[bool]
 ) -> int:
-    """Gradient to the input and gradient to the weight: as many MACs as the forward pass, each.
+    """Return the MACs of the gradients of input and weight, each as many as those of the forward pass.
 
-    torch's own formula forgets to divide the weight gradient by ``groups``.
+    Torch's own formula does not divide those of the weight gradient by ``groups``.
     """
     positions = inputs if transposed else grad_output
     forward = positions[0] * math.prod(positions[2:]) * math.prod(weight)
@@ -157,15 +157,15 @@ def convolution_backward_macs(
 
 
 def recurrent_macs(inputs: Shape, weights: list[Shape]) -> int:
-    """Every weight matrix once for each step of each sequence: inputs (..., features), one of ``...`` the steps."""
+    """Return the MACs of every weight matrix once per step of each sequence; inputs (..., features)."""
     return math.prod(inputs[:-1]) * sum(map(math.prod, weights))
 
 
 def einsum_macs(equation: str, shapes: list[Shape]) -> int:
-    """As torch computes it: operands from left to right, each pair as one batched matrix product.
+    """Return the MACs of an einsum, computed from left to right with a batched matrix product for each pair.
 
-    An index that only one of the two has, and nobody later, is summed beforehand; a pair with nothing
-    to sum over is an element-wise product, which is not counted.
+    An index of one operand only, which no later one has, is summed before the product; a pair with no index to sum
+    over is an element-wise product, which is not counted.
     """
     terms, out = _einsum_terms(equation, shapes)
     sizes: dict[Any, int] = {}
@@ -184,7 +184,7 @@ def einsum_macs(equation: str, shapes: list[Shape]) -> int:
 
 
 def _einsum_terms(equation: str, shapes: list[Shape]) -> tuple[list[list[Any]], list[Any]]:
-    """The indices of the operands and of the result; an ellipsis stands for the numbers -1, -2, ... from the right."""
+    """Return the indices of the operands and of the result; those of an ellipsis are -1, -2, ... from the right."""
     left, arrow, right = equation.replace(' ', '').partition('->')
 
     def indices(term: str, dimensions: int) -> list[Any]:
@@ -203,5 +203,5 @@ def _einsum_terms(equation: str, shapes: list[Shape]) -> tuple[list[list[Any]], 
 
 
 def shape_of(value: Any) -> Any:
-    """The shape of a tensor as a list; anything else as it is."""
+    """Return the shape of a tensor as a list, and any other value unchanged."""
     return list(value.shape) if isinstance(value, torch.Tensor) else value

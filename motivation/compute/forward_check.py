@@ -1,4 +1,4 @@
-"""A forward pass counted twice, by fvcore and by dispatch, and compared."""
+"""Check of the MACs of a forward pass: fvcore and dispatch must agree."""
 
 from collections.abc import Mapping
 
@@ -11,16 +11,15 @@ from motivation.compute.step_macs import dispatch_forward
 from motivation.errors import ConfigError
 from motivation.utils.batches import Inputs, first_sample
 
-# Share by which the two counts may differ.
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # relative difference allowed between the counts
 
 
 def check_forward(network: nn.Module, inputs: Inputs) -> None:
-    """Count a forward pass by fvcore and by dispatch, which must agree.
+    """Check that fvcore and dispatch count equally many MACs of a forward pass.
 
     Args:
-        network: Left untouched.
-        inputs: Its input, or its inputs by name, of which the first sample serves.
+        network: The network, which does not change.
+        inputs: Its input, or its inputs by name, of which only the first sample is used.
 
     Raises:
         ConfigError: The counts differ by more than 0.1 %, or an operator has no formula.
@@ -36,7 +35,7 @@ def check_forward(network: nn.Module, inputs: Inputs) -> None:
 
 
 def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: dict[str, int]) -> str:
-    """Name the innermost module at which the counts part."""
+    """Return a message that names the innermost module whose counts differ."""
     differing = [
         name for name, _ in network.named_modules() if traced.by_module.get(name, 0) != dispatched.get(name, 0)
     ]
@@ -44,8 +43,8 @@ def _describe_difference(network: nn.Module, traced: ForwardMacs, dispatched: di
     module = network.get_submodule(innermost)
     return (
         f'the forward MACs of {type(network).__name__} are {traced.total:,} by fvcore and {dispatched[""]:,} by '
-        f'dispatch; they part in {innermost or "the whole"!r} ({type(module).__name__}: '
+        f'dispatch; they differ in {innermost or "the network"!r} ({type(module).__name__}: '
         f'{traced.by_module.get(innermost, 0):,} and {dispatched.get(innermost, 0):,}): either an operator '
-        'there is counted wrongly by one of them (give its formula with motivation.compute.register_formula), or what the '
-        'module computes depends on the values it is given, which cannot be priced beforehand'
+        'there is counted wrongly by one of them (give its formula with motivation.compute.register_formula), or the '
+        'compute of the module depends on the values of its inputs, which cannot be counted in advance'
     )

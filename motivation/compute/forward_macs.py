@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a forward pass, traced by fvcore."""
+"""MACs of a forward pass, counted by fvcore in a trace."""
 
 import math
 import warnings
@@ -13,7 +13,7 @@ from motivation.errors import ConfigError
 from motivation.utils.batches import Inputs, run_network
 
 with warnings.catch_warnings():
-    warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
+    warnings.simplefilter('ignore', FutureWarning)  # raised while fvcore is imported
     from fvcore.nn import FlopCountAnalysis
 
 
@@ -21,23 +21,21 @@ class ForwardMacs(NamedTuple):
     """MACs of one forward pass of a whole batch.
 
     Attributes:
-        total: All of them.
-        by_module: Those of each module by its dotted name, its children's included; ``''`` is all.
+        total: MACs of the whole network.
+        by_module: MACs of each module, with its children, by dotted name; ``''`` is the whole network.
     """
 
     total: int
     by_module: dict[str, int]
 
 
-# A handle gets the inputs and outputs of a traced operator and returns its MACs.
-
-
+# A handle takes the inputs and outputs of a traced operator and returns its MACs.
 def _shape(value: Any) -> list[int]:
     return value.type().sizes()
 
 
 def _product_handle(left: int) -> Any:
-    """Matrix products: every output element sums over the last dimension of input number ``left``."""
+    """Return the handle of a matrix product, which sums over the last dimension of input number ``left``."""
     return lambda inputs, outputs: math.prod(_shape(outputs[0])) * _shape(inputs[left])[-1]
 
 
@@ -51,7 +49,7 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _convolution_mode(inputs: list[Any], outputs: list[Any]) -> int:
-    """Convolution with padding='same' or 'valid': the kernel once for each output position."""
+    """Convolution with padding='same' or 'valid': the kernel once per output position."""
     output = _shape(outputs[0])
     return output[0] * math.prod(output[2:]) * math.prod(_shape(inputs[1]))
 
@@ -77,7 +75,7 @@ def _numbers(value: Any) -> list[int]:
 
 
 def _tensordot(inputs: list[Any], outputs: list[Any]) -> int:
-    """Every output element sums over the dimensions that the third input names of the first."""
+    """Every output element sums over the dimensions of the first input that the third input lists."""
     left = _shape(inputs[0])
     return math.prod(_shape(outputs[0])) * math.prod(left[dimension] for dimension in _numbers(inputs[2]))
 
@@ -87,7 +85,7 @@ def _nothing(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 _HANDLES = {
-    # What fvcore lacks, or counts wrongly for broadcast and vector operands.
+    # Missing in fvcore, or counted wrongly for broadcast and vector operands.
     'aten::matmul': _product_handle(0),
     'aten::mv': _product_handle(0),
     'aten::dot': _product_handle(0),
@@ -102,7 +100,7 @@ _HANDLES = {
     'aten::_convolution_mode': _convolution_mode,
     **{f'aten::{name}': _recurrent for name in ('lstm', 'gru', 'rnn_tanh', 'rnn_relu')},
     **{f'aten::{name}_cell': _recurrent_cell for name in ('lstm', 'gru', 'rnn_tanh', 'rnn_relu')},
-    # What fvcore counts though it is no multiply-accumulate of the definition.
+    # Counted by fvcore, but not MACs by the definition in motivation.compute.macs.
     'aten::batch_norm': _nothing,
     'aten::group_norm': _nothing,
     'aten::layer_norm': _nothing,
@@ -127,15 +125,14 @@ def count_forward(network: nn.Module, inputs: Inputs) -> ForwardMacs:
     """Count the MACs of one forward pass.
 
     Args:
-        network: Left untouched: a copy without its weights is traced, in the mode (training or
-            evaluation) it is in.
+        network: The network, which does not change: a copy with weights of zero is traced in its current mode.
         inputs: The network's input, or its inputs by name.
 
     Returns:
         MACs of all samples together.
 
     Raises:
-        ConfigError: An operator multiplies, and there is no formula for it.
+        ConfigError: An operator that multiplies has no formula.
     """
     handles = {**_HANDLES, **{name: _custom_handle(name) for name in formulas.CUSTOM}}
     with isolated():
@@ -143,14 +140,14 @@ def count_forward(network: nn.Module, inputs: Inputs) -> ForwardMacs:
             return _trace(light_copy(network), inputs, handles)
         except ConfigError:
             raise
-        except Exception:  # a network that does not take weights of zero, as where it inverts one
+        except Exception:  # weights of zero fail in some networks, such as those that invert one
             return _trace(plain_copy(network).cpu(), inputs, handles)
 
 
 def _trace(traced: nn.Module, inputs: Inputs, handles: dict[str, Any]) -> ForwardMacs:
     checkpointing = getattr(traced, 'set_grad_checkpointing', None)
     if callable(checkpointing):
-        checkpointing(False)  # a forward pass does the same without, and tracing fails with it
+        checkpointing(False)  # which changes no forward pass, but makes tracing fail
     named = {'inputs': inputs} if isinstance(inputs, Tensor) else inputs
     run = traced if set(named) == {'inputs'} else _WithNames(traced, tuple(named))
     given = tuple(tree_map(lambda value: value.cpu() if isinstance(value, Tensor) else value, [*named.values()]))
@@ -166,7 +163,7 @@ def _trace(traced: nn.Module, inputs: Inputs, handles: dict[str, Any]) -> Forwar
 
 
 class _WithNames(nn.Module):
-    """A network of several inputs, which fvcore gives by position."""
+    """Calls a network with inputs by name, which fvcore passes by position."""
 
     def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()

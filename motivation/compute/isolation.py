@@ -1,4 +1,4 @@
-"""Counting apart from training: it changes nothing, and nothing that leaves the compute alone changes it."""
+"""Isolation of counting from training: contexts and copies with which counting changes neither model nor run."""
 
 import copy
 from collections.abc import Iterator
@@ -11,25 +11,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from motivation.utils.random_state import preserved_random_state
+from motivation.utils.training_mode import unfused_attention
 
 T = TypeVar('T', bound=nn.Module)
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Run as written: without autocast, compiled code or fused kernels, with gradients, with random states restored."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer of attention in evaluation
-    try:
-        with _as_written():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-
-
-@contextmanager
-def _as_written() -> Iterator[None]:
+    """Run with gradients and without autocast, compiled code or fused attention, and restore random states."""
     with (
+        unfused_attention(),
         preserved_random_state(),
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -41,30 +32,25 @@ def _as_written() -> Iterator[None]:
 
 
 def fake_copy(model: T, fake: FakeTensorMode) -> T:
-    """A copy of a model with fake tensors in place of its parameters and buffers.
-
-    Whatever is run on it, the model itself, its plain attributes included, stays as it is.
+    """Return a deep copy of a model with fake tensors as parameters and buffers.
 
     Args:
-        model: Data parallelism and compilation are left out of the copy, at any depth.
-        fake: The mode the copy is for.
+        model: The model. The copy has no wrappers for data parallelism or compilation, at any depth.
+        fake: The fake tensor mode of the copy.
     """
     return _copy(model, {id(tensor): fake.from_tensor(tensor) for tensor in (*model.parameters(), *model.buffers())})
 
 
 def plain_copy(model: T) -> T:
-    """A copy of a model with its values, as large as the model itself; otherwise as :func:`fake_copy`."""
+    """Return a deep copy of a model with its values, and without wrappers as in :func:`fake_copy`."""
     return _copy(model, {})
 
 
 def light_copy(network: nn.Module) -> nn.Module:
-    """A copy on the CPU that has a network's shapes and modes and none of its weights.
+    """Return a copy of a network on the CPU with weights of zero, which share the memory of the largest.
 
-    All its parameters are zeros of one piece of memory, as large as the largest of them. Batch norms
-    are in evaluation mode, so that it takes a single image; they are no compute that is counted.
-
-    Args:
-        network: Data parallelism and compilation are left out of the copy, at any depth.
+    Batch norms, which are not counted, are in evaluation mode, so that a batch of one image works. The copy has no
+    wrappers, as in :func:`fake_copy`.
     """
     zeros = torch.zeros(max((parameter.numel() for parameter in network.parameters()), default=0))
     shared: dict[int, Any] = {}
@@ -79,21 +65,21 @@ def light_copy(network: nn.Module) -> nn.Module:
 
 
 def _copy(model: T, copies: dict[int, Any]) -> T:
-    """Copy a model without what only changes how it runs.
+    """Copy a model without wrappers for data parallelism, compilation and synchronised norms.
 
     Args:
         model: The model.
-        copies: What takes the place of an object, by the object's id; is added to.
+        copies: Replacements of objects, by the object's id, as the memo of ``copy.deepcopy``; extended in place.
     """
     with unset_fake_temporarily():
         for module in model.modules():
             for value in vars(module).values():
-                if isinstance(value, Tensor) and not value.is_leaf:  # computed before; only leaves can be copied
+                if isinstance(value, Tensor) and not value.is_leaf:  # only leaves can be deep-copied
                     copies[id(value)] = value.detach()
-        for module in reversed(list(model.modules())):  # the innermost first
+        for module in reversed(list(model.modules())):  # innermost first
             if unwrapped(module) is not module:
                 copies[id(module)] = copy.deepcopy(unwrapped(module), copies)
-        copied = copy.deepcopy(model, copies)  # which leaves out what was compiled in place
+        copied = copy.deepcopy(model, copies)  # drops in-place compilation
     for module in copied.modules():
         if isinstance(module, nn.SyncBatchNorm) and not isinstance(module, _Unsynchronized):
             module.__class__ = _unsynchronized(type(module))
@@ -101,18 +87,18 @@ def _copy(model: T, copies: dict[int, Any]) -> T:
 
 
 class _Unsynchronized(nn.SyncBatchNorm):
-    """A batch norm for several processes that is alone."""
+    """A SyncBatchNorm that does not synchronise."""
 
     forward = _BatchNorm.forward
 
 
 def _unsynchronized(norm: type[nn.SyncBatchNorm]) -> type[nn.SyncBatchNorm]:
-    """The class of a batch norm for several processes, timm's with an activation included, without the others."""
+    """Return the class of a SyncBatchNorm, or timm's with an activation, that does not synchronise."""
     return _Unsynchronized if norm is nn.SyncBatchNorm else type(norm.__name__, (norm, _Unsynchronized), {})
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """What data parallelism or compilation is around, if the module is one of these; else the module."""
+    """Return the module inside a wrapper for data parallelism or compilation, or a module without a wrapper as is."""
     if isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)):
         return module.module
     return getattr(module, '_orig_mod', module)

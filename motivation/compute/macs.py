@@ -1,4 +1,4 @@
-"""Multiply-accumulates of what a model computes, from batches of a few samples.
+"""MACs of a model per image and per batch, measured on batches of a few samples.
 
 MACs are the multiply-accumulates of convolutions, linear layers, matrix products and attention
 (QK^T and PV); FLOPs = 2 x MACs. Normalisation, activations and pooling are not counted.
@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from motivation.compute.isolation import isolated, unwrapped
 from motivation.compute.step_macs import Dispatched, StepCounter
 from motivation.errors import ConfigError, one_line
-from motivation.utils.batches import article, network_inputs, noun_of, repeated, sample_text, samples_in
+from motivation.utils.batches import network_inputs, noun_of, repeated, sample_text, samples_in
 from motivation.utils.training_mode import evaluation_mode, training_mode
 
 
@@ -23,23 +23,23 @@ class Macs(NamedTuple):
     """MACs that are affine in the batch size.
 
     Attributes:
-        per_image: What each further image costs.
-        per_batch: What a batch costs whatever its size; 0 for most networks.
+        per_image: MACs per image.
+        per_batch: MACs per batch of any size; 0 for most networks.
     """
 
     per_image: int
     per_batch: int = 0
 
     def flops(self, batches: int, images: int) -> int:
-        """FLOPs of so many batches of so many images altogether: 2 x MACs."""
+        """Return the FLOPs (2 x MACs) of a number of batches with a total number of images."""
         return 2 * (batches * self.per_batch + images * self.per_image)
 
 
 class StepMacs(NamedTuple):
-    """What a training step computes.
+    """MACs of a training step.
 
     Attributes:
-        forward: Forward pass: the network's, and a teacher's if there is one.
+        forward: Forward passes of the network and, if there is one, of its teacher.
         backward: Backward pass.
     """
 
@@ -47,18 +47,18 @@ class StepMacs(NamedTuple):
     backward: Macs
 
     def flops(self, batches: int, images: int) -> int:
-        """FLOPs of training on so many batches of so many images altogether."""
+        """Return the FLOPs of training on a number of batches with a total number of images."""
         return self.forward.flops(batches, images) + self.backward.flops(batches, images)
 
 
 class ModelMacs(NamedTuple):
-    """What one model computes.
+    """MACs of one model.
 
     Attributes:
-        network: Forward pass of the network in training, which drops patches and the like.
-        step: The model's own training step.
+        network: Forward pass of the network in training mode (with patch dropout, for example).
+        step: The model's training step.
         inference: Forward pass of the network in evaluation mode.
-        distillation: Step of in-place distillation, if there is to be one.
+        distillation: Training step of in-place distillation, or ``None`` if not measured.
     """
 
     network: Macs
@@ -68,11 +68,11 @@ class ModelMacs(NamedTuple):
 
 
 def training_batches(sample: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
-    """Return batches of two and four samples, from which costs of one and of a batch follow, and more to check them by.
+    """Return batches of two and four samples, which determine the MACs per image and batch, and larger ones to check.
 
     Args:
         sample: One sample as the dataset returns it, collated: every tensor (1, ...).
-        batch_size: Samples of the last one, after one of six, if above that.
+        batch_size: Samples of the last batch, if more than six.
     """
     sizes = [2, 4, 6]
     if batch_size is not None and batch_size > 6:
@@ -88,28 +88,26 @@ def measure_model(
     batch_size: int | None = None,
     check: bool = False,
 ) -> ModelMacs:
-    """Count what a model computes, from batches of a few samples and one as large as those of the run.
+    """Measure the MACs of a model on batches of a few samples.
 
     Args:
-        model: Left untouched; its training mode is counted, whatever it is in. What is wrapped in
-            data parallelism, compiled or under autocast counts as it would without.
+        model: The model, which does not change. Data parallelism, compilation and autocast have no effect.
         sample: One sample as the dataset returns it, collated: every tensor (1, ...).
         distillation: Whether to count a step of in-place distillation too.
-        batch_size: Samples of a batch that is to cost what follows from these.
-        check: Whether to have fvcore count the forward pass too, which must agree; a model that asks
-            for values, on which its compute may depend, is checked in any case.
+        batch_size: Samples of a further batch to check, such as the run's; ``None`` (default) for none.
+        check: Whether to check the forward pass with fvcore. It is checked in any case if the model reads values,
+            on which its compute may depend.
 
     Raises:
-        ConfigError: An operator multiplies and has no formula, two counts of the forward pass
-            disagree, the cost is not affine in the number of samples, no parameter trains, or the
-            model does not run.
+        ConfigError: An operator that multiplies has no formula, the two counts of the forward pass differ, the MACs
+            are not affine in the number of samples, no parameter requires a gradient, or the model does not run.
     """
     model = unwrapped(model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(
             f'{_label(model)} has nothing to train: requires_grad is False for all of its parameters; unfreeze some'
         )
-    with _said_in_a_sentence(model, sample), training_mode(model):
+    with _clear_errors(model, sample), training_mode(model):
         counter = StepCounter(model)
         batches = training_batches(sample, batch_size)
         first, step = _step_macs(counter, model, batches)
@@ -126,27 +124,19 @@ def measure_model(
 
 
 def measure_inference(model: BaseModel, sample: dict[str, Any]) -> Macs:
-    """Count the forward pass of a model in evaluation mode.
-
-    Args:
-        model: As of :func:`measure_model`.
-        sample: Likewise.
-
-    Raises:
-        ConfigError: As of :func:`measure_model`.
-    """
+    """Measure the MACs of the forward pass in evaluation mode; arguments and errors are those of :func:`measure_model`."""
     model = unwrapped(model)
-    with _said_in_a_sentence(model, sample):
+    with _clear_errors(model, sample):
         return _forward_macs(StepCounter(model), model, _evaluated(model, sample), evaluation=True)[1]
 
 
 def _step_macs(
     counter: StepCounter, model: BaseModel, batches: list[dict[str, Any]], distillation: bool = False
 ) -> tuple[Dispatched, StepMacs]:
-    """Count a step of the smallest batch, and what follows for any.
+    """Count a training step of the smallest batch, and derive the MACs per image and batch.
 
-    The forward pass is counted for every batch; the backward pass, which follows from it operator by
-    operator and takes twice as long to count, for the smallest and the largest.
+    The backward pass is counted for the smallest and the largest batch only: it takes twice as long to count and
+    follows from the forward pass operator by operator.
     """
     sizes = [samples_in(batch) for batch in batches]
     ends = 0, len(batches) - 1
@@ -158,7 +148,7 @@ def _step_macs(
 
 
 def _evaluated(model: BaseModel, sample: dict[str, Any]) -> list[dict[str, Any]]:
-    """Inputs of two and of four samples, as the model takes them in evaluation."""
+    """Return network inputs of two and four samples for evaluation."""
     with isolated(), evaluation_mode(model):
         return [network_inputs(model, repeated(sample, samples)) for samples in (2, 4)]
 
@@ -171,16 +161,15 @@ def _forward_macs(
     known_macs: Macs | None = None,
     evaluation: bool = False,
 ) -> tuple[Dispatched, Macs]:
-    """Count a forward pass of two samples, and what follows for any number.
+    """Count a forward pass of two samples, and derive the MACs per image and batch.
 
     Args:
-        counter: Of the model.
-        model: Named in errors.
-        inputs: Two samples and four.
-        known: A pass of two samples whose cost is known: one that multiplies as often, operator by
-            operator, costs the same with any number.
-        known_macs: That cost.
-        evaluation: Whether to run it in evaluation mode.
+        counter: The counter of the model.
+        model: The model, for error messages.
+        inputs: Inputs of two and four samples.
+        known: A counted pass of two samples; if it has the same MACs by operator, ``known_macs`` is the result.
+        known_macs: Its MACs per image and batch.
+        evaluation: Whether to run in evaluation mode.
     """
     first = counter.forward(inputs[0], evaluation)
     if known is not None and known_macs is not None and first.same_forward(known):
@@ -191,7 +180,7 @@ def _forward_macs(
 
 
 def _check(model: BaseModel, inputs: dict[str, Any], evaluation: bool = False) -> None:
-    # Inside: fvcore takes a third of a second to import, and most runs do without.
+    # Imported here because fvcore takes a third of a second, and most runs do not need it.
     from motivation.compute.forward_check import check_forward
 
     with evaluation_mode(model) if evaluation else nullcontext():
@@ -199,14 +188,14 @@ def _check(model: BaseModel, inputs: dict[str, Any], evaluation: bool = False) -
 
 
 def _affine(model: BaseModel, noun: str, sizes: list[int], counts: list[int]) -> Macs:
-    """What a sample and what a batch costs, if the MACs of batches of these sizes are made of that."""
+    """Return the MACs per sample and per batch, and check that they explain the counts of all batch sizes."""
     per_image = (counts[1] - counts[0]) // (sizes[1] - sizes[0])
     macs = Macs(per_image, counts[0] - sizes[0] * per_image)
     if min(macs) < 0 or any(2 * count != macs.flops(1, size) for size, count in zip(sizes, counts, strict=True)):
         raise ConfigError(
-            f'{_label(model)} multiplies and adds {_listed(counts)} times for {_listed(sizes)} {noun}s, which is no fixed '
-            f'cost of {article(noun)} and of a batch; compute that grows otherwise, as between the {noun}s of a batch, or that is '
-            'drawn at random, cannot be added up: take it out of the training step'
+            f'{_label(model)} computes {_listed(counts)} MACs for {_listed(sizes)} {noun}s, which is not a fixed number '
+            f'per {noun} and per batch; compute that grows otherwise (between the {noun}s of a batch) or is random '
+            'cannot be counted: take it out of the training step'
         )
     return macs
 
@@ -216,26 +205,26 @@ def _listed(numbers: list[int]) -> str:
 
 
 @contextmanager
-def _said_in_a_sentence(model: BaseModel, sample: dict[str, Any]) -> Iterator[None]:
-    """Errors of a model that does not run: what, on what, and where."""
+def _clear_errors(model: BaseModel, sample: dict[str, Any]) -> Iterator[None]:
+    """Raise the errors of a model that does not run as a ConfigError with the inputs and the line of code."""
     try:
         yield
     except ConfigError:
         raise
-    except Exception as error:  # a model's own code raises anything
+    except Exception as error:  # models raise errors of any type
         frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if f'{os.sep}torch{os.sep}' not in frame.filename] or frames
+        last = ([frame for frame in frames if f'{os.sep}torch{os.sep}' not in frame.filename] or frames)[-1]
         raise ConfigError(
             f'{_label(model)} does not run on batches of {sample_text(sample)}, on which its compute is counted: '
-            f'{type(error).__name__}: {one_line(str(error), 200)} (line {theirs[-1].lineno} of {theirs[-1].filename}); '
+            f'{type(error).__name__}: {one_line(str(error), 200)} (line {last.lineno} of {last.filename}); '
             f'{_way_out(error)}'
         ) from error
 
 
 def _way_out(error: Exception) -> str:
     if 'unordered_map::at' in str(error):
-        return 'checkpoint with use_reentrant=False: the other kind cannot be traced'
-    return 'correct the model, whose forward(inputs) returns logits, or the shape of its inputs'
+        return 'use activation checkpointing with use_reentrant=False, because the other kind cannot be traced'
+    return 'fix the model, whose forward(inputs) returns logits, or the shape of its inputs'
 
 
 def _label(model: BaseModel) -> str:

@@ -1,4 +1,4 @@
-"""What two models compute while they train, measured anew where it may have changed."""
+"""MACs of both models during a run, measured again when the samples or the frozen parameters change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from motivation.utils.batches import first_sample, shapes_in
 
 
 class Measurements:
-    """MACs of both models on samples of any shape, with whatever is frozen at the time.
+    """Measures and caches the MACs of both models, by the shapes of the samples and the parameters that are frozen.
 
     Args:
-        models: ``'base'`` and ``'motivated'``.
-        distillation: Whether motivated batches take steps of in-place distillation.
-        batch_size: Samples of a batch, of one process.
+        models: Both models, by name.
+        distillation: Whether motivated batches include in-place distillation.
+        batch_size: Samples per batch of one process.
     """
 
     def __init__(self, models: Mapping[ModelName, BaseModel], distillation: bool, batch_size: int) -> None:
@@ -28,13 +28,13 @@ class Measurements:
         self._inference: dict[Any, Macs] = {}
 
     def training(self, batch: Mapping[str, Any]) -> dict[ModelName, ModelMacs]:
-        """Return MACs of both models on samples as those of a batch.
+        """Return the MACs of both models on samples like those of a batch.
 
         Args:
-            batch: As the data loader returns it.
+            batch: A batch as the data loader returns it.
 
         Raises:
-            ConfigError: As of :func:`~motivation.compute.macs.measure_model`.
+            ConfigError: See :func:`~motivation.compute.macs.measure_model`.
         """
         shapes = shapes_in(batch)
         key = shapes, tuple(parameter.requires_grad for parameter in self._parameters)
@@ -49,7 +49,7 @@ class Measurements:
         return self._training[key]
 
     def inference(self, model: ModelName, batch: Mapping[str, Any]) -> Macs:
-        """Return MACs of the forward pass of one model in evaluation mode; arguments and errors as of :meth:`training`."""
+        """Return the MACs of one model's forward pass in evaluation mode; errors are those of :meth:`training`."""
         key = model, shapes_in(batch)
         if key not in self._inference:
             self._inference[key] = measure_inference(self._models[model], first_sample(batch))

@@ -1,4 +1,4 @@
-"""What training has cost so far."""
+"""The compute meter: FLOPs, images and seconds of training so far."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,14 +11,14 @@ from motivation.structures import MODEL_NAMES, ModelName
 
 @dataclass
 class BatchTotals:
-    """Batches that a model was run on.
+    """Totals over batches.
 
     Attributes:
-        iters: Their number.
-        images: Their images, those of all processes.
+        iters: Number of batches.
+        images: Number of images, of all processes.
         forward_flops: FLOPs of the forward passes.
         backward_flops: FLOPs of the backward passes.
-        seconds: How long they took.
+        seconds: Duration of the batches.
     """
 
     iters: int = 0
@@ -44,22 +44,20 @@ class BatchTotals:
 
 
 class ComputeMeter:
-    """Adds up the compute of both models, batch by batch, from true batch sizes.
+    """Adds up the compute of both models, batch by batch.
 
     Args:
-        macs: What each model computes.
-        processes: Processes that share each batch.
+        macs: MACs of each model.
+        processes: Number of processes that share each batch. Default: 1.
 
     Attributes:
-        macs: What each model computes from now on; it may change while a run trains.
-        trained: Batches on which each model was the active one.
-        distilled: Batches on which the base model took a second step, towards the motivated model's
-            outputs.
-        skipped: Batches with a non-finite loss, on which each active model ran forward and backward and took no step.
-        evaluated: Batches that each model was validated on.
-        reestimated: Batches on which each model's statistics were estimated anew.
-        motivated_alone_train_flops: FLOPs that training the motivated model alone would have spent on
-            the same batches.
+        macs: MACs of each model for the batches to come; may be replaced during a run.
+        trained: Batches that each model trained on while active.
+        distilled: Distillation steps of the base model.
+        skipped: Batches with a non-finite loss, on which the active model ran forward and backward without a step.
+        evaluated: Validation batches of each model.
+        reestimated: Batches on which each model's statistics were re-estimated.
+        motivated_alone_train_flops: FLOPs of training the motivated model alone on the same batches.
     """
 
     def __init__(self, macs: Mapping[ModelName, ModelMacs], processes: int = 1) -> None:
@@ -78,11 +76,11 @@ class ComputeMeter:
         """Count a training batch.
 
         Args:
-            active: The model that trained on it.
-            images: Its images, those of all processes.
-            seconds: How long it took.
-            distilled: Whether the base model then took a step of its own.
-            skipped: Whether the loss was non-finite, so that no step was taken; both passes were made.
+            active: Name of the active model.
+            images: Number of images, of all processes.
+            seconds: Duration of the batch.
+            distilled: Whether the base model also took a distillation step.
+            skipped: Whether the step was skipped because of a non-finite loss, after both passes.
         """
         share = self.processes, images
         step = self._step(active, distilled)
@@ -90,8 +88,8 @@ class ComputeMeter:
         totals = self.skipped if skipped else self.trained
         totals[active].add(images, forward, backward, seconds=seconds)
         if distilled:
-            further = self._step('base', distilled)
-            self.distilled.add(images, further.forward.flops(*share), further.backward.flops(*share))
+            step = self._step('base', distilled)
+            self.distilled.add(images, step.forward.flops(*share), step.backward.flops(*share))
         self.motivated_alone_train_flops += self.macs['motivated'].step.flops(*share)
 
     def _step(self, model: ModelName, distillation: bool) -> StepMacs:
@@ -99,53 +97,53 @@ class ComputeMeter:
         return macs.distillation if distillation and macs.distillation is not None else macs.step
 
     def forward_flops(self, model: ModelName) -> int:
-        """FLOPs of the forward passes of training one model."""
-        return sum(work.forward_flops for work in self._works(model))
+        """Return the FLOPs of the forward passes of training one model."""
+        return sum(totals.forward_flops for totals in self._training_totals(model))
 
     def backward_flops(self, model: ModelName) -> int:
-        """FLOPs of the backward passes of training one model."""
-        return sum(work.backward_flops for work in self._works(model))
+        """Return the FLOPs of the backward passes of training one model."""
+        return sum(totals.backward_flops for totals in self._training_totals(model))
 
     def train_flops(self, model: ModelName) -> int:
-        """FLOPs that training has spent on one model."""
+        """Return the FLOPs of training one model."""
         return self.forward_flops(model) + self.backward_flops(model)
 
-    def _works(self, model: ModelName) -> list[BatchTotals]:
+    def _training_totals(self, model: ModelName) -> list[BatchTotals]:
         return [self.trained[model], self.skipped[model], *([self.distilled] if model == 'base' else [])]
 
     @property
     def total_train_flops(self) -> int:
-        """FLOPs that training has spent on both models."""
+        """FLOPs of training both models."""
         return self.train_flops('base') + self.train_flops('motivated')
 
     def evaluation_flops(self, model: ModelName) -> int:
-        """FLOPs of validating one model; no part of training."""
+        """Return the FLOPs of validating one model, which are not part of training."""
         return self.evaluated[model].flops
 
     def reestimation_flops(self, model: ModelName) -> int:
-        """FLOPs of estimating the statistics of one model anew; no part of training."""
+        """Return the FLOPs of re-estimating the statistics of one model, which are not part of training."""
         return self.reestimated[model].flops
 
     def images_per_second(self, model: ModelName) -> float | None:
-        """Images that training took in a second of the batches of one active model; ``None`` before any."""
+        """Return the images per second in the batches of one active model, or ``None`` before the first."""
         return _rate(self.trained[model].images, self.trained[model].seconds)
 
     def flops_per_second(self, model: ModelName) -> float | None:
-        """FLOPs that training achieved in a second of the batches of one active model; ``None`` before any."""
+        """Return the FLOPs per second in the batches of one active model, or ``None`` before the first."""
         return _rate(self.batch_flops(model), self.trained[model].seconds)
 
     def batch_flops(self, model: ModelName) -> int:
-        """FLOPs of the batches of one active model; a motivated one includes the base's further step."""
+        """Return the FLOPs of the batches of one active model; motivated batches include distillation steps."""
         return self.trained[model].flops + (self.distilled.flops if model == 'motivated' else 0)
 
     def forecast(self, iters: int, images: int, batch_size: int, distillation: bool) -> Compute:
-        """What training has cost and can still cost.
+        """Return the compute spent so far and a forecast of the rest of the run.
 
         Args:
-            iters: Batches of the whole run.
-            images: Images of the whole run.
-            batch_size: Images of a full batch of all processes.
-            distillation: Whether the base model takes a further step on every motivated batch.
+            iters: Number of batches of the whole run.
+            images: Number of images of the whole run.
+            batch_size: Images per full batch of all processes.
+            distillation: Whether motivated batches include a distillation step.
         """
 
         def flops(iters: int, images: int) -> dict[str, int]:
@@ -165,10 +163,10 @@ class ComputeMeter:
         )
 
     def _total(self, field: str) -> int:
-        return sum(getattr(work, field) for kind in (self.trained, self.skipped) for work in kind.values())
+        return sum(getattr(totals, field) for kind in (self.trained, self.skipped) for totals in kind.values())
 
     def describe(self, model: ModelName) -> dict[str, Any]:
-        """The totals of one model: the fields of a report and of a checkpoint."""
+        """Return the totals of one model under the names they have in a report."""
         return {
             'iters': self.trained[model].iters,
             'images': self.trained[model].images,

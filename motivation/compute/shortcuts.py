@@ -1,7 +1,7 @@
-"""Results of norms and activations over fake tensors, made at once.
+"""Shortcuts for norms and activations on fake tensors, which are not counted.
 
-They multiply nothing that is counted, and torch finds the shapes of their results by taking them apart
-into a dozen operators each, which is half of the time that counting takes.
+Torch computes the shapes of their results by decomposing each into a dozen operators, which would take half of the
+time of counting.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def _layer_norm_backward(
     )
 
 
-# By operator: takes its arguments and returns tensors of the shapes of its results.
+# For each operator, a function that takes its arguments and returns tensors of the right shapes.
 SHORTCUTS: dict[Any, Callable[..., Any]] = {
     aten.native_batch_norm.default: _batch_norm,
     aten.native_batch_norm_backward.default: _batch_norm_backward,

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a real training step, by the operators it dispatches over fake tensors."""
+"""MACs of a training step, counted from the operators that it dispatches on fake tensors."""
 
 import logging
 import math
@@ -28,11 +28,11 @@ from motivation.utils.training_mode import evaluation_mode
 
 
 class Dispatched(NamedTuple):
-    """MACs of what was dispatched: each entry forward and backward, of the whole batch.
+    """MACs of a whole batch as pairs of forward and backward MACs.
 
     Attributes:
-        modules: By module, under its dotted name, its children's included; ``''`` is all.
-        operators: By operator of torch.
+        modules: MACs of each module, with its children, by dotted name; ``''`` is the whole model.
+        operators: MACs by operator.
     """
 
     modules: dict[str, tuple[int, int]]
@@ -40,17 +40,17 @@ class Dispatched(NamedTuple):
 
     @property
     def forward(self) -> int:
-        """All MACs of the forward pass."""
+        """MACs of the forward pass."""
         return self.modules[''][0]
 
     @property
     def backward(self) -> int:
-        """All MACs of the backward pass."""
+        """MACs of the backward pass."""
         return self.modules[''][1]
 
     def same_forward(self, other: 'Dispatched') -> bool:
-        """Whether two forward passes multiply and add as often, operator by operator."""
-        ours, theirs = ({name: macs for name, (macs, _) in one.operators.items() if macs} for one in (self, other))
+        """Whether two forward passes have the same MACs by operator."""
+        ours, theirs = ({name: macs for name, (macs, _) in count.operators.items() if macs} for count in (self, other))
         return ours == theirs
 
 
@@ -74,16 +74,16 @@ def _recurrent(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any, **__: A
 
 
 def _recurrent_backward(inputs: Any, weight: Any, recurrent_weight: Any, *_: Any, **__: Any) -> int:
-    """Gradients to the inputs, to all states and to both weights, needed or not: the kernel has no mask."""
+    """Gradients of inputs, states and both weights, all of which the kernel always computes."""
     return 2 * _recurrent(inputs, weight, recurrent_weight)
 
 
-# MACs, from shapes in place of tensors: what torch counts wrongly, or not at all.
+# MACs from shapes in place of tensors, for operators that torch counts wrongly or not at all.
 _FORMULAS: dict[Any, Callable[..., int]] = {
     torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-    # One layer and direction of an LSTM; torch dispatches other recurrent layers as matrix products, step by step.
+    # One layer and direction of an LSTM; other recurrent layers are dispatched as matrix products.
     torch.ops.aten.mkldnn_rnn_layer: _recurrent,
     torch.ops.aten.mkldnn_rnn_layer_backward: _recurrent_backward,
     torch.ops.aten.mv: lambda matrix, vector, **_: math.prod(matrix),
@@ -95,11 +95,11 @@ _FORMULAS: dict[Any, Callable[..., int]] = {
 
 
 class _MacsCounter(TorchDispatchMode):
-    """Adds up the MACs of the operators dispatched; refuses those that multiply and have no formula.
+    """Adds up the MACs of dispatched operators, and raises an error for those that multiply without a formula.
 
     Args:
-        tracker: Knows the modules that are running, if MACs are to be told apart by them.
-        fake: Whether the tensors are fake, so that results need only have the right shapes.
+        tracker: Tracks the running modules, to count MACs by module; or ``None``.
+        fake: Whether tensors are fake, so that shortcuts may be used.
     """
 
     def __init__(self, tracker: ModuleTracker | None, fake: bool) -> None:
@@ -143,36 +143,35 @@ def _distillation_step(model: BaseModel, data: dict[str, Any], optim_wrapper: Op
     step_on_logits(model, inputs, optim_wrapper, lambda logits: model.loss(logits, targets))
 
 
-class _Resting(torch.optim.SGD):
-    """An optimizer that leaves weights as they are; its own arithmetic is not counted."""
+class _NoStep(torch.optim.SGD):
+    """An optimizer that does not change weights; the arithmetic of optimizers is not counted."""
 
     def step(self, closure: Any = None) -> Any:
-        """Compute what it is asked for, and change nothing."""
+        """Call the closure only."""
         return None if closure is None else closure()
 
 
-class _ForwardAlone(OptimWrapper):
+class _ForwardOnly(OptimWrapper):
     """An optimizer wrapper that computes no gradients."""
 
     def update_params(self, loss: Tensor, *_: Any, **__: Any) -> None:
-        """Leave the loss alone."""
+        """Do nothing."""
 
     def backward(self, loss: Tensor, **_: Any) -> None:
-        """Leave the loss alone."""
+        """Do nothing."""
 
 
 class StepCounter:
-    """Counts what a model computes, as often as asked, on one copy of it.
+    """Counts the MACs of a model on a copy of it.
 
-    The copy is over fake tensors, which compute nothing. What asks for values, as ``.item()`` does, is
-    run on a copy over real ones, made for that run. Of the model nothing changes: weights, statistics,
-    gradients, random state.
+    The copy has fake tensors, which compute nothing. If the model reads values, as ``.item()`` does, that run is
+    repeated on a copy with real tensors. Nothing of the model changes, nor does any random state.
 
     Args:
-        model: Counted in the mode (training or evaluation) it is in when first asked for.
+        model: The model, counted in the mode (training or evaluation) that it has at the first count.
 
     Attributes:
-        asked_for_values: Whether anything did.
+        asked_for_values: Whether the model has read values.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -184,24 +183,21 @@ class StepCounter:
     def train_step(
         self, data: dict[str, Any], distillation: bool = False, by_module: bool = False, backward: bool = True
     ) -> Dispatched:
-        """MACs of forward and backward of one training step: the model's own ``train_step``.
+        """Count the MACs of one training step, the model's ``train_step``.
 
         Args:
             data: A batch as the data loader returns it.
-            distillation: Count a step of in-place distillation, which is on the model's logits.
-            by_module: Tell modules apart; without it the only one is ``''``, all.
-            backward: Whether the optimizer wrapper computes gradients.
-
-        Returns:
-            MACs of the whole batch.
+            distillation: Whether to count a step of in-place distillation instead. Default: ``False``.
+            by_module: Whether to count by module; the only module is ``''`` otherwise. Default: ``False``.
+            backward: Whether to run the backward pass. Default: ``True``.
 
         Raises:
-            ConfigError: An operator multiplies, and there is no formula for it.
+            ConfigError: An operator that multiplies has no formula.
         """
-        wrapper = OptimWrapper if backward else _ForwardAlone
+        wrapper = OptimWrapper if backward else _ForwardOnly
 
         def run(copied: BaseModel, given: dict[str, Any]) -> None:
-            optim_wrapper = wrapper(_Resting(copied.parameters(), lr=0.0))
+            optim_wrapper = wrapper(_NoStep(copied.parameters(), lr=0.0))
             if distillation:
                 _distillation_step(copied, given, optim_wrapper)
             else:
@@ -210,18 +206,15 @@ class StepCounter:
         return self._count(data, run, by_module)
 
     def forward(self, inputs: Inputs, evaluation: bool = False, by_module: bool = False) -> Dispatched:
-        """MACs of one forward pass.
+        """Count the MACs of one forward pass.
 
         Args:
             inputs: The model's input, or its inputs by name.
-            evaluation: Whether to run it in evaluation mode.
-            by_module: As of :meth:`train_step`.
-
-        Returns:
-            MACs of all samples together.
+            evaluation: Whether to run in evaluation mode. Default: ``False``.
+            by_module: Whether to count by module. Default: ``False``.
 
         Raises:
-            ConfigError: As of :meth:`train_step`.
+            ConfigError: An operator that multiplies has no formula.
         """
 
         def run(copied: nn.Module, given: dict[str, Any]) -> None:
@@ -232,7 +225,7 @@ class StepCounter:
 
     def _count(self, data: dict[str, Any], run: Callable[[Any, dict[str, Any]], Any], by_module: bool) -> Dispatched:
         with isolated():
-            seed_everything(samples_in(data))  # what is drawn at random is drawn anew for each size
+            seed_everything(samples_in(data))  # another seed for each size, so that random compute is detected
             try:
                 with _quiet(), self._fake:
                     if self._copied is None:
@@ -240,26 +233,26 @@ class StepCounter:
                     return _count_copy(self._copied, tree_map(_faked(self._fake), data), run, by_module, fake=True)
             except ConfigError:
                 raise
-            except Exception:  # what is computed depends on values, which only real tensors have
-                self.asked_for_values, self._copied = True, None  # left in the middle of a step
+            except Exception:  # the model reads values, which fake tensors do not have
+                self.asked_for_values, self._copied = True, None  # the copy stopped in the middle of a step
                 return _count_copy(plain_copy(self._model), tree_map(_contiguous, data), run, by_module, fake=False)
 
 
 def count_train_step(
     model: BaseModel, data: dict[str, Any], distillation: bool = False, by_module: bool = False
 ) -> Dispatched:
-    """MACs of one training step; arguments, result and errors as of :meth:`StepCounter.train_step`."""
+    """Count the MACs of one training step, see :meth:`StepCounter.train_step`."""
     return StepCounter(model).train_step(data, distillation, by_module)
 
 
 def dispatch_forward(network: nn.Module, inputs: Inputs, by_module: bool = False) -> Dispatched:
-    """MACs of one forward pass; arguments, result and errors as of :meth:`StepCounter.forward`."""
+    """Count the MACs of one forward pass, see :meth:`StepCounter.forward`."""
     return StepCounter(network).forward(inputs, by_module=by_module)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own report of an operator that it does not run over fake tensors."""
+    """Silence torch's log about operators that do not run on fake tensors."""
     logger = logging.getLogger('torch._subclasses.fake_tensor')
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -274,7 +267,7 @@ def _faked(fake: FakeTensorMode) -> Callable[[Any], Any]:
 
 
 def _contiguous(value: Any) -> Any:
-    """A large batch may be one sample seen many times over, which cannot be written to."""
+    """Return a contiguous tensor, because a large batch is an expanded view of one sample, which is read-only."""
     return value.contiguous() if isinstance(value, Tensor) else value
 
 

@@ -1,4 +1,4 @@
-"""The two models and what holds them together; importing this registers cifar_resnet* with timm."""
+"""The dual model and the classifiers it is built from. Importing this package registers cifar_resnet* with timm."""
 
 from motivation.models import cifar_resnet
 from motivation.models.distilled_classifier import DistilledClassifier

@@ -1,4 +1,4 @@
-"""The 3-stage ResNets for 32 x 32 images, registered with timm.
+"""3-stage ResNets for 32 x 32 images, registered with timm.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", arXiv 1512.03385, section 4.2: a
 3 x 3 convolution, then three stages of (depth - 2) / 6 basic blocks with 16, 32 and 64 channels. The
@@ -18,8 +18,8 @@ class CifarResNet(ResNet):
     """A timm ResNet with the stem and the three stages of the CIFAR networks.
 
     Args:
-        depth: Layers with weights along the main path, 6 n + 2 for n blocks a stage.
-        width: Multiplies the channels of all stages, which are 16, 32 and 64.
+        depth: Number of weight layers along the main path, 6 n + 2 for n blocks per stage.
+        width: Factor on the channels of the stages, which are 16, 32 and 64. Default: 1.
         **kwargs: Further arguments of :class:`timm.models.resnet.ResNet`.
 
     Raises:
@@ -29,11 +29,11 @@ class CifarResNet(ResNet):
     def __init__(self, depth: int, width: int = 1, **kwargs: Any) -> None:
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
-            raise ValueError(f'depth is {depth}; it must be 6 n + 2 with n >= 1: 8, 14, 20, 26, ...')
+            raise ValueError(f'depth must be 6 n + 2 with n >= 1: 8, 14, 20, 26, ..., got {depth}')
         if width < 1:
-            raise ValueError(f'width is {width}; it must be at least 1')
+            raise ValueError(f'width must be at least 1, got {width}')
         channels = tuple(width * count for count in _CHANNELS)
-        # A deep stem only makes timm's first norm as wide as the first stage; the stem itself is replaced.
+        # The deep stem, replaced below, makes timm build the first norm as wide as the first stage.
         super().__init__(
             BasicBlock,
             layers=(blocks,) * 3,
@@ -55,13 +55,13 @@ def _create(depth: int, pretrained: bool, kwargs: dict[str, Any]) -> CifarResNet
         raise ValueError(f'there are no pretrained weights of cifar_resnet{depth}; leave pretrained out')
     for name in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
         kwargs.pop(name, None)
-    saved = kwargs.pop('pretrained_model_args', {})  # those of a model in a folder or on a hub
+    saved = kwargs.pop('pretrained_model_args', {})  # set when loading from a folder or a hub
     model = CifarResNet(depth, **kwargs)
     model.pretrained_model_args = saved
     model.pretrained_cfg = model.default_cfg = {
         'input_size': (model.in_chans, 32, 32),
         'num_classes': model.num_classes,
-        # Channel means and deviations of the CIFAR-10 training images.
+        # Channel means and standard deviations of the CIFAR-10 training images.
         'mean': (0.4914, 0.4822, 0.4465),
         'std': (0.2470, 0.2435, 0.2616),
         'interpolation': 'bicubic',

@@ -1,4 +1,4 @@
-"""The base model learns from the motivated model on the same batch."""
+"""In-place distillation: the base model learns from the motivated model on the same batch."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -15,26 +15,26 @@ from motivation.structures import ModelName
 from motivation.utils.arguments import check_arguments, checked
 from motivation.utils.batches import Inputs, run_network, without_targets
 
-# How much the soft targets count, and by what both logits are divided.
 Weight = Annotated[float, Gt(0), Le(1)]
 Temperature = Annotated[float, Gt(0)]
 
 
 class Distillation:
-    """A motivated step, and after it a step of the base model towards the motivated model's outputs.
+    """A training step of the motivated model, followed by one of the base model towards its outputs.
 
     Source: Hinton et al., arXiv 1503.02531, section 2; in place as in Yu and Huang, "Universally
     Slimmable Networks", arXiv 1903.05134.
 
     Args:
         base: The base model, with ``loss(logits, targets)``.
-        motivated: The motivated model, likewise.
-        weight: Weight of the KL divergence, above 0 and at most 1; the base's own loss has the rest.
-        temperature: Divides both logits; the KL divergence is multiplied by its square.
+        motivated: The motivated model, with ``loss(logits, targets)``.
+        weight: Weight of the KL divergence, above 0 and at most 1; the base model's own loss has weight
+            ``1 - weight``.
+        temperature: Divisor of both logits, above 0; the KL divergence is multiplied by its square.
 
     Raises:
-        ConfigError: A value is out of range, a model has no ``loss``, or the two models normalise
-            their images differently.
+        ConfigError: A value is out of range, a model has no ``loss``, or the two models normalise images
+            differently.
     """
 
     @checked
@@ -62,10 +62,10 @@ class Distillation:
 
     @classmethod
     def from_config(cls, base: BaseModel, motivated: BaseModel, config: Any) -> 'Distillation':
-        """Build it from the argument ``distillation`` of both models.
+        """Build from the argument ``distillation`` of :class:`~motivation.models.DualModel`.
 
         Raises:
-            ConfigError: It is no dict of ``weight`` and ``temperature``, or as of the class.
+            ConfigError: ``config`` has other keys than ``weight`` and ``temperature``, or a value is invalid.
         """
         for key in config.keys() - {'weight', 'temperature'}:
             known = near_matches(key, ('weight', 'temperature'))
@@ -83,16 +83,15 @@ class Distillation:
         steppers: Mapping[ModelName, Any],
         exchange: Callable[[ModelName], None],
     ) -> dict[str, Tensor]:
-        """Step the motivated model, then the base model.
+        """Train the motivated model, then the base model, on one batch.
 
-        Each optimizer wrapper of a run checks the loss before it steps: such a batch has it reduced over all
-        processes, and read, twice.
+        Both optimizer wrappers check their loss, so the loss is reduced over processes and read twice.
 
         Args:
             data: A batch.
-            optim_wrapper: Both optimizer wrappers.
-            steppers: Both models, or what they are wrapped in for several processes.
-            exchange: Transfers the weights of the named model into the other.
+            optim_wrapper: The optimizer wrappers of both models.
+            steppers: Both models, or their ``DistributedDataParallel`` wrappers.
+            exchange: Transfers the weights of the named model to the other.
 
         Returns:
             ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
@@ -122,16 +121,16 @@ class Distillation:
 def step_on_logits(
     model: Any, inputs: Inputs, optim_wrapper: OptimWrapper, loss_of: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One training step of a model on a loss of its logits.
+    """Run one training step of a model on a loss of its logits.
 
     Args:
-        model: The model, or what it is wrapped in for several processes.
-        inputs: As its data preprocessor returns them.
-        optim_wrapper: Its optimizer wrapper.
-        loss_of: The loss, a scalar, of the logits (N, K).
+        model: The model, or its ``DistributedDataParallel`` wrapper.
+        inputs: Inputs as the model's data preprocessor returns them.
+        optim_wrapper: The model's optimizer wrapper.
+        loss_of: Returns the scalar loss of logits (N, K).
 
     Returns:
-        Logits and loss, detached.
+        The logits and the loss, detached.
     """
     with optim_wrapper.optim_context(model):
         logits = run_network(model, inputs)
@@ -141,6 +140,6 @@ def step_on_logits(
 
 
 def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(target / T) || softmax(logits / T)), mean over samples; logits (N, K)."""
+    """Return T^2 KL(softmax(target / T) || softmax(logits / T)), averaged over samples; logits (N, K)."""
     log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
     return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)

@@ -1,4 +1,4 @@
-"""The base model, the motivated model that contains it, and which of the two is being trained."""
+"""The dual model: a base model and a motivated model that contains it, trained in one run."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -23,45 +23,46 @@ from motivation.utils.arguments import checked
 from motivation.utils.training_mode import uncompiled
 from motivation.weight_maps import WeightMap, zero_extension
 
-# Forward passes of the batch norms that can be converted.
+# Forward methods of the batch norms that can be converted to SyncBatchNorm.
 _KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
 
 
 @MODELS.register_module()
 class DualModel(BaseModel):
-    """Two models of one family joined by a weight map, of which one trains at a time.
+    """Two models of one family, joined by a weight map, of which one trains at a time.
 
-    What trains and what travels is decided by its :class:`~motivation.method.Motivation`; this class
-    builds the parts from a config and makes the training step. ``docs/choices.md`` has the
-    measurements behind the defaults.
+    :class:`~motivation.method.Motivation` decides which model trains and transfers the weights; this class builds
+    the parts from a config and runs the training step. ``docs/choices.md`` has the measurements behind the defaults.
 
     Args:
-        base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as
-            :class:`TimmClassifier`. What takes no images has a method ``example_batch(samples)``, see
+        base: Config of the base model, a :class:`~mmengine.model.BaseModel` such as :class:`TimmClassifier`. A
+            model whose inputs are not images has a method ``example_batch(samples)``, see
             :mod:`motivation.utils.example`.
         motivated: Config of the motivated model.
-        weight_map: Config of the map, by default an :class:`~motivation.weight_maps.AutoMap`; it is
-            built with the two modules as ``base`` and ``motivated``.
-        statistics: Running statistics of normalisation layers: ``'private'`` to each model, or
-            ``'shared'`` through the map (the paper's letter; each model then spoils the other's).
-        recalibrate: Training images on which the statistics are re-estimated before each evaluation
-            and export, for which alone they hold; 0 for none.
-        optimizer_state: Momentum and moments of mapped parameters: ``'separate'`` in each optimizer,
-            or ``'transfer'`` through the map at each switch.
-        extension: How it begins: ``'zero'``, so that the motivated model begins as the base model's
-            function (until it is first woken, the base's statistics are then its own too), or
-            ``'default'``, the network's own initialisation, or the pretrained weights it came with.
-        distillation: ``dict(weight=0.5, temperature=1.0)``: after each motivated step the base model
-            takes one of its own on the same batch, on ``(1 - weight)`` of its loss and ``weight`` of
-            the KL divergence to the motivated model's outputs at that temperature, times its square
-            (Hinton et al., arXiv 1503.02531). Both models need ``loss(logits, targets)``. ``None`` for
-            none, the paper.
+        weight_map: Config of the weight map, which is built with both models as ``base`` and ``motivated``.
+            Default: :class:`~motivation.weight_maps.AutoMap`.
+        statistics: Running statistics of normalisation layers: ``'private'`` to each model (default), or
+            ``'shared'`` through the map (as in the paper; each model then corrupts the other's).
+        recalibrate: Number of training images on which the statistics are re-estimated before each evaluation and
+            export, and used for that only. Default: 0, no re-estimation.
+        optimizer_state: State of mapped parameters (momentum, moments): ``'separate'`` in each optimizer
+            (default), or ``'transfer'`` through the map at each switch.
+        extension: Initial extension: ``'zero'`` (default), with which the motivated model computes the base
+            model's function, and uses its statistics, until it is first activated; or ``'default'``, the network's
+            own initialisation or pretrained weights.
+        distillation: ``dict(weight=0.5, temperature=1.0)``: after each motivated step the base model takes a step
+            on the same batch. Its loss is ``(1 - weight)`` times its own loss plus ``weight * temperature**2``
+            times the KL divergence to the motivated model's outputs (Hinton et al., arXiv 1503.02531). Both models
+            need ``loss(logits, targets)``. ``None`` (default, the paper) for no distillation.
 
     Attributes:
-        motivation: The method; the base trains alone until :meth:`follow` gives it a policy.
+        motivation: The method; the base model trains alone until :meth:`follow` sets a policy.
+        extension_caveats: Why the motivated model does not begin as the base model's function with
+            ``extension='zero'``, a sentence each.
+        pretraining: What happens to the weights of a pretrained motivated model; ``None`` if it is not pretrained.
 
     Raises:
-        ConfigError: A field has none of these values, or the base model does not fit.
+        ConfigError: An argument is invalid, or the base model does not fit into the motivated model.
     """
 
     @checked
@@ -91,17 +92,15 @@ class DualModel(BaseModel):
         )
         self.optimizer_state = optimizer_state
         self.motivation = self._motivation(Never())
-        # What makes a training step: the models themselves, or around them what makes processes agree.
-        # In no module's registry, so that checkpoints are the same for any number of processes.
+        # The models or their DistributedDataParallel wrappers, in a dict and so not registered as submodules:
+        # checkpoints have the same keys for any number of processes.
         self._steppers: dict[ModelName, Any] = {name: getattr(self, name) for name in MODEL_NAMES}
-        # Why the motivated model does not begin as the base model's function though asked to.
         self.extension_caveats: list[str] = []
-        # What becomes of the weights of a pretrained motivated model; ``None`` where it has none.
         self.pretraining: Pretraining | None = None
         self._begin_extension()
 
     def init_weights(self) -> None:
-        """Initialise both models as MMEngine does, by their ``init_cfg``, and begin the extension anew."""
+        """Initialise both models by their ``init_cfg``, as MMEngine does, and then the extension again."""
         before = _checksum(self)
         super().init_weights()
         if _checksum(self) != before:
@@ -112,25 +111,23 @@ class DualModel(BaseModel):
         if self.extension == 'zero':
             try:
                 self.extension_caveats = zero_extension(self.weight_map)
-            except ConfigError as error:  # a model of the user's own, which trains all the same
+            except ConfigError as error:  # a model that cannot be traced still trains
                 self.extension_caveats = [str(error)]
         self.pretraining = None if given is None else self._compare_with(given)
 
     @torch.no_grad()
     def _compare_with(self, given: dict[str, Tensor]) -> Pretraining:
-        """What the first transfer and the extension make of the weights that the motivated model was given."""
-        begun = _copy(self.motivated)
+        """Count the given weights of the motivated model that the first transfer and the extension change."""
+        initial = _copy(self.motivated)
         self.transfer()
         changed = {name for name, value in _copy(self.motivated).items() if not value.equal(given[name])}
         for name, tensor in self.weight_map.tensors('motivated').items():
-            tensor.copy_(begun[name])
+            tensor.copy_(initial[name])
         replaced = changed & {pair.motivated for pair in self.weight_map.pairs}
         return Pretraining(is_pretrained(self.base), len(replaced), len(changed - replaced), len(given))
 
     def compile(self, **kwargs: Any) -> None:
-        """Compile each model in place: the forward passes of training, that is, and not what is around them.
-
-        Modules, parameters and their names stay as they are. Evaluation is not compiled.
+        """Compile the training forward pass of each model in place. Evaluation is not compiled.
 
         Args:
             **kwargs: Arguments of :func:`torch.compile`.
@@ -139,39 +136,37 @@ class DualModel(BaseModel):
             getattr(self, name).compile(**kwargs)
 
     def synchronize_norms(self) -> None:
-        """Have batch norms in training use the statistics of the batches of all processes.
-
-        Parameters, buffers and their names stay as they are.
+        """Convert batch norms to SyncBatchNorm, which keeps parameters, buffers and their names.
 
         Raises:
-            ConfigError: A batch norm has a forward pass of its own, which would be lost.
+            ConfigError: A batch norm class has its own ``forward``, which the conversion would drop.
         """
         for name in MODEL_NAMES:
             model = getattr(self, name)
             for path, module in model.named_modules():
                 if isinstance(module, _BatchNorm) and type(module).forward not in _KNOWN_NORMS:
                     raise ConfigError(
-                        f"sync_bn is 'torch', and model.{name}.{path} of class {type(module).__name__} has a forward pass of "
-                        'its own; leave sync_bn out'
+                        f"sync_bn is 'torch', but model.{name}.{path} of class {type(module).__name__} has its own "
+                        'forward; leave sync_bn out'
                     )
-            setattr(self, name, convert_sync_batchnorm(model))  # timm's, which keeps the activation in a norm
+            setattr(self, name, convert_sync_batchnorm(model))  # timm's keeps the activation of a BatchNormAct2d
         self.weight_map.look_up_tensors_anew()
 
     def parallelize(self, **kwargs: Any) -> None:
-        """Average the gradients of both models over all processes from now on.
+        """Wrap both models for distributed training, so that gradients are averaged over processes.
 
         Args:
-            **kwargs: Passed to :class:`torch.nn.parallel.DistributedDataParallel`.
+            **kwargs: Arguments of :class:`torch.nn.parallel.DistributedDataParallel`.
         """
         for name in MODEL_NAMES:
             self._steppers[name] = MMDistributedDataParallel(getattr(self, name), **kwargs)
 
     def follow(self, policy: SwitchPolicy, optim_wrapper: OptimWrapperDict | None = None) -> None:
-        """Let a policy decide from now on; the model that is active stays so until it does.
+        """Set the policy. The active model does not change until the policy decides.
 
         Args:
             policy: The policy.
-            optim_wrapper: Both optimizer wrappers, whose state travels with the weights if it is to.
+            optim_wrapper: The optimizer wrappers of both models, for ``optimizer_state='transfer'``.
         """
         state = {**self.motivation.state_dict(), 'policy': policy.state_dict()}
         self.motivation = self._motivation(policy, optim_wrapper)
@@ -197,28 +192,27 @@ class DualModel(BaseModel):
         return self.motivation.active
 
     def activate(self) -> None:
-        """Begin a motivated spell: transfer base -> motivated; nothing if it is active already."""
+        """Activate the motivated model: transfer base -> motivated. Does nothing if it is active."""
         self.motivation.activate()
 
     def deactivate(self) -> None:
-        """End a motivated spell: transfer motivated -> base; nothing if the base is active already."""
+        """Deactivate the motivated model: transfer motivated -> base. Does nothing if it is not active."""
         self.motivation.deactivate()
 
     def transfer(self) -> None:
-        """Make both models current; validation, export and checkpoints call it first."""
+        """Copy the shared weights of the active model to the other; called before validation, export and saving."""
         self.motivation.transfer()
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Any]:
-        """Train the active model on one batch with its own optimizer wrapper.
+        """Train the active model on one batch.
 
         Args:
-            data: A batch, as the active model's own ``train_step`` takes it.
-            optim_wrapper: One optimizer wrapper each under ``'base'`` and ``'motivated'``.
+            data: A batch as the active model's ``train_step`` takes it.
+            optim_wrapper: Optimizer wrappers named ``'base'`` and ``'motivated'``.
 
         Returns:
-            What the active model logs, ``'loss'`` among it, and ``'motivated'``: 1.0 if the
-            motivated model made the step, 0.0 if the base model did. With distillation, after a
-            motivated step, also ``'distillation_loss'``, that of the base's own step.
+            The log variables of the active model, with ``'loss'``, and ``'motivated'``: 1.0 if the motivated model
+            was active, else 0.0. After a step with distillation also ``'distillation_loss'`` of the base model.
         """
         if self.active == 'motivated' and self.distillation is not None:
             log_vars = self.distillation.train_step(data, optim_wrapper, self._steppers, self._exchange)
@@ -230,14 +224,14 @@ class DualModel(BaseModel):
         self.weight_map.transfer(source, statistics=self.statistics == 'shared')
 
     def val_step(self, data: Any, models: Sequence[ModelName] = MODEL_NAMES) -> dict[ModelName, Any]:
-        """Predictions for one batch; call :meth:`transfer` before the first.
+        """Return the predictions of both models for one batch; call :meth:`transfer` before the first.
 
         Args:
-            data: A batch, as each model's own ``val_step`` takes it.
-            models: The models that predict.
+            data: A batch as each model's ``val_step`` takes it.
+            models: Names of the models that predict.
 
         Returns:
-            What each model's own ``val_step`` returns, by model.
+            The result of each model's ``val_step``, by name.
         """
         with uncompiled(self.base, self.motivated):
             return {name: getattr(self, name).val_step(data) for name in models}
@@ -249,7 +243,7 @@ class DualModel(BaseModel):
         return getattr(self, self.active)(*args, **kwargs)
 
     def get_extra_state(self) -> Tensor:
-        """Which model is active, and whether the motivated one ever was; a tensor loads as plain data."""
+        """Return, as a tensor, whether the motivated model is active and whether it ever was."""
         return torch.tensor([self.active == 'motivated', self.motivation.was_woken])
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A model that a run has exported, read from its file."""
+"""Loading an exported model."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from motivation.utils.checkpoint import check_fits, read_checkpoint
 
 
 def load_exported(path: str | Path) -> BaseModel:
-    """Build a model from what :func:`motivation.export.exported_model.export_model` wrote.
+    """Build a model from a file written by :func:`motivation.export.exported_model.export_model`.
 
     Returns:
-        The model in evaluation mode. Its ``metainfo`` says ``'classes'`` (their names), ``'input_size'``
-        (C, H, W) and ``'transforms'`` of the images it was validated with, ``'image_mode'``, and
-        ``'mean'`` and ``'std'``; ``None`` or absent is what the run did not know.
+        The model in evaluation mode. Its ``metainfo`` has the names of the ``'classes'``, the ``'input_size'``
+        (C, H, W), ``'transforms'`` and ``'image_mode'`` of the validation images, and ``'mean'`` and ``'std'``;
+        unknown ones are ``None`` or absent.
 
     Raises:
-        ConfigError: The file is missing, damaged, or no exported model.
+        ConfigError: The file is missing, corrupted, or not an exported model.
     """
     if not Path(path).is_file():
         raise ConfigError(f"exported model '{path}' does not exist; give the base.pth or motivated.pth of a run")
@@ -27,7 +27,7 @@ def load_exported(path: str | Path) -> BaseModel:
     if 'config' not in exported:
         raise ConfigError(f"'{path}' is not an exported model; give the base.pth or motivated.pth of a run")
     config = dict(exported['config'])
-    config.pop('pretrained', None)  # its weights are about to be replaced
+    config.pop('pretrained', None)  # the weights are loaded below
     model = MODELS.build(config)
     target = exported_module(model)
     check_fits(exported['state_dict'], target, Path(path))
@@ -40,7 +40,7 @@ def load_exported(path: str | Path) -> BaseModel:
 
 
 def exported_module(model: nn.Module) -> nn.Module:
-    """Return the part of a model whose weights are written: its ``backbone`` if that has all of them, else the model."""
+    """Return the module whose weights are exported: the model's ``backbone`` if it has all of them, else the model."""
     backbone = getattr(model, 'backbone', None)
-    whole = isinstance(backbone, nn.Module) and all(name.startswith('backbone.') for name in model.state_dict())
-    return backbone if whole and backbone is not None else model
+    is_complete = isinstance(backbone, nn.Module) and all(name.startswith('backbone.') for name in model.state_dict())
+    return backbone if is_complete and backbone is not None else model

@@ -1,4 +1,4 @@
-"""From a batch of images as stored to the input of a network."""
+"""Preprocessing of image batches on the device."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -16,20 +16,20 @@ from motivation.utils.arguments import checked
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Moves a batch to the device, normalises it and, in training, mixes it.
+    """Moves a batch of images to the device, normalises it and, in training, applies mixup or CutMix.
 
     Legend: N images, C channels, H x W pixels, K classes.
 
     Args:
-        mean: Mean of each channel, on the scale 0 to 1; one value serves all channels.
-        std: Standard deviation of each channel, on the scale 0 to 1.
-        mixup: Arguments of :class:`timm.data.Mixup` (``mixup_alpha``, ``cutmix_alpha``, ``prob``,
-            ...), applied to training batches; ``None`` mixes nothing.
-        num_classes: K, which mixed targets need.
-        label_smoothing: Smoothing of mixed targets.
+        mean: Mean of each channel on the scale 0 to 1, or one value for all channels.
+        std: Standard deviation of each channel on the scale 0 to 1, above 0.
+        mixup: Arguments of :class:`timm.data.Mixup` (``mixup_alpha``, ``cutmix_alpha``, ``prob``, ...), which is
+            applied to training batches; ``None`` (default) for no mixup.
+        num_classes: K, used for mixed targets. Default: 1000.
+        label_smoothing: Label smoothing of mixed targets. Default: 0.
 
     Raises:
-        ConfigError: A standard deviation is not above 0, or timm's mixup refuses an argument.
+        ConfigError: A standard deviation is not above 0, or an argument of ``mixup`` is invalid.
     """
 
     @checked
@@ -43,23 +43,23 @@ class ImagePreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking=True)
         self.mixup = _build_mixup(mixup, num_classes, label_smoothing) if mixup else None
-        # Not persistent: they are configuration, and a weight map must not carry them.
+        # Not persistent: a weight map must not transfer them.
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
-        """Prepare one batch.
+        """Preprocess one batch.
 
         Args:
-            data: ``'inputs'``: (N, C, H, W), uint8 on the scale 0 to 255 or float on the scale 0 to
-                1; ``'targets'``: (N,), class indices, which new images do not have and need not.
-            training: Whether to mix.
+            data: ``'inputs'``: (N, C, H, W), uint8 from 0 to 255 or float from 0 to 1; ``'targets'``: class
+                indices (N,), optional in evaluation.
+            training: Whether to apply mixup.
 
         Returns:
-            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``, if given: (N,), or (N, K) if mixed.
+            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``, if given: (N,), or (N, K) after mixup.
 
         Raises:
-            ConfigError: There are no ``'inputs'``, or no ``'targets'`` to mix.
+            ConfigError: ``'inputs'`` is missing, or ``'targets'`` is missing and mixup needs it.
         """
         if not isinstance(data, Mapping) or 'inputs' not in data:
             raise ConfigError(
@@ -74,14 +74,14 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if training and self.mixup is not None:
             if targets is None:
                 raise ConfigError(
-                    "the batch has no 'targets', which a model's mixup mixes like the images; give them, or prepare new images "
-                    'with training=False'
+                    "the batch has no 'targets', which mixup needs; give them, or preprocess unlabelled images with "
+                    'training=False'
                 )
             inputs, targets = self._mix(inputs, targets)
         return {'inputs': inputs} if targets is None else {'inputs': inputs, 'targets': targets}
 
     def _mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix each image with another of the batch; timm's takes even batches, so one of an odd batch is there twice."""
+        """Apply mixup. timm's needs an even batch, so the last image of an odd batch is repeated and then dropped."""
         assert self.mixup is not None
         images = len(inputs)
         if images % 2:

@@ -1,4 +1,4 @@
-"""Weights that a model was given before the run, and what of them the run does not begin with."""
+"""Pretrained weights, and how many of them the transfer and the extension replace."""
 
 from typing import Any, NamedTuple
 
@@ -6,13 +6,13 @@ from torch import nn
 
 
 class Pretraining(NamedTuple):
-    """What becomes of a pretrained motivated model before its first step.
+    """How many tensors of a pretrained motivated model change before its first step.
 
     Attributes:
         base_too: Whether the base model is pretrained as well.
-        replaced: Tensors of the motivated model that are then the base model's, in whole or in part.
-        zeroed: Others that the extension begins with as zero.
-        tensors: All of its parameters and buffers.
+        replaced: Number of tensors that the first transfer overwrites, in whole or in part.
+        zeroed: Number of other tensors that the zero extension changes.
+        tensors: Number of all parameters and buffers.
     """
 
     base_too: bool
@@ -30,13 +30,13 @@ class Pretraining(NamedTuple):
 
 
 def is_pretrained(model: nn.Module) -> bool:
-    """Whether a model begins with weights trained before: it says so, or its ``init_cfg`` names some."""
+    """Whether a model has pretrained weights, according to its ``pretrained`` attribute or its ``init_cfg``."""
     named = (getattr(module, 'init_cfg', None) for module in model.modules())
     return getattr(model, 'pretrained', False) is True or any(map(names_weights, named))
 
 
 def names_weights(init_cfg: Any) -> bool:
-    """Whether an ``init_cfg`` of MMEngine's takes weights from a file."""
+    """Whether an ``init_cfg`` of MMEngine loads weights from a file."""
     if isinstance(init_cfg, (list, tuple)):
         return any(map(names_weights, init_cfg))
     return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'

@@ -1,4 +1,4 @@
-"""Stems made for 224 px, adapted to 32 px."""
+"""Adapting stems made for 224 px images to 32 px."""
 
 from typing import Any
 
@@ -7,19 +7,18 @@ from torch import nn
 from motivation.errors import ConfigError
 
 
-def adapt_stem(backbone: Any, stem: str, model_name: str) -> None:
-    """Change the first layers of a network in place, so that a 32 px image keeps its resolution.
+def adapt_stem(backbone: Any, model_name: str) -> None:
+    """Replace the first layers of a network in place, so that they do not downsample 32 px images.
 
-    ResNets begin with a 3 x 3 convolution of stride 1 and no pooling; networks with a ``conv_stem``
-    (EfficientNet, MobileNet) begin with stride 1.
+    ResNets get a 3 x 3 convolution of stride 1 and no pooling; networks with a ``conv_stem`` (EfficientNet,
+    MobileNet) get stride 1.
 
     Args:
         backbone: A timm model.
-        stem: ``'cifar'``.
-        model_name: For the error message.
+        model_name: Name of the model for the error message.
 
     Raises:
-        ConfigError: The stem is unknown, or the network has another kind of stem.
+        ConfigError: The network has another kind of stem.
     """
     if isinstance(getattr(backbone, 'conv_stem', None), nn.Conv2d):
         backbone.conv_stem.stride = (1, 1)
@@ -31,7 +30,7 @@ def adapt_stem(backbone: Any, stem: str, model_name: str) -> None:
         backbone.maxpool = nn.Identity()
     else:
         raise ConfigError(
-            f"stem='cifar' knows ResNet and conv_stem networks, not {model_name!r}; leave stem out and give the "
+            f"stem='cifar' supports ResNet and conv_stem networks, not {model_name!r}; leave stem out and give the "
             'arguments of the network instead (ViT: img_size=32, patch_size=4; ConvNeXt: patch_size=1; '
             'Swin: img_size=32, patch_size=2, window_size=4)'
         )

@@ -1,4 +1,4 @@
-"""An image classifier around any timm backbone."""
+"""An image classifier with a timm backbone."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -23,29 +23,29 @@ from motivation.utils.example import find_input_size
 
 @MODELS.register_module()
 class TimmClassifier(BaseModel):
-    """A timm backbone with its normalisation and loss.
+    """An image classifier: a timm backbone with its preprocessing and loss.
 
     Legend: N images, C channels, H x W pixels, K classes.
 
     Args:
-        model_name: A name timm knows, such as ``'cifar_resnet20'`` or ``'efficientnet_b0'``.
+        model_name: Name of a timm model, such as ``'cifar_resnet20'`` or ``'efficientnet_b0'``.
         num_classes: K.
         stem: ``'cifar'`` adapts a stem made for 224 px to 32 px, see
-            :func:`~motivation.models.stem.adapt_stem`; ``None`` leaves it.
-        mean: Mean of each channel on the scale 0 to 1; ``None`` takes the backbone's own.
-        std: Standard deviation of each channel; ``None`` takes the backbone's own.
-        label_smoothing: Share of the target spread over all classes.
-        mixup: Arguments of :class:`timm.data.Mixup`, or ``None``.
-        **model_kwargs: Passed to :func:`timm.create_model` (``in_chans``, ``depth``,
-            ``drop_path_rate``, ``pretrained``, ...).
+            :func:`~motivation.models.stem.adapt_stem`; ``None`` (default) keeps it.
+        mean: Mean of each channel on the scale 0 to 1; ``None`` (default) for the backbone's own.
+        std: Standard deviation of each channel, above 0; ``None`` (default) for the backbone's own.
+        label_smoothing: Label smoothing, at least 0 and below 1. Default: 0.
+        mixup: Arguments of :class:`timm.data.Mixup`; ``None`` (default) for no mixup.
+        **model_kwargs: Arguments of :func:`timm.create_model` (``in_chans``, ``depth``, ``drop_path_rate``,
+            ``pretrained``, ...).
 
     Attributes:
-        input_size: (C, H, W) that the backbone is made for; convolutional networks take others too.
-        pretrained: Whether the backbone began with weights trained before.
+        input_size: Default input size of the backbone, (C, H, W).
+        pretrained: Whether the backbone was created with pretrained weights.
 
     Raises:
-        ConfigError: timm does not know the model or refuses an argument, the stem cannot be adapted,
-            or a value is out of range.
+        ConfigError: timm does not know the model or rejects an argument, the stem cannot be adapted, or a value
+            is out of range.
     """
 
     data_preprocessor: ImagePreprocessor
@@ -64,7 +64,7 @@ class TimmClassifier(BaseModel):
     ) -> None:
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
-            adapt_stem(backbone, stem, model_name)
+            adapt_stem(backbone, model_name)
         defaults = resolve_data_config(model=backbone)
         mean, std = defaults['mean'] if mean is None else mean, defaults['std'] if std is None else std
         super().__init__(
@@ -92,29 +92,24 @@ class TimmClassifier(BaseModel):
             self.loss = nn.CrossEntropyLoss()
 
     def example_batch(self, samples: int) -> dict[str, Tensor]:
-        """Return random images as the data loader would: uint8, (N, C, H, W), and their targets, (N,).
-
-        Args:
-            samples: N.
-        """
+        """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets (samples,)."""
         return {
             'inputs': torch.randint(256, (samples, *self.input_size), dtype=torch.uint8),
             'targets': torch.randint(self.num_classes, (samples,)),
         }
 
     def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The config of the trained model, which needs no file, folder or hub that this one was built from.
+        """Return a config that builds the same network without access to any pretrained weights.
 
         Args:
-            config: The config it was built from.
+            config: The config that this model was built from.
         """
         return {**{key: value for key, value in config.items() if key not in _SOURCES}, **self._deployed}
 
     def init_weights(self) -> None:
-        """Nothing: timm has initialised the backbone, or loaded pretrained weights, when it built it.
+        """Do nothing: timm initialised the backbone, or loaded pretrained weights, when it built it.
 
-        MMEngine's runner calls this before training and would have timm's own ``init_weights`` run again,
-        over pretrained weights and with its default arguments.
+        MMEngine's default would call timm's ``init_weights`` again and overwrite pretrained weights.
         """
 
     def forward(
@@ -123,16 +118,16 @@ class TimmClassifier(BaseModel):
         """Run the backbone.
 
         Args:
-            inputs: (N, C, H, W), normalised float, as ``data_preprocessor`` returns them.
-            targets: (N,) class indices, or (N, K) class probabilities if mixed; ``'loss'`` needs them.
+            inputs: Normalised float images (N, C, H, W), as ``data_preprocessor`` returns them.
+            targets: Class indices (N,), or class probabilities (N, K) after mixup; required for ``'loss'``.
             mode: What to return.
 
         Returns:
-            ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits, (N, K); ``'predict'``: for each
-            image ``{'logits': (K,), 'target': scalar}``, without a target where none are given.
+            ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits (N, K); ``'predict'``: for each image
+            ``{'logits': (K,), 'target': scalar}``, without ``'target'`` if no targets are given.
 
         Raises:
-            ConfigError: The images are whole numbers, or the loss has no targets.
+            ConfigError: The images have an integer dtype, or ``'loss'`` has no targets.
         """
         logits = self._logits(inputs)
         if mode == 'tensor':
@@ -146,7 +141,7 @@ class TimmClassifier(BaseModel):
     def _logits(self, inputs: Tensor) -> Tensor:
         if not inputs.is_floating_point():
             raise ConfigError(
-                f'the images given to the model are {inputs.dtype}, as stored and not normalised; give it '
+                f'the images given to the model are {inputs.dtype}, not normalised; give it '
                 "model.data_preprocessor({'inputs': images})['inputs']"
             )
         return self.backbone(inputs)
@@ -157,7 +152,7 @@ class TimmClassifier(BaseModel):
         return self.loss(logits, targets)
 
 
-# Arguments of timm.create_model that say where weights are, or what is known of them.
+# Arguments of timm.create_model about pretrained weights.
 _SOURCES = (
     'pretrained',
     'pretrained_cfg',
@@ -169,29 +164,29 @@ _SOURCES = (
 
 
 def _without_sources(model_name: str, model_kwargs: dict[str, Any], backbone: nn.Module) -> dict[str, Any]:
-    """Arguments that build the same network without the weights, wherever these and its architecture came from."""
+    """Return arguments that build the same network without loading its weights from a file, folder or hub."""
     arguments = {key: value for key, value in model_kwargs.items() if key not in _SOURCES}
     known: dict[str, Any] = getattr(backbone, 'pretrained_cfg', None) or {}
-    is_named_elsewhere = ':' in model_name
-    if is_named_elsewhere:
+    is_remote = ':' in model_name  # the name of a folder or hub, which defines the architecture
+    if is_remote:
         model_name = known['architecture']
         arguments = {**getattr(backbone, 'pretrained_model_args', {}), **arguments}
-    if is_named_elsewhere or model_kwargs.get('pretrained_cfg') or model_kwargs.get('pretrained_cfg_overlay'):
-        # It decides on arguments that are not given: size of the images, channels, pooling.
+    if is_remote or model_kwargs.get('pretrained_cfg') or model_kwargs.get('pretrained_cfg_overlay'):
+        # It gives defaults of other arguments: image size, channels, pooling.
         kept = filter_pretrained_cfg(known, remove_source=True)
         arguments['pretrained_cfg'] = {key: kept[key] for key in kept if key not in ('state_dict', 'custom_load')}
     return {'model_name': model_name, **arguments}
 
 
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
-    if ':' not in model_name and not timm.is_model(model_name):  # a colon names a hub: 'hf-hub:owner/model'
+    if ':' not in model_name and not timm.is_model(model_name):  # with a colon it names a hub: 'hf-hub:owner/model'
         raise ConfigError(
             f'model_name {shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
         )
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
-    except Exception as error:  # every family raises its own
+    except Exception as error:  # model constructors raise errors of any type
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(
-            f'timm does not build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; correct or leave out the argument'
+            f'timm cannot build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; fix or leave out the argument'
         ) from error

@@ -1,1 +1,1 @@
-"""Results as tables and pictures."""
+"""The results of a run as a structure, tables and pictures."""

@@ -1,4 +1,4 @@
-"""What two models cost, as data and as tables, before anything is trained."""
+"""The compute of two models and of planned runs, as data and as tables."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import article, input_shapes, noun_of
 from motivation.utils.training_mode import training_mode
 
-# Shares of motivated batches for which a planned run is priced.
+# Shares of motivated batches of the planned runs.
 RATES = (0.0, 1 / 24, 0.1, 1 / 6, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -26,19 +26,19 @@ def describe_pair(
     batch_size: int,
     distillation: bool = False,
 ) -> dict[str, Any]:
-    """Everything that ``tools/get_flops.py`` says.
+    """Return the data that ``tools/get_flops.py`` shows.
 
     Args:
-        models: ``'base'`` and ``'motivated'``; left untouched.
+        models: Both models, by name; they do not change.
         sample: One sample as the dataset returns it, collated.
-        images: Samples of the planned run: those of an epoch times the epochs.
-        batch_size: Samples of a batch, for what a model computes once a batch.
-        distillation: Whether every motivated batch takes a step of in-place distillation.
+        images: Number of samples of the planned run, over all epochs.
+        batch_size: Samples per batch, for MACs that do not depend on the batch size.
+        distillation: Whether motivated batches include a step of in-place distillation. Default: ``False``.
 
     Returns:
-        ``sample``, what a sample is called; ``input``, the shape of its first input; for each model its costs; ``planned``, training FLOPs and
-        saving at several shares of motivated batches; ``largest_saving``, that of a run that never
-        wakes the motivated model.
+        ``sample``, the name of a sample; ``input``, the shape of its first input; for each model its parameters and
+        MACs; ``planned``, training FLOPs and saving at several shares of motivated batches; ``largest_saving``, the
+        saving of a run without motivated batches.
     """
     macs = {name: measure_model(models[name], sample, distillation, batch_size, check=True) for name in MODEL_NAMES}
     pair: dict[str, Any] = {'sample': noun_of(sample), 'input': list(input_shapes(sample)[0][1])}
@@ -72,33 +72,34 @@ def describe_pair(
 
 
 def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
-    """Forward and backward MACs of one sample by stage and by operator."""
+    """Return the forward and backward MACs of one sample by stage and by operator."""
     with training_mode(model):
         two, four = (count_train_step(model, batch, by_module=True) for batch in training_batches(sample)[:2])
-    inside = 'backbone.' if hasattr(model, 'backbone') else ''
+    prefix = 'backbone.' if hasattr(model, 'backbone') else ''
 
     def per_image(small: dict[str, tuple[int, int]], large: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
         return {name: [(b - a) // 2 for a, b in zip(small[name], large[name], strict=True)] for name in small}
 
     stages = {
-        name.removeprefix(inside): macs
+        name.removeprefix(prefix): macs
         for name, macs in per_image(two.modules, four.modules).items()
-        if name.startswith(inside) and '.' not in name.removeprefix(inside) and name and macs[0]
+        if name.startswith(prefix) and '.' not in name.removeprefix(prefix) and name and macs[0]
     }
     return {'stages': stages, 'operators': per_image(two.operators, four.operators)}
 
 
 def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
-    """The tables of a terminal: both models, with ``detail`` their parts, and planned runs."""
+    """Return the tables for a terminal: both models, with ``detail`` their stages and operators, and planned runs."""
+
+    def macs_row(label: str, key: str) -> tuple[str, ...]:
+        return label, *(f'{pair[name][key] / 1e6:,.3f}' for name in MODEL_NAMES)
+
     noun = pair['sample']
     models = Table('', *MODEL_NAMES, title=f'input {" x ".join(map(str, pair["input"]))}', title_justify='left')
     rows = [
         ('model', *(pair[name]['model'] for name in MODEL_NAMES)),
         ('parameters', *(f'{pair[name]["params"]:,}' for name in MODEL_NAMES)),
-        (
-            f'forward MMACs {article(noun)}',
-            *(f'{pair[name]["forward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES),
-        ),
+        macs_row(f'forward MMACs {article(noun)}', 'forward_macs_per_image'),
         *step_rows(
             *(
                 (pair[name]['forward_macs_per_image'], pair[name]['step_forward_macs_per_image'])
@@ -106,15 +107,10 @@ def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
             ),
             noun=noun,
         ),
-        (
-            f'backward MMACs {article(noun)}',
-            *(f'{pair[name]["backward_macs_per_image"] / 1e6:,.3f}' for name in MODEL_NAMES),
-        ),
+        macs_row(f'backward MMACs {article(noun)}', 'backward_macs_per_image'),
     ]
     if any(pair[name]['fixed_macs_per_step'] for name in MODEL_NAMES):
-        rows.append(
-            ('further MMACs a batch', *(f'{pair[name]["fixed_macs_per_step"] / 1e6:,.3f}' for name in MODEL_NAMES))
-        )
+        rows.append(macs_row('further MMACs a batch', 'fixed_macs_per_step'))
     for row in rows:
         models.add_row(*row)
     parts = [_part_table(pair, part) for part in ('stages', 'operators')] if detail else []

@@ -1,4 +1,4 @@
-"""The results of a run as a picture."""
+"""The picture of a run, ``report.png``."""
 
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -14,12 +14,17 @@ from motivation.report.structure import RunReport, Validation
 from motivation.report.switch_plot import BINS, COLOURS, draw_loss, motivated_shares
 from motivation.structures import MODEL_NAMES
 
-# Of the shade behind the losses of motivated batches.
-_OPACITY = 0.6
+_OPACITY = 0.6  # of the shade behind the losses of motivated batches
 
 
 def draw_report(report: RunReport, trace: SwitchTrace, file: BinaryIO) -> None:
-    """Draw loss with the motivated spells, accuracy over epochs, and training FLOPs of each model, if counted."""
+    """Draw the loss with the motivated spells, the accuracy of both models and, if counted, their training FLOPs.
+
+    Args:
+        report: The results of the run.
+        trace: Its switch trace.
+        file: The binary file to write a PNG image to.
+    """
     panels = 2 if report.compute is None else 3
     figure = Figure(figsize=(10, 10 * panels / 3), layout='constrained')
     loss_axes, accuracy_axes, *flops_axes = figure.subplots(panels, 1)
@@ -40,7 +45,7 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
     if len(spells) <= BINS:
         bars, opacities = [(first - 0.5, end - first) for first, end in spells], np.full(len(spells), _OPACITY)
         label = 'motivated spell'
-    else:  # narrower than a pixel: each bin as opaque as the share of its batches that were motivated
+    else:  # spells are narrower than a pixel: the opacity of a bin is its share of motivated batches
         edges, shares = motivated_shares(trace)
         bars, opacities = list(zip(edges[:-1] - 0.5, np.diff(edges), strict=True)), _OPACITY * shares
         label = 'motivated batches'

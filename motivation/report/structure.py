@@ -1,4 +1,4 @@
-"""The results of a run, as ``report.json`` has them."""
+"""The results of a run, with the structure of ``report.json``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ _NOT_COUNTED = 'not counted: '
 
 @dataclass(frozen=True)
 class Best:
-    """The highest value of a metric over a run.
+    """The highest value of a metric in a run.
 
     Attributes:
-        value: The value.
-        epoch: The epoch after which it was first reached.
+        value: The value, in percent.
+        epoch: The first epoch that reached it.
     """
 
     value: float
@@ -28,11 +28,11 @@ class Best:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """What a validation found of one model.
+    """The results of one model in a validation.
 
     Attributes:
-        metrics: By name, such as ``'accuracy/top1'``, in percent.
-        train_flops: FLOPs of its training until then; ``None`` where they are not counted.
+        metrics: Metrics by name, such as ``'accuracy/top1'``, in percent.
+        train_flops: FLOPs of training it until then; ``None`` if not counted.
     """
 
     metrics: dict[str, float]
@@ -41,12 +41,12 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class Validation:
-    """One row of a report's history.
+    """The results of a validation, a row of ``history``.
 
     Attributes:
-        epoch: Epochs that were over.
-        iter: Batches that were over.
-        models: What it found of each model.
+        epoch: Number of epochs trained.
+        iter: Number of batches trained.
+        models: The results of each model.
     """
 
     epoch: int
@@ -55,13 +55,13 @@ class Validation:
 
     @property
     def total_train_flops(self) -> int | None:
-        """FLOPs of training both models until then; ``None`` where they are not counted."""
+        """FLOPs of training both models until then; ``None`` if not counted."""
         flops = [scores.train_flops for scores in self.models.values() if scores.train_flops is not None]
         return sum(flops) if len(flops) == len(self.models) else None
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> 'Validation':
-        """Read a row of ``history``."""
+        """Build from a row of ``history``."""
         return cls(row['epoch'], row['iter'], {name: ModelScores(**row[name]) for name in MODEL_NAMES})
 
     def to_json(self) -> dict[str, Any]:
@@ -72,21 +72,21 @@ class Validation:
 
 @dataclass(frozen=True)
 class ModelCompute:
-    """What training one model cost, which the compute meter knows; see :class:`~motivation.compute.meter.ComputeMeter`.
+    """The compute of one model, from :class:`~motivation.compute.meter.ComputeMeter`.
 
     Attributes:
         forward_macs_per_image: MACs of the network's forward pass in training.
-        step_forward_macs_per_image: MACs of all forward passes of a training step, a teacher's included.
+        step_forward_macs_per_image: MACs of all forward passes of a training step, including a teacher's.
         backward_macs_per_image: MACs of the backward pass.
-        images: Images of the batches it was the active model of.
-        forward_flops: FLOPs of all its forward passes in training.
-        backward_flops: FLOPs of all its backward passes.
+        images: Number of images it trained on while active.
+        forward_flops: FLOPs of its forward passes in training.
+        backward_flops: FLOPs of its backward passes.
         train_flops: FLOPs of both.
         evaluation_flops: FLOPs of validating it.
-        reestimation_flops: FLOPs of estimating its statistics anew.
-        seconds: How long its batches took.
-        images_per_second: Images in a second of its batches; ``None`` without any.
-        flops_per_second: FLOPs in a second of its batches; ``None`` without any.
+        reestimation_flops: FLOPs of re-estimating its statistics.
+        seconds: Duration of the batches on which it was active.
+        images_per_second: Images per second in these batches; ``None`` if there were none.
+        flops_per_second: FLOPs per second in these batches; ``None`` if there were none.
     """
 
     forward_macs_per_image: int
@@ -105,13 +105,13 @@ class ModelCompute:
 
 @dataclass(frozen=True)
 class RunCompute:
-    """What the run cost as a whole.
+    """The compute of a run.
 
     Attributes:
-        distillation_iters: Further steps of the base model towards the motivated model's outputs.
+        distillation_iters: Number of distillation steps of the base model.
         total_train_flops: FLOPs of training both models.
         motivated_alone_train_flops: FLOPs of training the motivated model alone on the same batches.
-        saving: The second divided by the first.
+        saving: ``motivated_alone_train_flops / total_train_flops``.
     """
 
     distillation_iters: int
@@ -125,13 +125,13 @@ class ModelReport:
     """The results of one model.
 
     Attributes:
-        model: What a person calls it: the backbone's name, or its class.
+        model: Name of the backbone, or of the model's class.
         params: Number of parameters.
-        iters: Batches that it was trained on as the active model.
-        metrics: By name, of the last validation.
-        best: By name, of each accuracy.
-        compute: What it cost; ``None`` where that is not counted.
-        extra: What hooks have added, by key.
+        iters: Number of batches it trained on while active.
+        metrics: Metrics of the last validation, by name.
+        best: The best value of each accuracy, by name.
+        compute: Its compute; ``None`` if not counted.
+        extra: Values that hooks added, by key.
     """
 
     model: str
@@ -143,14 +143,14 @@ class ModelReport:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the part of ``report.json``, which has the keys of :attr:`compute` only where it is counted."""
+        """Return its part of ``report.json``, with the keys of :attr:`compute` at the same level if it is counted."""
         data = asdict(self)
         compute, extra = data.pop('compute'), data.pop('extra')
         return {**data, **(compute or {}), **extra}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> 'ModelReport':
-        """Read the part of ``report.json``."""
+        """Build from its part of ``report.json``."""
         own, compute, extra = _split(data, cls, ModelCompute)
         own['best'] = {name: Best(**best) for name, best in own['best'].items()}
         return cls(**own, compute=ModelCompute(**compute) if compute else None, extra=extra)
@@ -162,21 +162,21 @@ class RunReport:
 
     Attributes:
         policy: The switch policy.
-        seed: The seed.
-        epochs: Epochs trained.
-        motivated_fraction: Share of batches that were motivated.
-        activations: Motivated spells.
-        wall_seconds: How long training took, validation included.
-        skipped_iters: Batches without a step, because their loss was non-finite.
-        rollbacks: Returns to a checkpoint after a non-finite loss.
+        seed: The random seed.
+        epochs: Number of epochs trained.
+        motivated_fraction: Share of motivated batches, 0 to 1.
+        activations: Number of activations of the motivated model.
+        wall_seconds: Duration of training, with validation.
+        skipped_iters: Number of batches without a step because of a non-finite loss.
+        rollbacks: Number of returns to a checkpoint after a non-finite loss.
         base: Results of the base model.
         motivated: Results of the motivated model.
-        history: Each validation.
-        pretraining: What became of pretrained weights, the sentence under ``said``; ``None`` without any.
-        compute: What it cost; ``None`` where that is not counted.
-        not_counted: Why it is not, where the run has a compute meter.
-        sample: What a sample is called: ``'image'`` or ``'sample'``.
-        extra: What hooks have added, by key.
+        history: Results of each validation, in order.
+        pretraining: What happened to pretrained weights, as a sentence under ``'said'``; ``None`` without any.
+        compute: Compute of the run; ``None`` if not counted.
+        not_counted: Why the compute meter could not count; ``None`` if it could, or if there is no meter.
+        sample: Name of a sample: ``'image'`` or ``'sample'``.
+        extra: Values that hooks added, by key.
     """
 
     policy: str
@@ -202,7 +202,7 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``report.json``."""
-        data = {one.name: getattr(self, one.name) for one in fields(self)}
+        data = {each.name: getattr(self, each.name) for each in fields(self)}
         compute, reason, extra = (data.pop(key) for key in ('compute', 'not_counted', 'extra'))
         data |= {name: self.model(name).to_json() for name in MODEL_NAMES}
         data['history'] = [row.to_json() for row in self.history]
@@ -211,7 +211,7 @@ class RunReport:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> 'RunReport':
-        """Read the content of ``report.json``; unknown keys are :attr:`extra`."""
+        """Build from the content of ``report.json``; unknown keys go to :attr:`extra`."""
         own, compute, extra = _split(data, cls, RunCompute)
         own |= {name: ModelReport.from_json(own[name]) for name in MODEL_NAMES}
         own['history'] = [Validation.from_json(row) for row in own['history']]
@@ -224,23 +224,23 @@ class RunReport:
         """Read a ``report.json``.
 
         Raises:
-            ConfigError: It is damaged or of another version.
+            ConfigError: The file is invalid or of another version.
         """
         try:
             return cls.from_json(json.loads(path.read_text()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"'{path}' is damaged or no report of this version; train that run anew") from error
+            raise ConfigError(f"'{path}' is corrupted or not a report of this version; train that run again") from error
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What a run has recorded, finished or not.
+    """The record of a run, finished or not, to draw.
 
     Attributes:
-        name: What the picture calls it.
-        trace: Its switches.
-        history: Its validations.
-        about: Its policy and seed, where they are known.
+        name: Title in the picture.
+        trace: The switch trace.
+        history: Results of its validations.
+        about: Policy and seed, or ``None`` if not known.
     """
 
     name: str
@@ -252,8 +252,8 @@ class RecordedRun:
 def _split(
     data: Mapping[str, Any], own: type[Any], compute: type[Any]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The fields of a report, those of its compute, and what neither knows."""
-    names, counted = ({one.name for one in fields(part)} for part in (own, compute))
+    """Split the data of a report into the fields of two dataclasses and the rest."""
+    names, counted = ({each.name for each in fields(part)} for part in (own, compute))
     return (
         {key: value for key, value in data.items() if key in names},
         {key: value for key, value in data.items() if key in counted},

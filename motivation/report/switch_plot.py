@@ -1,4 +1,4 @@
-"""Recorded runs as a picture: loss, spells, accuracy and streaks, whatever their length."""
+"""The picture of recorded runs of any length: loss, motivated spells, accuracy and streaks."""
 
 import math
 from collections.abc import Sequence
@@ -16,21 +16,20 @@ from motivation.structures import MODEL_NAMES
 
 COLOURS = {'base': 'tab:blue', 'motivated': 'tab:orange'}
 
-# Points along the batch axis: about as many as a panel has pixels.
-BINS = 600
+BINS = 600  # along the batch axis, about one per pixel of a panel
 
 _LONGEST_STREAK = 8
 
 
 def draw_switches(runs: Sequence[RecordedRun], path: Path) -> None:
-    """Draw recorded runs side by side.
+    """Draw recorded runs side by side and save the picture.
 
-    A column a run; from above: the loss, the share of motivated batches, the accuracy of both models
-    at each validation, and how often the loss had dropped so many times in a row.
+    The column of a run has, from top to bottom, the loss, the share of motivated batches, the accuracy of both models
+    at each validation, and how often the loss dropped how many times in a row.
 
     Args:
-        runs: What they have recorded.
-        path: The picture written.
+        runs: The recorded runs.
+        path: The picture to write.
 
     Raises:
         ConfigError: The picture cannot be written.
@@ -52,7 +51,7 @@ def draw_switches(runs: Sequence[RecordedRun], path: Path) -> None:
         figure.savefig(path, dpi=110)
     except (ValueError, OSError) as error:
         raise ConfigError(
-            f"'{path}' cannot be written ({error}); name a .png, .pdf or .svg in a folder there is"
+            f"'{path}' cannot be written ({error}); name a .png, .pdf or .svg file in an existing folder"
         ) from error
 
 
@@ -67,12 +66,12 @@ def _title(run: RecordedRun) -> str:
 
 
 def _edges(count: int, bins: int) -> np.ndarray:
-    """Where the bins of ``count`` batches begin, and the end of the last."""
+    """Return the first batch of each bin of ``count`` batches, and the end of the last bin."""
     return np.linspace(0, count, min(count, bins) + 1).round().astype(int)
 
 
 def draw_loss(axes: Axes, trace: SwitchTrace) -> None:
-    """Draw the loss of each batch; of a long run, the median and the range of each stretch of it."""
+    """Draw the loss of each batch or, for a long run, the median and range of the loss in each bin."""
     losses = np.array(trace.losses)
     axes.set(ylabel='training loss', xlim=(-0.5, max(len(losses), 1) - 0.5))
     if len(losses) <= 2 * BINS:
@@ -96,15 +95,14 @@ def draw_loss(axes: Axes, trace: SwitchTrace) -> None:
 
 
 def motivated_shares(trace: SwitchTrace, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Bin the switches of a run.
+    """Return the share of motivated batches in each of B bins.
 
     Args:
-        trace: Its switches.
-        bins: Number of bins, or fewer if it has fewer batches.
+        trace: The switch trace.
+        bins: Largest number of bins; there are fewer if there are fewer batches. Default: 600.
 
     Returns:
-        The first batch of each bin and the end of the last, (B + 1,); the share of the batches of each that
-        were motivated, (B,).
+        The first batch of each bin and the end of the last, (B + 1,); the shares, 0 to 1, (B,).
     """
     edges = _edges(len(trace), bins)
     motivated = np.frombuffer(bytes(trace.motivated), np.uint8)
@@ -112,7 +110,7 @@ def motivated_shares(trace: SwitchTrace, bins: int = BINS) -> tuple[np.ndarray, 
 
 
 def _draw_spells(axes: Axes, trace: SwitchTrace) -> None:
-    # Few batches a bin would show little but the grain of the binning.
+    # With few batches per bin the shares would be too coarse.
     edges, shares = motivated_shares(trace, BINS if len(trace) <= BINS else BINS // 4)
     axes.stairs(shares, edges - 0.5, fill=True, color=COLOURS['motivated'])
     axes.set(ylabel='share of motivated batches', ylim=(0, 1.02))
@@ -137,11 +135,11 @@ def _draw_accuracy(axes: Axes, history: Sequence[Validation]) -> None:
 
 
 def streak_shares(losses: Sequence[float], longest: int = _LONGEST_STREAK) -> list[float]:
-    """Share of batches after which the loss had dropped at least n times in a row, n = 1, 2, ...
+    """Return the share of batches after which the loss had dropped at least n times in a row, for n = 1, 2, ...
 
     Args:
         losses: Training loss of each batch.
-        longest: The largest n.
+        longest: The largest n. Default: 8.
     """
     drops = np.diff(np.asarray(losses, dtype=float)) < 0
     standing, shares = drops, []

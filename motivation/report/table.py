@@ -1,4 +1,4 @@
-"""The results of a run as data and as a table."""
+"""The results of a run as a table, in a terminal and in ``report.md``."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,31 +20,31 @@ DEFINITION = (
 
 
 def model_label(model: nn.Module) -> str:
-    """What a person calls the model: the backbone's name, or else its class."""
+    """Return the name of a model's backbone, or of its class."""
     return getattr(model, 'model_name', type(model).__name__)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of parameters."""
+    """Return the number of parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def model_rows(report: RunReport) -> list[tuple[str, str, str]]:
-    """What the table says of the two models: a label, and the value for base and motivated model."""
+    """Return the rows of the table: a label, and the values of the base and the motivated model."""
     both = report.base, report.motivated
-    counted = [one.compute for one in both if one.compute is not None]
-    metrics = list(dict.fromkeys(name for one in both for name in one.metrics))
+    counted = [model.compute for model in both if model.compute is not None]
+    metrics = list(dict.fromkeys(name for model in both for name in model.metrics))
     return [
-        _row('model', (one.model for one in both)),
-        _row('parameters', (f'{one.params:,}' for one in both)),
-        *(_row(name, (_metric(one, name) for one in both)) for name in metrics),
+        _row('model', (model.model for model in both)),
+        _row('parameters', (f'{model.params:,}' for model in both)),
+        *(_row(name, (_metric(model, name) for model in both)) for name in metrics),
         *(
-            _row(f'best {name}', (_best(one, name) for one in both))
+            _row(f'best {name}', (_best(model, name) for model in both))
             for name in metrics[:1]
             if name.startswith('accuracy/')
         ),
         *_mac_rows(counted, report.sample),
-        _row('batches trained on', (f'{one.iters:,}' for one in both)),
+        _row('batches trained on', (f'{model.iters:,}' for model in both)),
         *_cost_rows(counted, report.sample),
     ]
 
@@ -55,39 +55,39 @@ def _row(label: str, values: Iterable[str]) -> tuple[str, str, str]:
 
 
 def _mac_rows(both: Sequence[ModelCompute], noun: str) -> list[tuple[str, str, str]]:
-    """What both models compute for a sample; nothing where that is not counted."""
+    """Return the rows about MACs per sample, none if they are not counted."""
     if not both:
         return []
     return [
-        _row(f'forward MMACs {article(noun)}', (f'{one.forward_macs_per_image / 1e6:,.3f}' for one in both)),
-        *step_rows(*((one.forward_macs_per_image, one.step_forward_macs_per_image) for one in both), noun=noun),
-        _row(f'backward MMACs {article(noun)}', (f'{one.backward_macs_per_image / 1e6:,.3f}' for one in both)),
+        _row(f'forward MMACs {article(noun)}', (f'{cost.forward_macs_per_image / 1e6:,.3f}' for cost in both)),
+        *step_rows(*((cost.forward_macs_per_image, cost.step_forward_macs_per_image) for cost in both), noun=noun),
+        _row(f'backward MMACs {article(noun)}', (f'{cost.backward_macs_per_image / 1e6:,.3f}' for cost in both)),
     ]
 
 
 def _cost_rows(both: Sequence[ModelCompute], noun: str) -> list[tuple[str, str, str]]:
-    """What both models cost and how fast they were; nothing where that is not counted."""
+    """Return the rows about FLOPs and speed, none if they are not counted."""
     if not both:
         return []
     return [
-        _row(f'{noun}s trained on', (f'{one.images:,}' for one in both)),
-        _row('training FLOPs', (f'{one.train_flops:.4g}' for one in both)),
-        _row('of which forward', (f'{one.forward_flops:.4g}' for one in both)),
-        _row('of which backward', (f'{one.backward_flops:.4g}' for one in both)),
-        _row('validation FLOPs', (f'{one.evaluation_flops:.4g}' for one in both)),
+        _row(f'{noun}s trained on', (f'{cost.images:,}' for cost in both)),
+        _row('training FLOPs', (f'{cost.train_flops:.4g}' for cost in both)),
+        _row('of which forward', (f'{cost.forward_flops:.4g}' for cost in both)),
+        _row('of which backward', (f'{cost.backward_flops:.4g}' for cost in both)),
+        _row('validation FLOPs', (f'{cost.evaluation_flops:.4g}' for cost in both)),
         *(
-            [_row('FLOPs of re-estimated statistics', (f'{one.reestimation_flops:.4g}' for one in both))]
-            if any(one.reestimation_flops for one in both)
+            [_row('FLOPs of re-estimated statistics', (f'{cost.reestimation_flops:.4g}' for cost in both))]
+            if any(cost.reestimation_flops for cost in both)
             else []
         ),
-        _row('seconds of its batches', (f'{one.seconds:,.1f}' for one in both)),
-        _row(f'{noun}s a second', (format_rate(one.images_per_second) for one in both)),
-        _row('GFLOPs a second', (format_rate(one.flops_per_second, 1e9) for one in both)),
+        _row('seconds of its batches', (f'{cost.seconds:,.1f}' for cost in both)),
+        _row(f'{noun}s a second', (format_rate(cost.images_per_second) for cost in both)),
+        _row('GFLOPs a second', (format_rate(cost.flops_per_second, 1e9) for cost in both)),
     ]
 
 
 def best_accuracies(history: Sequence[Validation], model: ModelName) -> dict[str, Best]:
-    """The highest value of each accuracy of one model over a run."""
+    """Return the best value of each accuracy of one model, by metric."""
     best: dict[str, Best] = {}
     for row in history:
         for name, value in row.models[model].metrics.items():
@@ -96,18 +96,18 @@ def best_accuracies(history: Sequence[Validation], model: ModelName) -> dict[str
     return best
 
 
-def _best(one: ModelReport, metric: str) -> str:
-    best = one.best.get(metric)
+def _best(model: ModelReport, metric: str) -> str:
+    best = model.best.get(metric)
     return f'{best.value:.2f} (epoch {best.epoch})' if best else 'not evaluated'
 
 
 def step_rows(base: tuple[int, int], motivated: tuple[int, int], *, noun: str) -> list[tuple[str, str, str]]:
-    """What a training step computes forward, where that is not the network alone: a teacher's pass, say.
+    """Return the row about the forward MACs of a training step, if these are not the network's only.
 
     Args:
-        base: MACs a sample of the base model: of its network forward, and of its step forward.
-        motivated: The same of the motivated model.
-        noun: What a sample is called.
+        base: Forward MACs per sample of the base model: of the network, and of the step (with a teacher's pass).
+        motivated: The same for the motivated model.
+        noun: Name of a sample.
     """
     if base[0] == base[1] and motivated[0] == motivated[1]:
         return []
@@ -115,16 +115,16 @@ def step_rows(base: tuple[int, int], motivated: tuple[int, int], *, noun: str) -
 
 
 def format_rate(rate: float | None, unit: float = 1.0) -> str:
-    """A rate in multiples of a unit, or a dash for none."""
+    """Return a rate in multiples of a unit as text, or a dash for ``None``."""
     return '-' if rate is None else f'{rate / unit:,.1f}'
 
 
-def _metric(one: ModelReport, name: str) -> str:
-    return f'{one.metrics[name]:.2f}' if name in one.metrics else 'not evaluated'
+def _metric(model: ModelReport, name: str) -> str:
+    return f'{model.metrics[name]:.2f}' if name in model.metrics else 'not evaluated'
 
 
 def run_facts(report: RunReport) -> list[tuple[str, str]]:
-    """What holds for the run as a whole: label and value."""
+    """Return the facts about the run as a whole, as pairs of label and value."""
     compute, extra = report.compute, report.extra
     return [
         ('policy', report.policy),
@@ -163,7 +163,7 @@ def run_facts(report: RunReport) -> list[tuple[str, str]]:
 
 
 def build_table(report: RunReport) -> Table:
-    """The report for a terminal."""
+    """Return the report as a table for a terminal."""
     table = Table(
         '', 'base', 'motivated', title='Two models from one run', title_justify='left', caption_justify='left'
     )
@@ -176,7 +176,7 @@ def build_table(report: RunReport) -> Table:
 
 
 def render_markdown(report: RunReport) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     rows = ''.join(f'| {" | ".join(row)} |\n' for row in model_rows(report))
     facts = ''.join(f'- {label}: {value}\n' for label, value in run_facts(report))
     return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION}\n'
@@ -186,21 +186,21 @@ def write_report(report: RunReport, trace: SwitchTrace, work_dir: Path, picture:
     """Write ``report.json``, ``report.md`` and ``report.png``.
 
     Args:
-        report: The results.
-        trace: The switches.
-        work_dir: Where to.
-        picture: Whether to draw ``report.png``.
+        report: The results of the run.
+        trace: Its switch trace.
+        work_dir: The folder to write to.
+        picture: Whether to draw ``report.png``. Default: ``True``.
 
     Returns:
-        The files written.
+        The paths of the files written.
     """
     data, table, drawing = (work_dir / f'report.{suffix}' for suffix in ('json', 'md', 'png'))
     write_whole(table, lambda file: file.write(render_markdown(report).encode()))
     if picture:
-        # Inside: matplotlib takes half a second to import, which a run spends when it has come to its end.
+        # Imported here because matplotlib takes half a second, which a run needs only at its end.
         from motivation.report.picture import draw_report
 
         write_whole(drawing, lambda file: draw_report(report, trace, file))
-    # Last and in one go: where it is, the run has come to its end.
+    # Written last and atomically, because its presence marks a finished run.
     write_whole(data, lambda file: file.write((json.dumps(report.to_json(), indent=1) + '\n').encode()))
     return [data, table, drawing] if picture else [data, table]

@@ -1,4 +1,4 @@
-"""Types and bounds of arguments: they stand in the signature, once, and pydantic checks values against them."""
+"""Checking arguments against the types and bounds in a signature, with pydantic."""
 
 import enum
 import functools
@@ -18,7 +18,6 @@ from pydantic.types import Strict
 
 from motivation.errors import ArgumentError, near_matches, shortened
 
-# What many arguments are.
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
@@ -35,10 +34,10 @@ _STRICT = {
     types.NoneType: None,
 }
 
-# What stands for an instance of a class.
+# What a config gives for an instance of a class.
 _INSTANCES = {torch.dtype: "the name of a dtype, such as 'float32'", Path: 'a path'}
 
-# What pydantic's errors ask for, by their type.
+# What a value must be, by the type of pydantic's error.
 _WORDS = {
     'bool_type': 'True or False',
     'int_type': 'a whole number',
@@ -57,10 +56,10 @@ _WORDS = {
 
 
 def checked(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Check the arguments of a constructor against its annotations before it runs.
+    """Decorate a constructor so that its arguments are checked against its annotations.
 
     Raises:
-        ArgumentError: An argument has another type, or is out of bounds.
+        ArgumentError: An argument has the wrong type or is out of bounds.
 
     Example:
         >>> class Periodic:
@@ -78,10 +77,10 @@ def checked(function: Callable[Parameters, Returned]) -> Callable[Parameters, Re
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Check arguments against the annotations of a class or function; those that it does not name pass.
+    """Check arguments against the annotations of a class or function, except arguments that it does not have.
 
     Raises:
-        ArgumentError: Names the argument, what it must be and the value.
+        ArgumentError: An argument has the wrong type or is out of bounds.
     """
     parameters = arguments_of(component)[0]
     for name, value in arguments.items():
@@ -91,7 +90,7 @@ def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any])
 
 
 def check_one_of(**values: Any) -> None:
-    """Check that exactly one value is not ``None``.
+    """Check that exactly one argument is not ``None``.
 
     Raises:
         ArgumentError: None or several are given.
@@ -103,10 +102,10 @@ def check_one_of(**values: Any) -> None:
 
 
 def problem_of(value: Any, argument: inspect.Parameter) -> str:
-    """What is wrong with the value of an argument, such as ``'must be at least 1, got 0'``; ``''`` if nothing is.
+    """Return what is wrong with the value of an argument, such as ``'must be at least 1, got 0'``, or ``''``.
 
-    A value of a config passes where in doubt. Lists serve as tuples and whole numbers as floats; nan and infinity
-    are no numbers, nor is True a whole one.
+    Lists are valid as tuples and integers as floats; NaN and infinity are invalid as numbers, and True as an integer.
+    Annotations that cannot be checked against a config accept any value.
     """
     if value is argument.default:
         return ''
@@ -122,7 +121,7 @@ def problem_of(value: Any, argument: inspect.Parameter) -> str:
 
 
 def _in_words(error: Any) -> str:
-    """What one of pydantic's errors asks for; within a list, of each of its items."""
+    """Return what one of pydantic's errors requires of a value, or of each item of a list."""
     bounds = {name: int(bound) if bound in (0, 1) else bound for name, bound in error.get('ctx', {}).items()}
     words = _WORDS.get(error['type'], error['msg'].removeprefix('Input should be ')).format_map(bounds)
     return f'a list, each {words}' if any(isinstance(place, int) for place in error['loc']) else words
@@ -130,18 +129,18 @@ def _in_words(error: Any) -> str:
 
 @functools.cache
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(_as_judged(annotation))
+    return TypeAdapter(_for_pydantic(annotation))
 
 
-def _as_judged(annotation: Any) -> Any:
-    """An annotation for pydantic: strict about scalars, lenient where a config may mean more than it says."""
+def _for_pydantic(annotation: Any) -> Any:
+    """Return an annotation for pydantic, strict for scalars and lenient where a config may give something else."""
     kind, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if kind in _STRICT:
         return _STRICT[kind]
     if kind is Annotated:
-        return functools.reduce(lambda judged, bound: Annotated[judged, bound], inner[1:], _as_judged(inner[0]))
+        return functools.reduce(lambda kind, bound: Annotated[kind, bound], inner[1:], _for_pydantic(inner[0]))
     if kind in (typing.Union, types.UnionType):
-        return typing.Union[tuple(map(_as_judged, inner))]  # noqa: UP007, of members known at run time
+        return typing.Union[tuple(map(_for_pydantic, inner))]  # noqa: UP007, of members known at run time
     if kind is Literal:
         return annotation
     if not isinstance(kind, type) or kind in (object, Any, inspect.Parameter.empty):
@@ -150,7 +149,7 @@ def _as_judged(annotation: Any) -> Any:
         return Mapping[Any, Any]
     if issubclass(kind, Sequence):
         if inner and _is_plain(inner):
-            return tuple[_as_judged(inner[0]), ...]  # type: ignore[misc]
+            return tuple[_for_pydantic(inner[0]), ...]  # type: ignore[misc]
         return Annotated[Any, AfterValidator(_check_sequence)]
     return Annotated[Any, AfterValidator(functools.partial(_check_object, kind))]
 
@@ -162,14 +161,14 @@ def _is_plain(members: Sequence[Any]) -> bool:
 
 
 def _check_sequence(value: Any) -> Any:
-    """Refuse what is no sequence without a look at its items, which a dataset decodes."""
+    """Check that a value is a sequence, without accessing its items, which a dataset would decode."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         raise ValueError('a list')
     return value
 
 
 def _check_object(kind: Any, value: Any) -> Any:
-    """Refuse scalars and lists for other classes; whatever is built from a dict may stand for any of them."""
+    """Check that a value for a class is not a scalar or list; a dict may build an instance of any class."""
     by_name = kind is Callable or issubclass(kind, os.PathLike)
     scalar = isinstance(value, (bool, int, float, str, bytes, list, tuple, types.NoneType))
     if isinstance(value, kind) or not scalar or (by_name and isinstance(value, str)):
@@ -180,38 +179,38 @@ def _check_object(kind: Any, value: Any) -> Any:
 
 
 def arguments_of(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The arguments of a class or function, with the types of their annotations.
+    """Return the arguments of a class or function, with resolved annotations.
 
-    A constructor that takes ``*args, **kwargs`` hands on to the next of its bases.
+    A constructor with ``*args, **kwargs`` is assumed to pass them to that of the next base class.
 
     Returns:
-        Parameters by name, and whether it takes any others besides.
+        Parameters by name, and whether any other keyword argument is accepted.
     """
     functions: list[Any] = [component]
     if isinstance(component, type):
         functions = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
-    found: dict[str, inspect.Parameter] = {}
+    arguments: dict[str, inspect.Parameter] = {}
     for function in functions:
         parameters = dict(inspect.signature(function).parameters)
         if isinstance(component, type):
-            parameters.pop(next(iter(parameters)), None)  # the instance, whatever it is called
+            parameters.pop(next(iter(parameters)), None)  # self
         kinds = {parameter.kind for parameter in parameters.values()}
         for name, parameter in parameters.items():
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                found.setdefault(name, parameter.replace(annotation=_annotation(function, name)))
+                arguments.setdefault(name, parameter.replace(annotation=_annotation(function, name)))
         if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds:
             break
-    return found, inspect.Parameter.VAR_KEYWORD in kinds
+    return arguments, inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _annotation(function: Any, name: str) -> Any:
-    """The annotation of one argument; ``empty`` where there is none, or one for a type checker alone."""
+    """Return the annotation of an argument, or ``empty`` if it has none or one that exists for type checkers only."""
     function = inspect.unwrap(function)
     annotations = getattr(function, '__annotations__', {})
     if name not in annotations:
         return inspect.Parameter.empty
-    alone = types.SimpleNamespace(__annotations__={name: annotations[name]})
+    holder = types.SimpleNamespace(__annotations__={name: annotations[name]})
     try:
-        return typing.get_type_hints(alone, getattr(function, '__globals__', {}), include_extras=True)[name]
-    except Exception:  # a name that is not imported at run time
+        return typing.get_type_hints(holder, getattr(function, '__globals__', {}), include_extras=True)[name]
+    except Exception:  # an annotation whose names are not imported at run time
         return inspect.Parameter.empty

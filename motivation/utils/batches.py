@@ -1,8 +1,8 @@
-"""Batches as a data loader returns them: images, sequences of tokens, several inputs at once.
+"""Batches as a data loader returns them, of images, token sequences or several inputs.
 
-A batch is a dict. Its tensors have the samples along their first dimension. A list holds one entry a
-sample (as MMEngine's ``pseudo_collate`` leaves it), or, where every entry is such a tensor, parts of
-each sample (as torch's ``default_collate`` leaves a tuple). Dicts may be nested.
+A batch is a dict, possibly nested. The first dimension of its tensors is the sample. A list has one entry per sample
+(from MMEngine's ``pseudo_collate``) or, if all entries are such tensors, the parts of all samples (from torch's
+``default_collate`` of tuples).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,24 +13,22 @@ from torch import Tensor
 
 from motivation.errors import ConfigError
 
-# The only input of a network, or all of them by name.
+# The only input of a network, or its inputs by name.
 Inputs = Tensor | Mapping[str, Any]
 
-# Fields that a network is not called with when it returns logits.
-_TARGETS = ('targets', 'data_samples')
+_TARGETS = ('targets', 'data_samples')  # fields that a network does not need for logits
 
-# From so many samples on, repeated ones are views of one.
-_COPIED = 6
+_COPIED = 6  # largest number of repeated samples that are copies and not views
 
 
 def samples_in(batch: Any) -> int:
     """Return the number of samples of a batch.
 
     Args:
-        batch: A batch; its fields may also be in a tuple or list, or be a single tensor.
+        batch: A batch, or its fields in a tuple or list, or a single tensor.
 
     Raises:
-        ConfigError: It holds neither a tensor nor a list.
+        ConfigError: The batch has neither tensors nor lists.
     """
     batch = dict(enumerate(batch)) if isinstance(batch, (list, tuple)) else batch
     count = _stacked(batch)
@@ -45,16 +43,16 @@ def samples_in(batch: Any) -> int:
 
 
 def first_sample(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the batch of the first sample alone: tensors (1, ...) and lists of one entry."""
+    """Return a batch of the first sample only, with tensors (1, ...) and lists of one entry."""
     return _for_each(batch, lambda tensor: tensor[:1], lambda entries: entries[:1])
 
 
 def repeated(sample: Mapping[str, Any], samples: int) -> dict[str, Any]:
-    """Return a batch of one sample so many times; tensors of large ones are views, which cannot be written to.
+    """Return a batch that repeats one sample; the tensors of more than six are read-only views.
 
     Args:
-        sample: A batch of one, as of :func:`first_sample`.
-        samples: The size of the new batch.
+        sample: A batch of one sample.
+        samples: Number of samples of the new batch.
     """
 
     def stack(tensor: Tensor) -> Tensor:
@@ -65,7 +63,7 @@ def repeated(sample: Mapping[str, Any], samples: int) -> dict[str, Any]:
 
 
 def shapes_in(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], torch.dtype], ...]:
-    """Return name, shape and type of every tensor of a sample.
+    """Return the name, shape and dtype of every tensor of a sample.
 
     Raises:
         ConfigError: Samples of the batch have different shapes.
@@ -82,12 +80,12 @@ def shapes_in(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], tor
 
 
 def input_shapes(batch: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
-    """Return :func:`shapes_in` without those of targets."""
+    """Return the name, shape and dtype of every tensor of a sample except its targets."""
     return [shape for shape in shapes_in(batch) if shape[0].split('.')[0] not in _TARGETS]
 
 
 def sample_text(batch: Mapping[str, Any]) -> str:
-    """Return what samples of a batch are, for a message: ``'images of (3, 32, 32)'``, or ``'samples of inputs (8,) int64'``."""
+    """Describe samples for a message: ``'images of (3, 32, 32)'`` or ``'samples of inputs (8,) int64'``."""
     shapes = input_shapes(batch)
     if noun_of(batch) == 'image':
         return f'images of {shapes[0][1]}'
@@ -96,7 +94,7 @@ def sample_text(batch: Mapping[str, Any]) -> str:
 
 
 def noun_of(batch: Any) -> str:
-    """Return what one sample of a batch is called: ``'image'`` where ``'inputs'`` is (N, C, H, W), else ``'sample'``."""
+    """Return ``'image'`` if ``'inputs'`` of a batch is (N, C, H, W), else ``'sample'``."""
     inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
     return 'image' if isinstance(inputs, Tensor) and inputs.ndim == 4 else 'sample'
 
@@ -107,30 +105,30 @@ def article(noun: str) -> str:
 
 
 def network_inputs(model: Any, batch: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-    """Return what a network is called with for logits: a batch after its data preprocessor, without targets.
+    """Return the inputs of a network for logits: a preprocessed batch without targets.
 
     Args:
-        model: A :class:`~mmengine.model.BaseModel`, or a plain module, which takes a batch as it is.
-        batch: As the data loader returns it.
-        training: Whether to prepare it for training.
+        model: A :class:`~mmengine.model.BaseModel`, or a plain module without a data preprocessor.
+        batch: A batch as the data loader returns it.
+        training: Whether to preprocess for training. Default: ``False``.
     """
     prepared = model.data_preprocessor(batch, training) if hasattr(model, 'data_preprocessor') else batch
-    if not isinstance(prepared, Mapping):  # MMEngine calls a model with the parts of a tuple
+    if not isinstance(prepared, Mapping):  # a tuple of arguments, which MMEngine allows
         prepared = {'inputs': prepared[0]}
     return without_targets(prepared)
 
 
 def without_targets(prepared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a prepared batch that a network needs for logits."""
+    """Return the fields of a preprocessed batch that a network needs for logits."""
     return {name: value for name, value in prepared.items() if name not in _TARGETS}
 
 
 def run_network(network: Any, inputs: Inputs) -> Any:
-    """Call a network, ``'inputs'`` by position and other fields by name.
+    """Call a network with ``'inputs'`` by position and other fields by name.
 
     Args:
-        network: A model, or what it is wrapped in.
-        inputs: As of :func:`network_inputs`, or the only input.
+        network: A model or a wrapper of it.
+        inputs: The result of :func:`network_inputs`, or the only input.
     """
     if not isinstance(inputs, Mapping):
         return network(inputs)
@@ -139,7 +137,7 @@ def run_network(network: Any, inputs: Inputs) -> Any:
 
 
 def _values(batch: Any) -> Iterator[Any]:
-    """The values of a batch, nested dicts included, those of inputs and targets first."""
+    """Yield the values of a batch and of nested dicts, inputs and targets first."""
     if isinstance(batch, Mapping):
         for name in sorted(batch, key=lambda name: (name != 'inputs', name != 'targets')):
             yield from _values(batch[name])
@@ -148,14 +146,14 @@ def _values(batch: Any) -> Iterator[Any]:
 
 
 def _stacked(batch: Any) -> int | None:
-    """The number of samples that are stacked to tensors, if any are."""
+    """Return the number of samples according to the first tensor, or ``None`` without tensors."""
     return next((len(value) for value in _values(batch) if isinstance(value, Tensor) and value.ndim), None)
 
 
 def _for_each(
     batch: Mapping[str, Any], of_tensor: Callable[[Tensor], Tensor], of_list: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """A batch with other samples."""
+    """Apply functions to all tensors and lists of a batch that have one entry per sample."""
     count, is_stacked = samples_in(batch), _stacked(batch) is not None
 
     def has_samples(value: Any) -> bool:
@@ -175,7 +173,7 @@ def _for_each(
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in a batch of one sample, (1, ...), by its dotted name."""
+    """Yield the dotted name and the value of every tensor in a batch."""
     if isinstance(value, Tensor):
         yield name, value
     items = (

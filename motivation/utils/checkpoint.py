@@ -1,4 +1,4 @@
-"""Checkpoints of plain data, written whole or not at all."""
+"""Checkpoints of plain data, written atomically."""
 
 import re
 import zipfile
@@ -21,30 +21,30 @@ _NAME = re.compile(r'epoch_(\d+)(?:_iter_(\d+))?\.pth')
 
 
 def checkpoint_name(epoch: int, iteration: int | None = None) -> str:
-    """The file name of a checkpoint.
+    """Return the file name of a checkpoint.
 
     Args:
-        epoch: Epochs that are over, with their validation.
-        iteration: Batches that are over, if it lies within an epoch; else ``None``.
+        epoch: Number of finished epochs, with their validation.
+        iteration: Number of finished batches of a checkpoint within an epoch; ``None`` (default) after an epoch.
     """
     return f'epoch_{epoch}.pth' if iteration is None else f'epoch_{epoch}_iter_{iteration}.pth'
 
 
 def find_checkpoints(work_dir: Path) -> list[Path]:
-    """The checkpoints of a work_dir, oldest first."""
-    places = {path: _NAME.fullmatch(path.name) for path in work_dir.glob('epoch_*.pth')}
-    found = {path: (int(match[1]), int(match[2] or 0)) for path, match in places.items() if match}
-    return sorted(found, key=found.__getitem__)
+    """Return the checkpoints in a work_dir, oldest first."""
+    matches = {path: _NAME.fullmatch(path.name) for path in work_dir.glob('epoch_*.pth')}
+    places = {path: (int(match[1]), int(match[2] or 0)) for path, match in matches.items() if match}
+    return sorted(places, key=places.__getitem__)
 
 
 def newest_whole(checkpoints: Sequence[Path]) -> tuple[Path | None, list[Path]]:
-    """The last checkpoint that is whole.
+    """Find the last checkpoint that is not damaged.
 
     Args:
-        checkpoints: Oldest first.
+        checkpoints: Checkpoints, oldest first.
 
     Returns:
-        It, or ``None`` if there is none; and those after it, which are damaged.
+        Its path, or ``None``, and the damaged checkpoints after it.
     """
     damaged: list[Path] = []
     for path in reversed(checkpoints):
@@ -55,22 +55,22 @@ def newest_whole(checkpoints: Sequence[Path]) -> tuple[Path | None, list[Path]]:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether every part of a file that torch has saved has the checksum (CRC-32) that the file says.
+    """Whether every part of a file saved by torch has the checksum (CRC-32) that the file records for it.
 
-    The file is read here; :func:`read_checkpoint` then loads it without reading it again.
+    The content stays in memory, so that :func:`read_checkpoint` does not read the file again.
     """
     return _WHOLE.read(path) is not None
 
 
 class _WholeFile:
-    """Keeps the bytes of the last file found whole, until it is loaded: to read a large one takes long."""
+    """A cache of the last undamaged file, so that a large checkpoint is read once to check and load it."""
 
     def __init__(self) -> None:
         self._stamp: tuple[int, ...] = ()
         self._content = b''
 
     def read(self, path: Path) -> bytes | None:
-        """Return the bytes of a file, ``None`` if it is damaged."""
+        """Return the content of a file, or ``None`` if it is damaged."""
         try:
             stat = path.stat()
             stamp = stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
@@ -81,12 +81,12 @@ class _WholeFile:
                     if archive.testzip() is not None:
                         return None
                 self._stamp, self._content = stamp, content
-        except Exception:  # a damaged archive raises half a dozen types
+        except Exception:  # damaged archives raise errors of many types
             return None
         return self._content
 
     def forget(self) -> None:
-        """Free the memory."""
+        """Clear the cache."""
         self._stamp, self._content = (), b''
 
 
@@ -94,11 +94,11 @@ _WHOLE = _WholeFile()
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Save a checkpoint as plain data, whole or not at all.
+    """Save a checkpoint as plain data, atomically.
 
     Raises:
-        OSError: It cannot be written.
-        ConfigError: A part is no plain data, so that the file could not be loaded.
+        OSError: The file cannot be written.
+        ConfigError: The checkpoint has values that are not plain data and could not be loaded.
     """
     plain = to_plain(checkpoint)
     check_plain(plain, 'checkpoint')
@@ -109,31 +109,31 @@ def _save(checkpoint: Any, file: BinaryIO) -> None:
     try:
         torch.save(checkpoint, file)
     except RuntimeError as error:
-        if isinstance(error.__context__, OSError):  # torch stumbles once more, over what it could not write
+        if isinstance(error.__context__, OSError):  # torch raises a second error while it closes the file
             raise error.__context__ from None
         raise
 
 
 def read_checkpoint(path: Path, map_location: Any = 'cpu', keep: bool = False) -> dict[str, Any]:
-    """Load a checkpoint as plain data; nothing in the file is run.
+    """Load a checkpoint as plain data, without running code from the file.
 
     Args:
-        path: The file.
-        map_location: As of :func:`torch.load`.
-        keep: Whether the file's bytes stay in memory because it is about to be loaded again.
+        path: Path of the checkpoint.
+        map_location: Device of the tensors, see :func:`torch.load`. Default: CPU.
+        keep: Whether to keep the file's content in memory for the next load. Default: ``False``.
 
     Raises:
-        ConfigError: There is no such file, it is damaged, or it is not a checkpoint of plain data.
+        ConfigError: The file does not exist, is damaged, or is not a checkpoint of plain data.
     """
     require_file(path)
     content = _WHOLE.read(path)
     if content is None:
-        raise ConfigError(f'checkpoint {str(path)!r} is damaged or no checkpoint at all; give another epoch_<n>.pth')
+        raise ConfigError(f'checkpoint {str(path)!r} is damaged or not a checkpoint; give another epoch_<n>.pth')
     try:
         checkpoint = torch.load(BytesIO(content), map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a file that is not what it seems
+    except Exception as error:  # torch raises errors of many types
         raise ConfigError(
-            f'checkpoint {str(path)!r} holds more than plain data, none of which was run; give another epoch_<n>.pth'
+            f'checkpoint {str(path)!r} has more than plain data and was not loaded; give another epoch_<n>.pth'
         ) from error
     finally:
         if not keep:
@@ -144,10 +144,10 @@ def read_checkpoint(path: Path, map_location: Any = 'cpu', keep: bool = False) -
 
 
 def require_file(path: Path) -> None:
-    """Refuse a checkpoint that is not there.
+    """Check that a checkpoint exists.
 
     Raises:
-        ConfigError: There is no such file, or it is a folder.
+        ConfigError: The path does not exist or is a folder.
     """
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'does not exist'
@@ -155,10 +155,15 @@ def require_file(path: Path) -> None:
 
 
 def check_fits(state_dict: dict[str, torch.Tensor], model: nn.Module, path: Path) -> None:
-    """Refuse a checkpoint of other models.
+    """Check that a state dict has the names and shapes of a model's.
+
+    Args:
+        state_dict: The state dict.
+        model: The model.
+        path: Path of its checkpoint, for the error message.
 
     Raises:
-        ConfigError: Names or shapes differ; the first that does is named.
+        ConfigError: A name or shape differs; the message names the first.
     """
     expected = model.state_dict()
     advice = 'give the config that the checkpoint was trained with'
@@ -166,7 +171,7 @@ def check_fits(state_dict: dict[str, torch.Tensor], model: nn.Module, path: Path
         if name not in state_dict:
             raise ConfigError(f"checkpoint '{path}' is of other models: it lacks {name!r}; {advice}")
         if name not in expected:
-            raise ConfigError(f"checkpoint '{path}' is of other models: {name!r} is not in the config's; {advice}")
+            raise ConfigError(f"checkpoint '{path}' is of other models: {name!r} is not in the model; {advice}")
         if state_dict[name].shape != expected[name].shape:
             raise ConfigError(
                 f"checkpoint '{path}' is of other models: {name!r} is {tuple(state_dict[name].shape)} in the checkpoint "
@@ -178,10 +183,10 @@ _HISTORY = 'history_buffer'
 
 
 def to_plain(value: Any) -> Any:
-    """Copy nested data, turning what MMEngine puts in a checkpoint into what loads as plain data.
+    """Copy nested data and convert it to what loads as plain data.
 
-    Tensors go to the CPU, numpy arrays become tensors, numpy scalars Python numbers, and MMEngine's
-    histories a dict that :func:`from_plain` turns back.
+    Tensors are moved to the CPU; numpy arrays become tensors, numpy scalars Python numbers, and MMEngine's history
+    buffers dicts that :func:`from_plain` converts back.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
@@ -200,19 +205,19 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-# What torch loads without running anything.
+# Types that torch loads with weights_only=True.
 _PLAIN = (bool, int, float, str, torch.Tensor, np.ndarray, np.generic, torch.dtype, torch.device)
 
 
 def check_plain(value: Any, name: str) -> None:
-    """Refuse nested data that would not load again as plain data.
+    """Check that nested data can be loaded as plain data.
 
     Args:
-        value: What is to be saved.
-        name: What to call it in the message.
+        value: The data to save.
+        name: Name of the data for the error message.
 
     Raises:
-        ConfigError: Names the part that is not plain, and its type.
+        ConfigError: A value is not plain data; the message names it and its type.
     """
     if isinstance(value, dict):
         for key, item in value.items():
@@ -228,7 +233,7 @@ def check_plain(value: Any, name: str) -> None:
 
 
 def from_plain(value: Any) -> Any:
-    """Turn the histories of :func:`to_plain` back into MMEngine's; leave all else as it is."""
+    """Convert the history buffers of :func:`to_plain` back to MMEngine's; other values do not change."""
     if isinstance(value, dict) and _HISTORY in value:
         log, count = (part.cpu().numpy() for part in value[_HISTORY])
         return HistoryBuffer(log, count, max_length=value['max_length'])

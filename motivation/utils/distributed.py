@@ -1,8 +1,8 @@
-"""Several processes that train one pair of models, and what they must agree on.
+"""Training with several processes, started by ``torchrun``.
 
-Started by ``torchrun``, every process makes the same steps on its share of each batch: gradients are
-averaged, and the policy is told the loss averaged over all, so that all decide alike. The statistics of
-normalisation layers are those of the first process, which also reports, logs and saves.
+Every process takes the same steps on its share of each batch. Gradients are averaged, and so is the loss that the
+policy receives, so that all processes make the same decisions. The first process logs, reports and saves, with its
+own statistics of normalisation layers.
 """
 
 import atexit
@@ -20,7 +20,7 @@ T = TypeVar('T')
 
 
 def join_processes() -> None:
-    """Join the process group if ``torchrun`` started this process; on a GPU of its own, if there are any.
+    """Join the process group if ``torchrun`` started this process, and select a GPU of its own if there are any.
 
     Raises:
         ConfigError: There are fewer GPUs than processes.
@@ -30,43 +30,40 @@ def join_processes() -> None:
     local_rank, gpus = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
     if 0 < gpus <= local_rank:
         raise ConfigError(
-            f'torchrun --nproc-per-node is {os.environ["LOCAL_WORLD_SIZE"]}, but there are {gpus} GPUs; give at most that'
+            f'torchrun --nproc-per-node must be at most {gpus}, the number of GPUs, got {os.environ["LOCAL_WORLD_SIZE"]}'
         )
     if gpus:
         torch.cuda.set_device(local_rank)
-    os.environ.setdefault('MKL_NUM_THREADS', os.environ.get('OMP_NUM_THREADS', '1'))  # or MMEngine warns of it
+    os.environ.setdefault('MKL_NUM_THREADS', os.environ.get('OMP_NUM_THREADS', '1'))  # avoids a warning of MMEngine
     torch.distributed.init_process_group('nccl' if gpus else 'gloo')
     atexit.register(torch.distributed.destroy_process_group)
 
 
 def decide_once(decide: Callable[[], T]) -> T:
-    """Decide in the first process, for all.
+    """Call a function in the first process only, and return its result in every process.
 
     Args:
-        decide: Called in the first process only.
-
-    Returns:
-        Its result, in every process.
+        decide: The function.
 
     Raises:
-        ConfigError: It raised one; in every process.
+        ConfigError: The function raised it; raised in every process.
     """
     if get_world_size() == 1:
         return decide()
-    said: list[Any] = [None, None]
+    outcome: list[Any] = [None, None]  # result and error message
     if get_rank() == 0:
         try:
-            said[0] = decide()
+            outcome[0] = decide()
         except ConfigError as error:
-            said[1] = str(error)
-    broadcast_object_list(said)
-    if said[1] is not None:
-        raise ConfigError(said[1])
-    return said[0]
+            outcome[1] = str(error)
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise ConfigError(outcome[1])
+    return outcome[0]
 
 
 def sum_over_processes(count: int) -> int:
-    """The sum of a count over all processes."""
+    """Return the sum of a count over all processes."""
     if get_world_size() == 1:
         return count
     total = torch.tensor(count)
@@ -75,7 +72,7 @@ def sum_over_processes(count: int) -> int:
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give every process the buffers of the first."""
+    """Copy the buffers of a model from the first process to all others."""
     if get_world_size() > 1:
         for buffer in model.buffers():
             broadcast(buffer)

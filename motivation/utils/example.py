@@ -1,6 +1,6 @@
-"""Inputs of a network where no data are at hand: the one place that is asked for them.
+"""Example inputs of a network, for everything that runs it without data.
 
-A model says with a method what it takes, a batch as the data loader would return it::
+A model whose inputs are not images defines them with a method that returns a batch like the data loader's::
 
     def example_batch(self, samples: int) -> dict[str, Any]:
         return {
@@ -8,9 +8,9 @@ A model says with a method what it takes, a batch as the data loader would retur
             'targets': torch.randint(self.num_classes, (samples,)),
         }
 
-It may draw from torch's random numbers, whose state is restored, and samples should differ. The batch
-passes the model's ``data_preprocessor``, if it has one. Where the size of a network's images is known,
-images of any values will do: see :func:`find_example`.
+It may use torch's random numbers, whose state is restored; samples should differ. The batch passes through the model's
+``data_preprocessor``, if any. If the image size of a network is known, random images are used instead, see
+:func:`find_example`.
 """
 
 from abc import ABC, abstractmethod
@@ -27,36 +27,35 @@ from motivation.errors import ArgumentError, ConfigError
 from motivation.utils.batches import network_inputs, noun_of, sample_text
 from motivation.utils.random_state import preserved_random_state
 
-# A network for fewer pixels a side is quick enough as it is.
-SMALLEST = 64
+SMALLEST = 64  # pixels per side; smaller images would save little time
 
 _STEPS = (1, 2, 3, 4)
 
 
 class Example(ABC):
-    """Where the inputs of a network come from.
+    """A source of inputs of a network.
 
     Attributes:
-        way_out: What to give where a network does not run on them.
+        way_out: How to fix the inputs if a network does not run on them, for error messages.
     """
 
     way_out: str
 
     @abstractmethod
     def __str__(self) -> str:
-        """What they are, for a message."""
+        """Describe the inputs for a message."""
 
     @abstractmethod
     def _draw(self, model: nn.Module, samples: int) -> dict[str, Any]:
-        """So many samples of random inputs, as a model takes them."""
+        """Return random inputs of a model."""
 
     def inputs(self, model: nn.Module, samples: int, seed: int = 0) -> dict[str, Any]:
-        """Return random inputs of a model, with its device and, where they are floats, its type.
+        """Return random inputs on the device of a model, floats with its dtype.
 
         Args:
-            model: Called with them by :func:`~motivation.utils.batches.run_network`.
-            samples: Their number.
-            seed: The same seed gives the same inputs.
+            model: The model, to be called with :func:`~motivation.utils.batches.run_network`.
+            samples: Number of samples.
+            seed: Random seed. Default: 0.
         """
         like = next(model.parameters())
 
@@ -70,19 +69,19 @@ class Example(ABC):
             return tree_map(fit, self._draw(model, samples))
 
     def fake_inputs(self, model: nn.Module, samples: int, fake: FakeTensorMode) -> dict[str, Any]:
-        """Return what has the shapes and types of such inputs and holds nothing."""
+        """Return such inputs as fake tensors."""
         return tree_map(
             lambda value: fake.from_tensor(value) if isinstance(value, Tensor) else value, self.inputs(model, samples)
         )
 
     def smaller(self) -> 'Iterator[Example]':
-        """Return the same with smaller images, the smallest first; nothing where they are small or no images."""
+        """Yield examples with smaller images, the smallest first; none if images are small or inputs are no images."""
         return iter(())
 
 
 @dataclass(frozen=True)
 class ImageExample(Example):
-    """Images of normally distributed values.
+    """Images with normally distributed values.
 
     Attributes:
         size: (C, H, W).
@@ -99,7 +98,7 @@ class ImageExample(Example):
 
     def fake_inputs(self, model: nn.Module, samples: int, fake: FakeTensorMode) -> dict[str, Any]:
         like = next(model.parameters())
-        with fake:  # so that large images take no memory
+        with fake:  # large images then need no memory
             return {'inputs': torch.empty(samples, *self.size, dtype=like.dtype, device=like.device)}
 
     def smaller(self) -> Iterator[Example]:
@@ -108,14 +107,14 @@ class ImageExample(Example):
 
 @dataclass(frozen=True)
 class BatchExample(Example):
-    """What a model says it takes, by its ``example_batch``.
+    """Batches that a model's ``example_batch`` returns.
 
     Attributes:
         source: The model.
     """
 
     source: Any
-    way_out = 'make its example_batch what the network takes'
+    way_out = 'fix its example_batch, which must return inputs that the network accepts'
 
     def __str__(self) -> str:
         with preserved_random_state():
@@ -125,7 +124,7 @@ class BatchExample(Example):
         batch = self.source.example_batch(samples)
         if not isinstance(batch, Mapping):
             raise ConfigError(
-                f'{type(self.source).__name__}.example_batch({samples}) returns a {type(batch).__name__}; it must be a '
+                f'{type(self.source).__name__}.example_batch({samples}) returns a {type(batch).__name__}; it must return a '
                 "dict, such as {'inputs': Tensor, 'targets': Tensor}"
             )
         return batch
@@ -136,14 +135,14 @@ class BatchExample(Example):
 
 @dataclass(frozen=True, eq=False)
 class TensorExample(Example):
-    """Inputs like a tensor: normally distributed values, or whole numbers that it holds, in any order.
+    """Inputs with the shape of a tensor: normally distributed, or random choices of its integers.
 
     Attributes:
-        tensor: (N, ...); N does not matter.
+        tensor: A batch of any size, (N, ...).
     """
 
     tensor: Tensor
-    way_out = 'give AutoMap an example_input that the network takes'
+    way_out = 'give AutoMap an example_input that the network accepts'
 
     def __str__(self) -> str:
         return sample_text({'inputs': self.tensor})
@@ -157,19 +156,19 @@ class TensorExample(Example):
 
 
 def find_example(model: Any, input_size: Sequence[int] | None = None, example_input: Tensor | None = None) -> Example:
-    """Return where the inputs of a network come from.
+    """Return the source of a network's inputs.
 
-    It is what is given, else images where the network has an ``input_size``, (C, H, W), else its
-    ``example_batch``, else images of the size that :func:`find_input_size` finds.
+    It is, in this order, the argument that is given, images of the network's ``input_size``, its ``example_batch``, or
+    images of the size that :func:`find_input_size` returns.
 
     Args:
         model: The network.
-        input_size: (C, H, W) of images.
-        example_input: A tensor of inputs.
+        input_size: Image size (C, H, W).
+        example_input: A batch of inputs (N, ...).
 
     Raises:
-        ConfigError: The model has no ``example_batch``, and as of :func:`find_input_size`.
-        ArgumentError: Both are given, or ``example_input`` is no tensor of samples.
+        ConfigError: The inputs of the network are not known.
+        ArgumentError: Both arguments are given, or one is invalid.
     """
     if input_size is not None and example_input is not None:
         raise ArgumentError('example_input', 'and input_size are both given; give one of the two')
@@ -184,22 +183,22 @@ def find_example(model: Any, input_size: Sequence[int] | None = None, example_in
 
 
 def noun_of_model(model: Any) -> str:
-    """Return what a model is trained on, for a message: ``'image'``, or ``'sample'`` where it may be anything."""
+    """Return the name of a sample of a model's data, for a message: ``'image'`` or ``'sample'``."""
     try:
         example = find_example(model)
         return 'image' if isinstance(example, ImageExample) else noun_of(example.inputs(model, 1))
-    except Exception:  # a model without an example, or whose example does not run, which is said elsewhere
+    except Exception:  # an example that is missing or does not run is an error elsewhere
         return 'sample'
 
 
 def find_input_size(model: Any, given: Sequence[int] | None = None) -> tuple[int, int, int]:
-    """Return the size of the images a network takes, (C, H, W).
+    """Return the image size of a network, (C, H, W).
 
-    It is what is given, or the network's ``input_size``, or for a timm model what its ``pretrained_cfg``
-    and its patch embedding say.
+    It is the given size, the network's ``input_size``, or that of a timm model's ``pretrained_cfg`` and patch embedding.
 
     Raises:
-        ConfigError: None of these is there.
+        ArgumentError: The given size is invalid.
+        ConfigError: The image size is not known.
     """
     config = getattr(model, 'pretrained_cfg', None) or {}
     size = given or getattr(model, 'input_size', None) or config.get('input_size')
@@ -208,7 +207,7 @@ def find_input_size(model: Any, given: Sequence[int] | None = None) -> tuple[int
             raise ArgumentError('input_size', f'must be (channels, height, width), such as (3, 32, 32), got {given!r}')
         raise ConfigError(
             f'the size of the images that {type(model).__name__} takes is not known; '
-            'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32); for what is no image, '
+            'give AutoMap an input_size, or the model an attribute input_size, such as (3, 32, 32); for other inputs, '
             'give the model a method example_batch(samples), or AutoMap an example_input'
         )
     channels, height, width = size

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end in order."""
+"""Ending a run cleanly after a signal."""
 
 import os
 import signal
@@ -11,16 +11,16 @@ from motivation.utils.exit_signals import EXIT_STATUS
 
 
 class Interrupted(SystemExit):
-    """Training has ended in order because a signal asked it to; carries the exit status."""
+    """Raised after a signal ended training cleanly; its code is the exit status."""
 
 
 class Interruption:
-    """While entered, SIGTERM, SIGINT and SIGUSR1 are remembered rather than obeyed; a second SIGINT is obeyed.
+    """A context manager that records SIGTERM, SIGINT and SIGUSR1; a second SIGINT raises KeyboardInterrupt.
 
-    Outside the main thread, where Python cannot, it does nothing.
+    It does nothing outside the main thread, where Python cannot handle signals.
 
     Attributes:
-        signal: What came, if anything did.
+        signal: The signal received, or ``None``.
     """
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class Interruption:
         os.write(2, f'\n{self.signal.name}: finishing this batch, then saving{again}\n'.encode())
 
     def asked(self) -> bool:
-        """Whether to end now; all processes get the same answer, so all must ask."""
+        """Whether any process received a signal; every process must call it."""
         return bool(sum_over_processes(self.signal is not None))
 
     @property
     def exit_status(self) -> int:
-        """The status that says why training ended."""
-        return EXIT_STATUS[self.signal or signal.SIGTERM]  # another process of the run got the signal
+        """The exit status of the signal, that of SIGTERM if another process received it."""
+        return EXIT_STATUS[self.signal or signal.SIGTERM]

@@ -24,6 +24,17 @@ def uncompiled(*models: nn.Module) -> AbstractContextManager[object]:
 
 
 @contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Disable the fused path of ``nn.MultiheadAttention`` in evaluation mode, which hides its operators."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
 def _mode(models: tuple[nn.Module, ...], training: bool) -> Iterator[None]:
     modes = {module: module.training for model in models for module in model.modules()}
     for model in models:

@@ -1,4 +1,4 @@
-"""Which tensors of the motivated model are the base model."""
+"""Weight maps: the correspondence of the tensors of both models, and the transfer along it."""
 
 from motivation.utils.example import find_input_size
 from motivation.weight_maps.auto_map import AutoMap

@@ -1,8 +1,9 @@
-"""Finds the map of any two networks of one family, or refuses."""
+"""A weight map found by tracing, for networks that differ in depth and width."""
 
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, Literal, NoReturn
 
 import torch
@@ -23,39 +24,35 @@ Channels = Literal['leading', 'seeded']
 
 @WEIGHT_MAPS.register_module()
 class AutoMap(WeightMap):
-    """Reads two networks that differ in depth, in width or in both, and finds how one contains the other.
+    """Maps networks that differ in depth, width or both, by tracing how their tensors are connected.
 
     1. Modules correspond by name and, in a stage that has more blocks, by ``placement``.
-    2. Both networks are run once on fake inputs. A residual sum, a matrix product, a norm tie
-       dimensions of tensors together into *channel spaces*; reshapes split them (a fused ``qkv`` is
-       3 x heads x head width).
-    3. Corresponding modules must do the same operations with the same settings.
-    4. For each channel space that is wider in the motivated model one choice of channels is made, which
-       every layer that writes or reads the space then uses.
+    2. Both networks run once on fake inputs. Residual sums, matrix products and norms tie dimensions of tensors
+       together into *channel spaces*; reshapes split them (a fused ``qkv`` is 3 x heads x head width).
+    3. Corresponding modules must call the same operators with the same settings.
+    4. For each channel space that is wider in the motivated model the channels are chosen once, for every layer
+       that writes or reads the space.
 
-    What differs in any other way is refused: positions, classes, head widths, other operations.
+    Any other difference is an error: number of positions, classes, head width, operators.
 
     Args:
         base: The base model.
         motivated: The motivated model.
         placement: Where the base blocks of a stage sit, see
-            :func:`~motivation.weight_maps.blocks.place_blocks`.
-        channels: Which channels of a wider space are the base model's: the ``'leading'`` ones, or a
+            :func:`~motivation.weight_maps.blocks.place_blocks`. Default: ``'leading'``.
+        channels: Which channels of a wider space belong to the base model: the ``'leading'`` ones (default), or a
             fixed random choice, ``'seeded'``.
-        seed: Seed of that choice.
-        input_size: Size of the images that both models take, (C, H, W); ``None`` takes the base model's
-            ``example_batch``, its ``input_size``, or that of its timm ``pretrained_cfg``, see
-            :mod:`motivation.utils.example`.
-        example_input: Instead of ``input_size``, a batch of inputs that are no images, (N, ...), such as
-            token indices.
+        seed: Seed of the random choice. Default: 0.
+        input_size: Image size that both models take, (C, H, W). By default it, or another kind of input, follows
+            from the base model, see :func:`~motivation.utils.example.find_example`.
+        example_input: Instead of ``input_size``, a batch of other inputs (N, ...), such as token indices.
 
     Attributes:
-        grown_statistics: Modules of the base model that take statistics over channels of which the
-            motivated model has more (a LayerNorm). There it cannot compute exactly what the base does.
+        grown_statistics: Names of the base model's modules that take statistics over channels (such as LayerNorm)
+            of which the motivated model has more, so that it cannot compute exactly the base model's function.
 
     Raises:
-        ConfigError: The base model does not fit; the message names the first tensor that does not and
-            says why.
+        ConfigError: The base model does not fit; the message names the first tensor that does not, and why.
 
     Example:
         >>> weight_map = dict(type='AutoMap')
@@ -86,34 +83,34 @@ class AutoMap(WeightMap):
             matching.match(*pair)
         matching.choose(channels, seed)
         self.grown_statistics = sorted({name for name, space in traces[0].reduced if matching.grows(space)})
-        # Kept until it is asked for; nothing has changed the model by then.
+        # Kept for the first trace_motivated, before which nothing changes the model.
         self._traced: tuple[Example, Trace] | None = (example, traces[1])
         super().__init__(base, motivated, [TensorPair(*pair, matching.index(*pair)) for pair in names], example)
         self._check_constants()
         for block in added_blocks(self):
             if not residual_ends(block, traces[1]):
                 raise ConfigError(
-                    f'the base model does not fit: nothing leads around {block!r}, which the motivated model adds, so '
-                    'that it cannot pass on what the base computes; DepthMap maps it all the same'
+                    f'the base model does not fit: {block!r}, which the motivated model adds, has no residual path, so '
+                    'that it cannot pass on what the base model computes; DepthMap maps it all the same'
                 )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), '_traced': None}
 
     def trace_motivated(self, example: Example) -> Trace:
-        """As of :class:`WeightMap`; the first time the run from which the map was made, if the inputs are the same."""
+        """Return a trace of the motivated model, the first time the one that the map was made from, if it fits."""
         traced, self._traced = self._traced, None
         return traced[1] if traced and traced[0] == example else super().trace_motivated(example)
 
     def _check_constants(self) -> None:
-        """Refuse buffers that hold other numbers from the start: they are settings, not weights."""
+        """Check that buffers other than running statistics are equal, because they are settings and not weights."""
         base, motivated = self.tensors('base'), self.tensors('motivated')
         for pair in self.pairs:
             ours, theirs = base[pair.base], motivated[pair.motivated]
             is_setting = not isinstance(ours, nn.Parameter) and not pair.is_statistic
             if is_setting and not torch.equal(ours, theirs[mesh(pair.index, theirs.shape)]):
                 raise ConfigError(
-                    f'the base model does not fit: the buffer {pair.base!r} does not hold the same in both models; '
+                    f'the base model does not fit: the buffer {pair.base!r} has different values in the two models; '
                     'a transfer would overwrite one with the other'
                 )
 
@@ -124,22 +121,21 @@ class AutoMap(WeightMap):
 
 def _tensor_names(base: nn.Module, modules: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for base_name, motivated_name in modules:
-        for own in own_tensors(base.get_submodule(base_name)):
-            yield f'{base_name}.{own}'.lstrip('.'), f'{motivated_name}.{own}'.lstrip('.')
+        for name in own_tensors(base.get_submodule(base_name)):
+            yield f'{base_name}.{name}'.lstrip('.'), f'{motivated_name}.{name}'.lstrip('.')
 
 
 def _compare_operations(
     base: Trace, motivated: Trace, base_model: nn.Module, motivated_model: nn.Module, modules: Sequence[tuple[str, str]]
 ) -> None:
-    """Refuse corresponding modules that do different things, whatever their tensors are called."""
+    """Check that corresponding modules call the same operators."""
     ours, theirs = _operations(base, base_model), _operations(motivated, motivated_model)
     for base_name, motivated_name in modules:
-        one, other = ours[base_name], theirs[motivated_name]
-        if one == other:
+        both = ours[base_name], theirs[motivated_name]
+        if both[0] == both[1]:
             continue
-        length = min(len(one), len(other))
-        place = next((i for i in range(length) if one[i] != other[i]), length)
-        left, right = (operations[place] if place < len(operations) else 'nothing' for operations in (one, other))
+        place = next(i for i, (left, right) in enumerate(zip_longest(*both)) if left != right)
+        left, right = (operations[place] if place < len(operations) else 'nothing' for operations in both)
         raise ConfigError(
             f'the base model does not fit: step {place + 1} of {base_name or "the network"!r} is {left} in the base '
             f'model, and of its counterpart {motivated_name or "the network"!r} {right} in the motivated model; '
@@ -148,7 +144,7 @@ def _compare_operations(
 
 
 def _operations(run: Trace, model: nn.Module) -> dict[str, list[str]]:
-    """What each module with tensors does; children without tensors (activations, pooling) are its own."""
+    """Return the operators that each module with tensors calls, including those of its children without tensors."""
     holders = {name for name, module in model.named_modules() if module.state_dict()}
     result = defaultdict(list)
     for name, operation in run.operations:
@@ -159,18 +155,18 @@ def _operations(run: Trace, model: nn.Module) -> dict[str, list[str]]:
 
 
 class _Matching:
-    """Brings the channel spaces of two networks together and chooses the channels of each."""
+    """Matches the channel spaces of two networks and chooses the channels of each."""
 
     def __init__(self, base: Trace, motivated: Trace) -> None:
         self.base = base
         self.motivated = motivated
-        # Leaves of both networks that correspond, directly or through others, form one group.
+        # Leaves of both networks that correspond, directly or indirectly, form one group.
         self._group: dict[Space, list[Space]] = {}
         self._owner: dict[Space, Literal['base', 'motivated']] = {}
         self._chosen: dict[Space, Sequence[int]] = {}
 
     def match(self, base_name: str, motivated_name: str) -> None:
-        """Match the dimensions of a tensor and of its image."""
+        """Match the dimensions of a base tensor and of its image."""
         ours, theirs = self.base.spaces[base_name], self.motivated.spaces[motivated_name]
         if len(ours) != len(theirs):
             shapes = (tuple(space.size for space in spaces) for spaces in (ours, theirs))
@@ -187,7 +183,7 @@ class _Matching:
             self._refuse(name, f'{sizes}, and must be the same in both ({reason})')
         if one.kind != other.kind or len(one.parts) != len(other.parts):
             if one.size != other.size:
-                self._refuse(name, f'{sizes}, channels which they arrange in different ways')
+                self._refuse(name, f'{sizes}, with their channels arranged differently')
             for owner, space in (('base', one), ('motivated', other)):
                 space.fix('other arrangement')
                 for leaf in space.leaves():
@@ -212,7 +208,7 @@ class _Matching:
         if any(len(each) > 1 for each in widths.values()):
             self._refuse(
                 name,
-                f'dimension {dim} would have to be the same channels as others of another number '
+                f'dimension {dim} is tied to dimensions with other numbers of channels '
                 f'({", ".join(f"{model}: {sorted(each)}" for model, each in widths.items())})',
             )
 
@@ -236,11 +232,11 @@ class _Matching:
                 self._chosen[leaf] = chosen
 
     def grows(self, space: Space) -> bool:
-        """Whether the motivated model has more of a space of the base model."""
+        """Whether a space of the base model is wider in the motivated model."""
         return any(leaf.size > part.size for part in space.leaves() for leaf in self._group.get(part, ()))
 
     def index(self, base_name: str, motivated_name: str) -> Index:
-        """Where the base tensor is in its image."""
+        """Return the index of a base tensor in its image."""
         ours, theirs = self.base.spaces[base_name], self.motivated.spaces[motivated_name]
         index = tuple(
             None if one.size == other.size and list(positions) == list(range(other.size)) else tuple(positions)
@@ -249,7 +245,7 @@ class _Matching:
         return () if all(positions is None for positions in index) else index
 
     def _positions(self, space: Space) -> list[int]:
-        """Positions of the base model's channels in a space of the motivated model."""
+        """Return the positions of the base model's channels in a space of the motivated model."""
         space = space.find()
         if space.kind is None:
             return list(self._chosen.get(space, range(space.size)))

@@ -1,4 +1,4 @@
-"""Which module of the motivated model is the image of which base module, by name and place."""
+"""Correspondence of the modules of two networks, by name and by position in a stage."""
 
 from collections.abc import Iterator
 from typing import Literal, NoReturn
@@ -12,17 +12,17 @@ Placement = Literal['leading', 'spread']
 
 
 def place_blocks(base_blocks: int, motivated_blocks: int, placement: Placement) -> list[int]:
-    """Which block of a motivated stage is the image of each base block.
+    """Return the block of a motivated stage that is the image of each base block.
 
     Args:
         base_blocks: Blocks of the stage in the base model.
         motivated_blocks: Blocks of the stage in the motivated model, at least as many.
-        placement: ``'leading'`` puts block j in block j; ``'spread'`` puts it in block
-            floor(j * motivated / base), so that added blocks follow the base blocks evenly. Either
-            way the first block, the one that strides, is the image of the first.
+        placement: ``'leading'`` maps block j to block j; ``'spread'`` maps it to block
+            floor(j * motivated / base), so that added blocks are spread evenly. Both map the first block, which
+            may have a stride, to the first.
 
     Returns:
-        One index for each base block, increasing.
+        An increasing list with one index for each base block.
     """
     if placement == 'leading':
         return list(range(base_blocks))
@@ -30,12 +30,11 @@ def place_blocks(base_blocks: int, motivated_blocks: int, placement: Placement) 
 
 
 def pair_modules(base: nn.Module, motivated: nn.Module, placement: Placement) -> Iterator[tuple[str, str]]:
-    """Names of corresponding modules of two networks, the networks themselves (``''``) first.
+    """Yield the names of corresponding modules of two networks, starting with the networks themselves (``''``).
 
-    Children correspond by name; where a stage has more children in the motivated model, by
-    :func:`place_blocks`, so that no block leaves its stage. A stage is a ``nn.Sequential`` or
-    ``nn.ModuleList``, or a module whose children are numbered (``b1``, ``b2``, ...). Modules without
-    parameters and buffers are left out.
+    Children correspond by name, or by :func:`place_blocks` where a stage has more children in the motivated model.
+    A stage is a ``nn.Sequential`` or ``nn.ModuleList``, or a module with numbered children (``b1``, ``b2``, ...).
+    Modules without parameters and buffers are skipped.
 
     Raises:
         ConfigError: A module or tensor of one network has no counterpart in the other.
@@ -64,7 +63,7 @@ def _pair(
 
 
 def _pair_children(base: nn.Module, motivated: nn.Module, placement: Placement, prefix: str) -> list[tuple[str, str]]:
-    """Children of the base module and their images among those of the motivated module."""
+    """Return the names of the base module's children and of their images in the motivated module."""
     base_names, motivated_names = (
         [name for name, child in module._modules.items() if child is not None and child.state_dict()]
         for module in (base, motivated)
@@ -85,7 +84,7 @@ def _pair_children(base: nn.Module, motivated: nn.Module, placement: Placement, 
 
 
 def _kind(module: nn.Module) -> tuple[str, str]:
-    """A class by name: parametrized modules have a class each."""
+    """Return a module's class by name, because every parametrized module has a class object of its own."""
     return type(module).__module__, type(module).__qualname__
 
 
@@ -95,7 +94,7 @@ def _is_stage(module: nn.Module, children: list[str]) -> bool:
 
 
 def own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers that a module holds itself, not in a child."""
+    """Return the parameters and persistent buffers of a module without those of its children."""
     return {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if '.' not in name}
 
 

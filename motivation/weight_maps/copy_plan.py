@@ -1,4 +1,4 @@
-"""Copying between tensors and their images, resolved once into views, so that it allocates nothing."""
+"""Copying between tensors and their images, along views made once so that copying allocates nothing."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class CopyPlan:
     """Copies base tensors into their images, or back.
 
     Args:
-        pairs: Base tensor, motivated tensor, and the index of the image within it.
+        pairs: Base tensor, motivated tensor, and the index of the image in the latter.
     """
 
     def __init__(self, pairs: Pairs) -> None:
@@ -25,8 +25,8 @@ class CopyPlan:
         self._motivated: list[Tensor] = []
         self._rows: list[FlatIndex] = []
         for base, motivated, index in pairs:
-            whole = all(positions is None for positions in index)
-            views = (base, motivated) if whole else aligned_views(base, motivated, index)
+            is_complete = all(positions is None for positions in index)
+            views = (base, motivated) if is_complete else aligned_views(base, motivated, index)
             if views is None:
                 self._rows.append(flat_index(base, motivated, index))
             else:
@@ -34,7 +34,7 @@ class CopyPlan:
                 self._motivated.append(views[1])
 
     def fits(self, pairs: Pairs) -> bool:
-        """Whether the tensors are still where they were when the plan was made."""
+        """Whether the tensors have the same memory as when the plan was made."""
         return self._memory == _memory(pairs)
 
     @torch.no_grad()
@@ -63,10 +63,10 @@ def _memory(pairs: Iterable[tuple[Tensor, Tensor, Index]]) -> list[int]:
 
 
 def aligned_views(base: Tensor, motivated: Tensor, index: Index) -> tuple[Tensor, Tensor] | None:
-    """Views of both tensors, of one shape, in which each base entry stands where its image does.
+    """Return views of both tensors with one shape, in which each base entry is where its image is.
 
     Returns:
-        The views, which own no memory, or ``None`` if the index is no regular pattern.
+        The views, or ``None`` if the index has no regular pattern.
     """
     sizes, strides, offset = [], [], motivated.storage_offset()
     for positions, size, stride in zip(index, motivated.shape, motivated.stride(), strict=True):
@@ -80,9 +80,9 @@ def aligned_views(base: Tensor, motivated: Tensor, index: Index) -> tuple[Tensor
 
 
 class FlatIndex(NamedTuple):
-    """A tensor pair as rows in the order of memory: row ``rows[i]`` of the motivated is row i of the base.
+    """A tensor pair as rows in memory order: row ``rows[i]`` of ``motivated`` is row i of ``base``.
 
-    Rows of one entry are entries: the tensors then have one dimension.
+    Both tensors have one dimension if a row has one entry.
     """
 
     base: Tensor
@@ -91,10 +91,9 @@ class FlatIndex(NamedTuple):
 
 
 def flat_index(base: Tensor, motivated: Tensor, index: Index) -> FlatIndex:
-    """Both tensors as rows of memory, for an index that is no regular pattern.
+    """Return both tensors as rows of memory, for an index without a regular pattern.
 
-    The tensors must be dense, in any order of dimensions. A row holds as many neighbouring entries as
-    neighbours stay together.
+    The tensors must be dense, with their dimensions in any order. Rows are as wide as the index allows.
     """
     places = torch.zeros((), dtype=torch.int64)
     for dim, (positions, size) in enumerate(zip(index, motivated.shape, strict=True)):
@@ -113,7 +112,7 @@ def flat_index(base: Tensor, motivated: Tensor, index: Index) -> FlatIndex:
 
 
 def _row_width(places: Tensor, base: Tensor, motivated: Tensor) -> int:
-    """The widest row, among products of trailing dimensions in memory, that the index keeps whole."""
+    """Return the widest row, a product of trailing dimensions in memory, whose entries the index keeps together."""
     best = width = 1
     for dim in sorted(range(base.ndim), key=base.stride):
         width *= base.shape[dim]

@@ -1,4 +1,4 @@
-"""A map written down by hand, or by another map."""
+"""A weight map that the user writes, or another map has saved."""
 
 import json
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
 @WEIGHT_MAPS.register_module()
 class ExplicitMap(WeightMap):
-    """The correspondence as the user writes it, for networks that no other map knows.
+    """A weight map given pair by pair, for networks that no other map supports.
 
-    Each entry names a base tensor and a motivated tensor and, where the latter is larger, for each of
-    its dimensions the entries that are the base tensor's, in order: ranges with an exclusive end such
-    as ``'0:64,128:192'``, or ``':'`` for the whole dimension.
+    Each pair names a base tensor and a motivated tensor and, if the latter is larger, its entries that belong to the
+    base tensor: for each dimension, in order, ranges with an exclusive end such as ``'0:64,128:192'``, or ``':'``
+    for the whole dimension.
 
     Args:
         base: The base model.
         motivated: The motivated model.
         pairs: ``dict(base=name, motivated=name, index=[...])`` for each base tensor.
-        file: A JSON file with the same under ``"pairs"``, as :meth:`WeightMap.save` and
+        file: A JSON file with the pairs under ``"pairs"``, as :meth:`WeightMap.save` and
             ``tools/weight_map.py --json`` write it.
 
     Raises:
-        ConfigError: Both or neither of ``pairs`` and ``file`` are given, an entry is not of that form,
-            or the map is not valid.
+        ConfigError: Both or neither of ``pairs`` and ``file`` are given, a pair is malformed, or the map is
+            invalid.
 
     Example:
         >>> weight_map = dict(type='ExplicitMap', file='my_map.json')

@@ -1,8 +1,8 @@
-"""Which entries of each dimension of a motivated tensor are the base model's.
+"""Indices: which entries of a motivated tensor belong to its base tensor.
 
-An index holds, for each dimension of a motivated tensor, the positions of the base tensor's entries in
-order, or ``None`` where the whole dimension is the base tensor's; an empty index is the whole tensor.
-Written down it is ranges, such as ``'0:192,384:576'``.
+An index has, for each dimension of the motivated tensor, the positions of the base tensor's entries in order, or
+``None`` for the whole dimension; an empty index means the whole tensor. As text it is ranges, such as
+``'0:192,384:576'``.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Index = tuple[tuple[int, ...] | None, ...]
 
 
 def format_positions(positions: Sequence[int] | None) -> str:
-    """Ranges with an exclusive end, such as ``'0:64,128:192'``; ``':'`` for the whole dimension."""
+    """Return positions as ranges with an exclusive end, such as ``'0:64,128:192'``; ``':'`` for ``None``."""
     if positions is None:
         return ':'
     ranges: list[list[int]] = []
@@ -28,10 +28,10 @@ def format_positions(positions: Sequence[int] | None) -> str:
 
 
 def parse_positions(text: str) -> tuple[int, ...] | None:
-    """What :func:`format_positions` wrote.
+    """Return the positions that :func:`format_positions` wrote as text.
 
     Raises:
-        ValueError: The text is not of that form.
+        ValueError: The text is malformed.
     """
     if text == ':':
         return None
@@ -44,9 +44,9 @@ def parse_positions(text: str) -> tuple[int, ...] | None:
 
 @lru_cache(maxsize=4096)
 def as_progressions(positions: tuple[int, ...]) -> list[tuple[int, int]] | None:
-    """Counts and steps of nested arithmetic progressions, outermost first, that spell out positions.
+    """Return positions as nested arithmetic progressions: counts and steps, outermost first.
 
-    Three times the first 64 of 128 are ``[(3, 128), (64, 1)]``. ``None`` if there is no such form.
+    The first 64 of each 128, three times, are ``[(3, 128), (64, 1)]``. ``None`` if there is no such form.
     """
     levels: list[tuple[int, int]] = []
     while len(positions) > 1:
@@ -68,7 +68,7 @@ def as_progressions(positions: tuple[int, ...]) -> list[tuple[int, int]] | None:
 
 
 def mesh(index: Index, shape: Sequence[int]) -> tuple[Tensor, ...]:
-    """An index in the form in which a tensor of a shape takes it: ``tensor[mesh(index, tensor.shape)]``."""
+    """Return an index as broadcasting integer tensors, for ``tensor[mesh(index, tensor.shape)]``."""
     return tuple(
         torch.arange(size).view(-1, *[1] * (len(shape) - dim - 1))
         if not index or index[dim] is None

@@ -1,4 +1,4 @@
-"""Optimizer state that travels with the weights."""
+"""Transfer of optimizer state along a weight map."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,13 @@ from motivation.weight_maps.weight_map import WeightMap
 
 
 class OptimizerStateTransfer:
-    """Copies momentum, moments and step counts of mapped parameters from one optimizer to the other.
+    """Copies the state of mapped parameters (momentum, moments, step counts) from one optimizer to the other.
 
-    What has the shape of its parameter is sliced by the same index as the parameter; what is a single
-    number (a step count) is copied. A parameter whose optimizer has not stepped yet brings nothing. The
-    state of the extension stays as it is, zero before its first step.
+    State with the shape of its parameter is indexed like the parameter; scalars such as a step count are copied.
+    Parameters without state are skipped. State of the extension does not change; it is zero before its first step.
 
     Args:
-        weight_map: The map of the two models.
+        weight_map: The weight map of the two models.
     """
 
     def __init__(self, weight_map: WeightMap) -> None:
@@ -32,14 +31,14 @@ class OptimizerStateTransfer:
         return {**self.__dict__, '_plan': None}
 
     def transfer(self, source: ModelName, optimizers: Mapping[ModelName, Optimizer]) -> None:
-        """Copy the state of one model's optimizer into the other's.
+        """Copy the state of one model's optimizer to the other's.
 
         Args:
-            source: The model whose optimizer is copied from.
+            source: Name of the model whose optimizer is copied from.
             optimizers: Both optimizers, of one class.
 
         Raises:
-            ConfigError: The optimizer keeps state of other shapes than its parameters'.
+            ConfigError: The optimizer has state that is neither a scalar nor of its parameter's shape.
         """
         target: ModelName = 'motivated' if source == 'base' else 'base'
         tensors = {'base': self.weight_map.tensors('base'), 'motivated': self.weight_map.tensors('motivated')}

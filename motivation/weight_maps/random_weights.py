@@ -1,4 +1,4 @@
-"""Random weights and fitting statistics, with which every layer of a network has a say in its outputs."""
+"""Random weights and matching statistics, with which every layer of a network affects its outputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,13 @@ from motivation.utils.batches import run_network
 
 
 def randomise(tensors: dict[str, Tensor], gain: float, generator: torch.Generator) -> None:
-    """Random values that keep activations in range and hide nothing: no zeros, no equal channels."""
+    """Fill tensors with random values that keep activations in range, without zeros or equal channels.
+
+    Args:
+        tensors: Parameters and buffers by name; integer tensors are skipped.
+        gain: Gain of the weights of layers.
+        generator: The source of random numbers.
+    """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             continue
@@ -28,7 +34,7 @@ def randomise(tensors: dict[str, Tensor], gain: float, generator: torch.Generato
 
 
 def take_statistics(model: nn.Module, inputs: Mapping[str, Any]) -> None:
-    """Give batch norms the statistics of the inputs."""
+    """Set the running statistics of batch norms to those of the inputs."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return

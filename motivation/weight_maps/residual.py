@@ -1,4 +1,4 @@
-"""Blocks that the motivated model adds, and where their residual branches end."""
+"""Blocks that only the motivated model has, and the ends of their residual branches."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from motivation.weight_maps.weight_map import WeightMap
 
 
 def added_blocks(weight_map: WeightMap) -> Iterator[str]:
-    """Modules of the motivated model without any image, in a module that has some."""
+    """Yield the names of the outermost modules of the motivated model that have tensors but no image of a base tensor."""
     images = {pair.motivated for pair in weight_map.pairs}
     holders: set[str] = set()
     for name in images:
@@ -19,16 +19,16 @@ def added_blocks(weight_map: WeightMap) -> Iterator[str]:
 
 
 def residual_ends(block: str, run: Trace) -> set[str]:
-    """Parameters and buffers that end the residual branches of a block, each the last scale or projection.
+    """Return the names of the last scale or projection, with its shift, of each residual branch of a block.
 
-    With all of them zero the block passes on its input.
+    If all of them are zero, the block returns its input.
 
     Args:
         block: Name of the block.
-        run: A run of the network.
+        run: A trace of the network.
 
     Returns:
-        Their names; empty if nothing leads around the block.
+        Names of parameters and buffers; empty if the block has no residual path.
     """
     ends: set[str] = set()
     sums: set[int] = set()
@@ -48,7 +48,7 @@ def _within(module: str, block: str) -> bool:
 
 
 def _last_scale(step: Step, block: str, sums: set[int]) -> set[str] | None:
-    """Parameters that make a branch zero if they are, or ``None`` for the path around the branches."""
+    """Return the names of the parameters that make a branch zero if they are, or ``None`` for the residual path."""
     shifts: set[str] = set()
     while _within(step.module, block) and id(step) not in sums:
         if step.parameters and step.name.rstrip('_') != 'add':

@@ -1,4 +1,4 @@
-"""Smaller images on which a network shows as much of itself as on its own."""
+"""Smaller images on which the outputs of networks can be compared faster."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -16,39 +16,36 @@ from motivation.weight_maps.tracing.rules import flat
 
 _SAMPLES = 2
 
-# Share of channels that rectifiers may silence by chance, on images of any size.
-_SILENT = 0.01
+_SILENT = 0.01  # share of channels whose gradient ReLUs may make zero by chance, on images of any size
 
 
 def outputs(model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
-    """Return all outputs of a model, (N, outputs)."""
+    """Return all outputs of a model, flattened and concatenated to (N, outputs)."""
     output = run_network(model, inputs)
     tensors = list(flat(list(output.values()) if isinstance(output, dict) else [output]))
     return torch.cat([tensor.reshape(len(tensors[0]), -1) for tensor in tensors], dim=1)
 
 
 def smallest_running(models: Sequence[nn.Module], example: Example) -> Example:
-    """Return the smallest images, of 64 pixels a side or a small multiple, on which models run.
+    """Return the smallest images, with sides of 64 pixels or a small multiple, on which models run.
 
     Args:
-        models: In the state they are in; left untouched.
-        example: What they are made for, which is returned if they run on no smaller, or if it is no images.
+        models: The models, which do not change.
+        example: The models' own inputs, returned if no smaller images work or if they are not images.
     """
     return next((smaller for smaller in example.smaller() if _run(models, smaller)), example)
 
 
 def smallest_telling(models: Sequence[nn.Module], example: Example) -> Example:
-    """Return the smallest such images on which all parts of the first model's parameters have a say in its outputs.
+    """Return the smallest such images on which all slices of the first model's parameters affect its outputs.
 
-    A map of one pixel would leave a convolution of 3 x 3 with its centre alone: whatever stood in the
-    other eight entries, nothing would show. So the gradient of the outputs is taken, and of no parameter
-    may it be zero all over a slice: an input or output channel, a place in a kernel, a position of a
-    table. Indices of weight maps are made of slices. Rectifiers silence a channel now and then, on
-    images of any size; one in a hundred may be.
+    On a feature map of one pixel, for instance, only the centre of a 3 x 3 convolution affects the outputs. So the
+    gradient of the outputs with respect to a parameter must not be zero in all of a slice (a channel, a position in
+    a kernel, a row of a table), of which the indices of weight maps consist. ReLUs may silence 1 % of the slices.
 
     Args:
-        models: The model that is looked at, and others that must run too; left untouched.
-        example: As of :func:`smallest_running`.
+        models: The model to examine, and others that must run too; they do not change.
+        example: The models' own inputs, returned if no smaller images work or if they are not images.
     """
     model = copy.deepcopy(models[0])
     return next(
@@ -61,29 +58,29 @@ def _run(models: Sequence[nn.Module], example: Example) -> bool:
         with preserved_random_state(), evaluation_mode(*models), torch.no_grad():
             for model in models:
                 run_network(model, example.inputs(model, _SAMPLES))
-    except Exception:  # a network raises anything for images it does not take
+    except Exception:  # networks raise errors of any type for images that they do not accept
         return False
     return True
 
 
 def _all_matter(model: nn.Module, example: Example) -> bool:
-    """Whether the outputs have a gradient to all parts of the parameters that they depend on at all."""
+    """Whether the outputs depend on all slices of the parameters that they depend on at all."""
     parameters = [parameter.requires_grad_() for parameter in model.parameters()]
     with preserved_random_state(), evaluation_mode(model), torch.enable_grad():
         torch.manual_seed(0)
         inputs = example.inputs(model, _SAMPLES)
-        with torch.no_grad():  # zeros, such as a last scale of a block, would hide what is before them
+        with torch.no_grad():  # a zero, such as the last scale of a block, would block the gradient
             randomise(
                 {**dict(model.named_parameters()), **dict(model.named_buffers())}, 2**0.5, torch.default_generator
             )
             take_statistics(model, inputs)
-        found = outputs(model, inputs)
-        gradients = torch.autograd.grad((found * torch.randn_like(found)).sum(), parameters, allow_unused=True)
+        output = outputs(model, inputs)
+        gradients = torch.autograd.grad((output * torch.randn_like(output)).sum(), parameters, allow_unused=True)
     return all(gradient is None or _all_slices(gradient) for gradient in gradients)
 
 
 def _all_slices(gradient: Tensor) -> bool:
-    """Whether every slice along every dimension has an entry that is not zero, but for some in a hundred."""
+    """Whether nearly all slices along every dimension have a non-zero entry."""
     alive = gradient != 0
     shares = (
         alive.flatten() if alive.ndim < 2 else alive.movedim(dim, 0).flatten(1).any(dim=1) for dim in range(alive.ndim)

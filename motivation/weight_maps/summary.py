@@ -1,16 +1,15 @@
-"""A weight map as text."""
+"""Descriptions of a weight map as text."""
 
 from torch import nn
 
 from motivation.weight_maps.index import format_positions
 from motivation.weight_maps.weight_map import WeightMap
 
-# Characters of an index that are shown; a random choice of channels has no end.
-_SHOWN = 60
+_SHOWN = 60  # characters of an index
 
 
 def table_of_pairs(weight_map: WeightMap) -> list[str]:
-    """A line a tensor: base tensor, its shape, motivated tensor, its shape, the entries taken of each dimension."""
+    """Return a table as lines of text, with the names, shapes and index of each tensor pair."""
     base, motivated = weight_map.tensors('base'), weight_map.tensors('motivated')
     rows = [('base tensor', 'shape', 'motivated tensor', 'shape', 'entries')]
     for pair in weight_map.pairs:
@@ -23,7 +22,7 @@ def table_of_pairs(weight_map: WeightMap) -> list[str]:
 
 
 def describe_map(weight_map: WeightMap) -> list[str]:
-    """What a person wants to know first."""
+    """Return a summary of a map as lines of text: its sizes, its coverage and the extension."""
     sizes = {
         name: sum(tensor.numel() for tensor in weight_map.tensors(name).values() if isinstance(tensor, nn.Parameter))
         for name in ('base', 'motivated')
@@ -31,8 +30,8 @@ def describe_map(weight_map: WeightMap) -> list[str]:
     partial = sum(bool(pair.index) for pair in weight_map.pairs)
     return [
         f'map        {weight_map!r}',
-        f'tensors    {len(weight_map.pairs)}, of which {partial} are part of a larger one',
+        f'tensors    {len(weight_map.pairs)}, of which {partial} map to a part of a larger tensor',
         f'parameters {sizes["base"]:,} in the base and {sizes["motivated"]:,} in the motivated model',
-        f'coverage   {weight_map.coverage:.1%} of the motivated model are the base model',
+        f'coverage   {weight_map.coverage:.1%} of the motivated model is the base model',
         f'extension  {weight_map.extension_size:,} parameters',
     ]

@@ -1,4 +1,4 @@
-"""The correspondence of tensors, and copying along it."""
+"""The base class of weight maps: the correspondence of tensors, and the transfer along it."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ from motivation.weight_maps.copy_plan import CopyPlan
 from motivation.weight_maps.index import Index, format_positions, mesh
 from motivation.weight_maps.tracing import Trace, trace
 
-# What normalisation layers accumulate: torch's own names, which every such layer in timm uses too.
+# Running statistics of normalisation layers, by torch's names, which all such layers of timm use too.
 _STATISTICS = {'running_mean', 'running_var', 'num_batches_tracked'}
 
 
@@ -28,8 +28,8 @@ class TensorPair:
     Attributes:
         base: Name of the base tensor.
         motivated: Name of the motivated tensor.
-        index: For each dimension of the motivated tensor the positions of the image, ``None`` for the
-            whole dimension; an empty tuple for the whole tensor.
+        index: For each dimension of the motivated tensor the positions of the image, ``None`` for the whole
+            dimension; an empty tuple (default) for the whole tensor.
     """
 
     base: str
@@ -43,25 +43,25 @@ class TensorPair:
 
 
 class WeightMap:
-    """Names the image of every base tensor in the motivated model and copies along that correspondence.
+    """Maps every base tensor to its image in the motivated model, and transfers tensors between the models.
 
-    The tensors are the parameters and persistent buffers of both modules. Entries of parameters of the
-    motivated model that are nobody's image are its extension.
+    Tensors are the parameters and persistent buffers of both models. The extension consists of all entries of the
+    motivated model's parameters outside every image.
 
     Args:
         base: The base model.
         motivated: The motivated model, which contains the base model.
-        pairs: Base tensor and motivated tensor, by state-dict name, and, where the motivated tensor is
-            larger, the index of the image within it.
-        example: Where inputs of both models come from; by default what the base model says it takes.
+        pairs: Names of a base tensor and of its image in the state dicts and, if the motivated tensor is larger, the
+            index of the image in it.
+        example: The source of inputs of both models; ``None`` (default) for
+            :func:`~motivation.utils.example.find_example` of the base model.
 
     Attributes:
-        pairs: The correspondence.
+        pairs: The tensor pairs.
 
     Raises:
-        ConfigError: A base tensor has no image or several, a motivated tensor is the image of two,
-            a name does not exist, shapes do not agree, or only one of two paired tensors is frozen or
-            tied to another.
+        ConfigError: A base tensor has no image or several, two base tensors have the same image, a name does not
+            exist, shapes do not match, or only one of two paired tensors is frozen or tied to another.
     """
 
     def __init__(
@@ -74,23 +74,20 @@ class WeightMap:
         self._example = example
         self._modules: dict[ModelName, nn.Module] = {'base': base, 'motivated': motivated}
         self.pairs = tuple(pair if isinstance(pair, TensorPair) else TensorPair(*pair) for pair in pairs)
-        # Who holds the tensors of a transfer, with and without statistics, and the views it copies along.
+        # By whether statistics are transferred: the modules that hold the tensors, and the views to copy along.
         self._owners: dict[bool, list[tuple[tuple[nn.Module, str], tuple[nn.Module, str], Index]]] = {}
         self._plans: dict[bool, CopyPlan] = {}
         self._validate()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_owners': {}, '_plans': {}}  # views would copy as tensors of their own
-
-    # ------------------------------------------------------------------------------------------------
-    # Copying.
+        return {**self.__dict__, '_owners': {}, '_plans': {}}  # copied views would no longer share memory
 
     def transfer(self, source: ModelName, statistics: bool = False) -> None:
-        """Copy every mapped tensor of one model into the other.
+        """Copy every mapped tensor of one model to the other.
 
         Args:
-            source: The model copied from.
-            statistics: Whether running statistics of normalisation layers travel too.
+            source: Name of the model copied from.
+            statistics: Whether to copy running statistics of normalisation layers too. Default: ``False``.
         """
         if statistics not in self._owners:
             self._owners[statistics] = [
@@ -109,19 +106,16 @@ class WeightMap:
         plan.copy(source)
 
     def look_up_tensors_anew(self) -> None:
-        """Find the holders of the tensors again, because modules of a model were replaced under the same names."""
+        """Drop references to the modules that hold the tensors; call it after replacing modules under their names."""
         self._owners.clear()
         self._plans.clear()
 
-    # ------------------------------------------------------------------------------------------------
-    # Looking at it.
-
     def model(self, model: ModelName) -> nn.Module:
-        """One of the two models."""
+        """Return one of the two models."""
         return self._modules[model]
 
     def tensors(self, model: ModelName) -> dict[str, Tensor]:
-        """Parameters and persistent buffers of one of the models, by state-dict name."""
+        """Return the parameters and persistent buffers of one model, by state-dict name."""
         state = self._modules[model].state_dict(keep_vars=True)
         return {
             name: value
@@ -131,23 +125,19 @@ class WeightMap:
 
     @property
     def example(self) -> Example:
-        """Where inputs of both models come from.
+        """The source of inputs of both models.
 
         Raises:
-            ConfigError: Nothing says what the base model takes.
+            ConfigError: The inputs of the base model are not known.
         """
         return self._example or find_example(self.model('base'))
 
     def trace_motivated(self, example: Example) -> Trace:
-        """Return a run of the motivated model on inputs, as :func:`tracing.trace` makes it."""
+        """Return a trace of the motivated model on example inputs."""
         return trace(self.model('motivated'), example)
 
     def extension(self) -> dict[str, Tensor]:
-        """Where the motivated model's parameters are nobody's image.
-
-        Returns:
-            For each parameter with such entries a mask of its shape, True where they are.
-        """
+        """Return the extension: for each parameter with entries outside every image, a mask that is True there."""
         tensors = self.tensors('motivated')
         masks = {
             name: torch.ones(tensor.shape, dtype=torch.bool)
@@ -161,7 +151,7 @@ class WeightMap:
 
     @property
     def extension_size(self) -> int:
-        """Number of entries of the motivated model's parameters that are nobody's image."""
+        """Number of entries in the extension."""
         tensors, shared = self.tensors('base'), {pair.motivated: pair.base for pair in self.pairs}
         return sum(
             tensor.numel() - (tensors[shared[name]].numel() if name in shared else 0)
@@ -171,15 +161,12 @@ class WeightMap:
 
     @property
     def coverage(self) -> float:
-        """Share of the entries of the motivated model's parameters that are the base model's."""
+        """Share of the motivated model's parameters, by entries, that belong to the base model, 0 to 1."""
         size = sum(t.numel() for t in self.tensors('motivated').values() if isinstance(t, nn.Parameter))
         return 1 - self.extension_size / size
 
-    # ------------------------------------------------------------------------------------------------
-    # Writing it down.
-
     def save(self, path: str | Path) -> None:
-        """Write the map as JSON, to be read, edited and named in a config; see ``ExplicitMap``."""
+        """Write the map to a JSON file, which :class:`~motivation.weight_maps.ExplicitMap` reads."""
         pairs = [
             {'base': pair.base, 'motivated': pair.motivated}
             | ({} if not pair.index else {'index': [format_positions(positions) for positions in pair.index]})
@@ -188,15 +175,14 @@ class WeightMap:
         lines = ',\n'.join(f'  {json.dumps(pair)}' for pair in pairs)
         Path(path).write_text(f'{{"pairs": [\n{lines}\n]}}\n')
 
-    # ------------------------------------------------------------------------------------------------
-    # Checking it.
-
     def _validate(self) -> None:
         base, motivated = self.tensors('base'), self.tensors('motivated')
         for pair in self.pairs:
             for model, tensors in (('base', base), ('motivated', motivated)):
                 if getattr(pair, model) not in tensors:
-                    raise ConfigError(f'weight_map names {getattr(pair, model)!r}, which the {model} model lacks')
+                    raise ConfigError(
+                        f'weight_map names {getattr(pair, model)!r}, which the {model} model does not have'
+                    )
             _check_shapes(pair, base[pair.base], motivated[pair.motivated])
             frozen = [not tensor.requires_grad for tensor in (base[pair.base], motivated[pair.motivated])]
             if isinstance(base[pair.base], nn.Parameter) and frozen[0] != frozen[1]:
@@ -221,7 +207,7 @@ class WeightMap:
         self._validate_ties(base, motivated)
 
     def _validate_ties(self, base: dict[str, Tensor], motivated: dict[str, Tensor]) -> None:
-        """Tensors that are one tensor in a model must be one in the other, at the same index."""
+        """Check that tensors tied in one model are tied in the other, with the same index."""
         first: dict[tuple[str, int], TensorPair] = {}
         for pair in self.pairs:
             for model, tensor in (('base', base[pair.base]), ('motivated', motivated[pair.motivated])):
@@ -235,15 +221,14 @@ class WeightMap:
 
 
 def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that holds a tensor, and the tensor's own name there."""
-    path, _, own = name.rpartition('.')
-    return module.get_submodule(path), own
+    """Return the module that holds a tensor, and the tensor's name in it."""
+    path, _, name = name.rpartition('.')
+    return module.get_submodule(path), name
 
 
-def _tensor(owner: nn.Module, own: str) -> Tensor:
-    """A parameter or buffer as it is now."""
-    tensor = owner._parameters.get(own)
-    return owner._buffers[own] if tensor is None else tensor  # type: ignore[return-value]
+def _tensor(owner: nn.Module, name: str) -> Tensor:
+    tensor = owner._parameters.get(name)
+    return owner._buffers[name] if tensor is None else tensor  # type: ignore[return-value]
 
 
 def _check_shapes(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
@@ -251,8 +236,8 @@ def _check_shapes(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
         if base.shape != motivated.shape:
             raise ConfigError(
                 f'weight_map pairs {pair.base!r} of the base model, {tuple(base.shape)}, with {pair.motivated!r} of the '
-                f'motivated model, {tuple(motivated.shape)}, whole; paired tensors must have equal shapes, '
-                'or an index that says where the base tensor is'
+                f'motivated model, {tuple(motivated.shape)}, without an index; give an index, or pair tensors of '
+                'equal shapes'
             )
         return
     image = tuple(
@@ -270,18 +255,18 @@ def _check_shapes(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
             len(set(positions)) < len(positions) or not 0 <= min(positions) <= max(positions) < size
         ):
             raise ConfigError(
-                f'weight_map takes the entries {format_positions(positions)} of {pair.motivated!r}, of which there '
-                f'are {size}; each must exist and be taken once'
+                f'weight_map takes the entries {format_positions(positions)} of {pair.motivated!r}, which has '
+                f'{size}; each must exist and be taken once'
             )
 
 
 def _check_constants(pair: TensorPair, base: Tensor, motivated: Tensor) -> None:
-    """Buffers of integers are no weights (an index of relative positions): they must hold the same."""
+    """Check that integer buffers are equal, because they are constants (such as relative position indices)."""
     if base.is_floating_point() or pair.is_statistic or isinstance(base, nn.Parameter):
         return
     image = motivated[mesh(pair.index, motivated.shape)]
     if not torch.equal(base, image):
         raise ConfigError(
-            f'{pair.base!r} of the base model and {pair.motivated!r} of the motivated model hold other whole numbers; '
+            f'{pair.base!r} of the base model and {pair.motivated!r} of the motivated model have different integers; '
             'they are not learned, so the two networks are built differently and do not fit'
         )

@@ -1,4 +1,4 @@
-"""An extension that begins by contributing nothing, and learns all the same."""
+"""The zero extension, with which the motivated model begins as the base model's function."""
 
 from collections.abc import Sequence
 
@@ -14,29 +14,28 @@ from motivation.weight_maps.small_images import outputs, smallest_running
 from motivation.weight_maps.tracing import Trace
 from motivation.weight_maps.weight_map import WeightMap
 
-# The dimension along which a layer's weight reads its input; the others are written.
+# The input dimension of a layer's weight.
 _READS = {nn.Linear: 1, nn.Conv1d: 1, nn.Conv2d: 1, nn.Conv3d: 1, nn.ConvTranspose1d: 0, nn.ConvTranspose2d: 0}
 
-# Of the largest output, in float32.
-_TOLERANCE = 1e-4
+_TOLERANCE = 1e-4  # relative to the largest output, in float32
 
 
 @torch.no_grad()
 def zero_extension(weight_map: WeightMap, input_size: Sequence[int] | None = None) -> list[str]:
-    """Make the motivated model begin as the base model's function; the base model is left as it is.
+    """Make the motivated model compute the base model's function, in place; the base model does not change.
 
-    Width: the base's channels stop reading added channels, which keep their initialisation, so that
-    they learn from the first step on (zeros on both sides would never move). Depth: the last scale or
-    projection of every residual branch of an added block becomes zero, so that the block passes on
-    its input (Goyal et al., arXiv 1706.02677, section 5.1).
+    Width: weights with which the base model's channels read added channels become zero. Added channels keep their
+    initialisation, so that they learn from the first step (with zeros on both sides no gradient would reach them).
+    Depth: the last scale or projection of every residual branch of an added block becomes zero, so that the block
+    returns its input (Goyal et al., arXiv 1706.02677, section 5.1).
 
     Args:
         weight_map: The map of the two models.
-        input_size: Size of images to compare outputs on, (C, H, W), instead of the inputs that the map knows.
+        input_size: Image size (C, H, W) for comparing outputs; by default the inputs are those of
+            :attr:`WeightMap.example`.
 
     Returns:
-        Why the motivated model still computes something else, a sentence each; empty if it computes
-        the same.
+        The reasons why the motivated model still computes something else, a sentence each; empty if there are none.
     """
     example = weight_map.example if input_size is None else find_example(weight_map.model('base'), input_size)
     run = weight_map.trace_motivated(example)
@@ -56,10 +55,10 @@ def _stop_reading(weight_map: WeightMap) -> None:
     tensors = weight_map.tensors('motivated')
     motivated = weight_map.model('motivated')
     for pair in weight_map.pairs:
-        path, _, own = pair.motivated.rpartition('.')
+        path, _, name = pair.motivated.rpartition('.')
         layer = motivated.get_submodule(path)
         reads = next((dim for kind, dim in _READS.items() if isinstance(layer, kind)), None)
-        if own != 'weight' or reads is None or not pair.index or pair.index[reads] is None:
+        if name != 'weight' or reads is None or not pair.index or pair.index[reads] is None:
             continue
         tensor = tensors[pair.motivated]
         kept = tensor[mesh(pair.index, tensor.shape)].clone()
@@ -82,7 +81,7 @@ def _silence_blocks(weight_map: WeightMap, run: Trace) -> list[str]:
 
 
 def _compare(weight_map: WeightMap, example: Example) -> tuple[float, float]:
-    """Largest difference of the two models' outputs in evaluation, and the base's largest output."""
+    """Return the largest difference of the two models' outputs in evaluation mode, and the base model's largest output."""
     models = weight_map.model('base'), weight_map.model('motivated')
     with preserved_random_state(), evaluation_mode(*models):
         inputs = smallest_running(models, example).inputs(models[0], samples=2)

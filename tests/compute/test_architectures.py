@@ -1,4 +1,4 @@
-"""fvcore with our handles against the dispatcher, over the families of timm."""
+"""The two counters, fvcore with our handles and dispatch, agree on the families of timm."""
 
 import pytest
 import timm
@@ -7,7 +7,7 @@ import torch
 from motivation.compute.forward_macs import count_forward
 from motivation.compute.step_macs import dispatch_forward
 
-# A small variant of each family and the side of a small image that it takes.
+# A small variant of each family and the side of a small image that it accepts.
 ARCHITECTURES = {
     'beit_base_patch16_224': 32, 'botnet26t_256': 64, 'cait_xxs24_224': 32, 'coat_lite_tiny': 64, 'coatnet_pico_rw_224': 224,
     'convit_tiny': 32, 'convmixer_768_32': 32, 'convnext_atto': 32, 'convnextv2_atto': 32, 'crossvit_tiny_240': 240,

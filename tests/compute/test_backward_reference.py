@@ -1,4 +1,4 @@
-"""The backward count against each operator written a second time, with explicit matrix products.
+"""Backward MACs of operators, compared with the same operators written as explicit matrix products.
 
 Legend: N images, C channels, G groups, T steps, F features; attention: Q (..., L, E), K (..., S, E), V (..., S, D).
 """
@@ -20,7 +20,7 @@ from motivation.models import TimmClassifier
 
 
 class MatrixProducts(TorchDispatchMode):
-    """Multiply-accumulates of the matrix products that are really computed, from their shapes alone."""
+    """Counts the MACs of executed matrix products from their shapes."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class MatrixProducts(TorchDispatchMode):
 
 
 def products(network, inputs):
-    """Those of the real forward and of the real backward pass of one batch."""
+    """Return the MACs of matrix products in the forward and the backward pass of one batch."""
     with MatrixProducts() as forward:
         output = network(inputs)
     with MatrixProducts() as backward:
@@ -45,7 +45,7 @@ def products(network, inputs):
 
 
 def assert_counts(network, inputs, macs):
-    """What is to be tested: forward by both counters and backward, of a classifier around ``network``."""
+    """Check the forward MACs by both counters and the backward MACs of a classifier with ``network``."""
     model = TimmClassifier('test_resnet', num_classes=4)
     model.backbone = network
     data = {'inputs': inputs, 'targets': torch.zeros(len(inputs), dtype=torch.long)}
@@ -54,7 +54,7 @@ def assert_counts(network, inputs, macs):
 
 
 def assert_same_function(operator, explicit, inputs, weights=()):
-    """Equal outputs, and equal gradients to inputs and weights."""
+    """Check that outputs and the gradients of inputs and weights are equal."""
     for tensor in inputs:
         tensor.requires_grad_()
     results = []
@@ -66,7 +66,7 @@ def assert_same_function(operator, explicit, inputs, weights=()):
 
 
 class Im2col(nn.Module):
-    """A convolution as products of its kernels with unfolded patches: unfold and fold multiply nothing."""
+    """A convolution as matrix products of its kernels with unfolded patches."""
 
     def __init__(self, conv):
         super().__init__()
@@ -112,7 +112,7 @@ CONVOLUTIONS = {
 
 @pytest.mark.parametrize('kind', CONVOLUTIONS)
 def test_convolution(kind):
-    # The first one's input needs no gradient, that of the second does.
+    # The input of the first convolution needs no gradient, that of the second does.
     first, second = nn.Conv2d(3, 8, 1, bias=False), CONVOLUTIONS[kind]
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     images = torch.randn(2, 3, 6, 7)
@@ -123,7 +123,7 @@ def test_convolution(kind):
 
 
 class FiveProducts(torch.autograd.Function):
-    """Attention that keeps no scores: its backward pass computes them anew."""
+    """Attention that recomputes its scores in the backward pass."""
 
     @staticmethod
     def forward(ctx, query, key, value):
@@ -146,12 +146,12 @@ class FiveProducts(torch.autograd.Function):
 
 
 def four_products(query, key, value):
-    """Attention that keeps its scores."""
+    """Compute attention and keep the scores for the backward pass."""
     return FiveProducts.weights(query, key) @ value
 
 
 class Attention(nn.Module):
-    """L queries, S keys and values of two heads from the pixels of an image."""
+    """Attention of two heads with L queries, S keys and values from the pixels of an image."""
 
     def __init__(self, queries, keys, width, value_width, attention):
         super().__init__()
@@ -187,8 +187,8 @@ def test_attention(queries, keys, width, value_width, attention):
     assert_counts(Attention(*sizes, F.scaled_dot_product_attention), images, explicit)
 
 
-def test_attention_formulas_for_values_of_another_width():
-    """Kernels on other devices take them."""
+def test_attention_formulas_with_another_value_width():
+    """Kernels on other devices accept such values."""
     shapes = [2, 3, 5, 4], [2, 3, 7, 4], [2, 3, 7, 6]
     leaves = [torch.randn(shape, requires_grad=True) for shape in shapes]
     explicit = products(lambda tensors: FiveProducts.apply(*tensors), leaves)
@@ -196,9 +196,9 @@ def test_attention_formulas_for_values_of_another_width():
 
 
 class Unrolled(nn.Module):
-    """A recurrent layer step by step, with one product for the input and one for the state.
+    """A recurrent layer step by step, with one matrix product for the input and one for the state.
 
-    ``state_gradient``: whether the gradient to the initial state of zeros, which nobody needs, is computed.
+    ``state_gradient``: whether to compute the unneeded gradient of the initial state of zeros.
     """
 
     def __init__(self, layer, state_gradient=False):
@@ -243,14 +243,14 @@ class Unrolled(nn.Module):
 
 
 def initial_states(layer, x, make=torch.zeros):
-    """Hidden state and, of an LSTM, cell state: (layers and directions, N, features) each."""
+    """Return the hidden state and, for an LSTM, the cell state, each (layers x directions, N, features)."""
     rows, images = layer.num_layers * (1 + layer.bidirectional), x.shape[0 if layer.batch_first else 1]
     sizes = [layer.proj_size or layer.hidden_size, layer.hidden_size]
     return [make(rows, images, size) for size in sizes[: 1 + (layer.mode == 'LSTM')]]
 
 
 class Output(nn.Module):
-    """A recurrent layer's output without its last states."""
+    """Returns the output of a recurrent layer without its last states."""
 
     def __init__(self, layer):
         super().__init__()
@@ -261,7 +261,7 @@ class Output(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A linear layer, whose input needs no gradient, and a recurrent one, along the lines of an image."""
+    """A linear layer, whose input needs no gradient, and a recurrent layer, along the rows of an image."""
 
     def __init__(self, layer):
         super().__init__()
@@ -296,7 +296,7 @@ def test_recurrent_layer(kind, options, batch_first):
     states = initial_states(layer, steps, torch.randn)
     assert_same_function(Output(layer), Unrolled(layer), [steps, *states], weights)
     images = torch.randn(3, 3, 4, 5)
-    # An LSTM without projection is one kernel, whose backward pass leaves no gradient out.
+    # An LSTM without projection is one kernel, which always computes all gradients.
     whole = kind is nn.LSTM and not layer.proj_size
     explicit = products(Recurrent(Unrolled(layer, whole)), images)
     assert_counts(Recurrent(Output(layer)), images, explicit)
@@ -316,19 +316,19 @@ class Cell(nn.Module):
 def test_recurrent_cell(kind, gates):
     network, images = Cell(kind(12, 5)), torch.randn(3, 3, 2, 2)
     forward = 3 * gates * 5 * (12 + 5)
-    # Gradients to both weights; neither the image nor the first state needs one.
+    # Gradients of both weights; neither the image nor the first state needs one.
     assert_counts(network, images, (forward, forward))
 
 
 def test_sequencer():
-    """Bidirectional LSTMs along rows and columns of an image."""
+    """It has bidirectional LSTMs along the rows and columns of an image."""
     model = TimmClassifier('sequencer2d_s', num_classes=10, layers=[1, 1, 1, 1])
     sample = {'inputs': torch.zeros(1, 3, 14, 14, dtype=torch.uint8), 'targets': torch.tensor([0])}
     macs = measure_model(model, sample)
     stem = 2 * 2 * model.backbone.stem.proj.weight.numel()  # its input needs no gradient
     assert macs.network.per_image > 0 and macs.step.backward == Macs(2 * macs.network.per_image - stem)
     assert all(parameter.grad is None for parameter in model.parameters())
-    # An LSTM has a list of its weights beside its parameters; counting leaves nothing false in it.
+    # Counting must not change the list of weights that an LSTM keeps besides its parameters.
     for network in (copy.deepcopy(model), model):
         network(torch.zeros(1, 3, 14, 14)).sum().backward()
         assert all(parameter.grad is not None for parameter in network.parameters())

@@ -77,7 +77,7 @@ def custom_classifier():
     return model.train()
 
 
-def test_operator_of_ones_own_is_refused_by_name_until_it_has_a_formula():
+def test_custom_operator_without_a_formula_is_an_error():
     for count in (count_forward, dispatch_forward):
         with pytest.raises(ConfigError, match=r"'motivation_test::product' cannot be counted: .*register_formula"):
             count(Custom(), torch.zeros(2, 3, 2, 2))
@@ -87,12 +87,12 @@ def test_registered_formula_counts_in_both_counters_forward_and_backward(registe
     check_forward(Custom(), torch.zeros(2, 3, 2, 2))
     assert count_forward(Custom(), torch.zeros(2, 3, 2, 2)).total == 2 * 12 * 5
     data = {'inputs': torch.zeros(2, 3, 2, 2), 'targets': torch.zeros(2, dtype=torch.long)}
-    # The gradient to the weight; that to the image is computed too, by this operator's own backward.
+    # The gradients of the weight and, in this operator's own backward, of the image.
     assert count_train_step(custom_classifier(), data).modules[''] == (2 * 12 * 5, 2 * 2 * 12 * 5)
 
 
 def test_counts_that_differ_name_the_module(registered, monkeypatch):
-    """A formula that is wrong in one counter only."""
+    """Use a formula that is wrong in one counter only."""
     monkeypatch.setitem(formulas.CUSTOM, 'motivation_test::product', lambda left, right, output: 1)
     import motivation.compute.step_macs as step_macs
 
@@ -100,22 +100,24 @@ def test_counts_that_differ_name_the_module(registered, monkeypatch):
     product_macs = {torch.ops.motivation_test.product: lambda left, right: left[0] * left[1] * right[1]}
     monkeypatch.setattr(step_macs, '_FORMULAS', {**step_macs._FORMULAS, **product_macs})
     network = nn.Sequential(nn.Identity(), Custom())
-    with pytest.raises(ConfigError, match=r"are 1 by fvcore and 60 by dispatch; they part in '1' \(Custom: 1 and 60\)"):
+    with pytest.raises(
+        ConfigError, match=r"are 1 by fvcore and 60 by dispatch; they differ in '1' \(Custom: 1 and 60\)"
+    ):
         check_forward(network, torch.zeros(2, 3, 2, 2))
 
 
-def test_refuses_a_name_without_a_library():
+def test_operator_name_without_a_namespace_is_an_error():
     with pytest.raises(ConfigError, match="register_formula got 'product'"):
         register_formula('product', lambda *_, **__: 0)
 
 
-def test_formula_of_an_operator_that_does_not_exist_is_refused_where_it_would_be_used(registered):
+def test_formula_of_an_unknown_operator_is_an_error(registered):
     register_formula('motivation_test::prodct', lambda left, right, output: 0)
-    with pytest.raises(ConfigError, match="register_formula was given 'motivation_test::prodct', which is no operator"):
+    with pytest.raises(ConfigError, match="register_formula got 'motivation_test::prodct', which is not an operator"):
         dispatch_forward(Custom(), torch.zeros(2, 3, 2, 2))
 
 
-def test_exponential_of_a_matrix_is_refused_by_name():
+def test_matrix_exponential_is_an_error():
     class Rotation(nn.Module):
         def forward(self, x):
             return torch.linalg.matrix_exp(x[:, 0])
@@ -140,7 +142,7 @@ class Scaled(nn.Module):
         return scaled(x.flatten(1), [3, 4], x.new_ones(12, 5))
 
 
-def test_formula_gets_lists_and_numbers_as_they_are(registered):
+def test_formula_receives_lists_and_numbers(registered):
     seen = []
     register_formula(
         'motivation_test::scaled',
@@ -154,17 +156,17 @@ def test_formula_gets_lists_and_numbers_as_they_are(registered):
     ('formula', 'message'),
     [
         (lambda left, right: 1, r'does not take the shapes .*: TypeError: .*output'),
-        (lambda left, right, output: 'many', r"says 'many' of the shapes"),
-        (lambda left, right, output: -5, r'says -5 of the shapes .*; it must be a whole number of at least 0$'),
+        (lambda left, right, output: 'many', r"must return an integer of at least 0, got 'many' for the shapes"),
+        (lambda left, right, output: -5, r'must return an integer of at least 0, got -5 for the shapes .*\)$'),
     ],
 )
-def test_formula_that_is_wrong_is_named(registered, formula, message):
+def test_invalid_formula_is_an_error(registered, formula, message):
     register_formula('motivation_test::product', formula)
     for count in (count_forward, dispatch_forward):
         with pytest.raises(ConfigError, match=f"^the formula registered for 'motivation_test::product' {message}"):
             count(Custom(), torch.zeros(2, 3, 2, 2))
 
 
-def test_refuses_a_formula_that_is_no_function():
-    with pytest.raises(ConfigError, match=r"^register_formula\('mylib::product'\) got 7 for a formula"):
+def test_formula_that_is_not_callable_is_an_error():
+    with pytest.raises(ConfigError, match=r"^register_formula\('mylib::product'\) got 7 as the formula"):
         register_formula('mylib::product', 7)

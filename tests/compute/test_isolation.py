@@ -1,4 +1,4 @@
-"""What changes how a network runs does not change its count, and counting changes nothing."""
+"""Counts do not depend on how a network runs, and counting does not change it."""
 
 import random
 import sys
@@ -69,7 +69,7 @@ def test_compilation_does_not_change_the_count(plain, how):
 
 
 def test_synchronized_norms_do_not_change_the_count(process_group):
-    """Norms with and without an activation of their own."""
+    """Both norms with and norms without an activation."""
     for network in ('test_resnet', 'test_efficientnet'):
         model = TimmClassifier(network, num_classes=10)
         plain = measure_model(model, SAMPLE)
@@ -86,12 +86,12 @@ def test_data_parallelism_does_not_change_the_count(plain, process_group, how):
     assert measure_model(model, SAMPLE) == plain
 
 
-def test_stochastic_depth_computes_what_it_drops(plain):
-    """timm's multiplies a block's result by zero."""
+def test_stochastic_depth_computes_dropped_blocks(plain):
+    """timm multiplies the result of a dropped block by zero."""
     assert measure_model(vit(drop_path_rate=0.9), SAMPLE) == plain
 
 
-def test_dropped_patches_are_not_computed_in_training_but_in_evaluation(plain):
+def test_dropped_patches_are_computed_in_evaluation_only(plain):
     macs = measure_model(vit(patch_drop_rate=0.5), SAMPLE)
     assert macs.inference == plain.inference == plain.network
     # By hand: 100 patches of 16 x 16 pixels and the class token, or half the patches and the token.
@@ -107,7 +107,7 @@ def test_dropped_patches_are_not_computed_in_training_but_in_evaluation(plain):
     assert macs.step.backward.per_image < 0.6 * plain.step.backward.per_image
 
 
-def test_frozen_backbone_costs_the_backward_of_its_head_alone(plain):
+def test_frozen_backbone_has_the_backward_of_its_head_only(plain):
     model = vit()
     model.backbone.requires_grad_(False)
     model.backbone.head.requires_grad_(True)
@@ -116,7 +116,7 @@ def test_frozen_backbone_costs_the_backward_of_its_head_alone(plain):
     assert macs.step.backward == Macs(model.backbone.embed_dim * 10)  # gradient to the head's weight
 
 
-def test_counting_leaves_no_trace():
+def test_counting_does_not_change_the_model():
     model = TimmClassifier('test_efficientnet', num_classes=10, drop_path_rate=0.5, mixup=dict(mixup_alpha=1.0))
     model.eval()
     model.backbone.blocks[0].train()  # a mode of its own
@@ -136,7 +136,7 @@ def test_counting_leaves_no_trace():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_light_copy_has_the_shapes_and_none_of_the_memory():
+def test_light_copy_has_the_shapes_but_not_the_memory():
     network = nn.Sequential(nn.Linear(50, 40), nn.BatchNorm1d(40), nn.Linear(40, 50))
     light = light_copy(network)
     assert [p.shape for p in light.parameters()] == [p.shape for p in network.parameters()]
@@ -181,7 +181,7 @@ def test_vit_large_at_batch_256_is_counted_within_100_mib():
 
 
 class Remembers(nn.Module):
-    """One layer at two places, and attributes that the forward pass changes."""
+    """A network with a layer used twice, and attributes that the forward pass changes."""
 
     def __init__(self):
         super().__init__()
@@ -195,7 +195,7 @@ class Remembers(nn.Module):
 
 
 @pytest.mark.parametrize('norm', [None, nn.utils.weight_norm])
-def test_model_that_shares_a_layer_or_remembers_what_it_saw_is_left_alone(norm):
+def test_model_with_shared_layers_and_attributes_does_not_change(norm):
     model = TimmClassifier('test_resnet', num_classes=3)
     model.backbone = Remembers()
     if norm is not None:
@@ -209,7 +209,7 @@ def test_model_that_shares_a_layer_or_remembers_what_it_saw_is_left_alone(norm):
     assert model.backbone(torch.zeros(1, 3, 4, 4)).isfinite().all()
 
 
-def test_attention_caches_of_a_network_hold_nothing_of_the_count():
+def test_attention_caches_do_not_change():
     model = TimmClassifier('levit_128s', num_classes=10).eval()
     before = model(torch.zeros(1, 3, 224, 224))
     measure_model(model, {'inputs': torch.zeros(1, 3, 224, 224), 'targets': torch.tensor([0])})

@@ -12,7 +12,7 @@ MACS = {
 
 
 def trained(processes=1, distilled=False):
-    """Two batches of the base, one of them small, and one of the motivated model."""
+    """Return a meter after two base batches, one of them small, and one motivated batch."""
     meter = ComputeMeter(MACS, processes)
     meter.add_batch('base', 64, seconds=0.25)
     meter.add_batch('base', 29, seconds=0.15)
@@ -29,11 +29,11 @@ def test_flops_are_twice_the_macs_of_true_batch_sizes():
     assert meter.total_train_flops == 2 * 93 * 25 + 2 * (64 * 290 + 7)
 
 
-def test_motivated_alone_would_have_trained_on_every_batch():
+def test_motivated_alone_trains_on_every_batch():
     assert trained().motivated_alone_train_flops == 2 * ((64 + 29 + 64) * 290 + 3 * 7)
 
 
-def test_what_a_batch_costs_whatever_its_size_is_paid_by_every_process():
+def test_macs_per_batch_are_counted_for_every_process():
     meter = trained(processes=4)
     assert meter.train_flops('motivated') == 2 * (64 * 290 + 4 * 7)
     assert meter.motivated_alone_train_flops == 2 * ((64 + 29 + 64) * 290 + 4 * 3 * 7)
@@ -45,12 +45,12 @@ def test_rates_are_of_the_batches_of_one_model():
     assert meter.images_per_second('base') == pytest.approx(93 / 0.4)
     assert meter.flops_per_second('base') == pytest.approx(2 * 93 * 25 / 0.4)
     assert meter.images_per_second('motivated') == 64 / 2
-    # The base's further step took part of the motivated batch's time.
+    # The distillation step is part of the duration of the motivated batch.
     assert meter.flops_per_second('motivated') == (2 * (64 * 270 + 7) + 2 * 64 * 23) / 2
     assert ComputeMeter(MACS).images_per_second('base') is ComputeMeter(MACS).flops_per_second('base') is None
 
 
-def test_evaluation_and_reestimation_are_no_training():
+def test_evaluation_and_reestimation_are_not_training():
     meter = trained()
     before = meter.total_train_flops
     meter.evaluated['base'].add(360, forward_flops=2 * 360 * 8, iters=6)
@@ -60,7 +60,7 @@ def test_evaluation_and_reestimation_are_no_training():
     assert meter.total_train_flops == before
 
 
-def test_restored_meter_counts_on():
+def test_restored_meter_continues_to_count():
     meter, restored = trained(distilled=True), ComputeMeter(MACS)
     meter.evaluated['base'].add(10, forward_flops=80)
     meter.reestimated['base'].add(20, forward_flops=160)
@@ -81,8 +81,8 @@ def test_skipped_batch_has_both_passes_and_is_not_trained_on():
     assert meter.motivated_alone_train_flops == 2 * (64 * 290 + 7)
 
 
-def test_what_a_model_computes_may_change_within_a_run():
-    """As where a hook frees a frozen layer, or images grow."""
+def test_macs_may_change_during_a_run():
+    """For example when a hook unfreezes a layer or images grow."""
     meter = trained()
     before, alone = meter.train_flops('base'), meter.motivated_alone_train_flops
     meter.macs = {**MACS, 'base': MACS['base']._replace(step=StepMacs(Macs(10), Macs(20)))}
@@ -91,8 +91,8 @@ def test_what_a_model_computes_may_change_within_a_run():
     assert meter.motivated_alone_train_flops == alone + 2 * (64 * 290 + 7)
 
 
-def test_distillation_costs_the_base_a_step_and_is_no_batch_of_its_own():
-    """Both steps are on logits, which may cost another amount than the models' own."""
+def test_distillation_adds_a_base_step_but_no_batch():
+    """Both steps are on logits, whose MACs may differ from those of the models' own steps."""
     meter = ComputeMeter(MACS)
     meter.add_batch('motivated', 64, distilled=True)
     assert meter.describe('base')['iters'] == 0 and meter.describe('motivated')['iters'] == 1
@@ -101,8 +101,8 @@ def test_distillation_costs_the_base_a_step_and_is_no_batch_of_its_own():
     assert meter.motivated_alone_train_flops == 2 * (64 * 290 + 7)
 
 
-def test_forecast_is_what_the_rest_of_the_run_would_cost():
-    """Ten batches of 64, the last of 20, of which two of the base and one of the motivated model are done."""
+def test_forecast_equals_the_compute_of_the_remaining_batches():
+    """The run has ten batches of 64, the last of 20; two base batches and one motivated batch are done."""
     images = 9 * 64 + 20
     base, motivated = (lambda n, i: 2 * 25 * i), (lambda n, i: 2 * (290 * i + 7 * n))
     distilling = lambda n, i: 2 * ((270 + 23) * i + 7 * n)  # noqa: E731

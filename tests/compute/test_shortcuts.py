@@ -1,4 +1,4 @@
-"""Results made at once against those that torch computes."""
+"""Results of the shortcuts, compared with those that torch computes."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def calls():
 @pytest.mark.parametrize(
     ('operator', 'arguments'), list(calls()), ids=lambda value: str(value) if callable(value) else ''
 )
-def test_result_has_the_form_of_the_one_computed(operator, arguments):
+def test_results_have_the_shapes_that_torch_computes(operator, arguments):
     computed, at_once = operator(*arguments), SHORTCUTS[operator](*arguments)
     for one, other in zip(*(made if isinstance(made, tuple) else (made,) for made in (computed, at_once)), strict=True):
         assert (one is None) == (other is None)
@@ -50,12 +50,12 @@ def test_result_has_the_form_of_the_one_computed(operator, arguments):
             assert (one.shape, one.dtype, one.stride()) == (other.shape, other.dtype, other.stride())
 
 
-def test_every_shortcut_is_tried():
+def test_every_shortcut_is_tested():
     assert {operator for operator, _ in calls()} == SHORTCUTS.keys()
 
 
 class Norms(nn.Sequential):
-    """All norms and activations that have shortcuts, between two layers that are counted."""
+    """All norms and activations with shortcuts, between two counted layers."""
 
     def __init__(self):
         channels = nn.BatchNorm2d(8), nn.BatchNorm2d(8, affine=False), nn.SiLU(), nn.GELU(), nn.ReLU()

@@ -124,7 +124,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     for name, value in (('WORLD_SIZE', '4'), ('LOCAL_RANK', '2'), ('LOCAL_WORLD_SIZE', '4')):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
-    with pytest.raises(ConfigError, match='torchrun --nproc-per-node is 4, but there are 2 GPUs'):
+    with pytest.raises(ConfigError, match='torchrun --nproc-per-node must be at most 2, the number of GPUs, got 4'):
         join_processes()
 
 

@@ -6,7 +6,7 @@ import motivation.models  # noqa: F401, registers cifar_resnet*
 
 
 def expected_parameters(depth, classes):
-    """Weights counted from He et al., section 4.2, with 1 x 1 shortcuts, from the widths alone."""
+    """Count the weights of the networks of He et al., section 4.2, with 1 x 1 shortcuts, from the widths."""
     blocks = (depth - 2) // 6
     norm = lambda width: 2 * width  # noqa: E731
     total = 3 * 16 * 9 + norm(16)
@@ -30,7 +30,7 @@ def test_resnet20_has_272474_parameters():
     assert expected_parameters(20, 10) == 272_474
 
 
-def test_keeps_32_16_and_8_pixels():
+def test_stages_have_32_16_and_8_pixels():
     model = timm.create_model('cifar_resnet20', num_classes=10)
     shapes = {}
     for name in ('layer1', 'layer2', 'layer3'):
@@ -41,13 +41,13 @@ def test_keeps_32_16_and_8_pixels():
     assert shapes == {'layer1': (1, 16, 32, 32), 'layer2': (1, 32, 16, 16), 'layer3': (1, 64, 8, 8)}
 
 
-def test_takes_timms_arguments():
+def test_accepts_the_arguments_of_timm():
     model = timm.create_model('cifar_resnet8', num_classes=3, in_chans=1, drop_rate=0.1)
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     model.reset_classifier(7)
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
 
 
-def test_has_no_pretrained_weights_and_says_so():
+def test_pretrained_weights_are_an_error():
     with pytest.raises(ValueError, match='no pretrained weights of cifar_resnet20'):
         timm.create_model('cifar_resnet20', pretrained=True)

@@ -18,7 +18,7 @@ def distilling(**distillation):
     )
 
 
-def test_divergence_is_the_definition():
+def test_divergence_equals_its_definition():
     logits, target = torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([[0.0, 3.0, 1.0]])
     p, q = (target / 2).softmax(1), (logits / 2).softmax(1)
     expected = 4 * (p * (p / q).log()).sum()
@@ -27,7 +27,7 @@ def test_divergence_is_the_definition():
 
 
 def test_motivated_step_is_followed_by_a_step_of_the_base_on_the_same_batch():
-    """From the definition, with bare PyTorch: motivated step, transfer, base step, transfer."""
+    """Compare with plain PyTorch: motivated step, transfer, base step, transfer."""
     model = distilling(weight=0.25, temperature=2.0)
     wrappers = optimizers(model)
     model.train()
@@ -60,7 +60,7 @@ def test_motivated_step_is_followed_by_a_step_of_the_base_on_the_same_batch():
         assert torch.equal(model.motivated.get_parameter(name), model.base.get_parameter(name)), name
 
 
-def test_base_batches_are_as_without_it():
+def test_base_batches_are_the_same_with_and_without_distillation():
     model, plain = distilling(weight=0.5), distilling(weight=0.5)
     plain.distillation = None
     for one in (model, plain):
@@ -78,12 +78,12 @@ def test_base_batches_are_as_without_it():
         (dict(temperature=0), r'^distillation\.temperature must be above 0, got 0$'),
     ],
 )
-def test_refuses_values_out_of_range(fields, message):
+def test_values_out_of_range_are_an_error(fields, message):
     with pytest.raises(ConfigError, match=message):
         distilling(**fields)
 
 
-def test_refuses_models_that_see_different_images():
+def test_models_with_different_normalisation_are_an_error():
     with pytest.raises(ConfigError, match=r'^base\.mean and motivated\.mean differ'):
         DualModel(
             base=classifier('cifar_resnet8', mean=[0.1, 0.2, 0.3]), motivated=classifier('cifar_resnet20'),

@@ -25,7 +25,7 @@ def student(**kwargs):
     return DistilledClassifier('cifar_resnet8', num_classes=10, teacher='teacher.pth', **kwargs)
 
 
-def test_loss_is_the_weighted_sum_of_its_definition(teacher):
+def test_loss_equals_its_definition(teacher):
     model = student(weight=0.7, temperature=3.0)
     data = model.data_preprocessor(small_batch(), True)
     loss = model(**data, mode='loss')['loss']
@@ -37,7 +37,7 @@ def test_loss_is_the_weighted_sum_of_its_definition(teacher):
     )
 
 
-def test_teacher_is_frozen_and_no_part_of_the_model(teacher):
+def test_teacher_is_frozen_and_not_part_of_the_model(teacher):
     model = student()
     assert model.state_dict().keys() == TimmClassifier('cifar_resnet8', num_classes=10).state_dict().keys()
     before = snapshot(model._teacher[0])
@@ -60,7 +60,7 @@ def test_teachers_forward_pass_is_counted(teacher):
     assert taught.step.flops(1, 10) == alone.step.flops(1, 10) + 2 * 10 * teachers
 
 
-def test_run_exports_a_model_that_needs_no_teacher(tmp_path):
+def test_exported_model_has_no_teacher(tmp_path):
     train(digits_config(tmp_path / 'teacher', epochs=1, **{'motivation.policy': dict(_delete_=True, type='Always')}))
     options = {
         'motivation.policy': dict(_delete_=True, type='Never'),
@@ -86,15 +86,15 @@ def test_run_exports_a_model_that_needs_no_teacher(tmp_path):
     [
         (dict(weight=0), r'^weight must be above 0, got 0$'),
         (dict(temperature=-1), r'^temperature must be above 0, got -1$'),
-        (dict(mean=[0, 0, 0]), "teacher 'teacher.pth' has another mean"),
+        (dict(mean=[0, 0, 0]), "teacher 'teacher.pth' normalises images with another mean"),
     ],
 )
-def test_refuses_what_cannot_be(teacher, options, message):
+def test_invalid_arguments_are_an_error(teacher, options, message):
     with pytest.raises(ConfigError, match=message):
         student(**options)
 
 
-def test_refuses_a_teacher_that_is_missing_or_of_other_classes(teacher):
+def test_teacher_that_is_missing_or_has_other_classes_is_an_error(teacher):
     with pytest.raises(ConfigError, match=r"'nowhere\.pth' does not exist"):
         DistilledClassifier('cifar_resnet8', num_classes=10, teacher='nowhere.pth')
     with pytest.raises(ConfigError, match='has 10 classes and the model 7'):

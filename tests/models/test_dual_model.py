@@ -23,7 +23,7 @@ def is_statistic(name):
     return name.endswith(('running_mean', 'running_var', 'num_batches_tracked'))
 
 
-def test_begins_with_the_base_model():
+def test_base_model_is_active_first():
     assert small_dual_model().active == 'base'
 
 
@@ -45,7 +45,7 @@ def test_after_a_spell_every_mapped_tensor_is_equal_in_both(placement):
             assert torch.equal(base[pair.base], trained[pair.motivated]), pair  # what the motivated model learned
 
 
-def test_activation_hands_the_base_weights_to_the_motivated_model():
+def test_activation_copies_the_base_weights_to_the_motivated_model():
     model = small_dual_model()
     wrappers = optimizers(model)
     model.train_step(small_batch(), wrappers)
@@ -58,8 +58,8 @@ def test_activation_hands_the_base_weights_to_the_motivated_model():
 
 
 @pytest.mark.parametrize('active', ['base', 'motivated'])
-def test_inactive_model_does_not_move_by_a_bit(active):
-    """Weights, statistics, gradients and optimizer state, with momentum and weight decay pulling at them."""
+def test_inactive_model_does_not_change(active):
+    """Neither weights, statistics, gradients nor optimizer state, in spite of momentum and weight decay."""
     model = small_dual_model()
     wrappers = optimizers(model)
     for step in range(2):  # both optimizers have momentum
@@ -86,7 +86,7 @@ def test_inactive_model_does_not_move_by_a_bit(active):
     assert any(not torch.equal(t, moved[name]) for name, t in getattr(model, active).state_dict().items())
 
 
-def test_extension_is_untouched_while_the_base_is_active():
+def test_extension_does_not_change_while_the_base_is_active():
     model = small_dual_model()
     wrappers = optimizers(model)
     extension = {name: tensor.detach().clone() for name, tensor in model.weight_map.extension().items()}
@@ -98,7 +98,7 @@ def test_extension_is_untouched_while_the_base_is_active():
         assert torch.equal(tensor, extension[name]), name
 
 
-def test_private_statistics_stay_with_their_model():
+def test_private_statistics_are_not_transferred():
     model = small_dual_model('private')
     wrappers = optimizers(model)
     for step in range(3):
@@ -108,14 +108,14 @@ def test_private_statistics_stay_with_their_model():
     model.deactivate()
     model.train_step(small_batch(4), wrappers)
     assert model.base.state_dict()['backbone.bn1.num_batches_tracked'] == 3 + 1
-    # Woken for the first time it has the base's, as it has the base's function; then each keeps its own.
+    # At the first activation it inherits the base model's, whose function it computes; then each keeps its own.
     assert model.motivated.state_dict()['backbone.bn1.num_batches_tracked'] == 3 + 1
     model.activate()
     model.train_step(small_batch(5), wrappers)
     assert model.motivated.state_dict()['backbone.bn1.num_batches_tracked'] == 3 + 2
 
 
-def test_shared_statistics_travel_with_the_weights():
+def test_shared_statistics_are_transferred_with_the_weights():
     model = small_dual_model('shared')
     wrappers = optimizers(model)
     for step in range(3):
@@ -129,8 +129,8 @@ def test_shared_statistics_travel_with_the_weights():
 
 
 @pytest.mark.parametrize('statistics', ['private', 'shared'])
-def test_making_both_current_does_not_change_what_training_does_next(statistics):
-    """As validation, export and checkpoints do, at any moment."""
+def test_transfer_does_not_affect_training(statistics):
+    """Transfer after a batch, as validation, export and checkpoints do."""
 
     def run(looking):
         model = small_dual_model(statistics)
@@ -153,7 +153,7 @@ def test_making_both_current_does_not_change_what_training_does_next(statistics)
         assert torch.equal(tensor, looked_at[name]), name
 
 
-def test_waking_the_active_model_again_loses_nothing():
+def test_activating_an_active_model_does_nothing():
     model = small_dual_model()
     wrappers = optimizers(model)
     model.activate()
@@ -171,7 +171,7 @@ def test_state_dict_restores_which_model_is_active():
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in restored.state_dict().items())
 
 
-def test_copy_has_a_map_of_its_own():
+def test_deep_copy_has_its_own_weight_map():
     model = small_dual_model()
     twin = copy.deepcopy(model)
     with torch.no_grad():
@@ -181,7 +181,7 @@ def test_copy_has_a_map_of_its_own():
 
 
 def test_each_model_equals_its_standalone_training():
-    """Stepping the base inside the pair is stepping the base: a bare PyTorch loop gives the same weights."""
+    """A plain PyTorch loop over the base model alone gives the same weights."""
     model = small_dual_model()
     alone = copy.deepcopy(model.base)
     wrappers = optimizers(model)
@@ -197,7 +197,7 @@ def test_each_model_equals_its_standalone_training():
         assert torch.equal(tensor, model.base.state_dict()[name]), name
 
 
-def test_refuses_unknown_statistics():
+def test_unknown_statistics_are_an_error():
     with pytest.raises(ConfigError, match=r"^statistics must be 'private' or 'shared', got 'none'$"):
         small_dual_model('none')
 
@@ -207,8 +207,8 @@ def vit(width, depth):
     return classifier('test_vit', **kwargs)
 
 
-def test_zero_extension_is_the_base_function_at_the_first_activation():
-    """After base steps have moved weights and statistics, with statistics private to each model."""
+def test_zero_extension_computes_the_base_function_at_the_first_activation():
+    """Also after base steps have changed weights and statistics, with private statistics."""
     torch.manual_seed(0)
     model = DualModel(
         base=classifier('cifar_resnet8', zero_init_last=False),
@@ -234,14 +234,14 @@ def test_zero_extension_is_the_base_function_at_the_first_activation():
         assert not torch.equal(one.base.state_dict()[mean], one.motivated.state_dict()[mean][:16])
 
 
-def test_zero_extension_says_where_it_cannot_be_exact():
+def test_zero_extension_reports_where_it_is_not_exact():
     model = DualModel(base=vit(16, 1), motivated=vit(24, 2), extension='zero')
     (caveat,) = model.extension_caveats
     assert caveat == "3 norms take their statistics over more channels ('backbone.blocks.0.norm1' first)"
     assert DualModel(base=vit(16, 1), motivated=vit(16, 2), extension='zero').extension_caveats == []
 
 
-def test_model_whose_images_are_not_known_says_so_and_keeps_its_extension():
+def test_model_of_unknown_image_size_keeps_its_extension_with_a_caveat():
     @MODELS.register_module(force=True)
     class Layers(BaseModel):
         def __init__(self, count):
@@ -260,7 +260,7 @@ def test_model_whose_images_are_not_known_says_so_and_keeps_its_extension():
 
 
 @pytest.mark.parametrize('optimizer_state', ['separate', 'transfer'])
-def test_momentum_travels_at_a_switch_if_it_is_to(optimizer_state):
+def test_momentum_is_transferred_at_a_switch_if_configured(optimizer_state):
     torch.manual_seed(0)
     model = DualModel(
         base=classifier('cifar_resnet8'), motivated=classifier('cifar_resnet20'), optimizer_state=optimizer_state
@@ -277,7 +277,7 @@ def test_momentum_travels_at_a_switch_if_it_is_to(optimizer_state):
         assert torch.equal(states[0][weights[0]]['momentum_buffer'], states[1][weights[1]]['momentum_buffer'])
 
 
-def test_map_is_found_where_none_is_given():
+def test_default_weight_map_is_auto_map():
     model = DualModel(base=vit(16, 1), motivated=vit(24, 2))
     assert repr(model.weight_map) == "AutoMap(placement='leading', channels='leading')"
     spread = DualModel(base=vit(16, 2), motivated=vit(16, 4), weight_map=dict(placement='spread')).weight_map
@@ -293,13 +293,13 @@ def test_map_is_found_where_none_is_given():
         ('distillation', 0.5, r'^distillation must be a dict or None, got 0\.5$'),
     ],
 )
-def test_refuses_what_is_no_choice(field, value, message):
+def test_invalid_choices_are_an_error(field, value, message):
     with pytest.raises(ConfigError, match=message):
         DualModel(base=vit(16, 1), motivated=vit(16, 2), **{field: value})
 
 
 def test_synchronized_norms_keep_names_values_activations_and_the_map():
-    """In one process they are plain norms; timm's EfficientNet has norms with an activation of their own."""
+    """In one process they compute the same as before; timm's EfficientNet has norms with an activation."""
     networks = dict(base=classifier('test_efficientnet'), motivated=classifier('test_efficientnet'))
     model, plain = (DualModel(**networks, weight_map=dict(type='DepthMap')) for _ in range(2))
     plain.load_state_dict(model.state_dict())
@@ -319,12 +319,12 @@ def test_synchronized_norms_keep_names_values_activations_and_the_map():
     assert all(torch.equal(tensor, model.motivated.state_dict()[name]) for name, tensor in after.items())
 
 
-def test_norm_with_a_forward_pass_of_its_own_is_not_converted():
+def test_norm_with_its_own_forward_is_not_converted():
     class Doubles(nn.BatchNorm2d):
         def forward(self, inputs):
             return 2 * super().forward(inputs)
 
     model = small_dual_model()
     model.motivated.backbone.bn1 = Doubles(16)
-    with pytest.raises(ConfigError, match=r'model\.motivated\.backbone\.bn1 of class Doubles has a forward pass'):
+    with pytest.raises(ConfigError, match=r'model\.motivated\.backbone\.bn1 of class Doubles has its own forward'):
         model.synchronize_norms()

@@ -12,7 +12,7 @@ def preprocessor(**kwargs):
     return ImagePreprocessor(mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4], num_classes=3, **kwargs)
 
 
-def test_new_images_need_no_labels():
+def test_unlabelled_images_are_preprocessed():
     labelled = preprocessor()({'inputs': IMAGES, 'targets': torch.tensor([1])})
     prepared = preprocessor(mixup=dict(mixup_alpha=1.0))({'inputs': IMAGES})
     assert prepared.keys() == {'inputs'}
@@ -21,15 +21,13 @@ def test_new_images_need_no_labels():
     assert preprocessor()({'inputs': IMAGES}, training=True).keys() == {'inputs'}
 
 
-def test_mixing_without_labels_is_one_sentence():
-    with pytest.raises(
-        ConfigError, match=r"^the batch has no 'targets', which a model's mixup mixes .* training=False$"
-    ):
+def test_mixup_without_targets_is_an_error():
+    with pytest.raises(ConfigError, match=r"^the batch has no 'targets', which mixup needs; .* training=False$"):
         preprocessor(mixup=dict(mixup_alpha=1.0))({'inputs': IMAGES}, training=True)
 
 
 @pytest.mark.parametrize('data', [IMAGES, {'images': IMAGES}])
-def test_what_has_no_images_is_one_sentence(data):
+def test_batch_without_inputs_is_an_error(data):
     with pytest.raises(
         ConfigError, match=r"^data_preprocessor got a \w+ without 'inputs'; give it dict\(inputs=images\)"
     ):
@@ -38,7 +36,7 @@ def test_what_has_no_images_is_one_sentence(data):
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int64])
 @pytest.mark.parametrize('mode', ['tensor', 'predict', 'loss'])
-def test_images_as_stored_are_not_for_the_network(dtype, mode):
+def test_integer_images_are_an_error_in_the_network(dtype, mode):
     model = TimmClassifier('cifar_resnet8', num_classes=3)
     with pytest.raises(
         ConfigError, match=r"are torch\.u?int\d+, .*; give it model\.data_preprocessor\(\{'inputs': images\}"
@@ -46,7 +44,7 @@ def test_images_as_stored_are_not_for_the_network(dtype, mode):
         model(IMAGES.to(dtype), torch.tensor([1]), mode=mode)
 
 
-def test_new_images_are_predicted_as_labelled_ones():
+def test_unlabelled_images_have_the_same_predictions_as_labelled_ones():
     model = TimmClassifier('cifar_resnet8', num_classes=3).eval()
     (new,), (labelled,) = (
         model.test_step({'inputs': IMAGES}),

@@ -1,4 +1,4 @@
-"""Who brings a pretrained motivated model is told what of it the run does not begin with."""
+"""What a run reports about the weights of a pretrained motivated model."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def dual(base=None, motivated=None, **fields):
     return DualModel(**config, **fields)
 
 
-def test_counts_are_those_of_what_a_first_activation_leaves():
+def test_counts_are_those_of_the_first_activation():
     path = save_weights('cifar_resnet20', 'motivated.pth')
     model = dual(motivated=path, extension='default')
     given = {f'backbone.{name}': value for name, value in torch.load(path).items()}
@@ -47,7 +47,7 @@ def test_counts_are_those_of_what_a_first_activation_leaves():
     )
 
 
-def test_zero_extension_is_told_apart():
+def test_zeroed_tensors_are_counted_separately():
     path = save_weights('cifar_resnet20', 'motivated.pth')
     model = dual(motivated=path)
     given = {f'backbone.{name}': value for name, value in torch.load(path).items()}
@@ -59,7 +59,7 @@ def test_zero_extension_is_told_apart():
     assert str(model.pretraining).endswith(f"first step, and extension='zero' zeroes {len(zeroed)}")
 
 
-def test_nothing_is_said_of_a_pretrained_base_alone():
+def test_pretrained_base_alone_is_not_reported():
     assert dual(base=save_weights('cifar_resnet8', 'base.pth')).pretraining is None
     assert small_dual_model().pretraining is None
 
@@ -69,13 +69,13 @@ class Own(BaseModel):
         return inputs
 
 
-def test_init_cfg_of_a_users_model_counts():
+def test_init_cfg_of_a_custom_model_is_pretraining():
     assert is_pretrained(Own(init_cfg=dict(type='Pretrained', checkpoint='x.pth')))
     assert is_pretrained(torch.nn.Sequential(Own(init_cfg=[dict(type='Pretrained', checkpoint='x.pth')])))
     assert not is_pretrained(Own(init_cfg=dict(type='Kaiming', layer='Conv2d')))
 
 
-def test_header_log_and_report_say_it_of_both(capsys):
+def test_header_log_and_report_describe_pretraining(capsys):
     options = {
         'model.base.checkpoint_path': save_weights('cifar_resnet8', 'base.pth'),
         'model.motivated.checkpoint_path': save_weights('cifar_resnet20', 'motivated.pth'),

@@ -47,26 +47,26 @@ def test_mixup_trains_on_mixed_images_and_validates_on_plain_ones():
     assert len(model.val_step(data)) == 4
 
 
-def test_odd_batch_is_mixed_too():
+def test_mixup_accepts_an_odd_batch():
     model = TimmClassifier('test_resnet', num_classes=3, mixup=dict(mixup_alpha=1.0))
     data = {name: tensor[:3] for name, tensor in batch().items()}
     mixed = model.data_preprocessor(data, True)
     assert mixed['inputs'].shape == data['inputs'].shape and mixed['targets'].shape == (3, 3)
     torch.testing.assert_close(mixed['targets'].sum(dim=1), torch.ones(3))
-    # Image 1 is mixed with image 2, in some proportion.
+    # Image 1 is mixed with image 2 in a random proportion.
     plain = model.data_preprocessor(data, False)['inputs']
     share = (mixed['inputs'][1] - plain[2]) / (plain[1] - plain[2])
     share = share[share.isfinite()]
     torch.testing.assert_close(share, share[:1].expand_as(share), rtol=1e-2, atol=1e-2)
 
 
-def test_takes_normalisation_of_the_backbone_by_default():
+def test_default_normalisation_is_that_of_the_backbone():
     model = TimmClassifier('cifar_resnet8', num_classes=10)
     assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
     assert model.data_preprocessor.std.flatten().tolist() == pytest.approx([0.2470, 0.2435, 0.2616])
 
 
-def test_float_images_are_on_the_scale_0_to_1():
+def test_float_images_range_from_0_to_1():
     model = TimmClassifier('cifar_resnet8', num_classes=10)
     data = batch()
     floats = {**data, 'inputs': data['inputs'] / 255}
@@ -82,7 +82,7 @@ def test_cifar_stem_keeps_the_resolution(name):
         assert model.maxpool(torch.zeros(1, 1, 32, 32)).shape[-2:] == (32, 32)
 
 
-def test_cifar_stem_leaves_a_cifar_network_alone():
+def test_cifar_stem_does_not_change_a_cifar_network():
     torch.manual_seed(0)
     plain = TimmClassifier('cifar_resnet8', num_classes=10)
     torch.manual_seed(0)
@@ -96,15 +96,15 @@ def test_cifar_stem_leaves_a_cifar_network_alone():
         (dict(model_name='cifar_resne20'), r"'cifar_resne20' is not a timm model; did you mean 'cifar_resnet20'"),
         (
             dict(model_name='test_vit', stem='cifar'),
-            r"stem='cifar' knows ResNet and conv_stem networks, not 'test_vit'",
+            r"stem='cifar' supports ResNet and conv_stem networks, not 'test_vit'",
         ),
         (dict(model_name='resnet18', stem='tiny'), r"^stem must be 'cifar' or None, got 'tiny'$"),
         (
             dict(model_name='test_resnet', dpeth=3),
-            r"timm does not build 'test_resnet' with the arguments \{'dpeth': 3\}: .*'dpeth'",
+            r"timm cannot build 'test_resnet' with the arguments \{'dpeth': 3\}: .*'dpeth'",
         ),
     ],
 )
-def test_refuses_with_the_way_out(arguments, message):
+def test_invalid_arguments_are_an_error_with_a_way_out(arguments, message):
     with pytest.raises(ConfigError, match=message):
         TimmClassifier(num_classes=10, **arguments)

@@ -1,4 +1,4 @@
-"""A made-up report that tests fill in."""
+"""Example reports for tests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def model_report(metrics: dict[str, float], compute: ModelCompute | None = None,
 def run_report(
     base: ModelReport, motivated: ModelReport, history: Sequence[Validation] = (), saving: float = 2.5, **values: Any
 ) -> RunReport:
-    """A report whose compute is that of the models together; not counted, if theirs is not."""
+    """Return a report whose compute is the sum of both models', or not counted."""
     compute = None
     if base.compute is not None and motivated.compute is not None:
         total = base.compute.train_flops + motivated.compute.train_flops

@@ -17,11 +17,11 @@ def report(counted=True, **values):
 
 
 @pytest.mark.parametrize('one', [report(), report(counted=False), report(counted=False, not_counted='no formula')])
-def test_report_reads_back_as_it_was(one):
+def test_report_is_restored_from_json(one):
     assert RunReport.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
-def test_keys_of_compute_are_there_only_where_it_is_counted():
+def test_compute_keys_exist_only_if_counted():
     counted, not_counted = report().to_json(), report(counted=False, not_counted='no formula').to_json()
     assert counted.keys() - not_counted.keys() == COUNTED and not_counted['compute'] == 'not counted: no formula'
     assert {'train_flops', 'images', 'seconds'} <= counted['base'].keys() - not_counted['base'].keys()
@@ -30,7 +30,7 @@ def test_keys_of_compute_are_there_only_where_it_is_counted():
     assert 'compute' not in counted
 
 
-def test_what_a_hook_adds_is_kept():
+def test_values_of_hooks_are_kept():
     data = report().to_json()
     data['energy_wh'], data['base']['layers'] = 1.5, 8
     read = RunReport.from_json(data)
@@ -39,7 +39,7 @@ def test_what_a_hook_adds_is_kept():
 
 
 @pytest.mark.parametrize('text', ['', '[]', '{}', '{"policy": "Never()", "base": 3}'])
-def test_damaged_report_is_one_sentence(tmp_path, text):
+def test_invalid_report_is_an_error(tmp_path, text):
     (tmp_path / 'report.json').write_text(text)
-    with pytest.raises(ConfigError, match=r"report\.json' is damaged or no report of this version"):
+    with pytest.raises(ConfigError, match=r"report\.json' is corrupted or not a report of this version"):
         RunReport.read(tmp_path / 'report.json')

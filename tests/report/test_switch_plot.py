@@ -54,13 +54,13 @@ def test_picture_shades_the_motivated_half_at_any_length(batches):
     assert abs(last - frame.max()) < 0.02 * pixels.shape[1]
 
 
-def test_runs_stand_side_by_side_and_a_running_one_needs_no_report():
+def test_runs_are_drawn_side_by_side_without_a_report():
     draw_switches([record('one', 300), record('two', 300, validated=False)], Path('out.png'))
     draw_switches([record('one', 300)], Path('single.png'))
     assert imread('out.png').shape[1] > 1.5 * imread('single.png').shape[1]
 
 
 @pytest.mark.parametrize('out', ['out.foo', 'no/folder/out.png'])
-def test_picture_that_cannot_be_written_is_one_sentence(out):
+def test_picture_that_cannot_be_written_is_an_error(out):
     with pytest.raises(ConfigError, match=f"'{out}' cannot be written"):
         draw_switches([record('run', 40)], Path(out))

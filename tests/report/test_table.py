@@ -33,7 +33,7 @@ def trace_of(motivated):
     return trace
 
 
-def test_markdown_says_what_the_report_holds():
+def test_markdown_has_the_values_of_the_report():
     text = render_markdown(report())
     for line in (
         '| model | one | two |',
@@ -52,14 +52,14 @@ def test_markdown_says_what_the_report_holds():
     assert 'FLOPs = 2 x MACs' in text
 
 
-def test_table_holds_the_same_numbers():
+def test_table_has_the_same_values_as_markdown():
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(build_table(report()))
     text = console.export_text()
     assert all(number in text for number in ('78,042', '272,474', '75.05', '2.50 x', '25.0% in 2 spells'))
 
 
-def test_files_are_written_and_the_data_reads_back(tmp_path):
+def test_written_report_is_restored(tmp_path):
     paths = write_report(report(), trace_of([0, 1, 1, 0]), tmp_path)
     assert [path.name for path in paths] == ['report.json', 'report.md', 'report.png']
     assert json.loads(paths[0].read_text()) == report().to_json() and RunReport.read(paths[0]) == report()
@@ -68,12 +68,12 @@ def test_files_are_written_and_the_data_reads_back(tmp_path):
 
 
 @pytest.mark.parametrize('batches', [8, 8000])
-def test_picture_shades_the_motivated_spells_where_they_were(tmp_path, batches):
-    """All of the last half motivated, and of the first half every fourth batch."""
+def test_picture_shades_the_motivated_spells(tmp_path, batches):
+    """The last half is motivated, and every fourth batch of the first half."""
     flags = [i >= batches // 2 or i % 4 == 0 for i in range(batches)]
     pixels = imread(write_report(report(), trace_of(flags), tmp_path)[2])[..., :3]
-    # A row of the upper panel above the curve and left of the legend, between the lines of its frame: white unless
-    # shaded; orange has little blue.
+    # A row of pixels in the upper panel, above the curve and left of the legend: white, or shaded in orange, which
+    # has little blue.
     frame = np.flatnonzero((pixels[50:250] < 0.1).all(axis=2).mean(axis=0) > 0.9)
     left, right = frame.min() + 3, frame.max() - 3
     shade = 1 - pixels[60, left:right, 2]
@@ -83,7 +83,7 @@ def test_picture_shades_the_motivated_spells_where_they_were(tmp_path, batches):
     assert shade[: 2 * quarter].mean() == pytest.approx(full / 4, rel=0.1)
 
 
-def test_best_accuracy_is_the_first_of_the_highest():
+def test_best_accuracy_is_the_first_maximum():
     values = [70.0, 90.0, 90.0, 80.0]
     history = [
         Validation(2 * i, i, {'base': ModelScores({'accuracy/top1': value, 'loss': value})})
@@ -93,13 +93,13 @@ def test_best_accuracy_is_the_first_of_the_highest():
     assert best_accuracies([], 'base') == {}
 
 
-def test_run_without_validation_is_reported_too(tmp_path):
+def test_run_without_validation_is_reported(tmp_path):
     paths = write_report(report(history=False), trace_of([0]), tmp_path)
     assert 'accuracy' not in paths[1].read_text()
     assert np.asarray(imread(paths[2])).size > 0
 
 
-def test_report_without_compute_says_why_and_has_no_row_of_it(tmp_path):
+def test_report_without_compute_gives_the_reason_and_no_rows(tmp_path):
     paths = write_report(report(counted=False, not_counted='no formula for foo'), trace_of([0, 1]), tmp_path)
     text = paths[1].read_text()
     assert '| batches trained on | 30 | 10 |' in text and '- compute: not counted: no formula for foo' in text

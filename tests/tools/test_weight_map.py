@@ -16,7 +16,7 @@ def test_prints_the_map_coverage_and_verdict_of_a_config():
     assert lines[0].split() == ['base', 'tensor', 'shape', 'motivated', 'tensor', 'shape', 'entries']
     assert lines[1].split() == ['backbone.conv1.weight', *['16', 'x', '1', 'x', '3', 'x', '3'], 'backbone.conv1.weight', *['16', 'x', '1', 'x', '3', 'x', '3'], 'all']  # fmt: skip
     facts = dict(line.split(maxsplit=1) for line in lines[-6:])
-    assert facts['coverage'] == f'{77_754 / 272_186:.1%} of the motivated model are the base model'
+    assert facts['coverage'] == f'{77_754 / 272_186:.1%} of the motivated model is the base model'
     assert facts['extension'] == '194,432 parameters'
     assert facts['verdict'].startswith('exact (relative difference')
 

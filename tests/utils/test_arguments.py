@@ -1,4 +1,4 @@
-"""Types and bounds of a signature, in the sentences that say what is wrong with a value."""
+"""Checks of arguments against types and bounds, and their messages."""
 
 import copy
 import inspect
@@ -41,7 +41,7 @@ from motivation.utils.arguments import Count, Momentum, arguments_of, check_argu
         ('NoSuchName', [1, 'a'], []),
     ],
 )
-def test_what_a_value_of_a_config_can_be_meant_by(annotation, right, wrong):
+def test_valid_and_invalid_values_of_an_annotation(annotation, right, wrong):
     argument = inspect.Parameter('value', inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
     assert [value for value in right if problem_of(value, argument)] == []
     assert [value for value in wrong if not problem_of(value, argument)] == []
@@ -57,7 +57,7 @@ class Example:
         topk: Sequence[Count] = (1,),
         **kwargs: Any,
     ) -> None:
-        """Keep two of them."""
+        """Store two arguments."""
         self.drops, self.kwargs = drops, kwargs
 
 
@@ -73,25 +73,25 @@ class Example:
         (dict(topk=(0,)), 'topk must be a list, each at least 1, got (0,)'),
     ],
 )
-def test_refused_argument_is_named_with_what_it_must_be(arguments, sentence):
+def test_invalid_argument_is_named_with_what_it_must_be(arguments, sentence):
     for refuse in (lambda: Example(**arguments), lambda: check_arguments(Example, arguments)):
         with pytest.raises(ArgumentError) as caught:
             refuse()
         assert str(caught.value) == sentence
 
 
-def test_checked_constructor_is_the_same_in_all_else():
+def test_checked_constructor_is_otherwise_unchanged():
     assert list(inspect.signature(Example).parameters) == ['drops', 'share', 'mode', 'topk', 'kwargs']
     assert list(arguments_of(Example)[0]) == ['drops', 'share', 'mode', 'topk'] and arguments_of(Example)[1]
     assert Example(3).drops == 3 and Example(other='x').kwargs == {'other': 'x'}
-    assert Example.__init__.__doc__ == 'Keep two of them.'
+    assert Example.__init__.__doc__ == 'Store two arguments.'
     with pytest.raises(TypeError, match='unexpected keyword argument'):
         ConsecutiveDrop(drop=1)
     policy = ConsecutiveDrop(drops=3)
     assert repr(pickle.loads(pickle.dumps(policy))) == repr(copy.deepcopy(policy)) == 'ConsecutiveDrop(drops=3)'
 
 
-def test_instance_may_be_called_anything_in_a_constructor():
+def test_self_may_have_any_name_in_a_constructor():
     class Plugin:
         def __init__(this, size: int, *, depth: int = 1):  # noqa: N805
             pass

@@ -1,4 +1,4 @@
-"""Batches of any kind: how many samples they hold, the first of them, and what one of them looks like."""
+"""Batches of any structure: number of samples, first sample, shapes."""
 
 import pytest
 import torch
@@ -18,13 +18,13 @@ from motivation.utils.batches import (
 
 IMAGES = {'inputs': torch.zeros(3, 1, 4, 4), 'targets': torch.zeros(3, dtype=torch.long)}
 NESTED = {'inputs': {'tokens': torch.arange(6).view(3, 2), 'length': torch.tensor([2, 1, 2])}, 'names': ['a', 'b', 'c']}
-# As torch's default_collate leaves samples of two parts, and MMEngine's pseudo_collate samples of any kind.
+# Results of torch's default_collate for samples of two parts, and of MMEngine's pseudo_collate.
 PARTS = {'inputs': [torch.zeros(2, 5), torch.zeros(2, 7)], 'targets': torch.zeros(2)}
 LISTS = {'inputs': [torch.zeros(5), torch.zeros(5)], 'targets': [1, 0]}
 
 
 @pytest.mark.parametrize(('batch', 'samples'), [(IMAGES, 3), (NESTED, 3), (PARTS, 2), (LISTS, 2)])
-def test_samples_are_counted_whatever_holds_them(batch, samples):
+def test_samples_are_counted_in_any_container(batch, samples):
     assert samples_in(batch) == samples
     for count in (1, 4, 9):
         again = repeated(first_sample(batch), count)
@@ -46,7 +46,7 @@ def test_samples_are_counted_by_the_inputs(batch):
     assert samples_in(batch) == 3
 
 
-def test_first_sample_is_the_first_of_every_field():
+def test_first_sample_has_the_first_entry_of_every_field():
     first = first_sample(NESTED)
     assert first['inputs']['tokens'].tolist() == [[0, 1]] and first['inputs']['length'].tolist() == [2]
     assert first['names'] == ['a'] and repeated(first, 3)['names'] == ['a'] * 3
@@ -56,7 +56,7 @@ def test_first_sample_is_the_first_of_every_field():
     assert first_sample(weights)['weights'].shape == (10,) and first_sample(weights)['epoch'] == 4
 
 
-def test_shape_and_type_of_every_tensor_tell_batches_apart():
+def test_shapes_and_dtypes_distinguish_batches():
     assert shapes_in(NESTED) == (('inputs.tokens', (2,), torch.int64), ('inputs.length', (), torch.int64))
     assert shapes_in(IMAGES) != shapes_in({**IMAGES, 'inputs': IMAGES['inputs'].byte()})
     with pytest.raises(
@@ -67,7 +67,7 @@ def test_shape_and_type_of_every_tensor_tell_batches_apart():
         samples_in({'inputs': 3})
 
 
-def test_images_are_called_images_and_all_else_samples():
+def test_noun_is_image_for_images_and_sample_otherwise():
     assert noun_of(IMAGES) == 'image' and [noun_of(batch) for batch in (NESTED, PARTS, LISTS, None)] == ['sample'] * 4
     assert sample_text(IMAGES) == 'images of (1, 4, 4)'
     assert sample_text(NESTED) == 'samples of inputs.tokens (2,) int64 and inputs.length () int64'

@@ -39,14 +39,14 @@ def test_plain_data_loads_without_an_allow_list(tmp_path):
     assert [part.tolist() for part in restored.data] == [[1.5, 0.5], [1, 3]]
 
 
-def test_to_plain_does_not_touch_what_it_copies():
+def test_to_plain_does_not_change_its_argument():
     tensor = torch.ones(2, requires_grad=True)
     original = {'a': [tensor]}
     assert to_plain(original)['a'][0].requires_grad is False
     assert original['a'][0] is tensor and tensor.requires_grad
 
 
-def test_failing_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / 'epoch_1.pth'
     write_checkpoint({'state_dict': {}, 'run': 1}, path)
 
@@ -62,7 +62,7 @@ def test_failing_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert find_checkpoints(tmp_path) == [path]
 
 
-def test_crafted_pickle_is_refused_without_running(tmp_path):
+def test_malicious_pickle_is_an_error_and_does_not_run(tmp_path):
     class Crafted:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / 'ran'),)
@@ -71,14 +71,14 @@ def test_crafted_pickle_is_refused_without_running(tmp_path):
         with (tmp_path / name).open('wb') as file:
             writer({'state_dict': Crafted()}, file)
         with pytest.raises(
-            ConfigError, match=r'is damaged or no checkpoint at all|holds more than plain data, none of which was run'
+            ConfigError, match=r'is damaged or not a checkpoint|has more than plain data and was not loaded'
         ):
             read_checkpoint(tmp_path / name)
     assert not (tmp_path / 'ran').exists()
 
 
 @pytest.mark.parametrize('kept', [0, 1, 0.5])
-def test_truncated_file_is_refused(tmp_path, kept):
+def test_truncated_file_is_an_error(tmp_path, kept):
     path = tmp_path / 'epoch_1.pth'
     write_checkpoint({'state_dict': {'a': torch.randn(100)}}, path)
     content = path.read_bytes()
@@ -87,7 +87,7 @@ def test_truncated_file_is_refused(tmp_path, kept):
         read_checkpoint(path)
 
 
-def test_newest_checkpoint_goes_by_number_not_by_name(tmp_path):
+def test_newest_checkpoint_is_that_of_the_highest_number(tmp_path):
     for name in ('epoch_9.pth', 'epoch_10.pth', 'epoch_x.pth', '.epoch_11.pth.part', 'base.pth'):
         (tmp_path / name).touch()
     assert [path.name for path in find_checkpoints(tmp_path)] == ['epoch_9.pth', 'epoch_10.pth']
@@ -96,7 +96,7 @@ def test_newest_checkpoint_goes_by_number_not_by_name(tmp_path):
 @pytest.mark.parametrize(
     ('network', 'message'),
     [
-        (torch.nn.Linear(3, 2, bias=False), r"'bias' is not in the config's"),
+        (torch.nn.Linear(3, 2, bias=False), r"'bias' is not in the model"),
         (torch.nn.Linear(4, 2), r"'weight' is \(2, 3\) in the checkpoint and \(2, 4\) in the model"),
         (torch.nn.BatchNorm1d(2), r"it lacks 'running_mean'|'weight' is \(2, 3\)"),
     ],

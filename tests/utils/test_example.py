@@ -1,4 +1,4 @@
-"""The inputs of a network where no data are at hand."""
+"""Example inputs of a network."""
 
 import pytest
 import timm
@@ -19,7 +19,7 @@ class Tokens(nn.Linear):
         }
 
 
-def test_inputs_come_from_what_is_given_else_from_what_the_model_says():
+def test_given_inputs_take_precedence_over_those_of_the_model():
     tokens, image_model = Tokens(2, 2), timm.create_model('test_resnet')
     given = torch.tensor([[1, 4]])
     assert find_example(tokens) == BatchExample(tokens)
@@ -55,12 +55,12 @@ def test_inputs_come_from_what_is_given_else_from_what_the_model_says():
         (dict(input_size=(3, 8, 8), example_input=torch.zeros(1, 2)), '^example_input and input_size are both given'),
     ],
 )
-def test_what_cannot_be_an_example_is_refused(given, message):
+def test_invalid_examples_are_an_error(given, message):
     with pytest.raises(ConfigError, match=message):
         find_example(nn.Linear(2, 2), **given)
 
 
-def test_inputs_are_random_again_the_same_and_of_the_models_type():
+def test_inputs_are_random_reproducible_and_have_the_dtype_of_the_model():
     model, before = Tokens(2, 2).double(), torch.get_rng_state()
     first, second, other = (BatchExample(model).inputs(model, 3, seed) for seed in (0, 0, 1))
     assert first.keys() == {'inputs', 'mask'} and first['mask'].dtype == torch.float64
@@ -72,14 +72,14 @@ def test_inputs_are_random_again_the_same_and_of_the_models_type():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_only_images_become_smaller():
+def test_only_images_are_reduced_in_size():
     assert [str(smaller) for smaller in ImageExample((3, 200, 300)).smaller()] == [
         'images of (3, 64, 64)', 'images of (3, 128, 128)'
     ]  # fmt: skip
     assert [*BatchExample(Tokens(2, 2)).smaller()] == [] == [*ImageExample((3, 32, 32)).smaller()]
 
 
-def test_classifier_says_what_the_data_loader_would_return():
+def test_example_batch_of_a_classifier_has_the_format_of_the_data_loader():
     model = TimmClassifier('cifar_resnet8', 10, in_chans=1, mean=[0.5], std=[0.5])
     batch = model.example_batch(4)
     assert batch['inputs'].shape == (4, 1, 32, 32) and batch['inputs'].dtype == torch.uint8

@@ -1,4 +1,4 @@
-"""A config that is refused while it is built leaves no new files behind."""
+"""An invalid config leaves no new files behind."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SHORT = {
     'default_hooks.compute_meter': None,
 }
 
-# Refused before, while and after the runner is built, and because of a hook.
+# Errors before, while and after the runner is built, and in a hook.
 WRONG = [
     {'motivation.policy.drops': 0},
     {'model.base.model_name': 'resnet18'},
@@ -32,7 +32,7 @@ def refuse(work_dir, options):
 
 
 @pytest.mark.parametrize('options', WRONG, ids=range(len(WRONG)))
-def test_refused_config_leaves_no_folder(tmp_path, options):
+def test_invalid_config_leaves_no_folder(tmp_path, options):
     refuse('new/run', options)
     assert list(tmp_path.iterdir()) == []
     refuse(None, options)
@@ -40,7 +40,7 @@ def test_refused_config_leaves_no_folder(tmp_path, options):
 
 
 def test_only_folders_that_the_process_created_are_removed(tmp_path):
-    """A folder that existed before, a folder with other files, and the lock, which is released."""
+    """An existing folder and a folder with other files stay; the lock is released."""
     Path('mine').mkdir()
     Path('mine/notes.txt').write_text('keep')
     refuse('mine', WRONG[2])
@@ -53,7 +53,7 @@ def test_only_folders_that_the_process_created_are_removed(tmp_path):
     lock_folder(Path('runs/a'))
 
 
-def test_run_that_has_started_keeps_its_folder(tmp_path):
+def test_started_run_keeps_its_folder(tmp_path):
     runner = RUNNERS.build(prepare_training(DIGITS, 'run', options=SHORT))
     runner.train()
     kept = sorted(path.name for path in Path('run').iterdir())

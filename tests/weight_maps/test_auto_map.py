@@ -1,4 +1,4 @@
-"""Families of timm: the map is right if the motivated model computes what the base model does."""
+"""AutoMap on the families of timm: a map is correct if the motivated model computes the base model's function."""
 
 import math
 
@@ -32,7 +32,7 @@ def build(name, **kwargs):
 RESNET = dict(channels=(8, 16, 24, 32))
 DEEPER = dict(RESNET, layers=(2, 3, 4, 2))
 
-# base, motivated, size of the images, whether a LayerNorm gets more channels
+# Base model, motivated model, image size, whether a LayerNorm gets more channels.
 FAMILIES = {
     'ResNet, basic blocks, depth': (('resnet10t', RESNET), ('resnet10t', DEEPER), 32, False),
     'ResNet, bottlenecks, depth': (('resnet14t', RESNET), ('resnet14t', DEEPER), 32, False),
@@ -118,14 +118,14 @@ def test_first_block_of_a_stage_is_the_image_of_the_first():
         assert len(set(blocks.values())) == len(blocks)
 
 
-def test_fused_qkv_is_three_matrices_by_whole_heads():
+def test_fused_qkv_is_mapped_as_three_matrices_of_whole_heads():
     weight_map = AutoMap(*(build(name, **VIT, depth=1) for name in ('vit_tiny_patch16_224', 'vit_small_patch16_224')))
     rows, columns = next(pair.index for pair in weight_map.pairs if pair.base == 'blocks.0.attn.qkv.weight')
     assert rows == (*range(192), *range(384, 576), *range(768, 960))
     assert columns == tuple(range(192))
 
 
-def test_seeded_choice_is_one_choice_for_writers_and_readers():
+def test_seeded_channels_are_the_same_for_writers_and_readers():
     base, motivated = (build(name, **VIT, depth=1) for name in ('vit_tiny_patch16_224', 'vit_small_patch16_224'))
     index = {pair.base: pair.index for pair in AutoMap(base, motivated, channels='seeded', seed=3).pairs}
     stream = index['cls_token'][2]
@@ -149,7 +149,7 @@ def test_seeded_choice_is_one_choice_for_writers_and_readers():
     placement=st.sampled_from(['leading', 'spread']),
     channels=st.sampled_from(['leading', 'seeded']),
 )
-def test_vision_transformers_of_any_size(heads, depth, ratio, placement, channels):
+def test_vision_transformers_of_any_size_are_mapped(heads, depth, ratio, placement, channels):
     models = [
         build('test_vit', **VIT, num_heads=h, embed_dim=8 * h, depth=d, mlp_ratio=r)
         for h, d, r in ((heads[0], depth[0], ratio[0]), (sum(heads), sum(depth), sum(ratio)))
@@ -167,7 +167,7 @@ def test_vision_transformers_of_any_size(heads, depth, ratio, placement, channel
     block=st.sampled_from([BasicBlock, Bottleneck]),
     choice=st.sampled_from(['leading', 'seeded']),
 )
-def test_residual_networks_of_any_size(channels, layers, block, choice):
+def test_residual_networks_of_any_size_are_mapped(channels, layers, block, choice):
     def network(grown):
         widths, depths = ([a + grown * b for a, b in pairs] for pairs in (channels, layers))
         return ResNet(block, depths, channels=widths, num_classes=4, stem_type='deep', stem_width=widths[0])
@@ -176,7 +176,7 @@ def test_residual_networks_of_any_size(channels, layers, block, choice):
     try:
         weight_map = AutoMap(base, motivated, channels=choice, input_size=(3, 32, 32))
     except ConfigError:
-        # A shortcut is a convolution where channels change; the two may differ in where they do.
+        # A shortcut is a convolution where the number of channels changes, which may differ between the models.
         shortcuts = [
             [stage[0].downsample is None for stage in (m.layer1, m.layer2, m.layer3, m.layer4)]
             for m in (base, motivated)
@@ -203,22 +203,22 @@ def test_residual_networks_of_any_size(channels, layers, block, choice):
         (('test_vit', dict(VIT, num_heads=2)), ('test_vit', dict(VIT, num_heads=1)), r'in the base and only 1 in the motivated'),
         (('test_vit', dict(VIT, embed_dim=64, num_heads=2)), ('test_vit', dict(VIT, embed_dim=128, num_heads=2)), r"'blocks\.0\.attn\.qkv\.weight', dimension 0 is 32 in the base and 64 .*same in both \(head width\)"),
         (('test_vit', VIT), ('test_vit', dict(VIT, img_size=48)), r"step 2 of 'the network' is cat\(1\) in the base model, .* slice in the motivated"),
-        (('densenet121', {}), ('densenet169', {}), r"'features\.transition3\.norm\.weight', dimension 0 is 1024 .*different ways"),
+        (('densenet121', {}), ('densenet169', {}), r"'features\.transition3\.norm\.weight', dimension 0 is 1024 .*arranged differently"),
         (('test_resnet', {}), ('test_resnet', dict(act_layer=nn.SiLU)), r"is relu_\(\) in the base model, .* silu_\(\) in the motivated"),
     ],
 )  # fmt: skip
-def test_refuses_what_it_cannot_prove_and_says_why(base, motivated, message):
+def test_networks_that_do_not_fit_are_an_error(base, motivated, message):
     with pytest.raises(ConfigError, match=message):
         AutoMap(build(base[0], **base[1]), build(motivated[0], **motivated[1]))
 
 
-def test_refuses_another_number_of_classes():
+def test_another_number_of_classes_is_an_error():
     with pytest.raises(ConfigError, match=r"of 'fc\.weight', dimension 0 is 5 .* and 6 .*same in both"):
         AutoMap(build('cifar_resnet8'), timm.create_model('cifar_resnet20', num_classes=6))
 
 
-def test_refuses_shifted_windows_on_unshifted_ones():
-    """Shapes agree, but every other block of Swin shifts its windows: three blocks on six, two apart."""
+def test_shifted_windows_on_unshifted_ones_are_an_error():
+    """Shapes match, but every other block of Swin shifts its windows, and spread maps block 1 to block 2."""
     base, motivated = (
         build('swin_tiny_patch4_window7_224', **SWIN | dict(depths=depths)) for depths in ((2, 2), (4, 4))
     )
@@ -226,7 +226,7 @@ def test_refuses_shifted_windows_on_unshifted_ones():
         AutoMap(base, motivated, placement='spread', input_size=(3, 32, 32))
 
 
-def test_unknown_operator_may_not_see_more_channels():
+def test_more_channels_in_an_unknown_operator_are_an_error():
     class Sorted(nn.Module):
         input_size = (3, 4, 4)
 
@@ -244,7 +244,7 @@ def test_unknown_operator_may_not_see_more_channels():
         AutoMap(Sorted(6), Sorted(8))
 
 
-def test_building_it_leaves_no_trace():
+def test_building_a_map_does_not_change_the_models():
     base, motivated = build('test_efficientnet'), build('test_efficientnet')
     base.train()
     base.bn1.eval()
@@ -266,12 +266,12 @@ def test_coverage_is_the_share_of_the_motivated_parameters():
 
 
 @pytest.mark.parametrize(('field', 'value'), [('placement', 'middle'), ('channels', 'random')])
-def test_refuses_unknown_choices(field, value):
+def test_unknown_choices_are_an_error(field, value):
     with pytest.raises(ConfigError, match=rf"^{field} must be '.*, got '{value}'"):
         AutoMap(build('cifar_resnet8'), build('cifar_resnet20'), **{field: value})
 
 
-def test_size_of_the_images_must_be_known():
+def test_unknown_image_size_is_an_error():
     with pytest.raises(ConfigError, match=r'images that Linear takes is not known; give AutoMap an input_size'):
         AutoMap(nn.Linear(2, 2), nn.Linear(2, 2))
     with pytest.raises(
@@ -281,7 +281,7 @@ def test_size_of_the_images_must_be_known():
 
 
 class Toy(nn.Module):
-    """A module made of parts and of a function that runs them."""
+    """A module of given parts and a forward function."""
 
     input_size = (3, 4, 4)
 
@@ -295,14 +295,12 @@ class Toy(nn.Module):
         return self.run(self, images)
 
 
-def test_block_that_nothing_leads_around_is_refused():
+def test_block_without_a_residual_path_is_an_error():
     def network(blocks):
         body = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()) for _ in range(blocks)))
         return Toy(lambda net, x: net.head(net.body(x).flatten(1)), body=body, head=nn.Linear(48, 2))
 
-    with pytest.raises(
-        ConfigError, match=r"nothing leads around 'body\.1', which the motivated model adds, .*DepthMap"
-    ):
+    with pytest.raises(ConfigError, match=r"'body\.1', which the motivated model adds, has no residual path.*DepthMap"):
         AutoMap(network(1), network(2))
 
 
@@ -314,7 +312,7 @@ def test_block_that_nothing_leads_around_is_refused():
         (lambda x: x.amax(1, keepdim=True), 'amax'),
     ],
 )
-def test_statistics_over_more_channels_outside_of_norms_are_refused(statistic, operator):
+def test_statistics_over_more_channels_outside_of_norms_are_an_error(statistic, operator):
     def network(width):
         return Toy(
             lambda net, x: net.head((net.stem(x) * statistic(net.stem(x))).flatten(1)),
@@ -338,8 +336,8 @@ def test_sums_over_more_channels_are_exact():
     assert verify(AutoMap(network(4), network(6)), (3, 4, 4)).kind == 'exact'
 
 
-def test_scales_that_follow_from_the_width_are_refused():
-    """Equalised learning rates scale weights by their number; so do constants in buffers."""
+def test_scales_that_depend_on_the_width_are_an_error():
+    """Equalised learning rates scale by the number of weights, with constants in code or in buffers."""
 
     def scaled(width):
         return Toy(
@@ -364,7 +362,7 @@ def test_scales_that_follow_from_the_width_are_refused():
 
 
 @pytest.mark.parametrize('channels', ['leading', 'seeded'])
-def test_one_head_in_several(channels):
+def test_one_head_is_mapped_into_several(channels):
     def network(heads):
         def run(net, x):
             x = net.embed(x.flatten(2).transpose(1, 2))
@@ -379,7 +377,7 @@ def test_one_head_in_several(channels):
     assert verify(AutoMap(network(1), network(2), channels=channels), (3, 4, 4)).kind == 'exact'
 
 
-def test_torchs_own_attention_and_gates():
+def test_torch_attention_and_gates_are_mapped():
     def mix(net, x):
         return net.mix(x, x, x, need_weights=False)[0]
 
@@ -393,7 +391,7 @@ def test_torchs_own_attention_and_gates():
     assert verify(AutoMap(network(8), network(12)), (3, 4, 4)).kind == 'exact'
 
 
-def test_tied_parameters_are_one_space():
+def test_tied_parameters_have_one_space():
     def network(width):
         net = Toy(lambda net, x: net.head(net.down(net.up(x.flatten(1)).relu())), up=nn.Linear(48, width), down=nn.Linear(width, 48), head=nn.Linear(48, 2))  # fmt: skip
         net.again = net.up

@@ -42,13 +42,13 @@ def test_regular_index_is_a_view_and_a_random_one_is_not():
     assert aligned_views(torch.zeros(3, 3), motivated, ((0, 3, 4), None)) is None
 
 
-def test_random_rows_are_copied_as_wide_as_they_stay_together():
+def test_rows_of_a_random_index_are_as_wide_as_possible():
     base, motivated = torch.zeros(3, 3, 2, 2), torch.zeros(6, 5, 2, 2)
     assert flat_index(base, motivated, (RANDOM, RANDOM, None, None)).base.shape == (9, 4)
     assert flat_index(torch.zeros(3, 5, 2, 2), motivated, (RANDOM, None, None, None)).base.shape == (3, 20)
 
 
-def test_moved_tensors_do_not_fit_an_old_plan():
+def test_plan_does_not_fit_tensors_with_other_memory():
     base, motivated = torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(3))
     plan = CopyPlan([(base, motivated, ())])
     assert plan.fits([(base, motivated, ())])
@@ -57,7 +57,7 @@ def test_moved_tensors_do_not_fit_an_old_plan():
 
 
 @pytest.mark.parametrize('index', [((0, 1, 2),), (RANDOM,)])
-def test_tensors_of_two_precisions(index):
+def test_tensors_of_two_dtypes_are_copied(index):
     base, motivated = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float16), torch.zeros(6)
     CopyPlan([(base, motivated, index)]).copy('base')
     assert motivated[list(index[0])].tolist() == [1, 2, 3]

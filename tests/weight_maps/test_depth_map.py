@@ -15,7 +15,7 @@ def build(name, **kwargs):
 
 
 def blocks_of(weight_map, stage):
-    """Base block to motivated block, read off the names of the pairs."""
+    """Return the motivated block of each base block, from the names of the pairs."""
     return {
         int(pair.base.split('.')[1]): int(pair.motivated.split('.')[1])
         for pair in weight_map.pairs
@@ -28,7 +28,7 @@ def test_leading_keeps_block_numbers():
     assert blocks_of(weight_map, 'layer2') == {0: 0, 1: 1, 2: 2}
 
 
-def test_spread_puts_added_blocks_evenly_behind_each():
+def test_spread_distributes_added_blocks_evenly():
     weight_map = DepthMap(build('cifar_resnet20'), build('cifar_resnet56'), placement='spread')
     assert blocks_of(weight_map, 'layer2') == {0: 0, 1: 3, 2: 6}
 
@@ -48,12 +48,12 @@ def test_spread_gives_base_blocks_equal_shares():
     assert place_blocks(4, 6, 'spread') == [0, 1, 3, 4]
 
 
-# Counts of equal tensors, parameters only, as counted by hand in the families' state dicts.
+# Number of equal parameters, counted by hand in the state dicts.
 @pytest.mark.parametrize(
     ('base', 'motivated', 'parameters'),
     [('resnet18', 'resnet34', 62), ('resnet50', 'resnet101', 161), ('efficientnet_b0', 'efficientnet_b1', 213)],
 )
-def test_maps_the_known_families(base, motivated, parameters):
+def test_known_families_are_mapped(base, motivated, parameters):
     small = build(base)
     weight_map = DepthMap(small, build(motivated))
     names = {name for name, _ in small.named_parameters()}
@@ -96,11 +96,11 @@ def test_vit_blocks_are_one_stage():
         ('cifar_resnet20', 'resnet18', r"'layer4\.0\.conv1\.weight' of the motivated model has no counterpart"),
     ],
 )
-def test_refuses_and_names_what_does_not_fit(base, motivated, message):
+def test_networks_that_do_not_fit_are_an_error(base, motivated, message):
     with pytest.raises(ConfigError, match=message):
         DepthMap(build(base), build(motivated))
 
 
-def test_refuses_an_unknown_placement():
+def test_unknown_placement_is_an_error():
     with pytest.raises(ConfigError, match=r"^placement must be 'leading' or 'spread', got 'middle'$"):
         DepthMap(build('cifar_resnet8'), build('cifar_resnet20'), placement='middle')

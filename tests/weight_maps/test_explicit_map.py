@@ -11,7 +11,7 @@ PAIRS = [
 ]
 
 
-def test_takes_the_entries_it_is_told():
+def test_index_selects_the_given_entries():
     base, motivated = nn.Linear(2, 2), nn.Linear(4, 3)
     ExplicitMap(base, motivated, pairs=PAIRS).transfer('motivated')
     assert torch.equal(base.weight, motivated.weight[1:3][:, [0, 3]])
@@ -27,9 +27,9 @@ def test_takes_the_entries_it_is_told():
         (dict(file='bad.json'), r"^file 'bad\.json' is not a weight map \(JSONDecodeError"),
         (dict(pairs=[dict(base='weight')]), r"^pairs must be like .*, got \{'base': 'weight'\}$"),
         (dict(pairs=[dict(base='weight', motivated='weight', index=['a:b', ':'])]), r'^pairs must be like .*, got .*a:b'),
-        (dict(pairs=[dict(base='weight', motivated='weight'), PAIRS[1]]), r"pairs 'weight' of the base model, \(2, 2\), with 'weight' of the motivated model, \(3, 4\), whole; .*or an index"),
+        (dict(pairs=[dict(base='weight', motivated='weight'), PAIRS[1]]), r"pairs 'weight' of the base model, \(2, 2\), with 'weight' of the motivated model, \(3, 4\), without an index; give an index"),
         (dict(pairs=[dict(PAIRS[0], index=['1:3', ':']), PAIRS[1]]), r"\(2, 2\), with the entries \[1:3 ; :\] of 'weight' .*\(3, 4\), which are \(2, 4\)"),
-        (dict(pairs=[dict(PAIRS[0], index=['2:4', '0:2']), PAIRS[1]]), r"takes the entries 2:4 of 'weight', of which there are 3"),
+        (dict(pairs=[dict(PAIRS[0], index=['2:4', '0:2']), PAIRS[1]]), r"takes the entries 2:4 of 'weight', which has 3"),
         (dict(pairs=[dict(PAIRS[0], index=['1:2,1:2', '0:2']), PAIRS[1]]), r'each must exist and be taken once'),
         (dict(pairs=[]), r"gives 'bias' of the base model no image \(2 of 2"),
         (dict(pairs=[dict(PAIRS[0], indices=[])]), r'^pairs must be like .*, got .*indices'),
@@ -37,7 +37,7 @@ def test_takes_the_entries_it_is_told():
         (dict(pairs=PAIRS[:1]), r"gives 'bias' of the base model no image"),
     ],
 )  # fmt: skip
-def test_refuses_what_is_no_map(tmp_path, arguments, message):
+def test_invalid_maps_are_an_error(tmp_path, arguments, message):
     (tmp_path / 'bad.json').write_text('{')
     (tmp_path / 'list.json').write_text('{"pairs": 5}')
     with pytest.raises(ConfigError, match=message):

@@ -16,7 +16,7 @@ def test_positions_as_text(positions, text):
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, unique=True))
-def test_text_gives_any_positions_back(positions):
+def test_positions_are_restored_from_text(positions):
     assert parse_positions(format_positions(positions)) == tuple(positions)
 
 
@@ -44,13 +44,13 @@ def test_regular_patterns_are_nested_progressions(positions, levels):
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, unique=True).map(sorted).map(tuple))
-def test_progressions_spell_out_the_positions(positions):
+def test_progressions_restore_the_positions(positions):
     levels = as_progressions(positions)
     if levels is not None:
         assert spell_out(levels, positions[0]) == list(positions)
 
 
-def test_mesh_takes_the_entries_of_every_dimension():
+def test_mesh_selects_the_entries_of_every_dimension():
     tensor = torch.arange(24).view(4, 6)
     assert tensor[mesh(((0, 2), None), tensor.shape)].tolist() == tensor[[0, 2]].tolist()
     assert tensor[mesh(((0, 2), (1, 5)), tensor.shape)].tolist() == [[1, 5], [13, 17]]

@@ -21,7 +21,7 @@ def step(model, optimizer):
     optimizer.step()
 
 
-def test_momentum_travels_by_the_index_of_the_weight():
+def test_momentum_is_transferred_by_the_index_of_the_weight():
     base, motivated, state = models()
     optimizers = {'base': torch.optim.SGD(base.parameters(), lr=0.1, momentum=0.9),
                   'motivated': torch.optim.SGD(motivated.parameters(), lr=0.1, momentum=0.9)}  # fmt: skip
@@ -41,7 +41,7 @@ def test_momentum_travels_by_the_index_of_the_weight():
     assert torch.equal(theirs[list(ROWS)], ours) and torch.equal(theirs[[1, 3, 4]], extension)
 
 
-def test_moments_and_step_counts_travel():
+def test_moments_and_step_counts_are_transferred():
     base, motivated, state = models()
     optimizers = {'base': torch.optim.AdamW(base.parameters()), 'motivated': torch.optim.AdamW(motivated.parameters())}
     for _ in range(3):
@@ -53,7 +53,7 @@ def test_moments_and_step_counts_travel():
         assert torch.equal(theirs[name][list(ROWS)], ours[name])
 
 
-def test_optimizer_that_has_not_stepped_brings_nothing():
+def test_optimizer_without_state_transfers_nothing():
     base, motivated, state = models()
     optimizers = {'base': torch.optim.Adam(base.parameters()), 'motivated': torch.optim.Adam(motivated.parameters())}
     step(motivated, optimizers['motivated'])
@@ -62,8 +62,8 @@ def test_optimizer_that_has_not_stepped_brings_nothing():
     assert torch.equal(optimizers['motivated'].state[motivated.weight]['exp_avg'], before)
 
 
-def test_base_trained_in_turns_equals_one_optimizer_throughout():
-    """With the whole model mapped and state that travels, two optimizers are one."""
+def test_base_trained_alternately_equals_one_optimizer():
+    """With all of the model mapped and transferred state, two optimizers equal one."""
     torch.manual_seed(0)
     base, motivated, alone = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(4, 3)
     alone.load_state_dict(base.state_dict())
@@ -82,7 +82,7 @@ def test_base_trained_in_turns_equals_one_optimizer_throughout():
     assert torch.equal(base.weight, alone.weight) and torch.equal(motivated.bias, alone.bias)
 
 
-def test_state_of_another_shape_is_refused():
+def test_state_of_another_shape_is_an_error():
     base, motivated, state = models()
     optimizers = {
         'base': torch.optim.Adafactor(base.parameters()),

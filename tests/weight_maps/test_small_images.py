@@ -1,4 +1,4 @@
-"""Smaller images must show all that a wrong map could get wrong."""
+"""Smaller images must still show every error of a map."""
 
 import timm
 import torch
@@ -12,7 +12,7 @@ SIZE = (3, 256, 256)
 
 
 def network(kernel, channels=8):
-    """A kernel on a map that is a 32nd of the image a side."""
+    """Return a network with a convolution on a feature map with sides of a 32nd of the image's."""
     return nn.Sequential(
         nn.Conv2d(3, channels, 32, stride=32),
         nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels),
@@ -23,21 +23,21 @@ def network(kernel, channels=8):
     )
 
 
-def test_images_are_large_enough_for_every_place_of_a_kernel():
-    """On 64 px the map has two pixels a side, on 128 px four: from one to the next it is at most one, or three."""
+def test_images_are_large_enough_for_all_positions_of_a_kernel():
+    """With 64 px the feature map has sides of two pixels, with 128 px of four."""
     assert smallest_telling([network(3)], ImageExample(SIZE)) == ImageExample((3, 64, 64))
     assert smallest_telling([network(7)], ImageExample(SIZE)) == ImageExample((3, 128, 128))
     assert smallest_running([network(7)], ImageExample(SIZE)) == ImageExample((3, 64, 64))
     assert smallest_telling([network(7)], ImageExample((3, 96, 96))) == ImageExample((3, 96, 96))  # not worth the while
 
 
-def test_networks_for_one_size_are_looked_at_on_it():
+def test_networks_of_a_fixed_size_keep_it():
     swin = timm.create_model('swin_tiny_patch4_window7_224', num_classes=5, depths=(1, 1, 1, 1))
     assert smallest_telling([network(3), swin], ImageExample((3, 224, 224))) == ImageExample((3, 224, 224))
     assert smallest_running([network(3), swin], ImageExample((3, 224, 224))) == ImageExample((3, 224, 224))
 
 
-def test_looking_leaves_a_model_as_it_is():
+def test_search_does_not_change_the_model():
     model = timm.create_model('test_resnet', num_classes=5)
     before, state = {name: tensor.clone() for name, tensor in model.state_dict().items()}, torch.get_rng_state()
     smallest_telling([model], ImageExample(SIZE))
@@ -45,7 +45,7 @@ def test_looking_leaves_a_model_as_it_is():
     assert model.training and torch.equal(torch.get_rng_state(), state)
 
 
-def test_kernel_upside_down_is_found_out_on_small_images_too():
+def test_flipped_kernel_is_detected_on_small_images():
     base, motivated = network(7), network(7, channels=12)
     right, said = AutoMap(base, motivated, input_size=SIZE), []
     assert verify(right, SIZE, progress=said.append).is_valid and '(3, 128, 128)' in said[-1]
@@ -62,7 +62,7 @@ class OneWay(WeightMap):
             super().transfer(source, statistics)
 
 
-def test_transfer_that_does_nothing_on_the_way_back_is_found_out():
+def test_transfer_without_a_way_back_is_detected():
     base, motivated = network(3), network(3)
     verdict = verify(OneWay(base, motivated, [(name, name) for name in base.state_dict()]), SIZE)
     assert verdict.error == 0 and not verdict.round_trip and not verdict.is_valid

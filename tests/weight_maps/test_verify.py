@@ -1,4 +1,4 @@
-"""The proof must fail for maps that are wrong, above all for those whose shapes agree."""
+"""Verification must fail for wrong maps, above all for those whose shapes match."""
 
 import copy
 
@@ -23,7 +23,7 @@ def with_index(weight_map, name, index):
     return WeightMap(weight_map.model('base'), weight_map.model('motivated'), pairs)
 
 
-def test_leading_slice_of_a_fused_qkv_is_found_out():
+def test_leading_slice_of_a_fused_qkv_is_detected():
     right = AutoMap(*vits())
     assert verify(right, SIZE).is_valid
     wrong = with_index(right, 'blocks.0.attn.qkv.weight', (tuple(range(576)), tuple(range(192))))
@@ -32,8 +32,8 @@ def test_leading_slice_of_a_fused_qkv_is_found_out():
     assert str(verdict).startswith('NOT VALID')
 
 
-def test_leading_slice_of_grouped_convolutions_is_found_out():
-    """ResNeXt: 4 of 8 channels of each of 32 groups are not the first 128 channels."""
+def test_leading_slice_of_grouped_convolutions_is_detected():
+    """In ResNeXt, 4 of 8 channels in each of 32 groups are not the first 128 channels."""
     sizes = dict(num_classes=5, channels=(32, 32, 64, 64), layers=(1, 1, 1, 1))
     base, motivated = (timm.create_model('resnext50_32x4d', base_width=width, **sizes) for width in (4, 8))
     right = AutoMap(base, motivated, input_size=SIZE)
@@ -44,7 +44,7 @@ def test_leading_slice_of_grouped_convolutions_is_found_out():
     assert not verify(WeightMap(base, motivated, wrong), SIZE).is_valid
 
 
-def test_reader_that_uses_other_channels_than_the_writer_is_found_out():
+def test_reader_with_other_channels_than_the_writer_is_detected():
     right = AutoMap(
         timm.create_model('mobilenetv2_050', num_classes=5), timm.create_model('mobilenetv2_100', num_classes=5)
     )
@@ -54,7 +54,7 @@ def test_reader_that_uses_other_channels_than_the_writer_is_found_out():
     assert verify(right, SIZE).is_valid and not verify(wrong, SIZE).is_valid
 
 
-def test_blocks_in_another_order_are_found_out():
+def test_blocks_in_another_order_are_detected():
     base, motivated = (timm.create_model('cifar_resnet20', num_classes=5) for _ in range(2))
     swap = {'layer1.1': 'layer1.2', 'layer1.2': 'layer1.1'}
     names = [(n, n.replace(n[:8], swap.get(n[:8], n[:8]))) for n in base.state_dict()]
@@ -62,7 +62,7 @@ def test_blocks_in_another_order_are_found_out():
     assert not verdict.is_valid and verdict.kind == 'exact'
 
 
-def test_models_are_left_untouched():
+def test_models_do_not_change():
     weight_map = AutoMap(*vits())
     before = [copy.deepcopy(weight_map.model(name).state_dict()) for name in ('base', 'motivated')]
     state = torch.get_rng_state()
@@ -73,7 +73,7 @@ def test_models_are_left_untouched():
 
 
 @pytest.mark.parametrize('channels', ['leading', 'seeded'])
-def test_map_written_down_and_read_back_is_the_same(tmp_path, channels):
+def test_saved_map_is_restored(tmp_path, channels):
     base, motivated = vits()
     found = AutoMap(base, motivated, channels=channels)
     found.save(tmp_path / 'map.json')
@@ -90,7 +90,7 @@ def test_map_written_down_and_read_back_is_the_same(tmp_path, channels):
         (('mobilenetv3_small_075', 'mobilenetv3_small_100'), 'conv_stem.weight'),
     ],
 )
-def test_error_in_the_first_layers_of_a_deep_network_is_found_out(names, tensor):
+def test_error_in_the_first_layers_of_a_deep_network_is_detected(names, tensor):
     base, motivated = (timm.create_model(name, num_classes=5) for name in names)
     right = AutoMap(base, motivated, channels='seeded', input_size=(3, 64, 64))
     shape = base.get_parameter(tensor).shape
@@ -101,7 +101,7 @@ def test_error_in_the_first_layers_of_a_deep_network_is_found_out(names, tensor)
     assert verify(wrong, (3, 64, 64)).error > 1e-4
 
 
-def test_group_norm_across_groups_is_found_out():
+def test_group_norm_across_groups_is_detected():
     def network(channels, groups):
         return nn.Sequential(
             nn.Conv2d(3, channels, 1), nn.GroupNorm(groups, channels), nn.ReLU(), nn.Flatten(), nn.Linear(16 * channels, 2)
@@ -115,7 +115,7 @@ def test_group_norm_across_groups_is_found_out():
     assert not verify(WeightMap(base, motivated, pairs), (3, 4, 4)).is_valid
 
 
-def test_outputs_that_ignore_the_image_prove_nothing():
+def test_outputs_that_ignore_the_image_do_not_prove_a_map():
     class Deaf(nn.Module):
         def __init__(self):
             super().__init__()
@@ -129,7 +129,7 @@ def test_outputs_that_ignore_the_image_prove_nothing():
 
 
 class Branch(nn.Module):
-    """As many positions as channels: sizes alone do not tell which are which."""
+    """A branch with as many positions as channels, which sizes cannot distinguish."""
 
     def __init__(self, channels, channels_last):
         super().__init__()

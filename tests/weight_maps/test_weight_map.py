@@ -15,7 +15,7 @@ def network(*widths):
 GOOD = [('0.weight', '1.weight'), ('0.bias', '1.bias')]
 
 
-def test_transfer_copies_along_the_pairs_and_nothing_else():
+def test_transfer_copies_only_the_pairs():
     base, motivated = network(3, 3), network(3, 3, 3)
     before = {name: tensor.clone() for name, tensor in motivated.state_dict().items()}
     WeightMap(base, motivated, GOOD).transfer('base')
@@ -25,7 +25,7 @@ def test_transfer_copies_along_the_pairs_and_nothing_else():
     assert torch.equal(motivated[0].bias, before['0.bias'])
 
 
-def test_transfer_goes_both_ways():
+def test_transfer_works_in_both_directions():
     base, motivated = network(3, 3), network(3, 3, 3)
     expected = motivated[1].weight.clone()
     WeightMap(base, motivated, GOOD).transfer('motivated')
@@ -33,7 +33,7 @@ def test_transfer_goes_both_ways():
     assert torch.equal(motivated[1].weight, expected)
 
 
-def test_statistics_travel_only_when_asked():
+def test_statistics_are_transferred_only_on_request():
     base, motivated = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
     base(torch.randn(4, 2, 3, 3))
     names = [(name, name) for name in base.state_dict()]
@@ -49,7 +49,7 @@ def test_statistics_travel_only_when_asked():
     assert motivated.num_batches_tracked == 1
 
 
-def test_other_buffers_travel_with_the_weights():
+def test_other_buffers_are_transferred_with_the_weights():
     base, motivated = nn.Module(), nn.Module()
     base.register_buffer('table', torch.ones(2))
     motivated.register_buffer('table', torch.zeros(2))
@@ -57,7 +57,7 @@ def test_other_buffers_travel_with_the_weights():
     assert motivated.table.tolist() == [1, 1]
 
 
-def test_survives_a_move_that_replaces_buffers():
+def test_transfer_works_after_buffers_were_replaced():
     base, motivated = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
     weight_map = WeightMap(base, motivated, [(name, name) for name in base.state_dict()])
     base.double()
@@ -67,7 +67,7 @@ def test_survives_a_move_that_replaces_buffers():
     assert motivated.running_mean.tolist() == [3, 3]
 
 
-def test_extension_is_what_is_nobodys_image():
+def test_extension_is_outside_every_image():
     weight_map = WeightMap(network(3, 3), network(3, 3, 3), GOOD)
     assert sorted(weight_map.extension()) == ['0.bias', '0.weight']
 
@@ -79,21 +79,21 @@ def tied(tie):
     return model
 
 
-def test_tied_tensors_travel_as_one():
+def test_tied_tensors_are_transferred():
     base, motivated = tied(True), tied(True)
     WeightMap(base, motivated, [(f'{i}.weight', f'{i}.weight') for i in range(2)]).transfer('base')
     assert motivated[1].weight is motivated[0].weight and torch.equal(motivated[0].weight, base[0].weight)
 
 
 @pytest.mark.parametrize(('which', 'ties'), [('base', (True, False)), ('motivated', (False, True))])
-def test_refuses_tensors_tied_in_one_model_only(which, ties):
+def test_tensors_tied_in_one_model_only_are_an_error(which, ties):
     pairs = [(f'{i}.weight', f'{i}.weight') for i in range(2)]
     message = rf"'0\.weight' and '1\.weight' are one tied tensor in the {which} model but not in the other"
     with pytest.raises(ConfigError, match=message):
         WeightMap(tied(ties[0]), tied(ties[1]), pairs)
 
 
-def test_frozen_tensors_travel_and_must_be_frozen_in_both():
+def test_frozen_tensors_are_transferred_and_must_be_frozen_in_both():
     base, motivated = network(3, 3), network(3, 3, 3)
     base[0].weight.requires_grad_(False)
     with pytest.raises(
@@ -105,15 +105,15 @@ def test_frozen_tensors_travel_and_must_be_frozen_in_both():
     assert torch.equal(motivated[1].weight, base[0].weight) and not motivated[1].weight.requires_grad
 
 
-def test_refuses_constants_that_differ():
+def test_constants_that_differ_are_an_error():
     base, motivated = nn.Module(), nn.Module()
     for model, shift in ((base, 0), (motivated, 1)):
         model.register_buffer('relative_position_index', torch.arange(4) + shift)
-    with pytest.raises(ConfigError, match=r"'relative_position_index' of the base model .* hold other whole numbers"):
+    with pytest.raises(ConfigError, match=r"'relative_position_index' of the base model .* have different integers"):
         WeightMap(base, motivated, [('relative_position_index', 'relative_position_index')])
 
 
-def test_partial_image_leaves_the_rest_to_the_extension():
+def test_entries_outside_a_partial_image_are_in_the_extension():
     base, motivated = nn.Linear(2, 2), nn.Linear(3, 4)
     before = motivated.weight.detach().clone()
     weight_map = WeightMap(base, motivated, [('weight', 'weight', ((1, 3), (0, 2))), ('bias', 'bias', ((1, 3),))])
@@ -126,7 +126,7 @@ def test_partial_image_leaves_the_rest_to_the_extension():
     assert weight_map.extension_size == 8 + 2 and weight_map.coverage == 6 / 16
 
 
-def test_transfer_is_a_copy_without_new_memory():
+def test_transfer_allocates_no_memory():
     base, motivated = nn.Linear(20, 20), nn.Linear(30, 30)
     rows = tuple(range(20))
     weight_map = WeightMap(base, motivated, [('weight', 'weight', (rows, rows)), ('bias', 'bias', (rows,))])
@@ -142,16 +142,16 @@ def test_transfer_is_a_copy_without_new_memory():
     [
         (GOOD[:1], r"gives '0\.bias' of the base model no image \(1 of 2 tensors have none\)"),
         ([*GOOD, ('0.bias', '0.bias')], r"names '0\.bias' of the base model 2 times"),
-        ([('0.weight', '1.weight'), ('0.bias', '1.wait')], r"names '1\.wait', which the motivated model lacks"),
-        ([('0.weight', '1.weight'), ('0.bias', '1.weight')], r'paired tensors must have equal shapes'),
+        ([('0.weight', '1.weight'), ('0.bias', '1.wait')], r"names '1\.wait', which the motivated model does not have"),
+        ([('0.weight', '1.weight'), ('0.bias', '1.weight')], r'give an index, or pair tensors of equal shapes'),
     ],
 )
-def test_refuses_what_is_no_map(pairs, message):
+def test_invalid_maps_are_an_error(pairs, message):
     with pytest.raises(ConfigError, match=message):
         WeightMap(network(3, 3), network(3, 3, 3), pairs)
 
 
-def test_refuses_an_image_that_serves_two():
+def test_image_of_two_base_tensors_is_an_error():
     pairs = [('0.weight', '0.weight'), ('0.bias', '0.bias'), ('1.weight', '0.weight'), ('1.bias', '1.bias')]
     with pytest.raises(ConfigError, match=r"names '0\.weight' of the motivated model 2 times"):
         WeightMap(network(3, 3, 3), network(3, 3, 3), pairs)
@@ -161,7 +161,7 @@ def test_refuses_an_image_that_serves_two():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_transfer_does_not_wait_for_the_gpu():
     base, motivated = nn.Linear(20, 20).cuda(), nn.Linear(30, 30).cuda()
-    for rows in (tuple(range(20)), (*range(19), 25)):  # a view, and rows one by one
+    for rows in (tuple(range(20)), (*range(19), 25)):  # a view, and single rows
         weight_map = WeightMap(base, motivated, [('weight', 'weight', (rows, rows)), ('bias', 'bias', (rows,))])
         weight_map.transfer('base')
         torch.cuda.set_sync_debug_mode('error')

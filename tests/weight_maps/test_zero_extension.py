@@ -26,7 +26,7 @@ def test_motivated_model_begins_as_the_base_function_and_its_extension_learns(fa
     images = torch.randn(4, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     base.double().train(), motivated.double().train()
     torch.testing.assert_close(motivated(images), base(images), rtol=1e-6, atol=1e-9)
-    # A few steps later the extension has moved: what adds nothing is not dead.
+    # After a few steps the extension has changed, so it does learn.
     optimizer = torch.optim.SGD(motivated.parameters(), lr=0.1)
     before = {name: tensor.clone() for name, tensor in motivated.named_parameters()}
     for _ in range(5):
@@ -41,13 +41,13 @@ def test_motivated_model_begins_as_the_base_function_and_its_extension_learns(fa
 
 
 @pytest.mark.parametrize('family', ['ViT, width', 'Swin, width', 'ConvNeXt, width'])
-def test_norms_over_more_channels_are_named_where_they_prevent_it(family):
+def test_norms_over_more_channels_are_reported(family):
     *_, weight_map, size = begin(family)
     (reason,) = zero_extension(weight_map, size)
     assert 'norms take their statistics over more channels' in reason
 
 
-def test_base_model_is_left_as_it_is():
+def test_base_model_does_not_change():
     base, _, weight_map, size = begin('EfficientNet, compound')
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     zero_extension(weight_map, size)
@@ -67,7 +67,7 @@ def test_added_blocks_are_those_without_any_image():
     ]
 
 
-def test_block_without_a_way_around_is_named():
+def test_block_without_a_residual_path_is_reported():
     def network(layers):
         return nn.Sequential(nn.Flatten(), nn.Sequential(*(nn.Linear(12, 12) for _ in range(layers))))
 

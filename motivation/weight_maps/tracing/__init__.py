@@ -1,14 +1,8 @@
-"""Runs a network once and finds which dimensions of its tensors are the same channels."""
+"""Tracing: one run of a network, which shows which dimensions of its tensors are the same channels."""
 
 from motivation.weight_maps.tracing import layer_rules, shape_rules
 from motivation.weight_maps.tracing.spaces import Space
-from motivation.weight_maps.tracing.trace import (
-    Step,
-    Trace,
-    slow_attention,
-    takes_channel_statistics,
-    trace,
-)
+from motivation.weight_maps.tracing.trace import Step, Trace, takes_channel_statistics, trace
 
 __all__ = [
     'Space',
@@ -16,7 +10,6 @@ __all__ = [
     'Trace',
     'layer_rules',
     'shape_rules',
-    'slow_attention',
     'takes_channel_statistics',
     'trace',
 ]

@@ -1,4 +1,4 @@
-"""Rules of operators that compute with weights or take statistics."""
+"""Rules for operators that compute with weights or take statistics."""
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ def _convolution(call: Call) -> list[Spaces]:
     read, written = (weight[0], weight[1]) if transposed else (weight[1], weight[0])
     channels = written
     if groups > 1:
-        # One operand is a whole dimension, groups included, the other the width inside a group.
+        # One space covers all groups, the other has the channels of one group.
         inside, across = (written, read) if transposed else (read, written)
         group, width = Space(groups), Space(across.size // groups)
         unify(across, _product(group, width))
@@ -37,17 +37,17 @@ def _product(group: Space, width: Space) -> Space:
 
 @rule('embedding')
 def _embedding(call: Call) -> list[Spaces]:
-    """Rows of a table (rows, channels), looked up by whole numbers of any shape."""
+    """Rows of a table (rows, channels), looked up by integers of any shape."""
     table, indices = call.of(0), call.of(1)
-    table[0].fix('looked up by number')
+    table[0].fix('looked up by index')
     return [(*indices, table[1])]
 
 
 @rule('_embedding_bag', '_embedding_bag_forward_only')
 def _embedding_bag(call: Call) -> list[Spaces]:
-    """Sums, means or maxima of rows of a table (rows, channels), one a bag."""
+    """Sums, means or maxima of rows of a table (rows, channels), one per bag."""
     table, (bags, *others) = call.of(0), call.outputs
-    table[0].fix('looked up by number')
+    table[0].fix('looked up by index')
     return [(*positions(bags.shape[:1]), table[1]), *(positions(other.shape) for other in others)]
 
 
@@ -57,7 +57,7 @@ def _matmul(call: Call) -> list[Spaces]:
 
 
 def _contract(left: Spaces, right: Spaces) -> list[Spaces]:
-    """(B, M, K) @ (B, K, N): batches meet and K is summed over."""
+    """(B, M, K) @ (B, K, N): the B are the same and so are the K."""
     *left_batch, left_inner = left
     batch = len(left) - 2 if len(right) > 1 else 0
     unify(left_inner, right[batch] if len(right) > 1 else right[0])
@@ -105,7 +105,7 @@ def _batch_norm(call: Call) -> list[Spaces]:
     for arg in call.args[1:5]:
         if isinstance(arg, Tensor):
             unify(inputs[1], call.spaces(arg)[0])
-    if call.args[3] is None:  # no running statistics: standardised weights, for one
+    if call.args[3] is None:  # no running statistics, as in weight standardisation
         call.reduced += [inputs[0], *inputs[2:]]
     return [inputs, *(positions(output.shape) for output in call.outputs[1:])]
 

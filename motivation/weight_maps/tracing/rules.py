@@ -1,8 +1,7 @@
-"""What a tensor operator does to the spaces of its operands: the table of rules, and what holds without one.
+"""The table of rules: how an operator transforms the spaces of its operands.
 
-A rule gets the call and returns the spaces of each output tensor. Operators are those that PyTorch
-dispatches (``aten``); an elementwise operator needs no rule of its own. What passes through an operator
-without a rule must not grow.
+A rule takes a call and returns the spaces of each output tensor. Operators are those that PyTorch dispatches
+(``aten``); elementwise operators share one rule. Operators without a rule fix all dimensions of their operands.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +25,7 @@ class Call:
         kwargs: Keyword arguments.
         spaces: Looks up the spaces of a tensor.
         outputs: Output tensors.
-        reduced: Filled by rules: spaces over which the operator takes statistics, so that its result
-            changes when they grow.
+        reduced: Filled by rules: spaces over which the operator takes statistics.
     """
 
     args: Sequence[Any]
@@ -37,11 +35,11 @@ class Call:
     reduced: list[Space] = field(default_factory=list)
 
     def of(self, position: int) -> Spaces:
-        """Spaces of a positional tensor argument."""
+        """Return the spaces of a positional tensor argument."""
         return self.spaces(self.args[position])
 
     def arg(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument that may be given by position or by name."""
+        """Return an argument given by position or by name."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
 
 
@@ -50,7 +48,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register the rule of operators, by their names within ``aten``."""
+    """Register a rule for operators, by their names in ``aten``."""
 
     def register(rule: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, rule))
@@ -60,12 +58,12 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def positions(sizes: Sequence[int]) -> Spaces:
-    """Dimensions that must agree in both models."""
+    """Return new spaces of given sizes, which must be equal in both models."""
     return tuple(Space(size, 'position') for size in sizes)
 
 
 def elementwise(call: Call) -> list[Spaces]:
-    """Operands broadcast against each other; dimensions that meet are the same space."""
+    """Unify the dimensions that operands broadcast against each other."""
     operands = [call.spaces(arg) for arg in [*call.args, *call.kwargs.values()] if isinstance(arg, Tensor)]
     result: list[Space] = []
     for offset in range(1, call.outputs[0].ndim + 1):
@@ -77,18 +75,18 @@ def elementwise(call: Call) -> list[Spaces]:
     return [tuple(result)] * len(call.outputs)
 
 
-RULES |= {'hardswish': elementwise, '_prelu_kernel': elementwise}  # PyTorch does not tag them
+RULES |= {'hardswish': elementwise, '_prelu_kernel': elementwise}  # not tagged by PyTorch
 
 
 def apply(operator: Any, call: Call) -> list[Spaces]:
-    """Spaces of the outputs of one operator.
+    """Apply the rule of an operator and return the spaces of its outputs.
 
-    Where nothing is known about an operator, or its operands are arranged in a way that no rule
-    follows, all its dimensions are fixed: it is the same operator in both models if none of them grows.
+    Without a rule, or if the rule does not apply to the operands, all dimensions are fixed: the operator then
+    computes the same in both models because none of them grows.
 
     Args:
-        operator: The overload that PyTorch dispatched.
-        call: The call.
+        operator: The operator overload that PyTorch dispatched.
+        call: Its call.
     """
     name = operator.overloadpacket.__name__
     out_of_place = getattr(torch.ops.aten, name.rstrip('_'), operator.overloadpacket)
@@ -111,7 +109,7 @@ def apply(operator: Any, call: Call) -> list[Spaces]:
 
 
 def flat(values: Sequence[Any]) -> Iterator[Any]:
-    """The values, those in lists and tuples among them."""
+    """Yield values, including those in nested lists and tuples."""
     for value in values:
         if isinstance(value, (list, tuple)):
             yield from flat(value)

@@ -1,4 +1,4 @@
-"""Rules of operators that rearrange tensors."""
+"""Rules for operators that rearrange tensors."""
 
 import math
 
@@ -24,7 +24,7 @@ def _same(call: Call) -> list[Spaces]:
 
 @rule('view', '_unsafe_view', 'reshape', '_reshape_copy', 'reshape_copy')
 def _view(call: Call) -> list[Spaces]:
-    """Neighbouring dimensions whose sizes multiply to the same are reshaped into each other."""
+    """Match the smallest runs of neighbouring dimensions whose sizes have the same product."""
     inputs, sizes = list(call.of(0)), list(call.outputs[0].shape)
     if math.prod(sizes) == 0:
         raise SpaceError('a tensor without entries')
@@ -41,8 +41,8 @@ def _view(call: Call) -> list[Spaces]:
                 left, before = left * inputs[before].size, before + 1
             else:
                 right, after = right * sizes[after], after + 1
-        whole = before == start + 1 and after == begin + 1
-        result += [inputs[start]] if whole else factor(inputs[start:before], sizes[begin:after])
+        unchanged = before == start + 1 and after == begin + 1
+        result += [inputs[start]] if unchanged else factor(inputs[start:before], sizes[begin:after])
     return [tuple(result)]
 
 
@@ -56,8 +56,8 @@ def _permute(call: Call) -> list[Spaces]:
 def _transpose(call: Call) -> list[Spaces]:
     result = list(call.of(0))
     if len(result) > 1:
-        one, other = call.arg(1, 'dim0', 0), call.arg(2, 'dim1', 1)
-        result[one], result[other] = result[other], result[one]
+        first, second = call.arg(1, 'dim0', 0), call.arg(2, 'dim1', 1)
+        result[first], result[second] = result[second], result[first]
     return [tuple(result)]
 
 
@@ -91,7 +91,7 @@ def _squeeze(call: Call) -> list[Spaces]:
 @rule('select', 'unbind')
 def _select(call: Call) -> list[Spaces]:
     inputs, dim = list(call.of(0)), call.arg(1, 'dim', 0)
-    inputs.pop(dim).fix('picked one by one')
+    inputs.pop(dim).fix('selected one by one')
     return [tuple(inputs)] * len(call.outputs)
 
 
@@ -122,7 +122,7 @@ def _slice(call: Call) -> list[Spaces]:
     if inputs[dim].is_fixed:
         return [(*inputs[:dim], Space(length, 'position'), *inputs[dim + 1 :])]
     if call.arg(4, 'step', 1) != 1:
-        inputs[dim].fix('channels taken in turns')
+        inputs[dim].fix('slice with a step')
         return [(*inputs[:dim], Space(length, 'position'), *inputs[dim + 1 :])]
     start = call.arg(2, 'start') or 0
     start = start + size if start < 0 else start
@@ -167,7 +167,7 @@ def _move(call: Call) -> list[Spaces]:
 
 @rule('constant_pad_nd', 'reflection_pad2d', 'replication_pad2d', 'repeat', 'as_strided_')
 def _resize(call: Call) -> list[Spaces]:
-    """Dimensions that keep their size are untouched, the others are positions."""
+    """Keep the dimensions that keep their size; the others are positions."""
     inputs, sizes = call.of(0), call.outputs[0].shape
     result = []
     for space, size in zip(inputs, sizes[len(sizes) - len(inputs) :], strict=True):
@@ -179,7 +179,7 @@ def _resize(call: Call) -> list[Spaces]:
 
 @rule('index')
 def _index(call: Call) -> list[Spaces]:
-    """The first dimensions are looked up by tensors of integers."""
+    """Look up the first dimensions by tensors of integers."""
     inputs, indices = call.of(0), call.args[1]
     looked_up = len(indices)
     if any(index is None for index in indices):

@@ -1,9 +1,8 @@
-"""Channel spaces: which tensor dimensions are one and the same list of channels.
+"""Channel spaces: tensor dimensions that are the same list of channels.
 
-Every dimension of a parameter or of an activation is a :class:`Space`. Running the network unifies the
-spaces that it ties together: a residual sum ties its operands, a matrix product the channels that one
-layer writes to those that the next one reads. A reshape splits a space into a product of spaces (a
-fused ``qkv`` is 3 x heads x head width), a concatenation is a sum of spaces.
+Every dimension of a parameter or activation is a :class:`Space`. Operators unify spaces: a residual sum those of its
+operands, a matrix product the channels that one layer writes with those that the next one reads. A reshape splits a
+space into a product of spaces (a fused ``qkv`` is 3 x heads x head width); a concatenation is a sum of spaces.
 """
 
 import math
@@ -12,17 +11,17 @@ from typing import Literal
 
 
 class SpaceError(ValueError):
-    """Two dimensions cannot be the same space, or one cannot be split as asked."""
+    """An error about two dimensions that cannot be the same space, or one that cannot be split."""
 
 
 class Space:
-    """One dimension of a tensor: so many channels, positions, heads.
+    """A dimension of a tensor: channels, positions, heads.
 
     Attributes:
         size: Number of entries.
-        fixed: Why both models must have the same size here (``'position'``, ``'class'``, ...), or
-            ``None`` if the space may grow.
-        kind: ``'product'`` or ``'sum'`` of ``parts``, or ``None`` while it is not split.
+        fixed: Why both models must have the same size here (such as ``'position'``), or ``None`` if the motivated
+            model's may be larger.
+        kind: ``'product'`` or ``'sum'`` of ``parts``, or ``None`` if not split.
         parts: The spaces it is split into, outermost first.
     """
 
@@ -36,14 +35,14 @@ class Space:
         self._alias: Space | None = None
 
     def find(self) -> 'Space':
-        """The space that stands for all that are unified with this one."""
+        """Return the representative of all spaces unified with this one."""
         space = self
         while space._alias is not None:
             space = space._alias
         return space
 
     def leaves(self) -> Iterator['Space']:
-        """The unsplit spaces it consists of."""
+        """Yield the unsplit spaces that it consists of."""
         space = self.find()
         if space.kind is None:
             yield space
@@ -51,20 +50,20 @@ class Space:
             yield from part.leaves()
 
     def fix(self, reason: str) -> None:
-        """Demand the same size of both models."""
+        """Require the same size in both models, for a reason used in error messages."""
         for leaf in self.leaves():
             leaf.fixed = leaf.fixed or reason
 
     @property
     def is_fixed(self) -> bool:
-        """Whether no part of it may grow."""
+        """Whether all of its parts are fixed."""
         return all(leaf.fixed for leaf in self.leaves())
 
     def split(self, kind: Literal['product', 'sum'], sizes: Sequence[int]) -> list['Space']:
-        """Define an unsplit space as the product or sum of new ones.
+        """Split a space into a product or sum of new ones, and return these.
 
         Raises:
-            SpaceError: The sizes do not multiply, or add, up to its size.
+            SpaceError: The product, or sum, of the sizes is not the size of the space.
         """
         total = math.prod(sizes) if kind == 'product' else sum(sizes)
         if total != self.size:
@@ -74,7 +73,7 @@ class Space:
 
 
 def compose(kind: Literal['product', 'sum'], parts: Sequence[Space]) -> Space:
-    """The product or the sum of spaces."""
+    """Return the product or sum of spaces."""
     if len(parts) == 1:
         return parts[0]
     sizes = [part.size for part in parts]
@@ -87,7 +86,7 @@ def unify(first: Space, second: Space) -> None:
     """Make two dimensions the same space.
 
     Raises:
-        SpaceError: Their sizes differ, or their parts do not line up.
+        SpaceError: Their sizes differ, or their parts do not match.
     """
     one, other = first.find(), second.find()
     if one is other:
@@ -96,7 +95,7 @@ def unify(first: Space, second: Space) -> None:
         raise SpaceError(f'{one.size} channels meet {other.size}')
     if one.kind is None or other.kind is None:
         leaf, rest = (one, other) if one.kind is None else (other, one)
-        if any(part is leaf for part in rest.leaves()):  # all its other parts have one entry
+        if any(part is leaf for part in rest.leaves()):  # all other parts have one entry
             leaf, rest = rest, leaf
         elif leaf.fixed:
             rest.fix(leaf.fixed)
@@ -108,7 +107,7 @@ def unify(first: Space, second: Space) -> None:
 
 
 def as_product(space: Space) -> None:
-    """Turn a sum of n equal spaces into n x one of them: separate q, k and v are one fused ``qkv``.
+    """Turn a sum of n equal spaces into a product of n and one of them, so that separate q, k, v match a fused ``qkv``.
 
     Raises:
         SpaceError: The terms have different sizes.
@@ -120,7 +119,7 @@ def as_product(space: Space) -> None:
 
 
 def _unify_parts(one: Space, other: Space) -> None:
-    """Unify two products, or two sums, part by part, splitting parts where they do not line up."""
+    """Unify two products, or two sums, part by part, splitting parts whose sizes differ."""
     kind = one.kind
     assert kind is not None
     neutral = 1 if kind == 'product' else 0
@@ -139,7 +138,7 @@ def _unify_parts(one: Space, other: Space) -> None:
 
 
 def divide(space: Space, size: int, kind: Literal['product', 'sum']) -> tuple[Space, Space]:
-    """Split an unsplit space in two, of which the first has a given size."""
+    """Split an unsplit space in two, the first of a given size."""
     if space.kind is not None or (kind == 'product' and space.size % size):
         raise SpaceError(f'{space.size} channels do not split at {size}')
     head, tail = space.split(kind, (size, space.size // size if kind == 'product' else space.size - size))
@@ -147,7 +146,7 @@ def divide(space: Space, size: int, kind: Literal['product', 'sum']) -> tuple[Sp
 
 
 def flatten(space: Space, kind: Literal['product', 'sum']) -> list[Space]:
-    """The factors of a product, or the terms of a sum, nested ones resolved."""
+    """Return the factors of a product or the terms of a sum, including nested ones."""
     space = space.find()
     if space.kind != kind:
         return [space]
@@ -155,10 +154,10 @@ def flatten(space: Space, kind: Literal['product', 'sum']) -> list[Space]:
 
 
 def cut(space: Space, sizes: Sequence[int]) -> list[Space]:
-    """Cut a dimension into consecutive pieces.
+    """Cut a dimension into consecutive pieces of given sizes.
 
     Raises:
-        SpaceError: Its parts do not allow it.
+        SpaceError: Its parts cannot be cut there.
     """
     space = space.find()
     if space.is_fixed:
@@ -182,14 +181,14 @@ def cut(space: Space, sizes: Sequence[int]) -> list[Space]:
 
 
 def factor(spaces: Sequence[Space], sizes: Sequence[int]) -> list[Space]:
-    """Reshape: give neighbouring dimensions other sizes.
+    """Reshape neighbouring dimensions.
 
     Args:
-        spaces: The dimensions before; their sizes multiply to the same as ``sizes``.
+        spaces: The dimensions before, whose sizes have the same product as ``sizes``.
         sizes: Sizes of the dimensions after.
 
     Raises:
-        SpaceError: A dimension would have to be cut where its parts do not allow it.
+        SpaceError: The parts of a dimension do not allow these sizes.
     """
     if all(space.is_fixed for space in spaces):
         return [Space(size, 'position') for size in sizes]
@@ -198,10 +197,9 @@ def factor(spaces: Sequence[Space], sizes: Sequence[int]) -> list[Space]:
     for position, size in enumerate(sizes):
         if size == 1:
             if factors and factors[-1].size > 1 and factors[-1].kind is None and any(s > 1 for s in sizes[position:]):
-                # A single head is a factor like many: base and motivated model split alike.
+                # Keeps a single head as a factor, so that it matches several heads of the other model.
                 factors[-1:] = reversed(factors[-1].split('product', (1, factors[-1].size)))
-            one = bool(factors) and factors[-1].size == 1
-            result.append(factors.pop() if one else Space(1, 'single'))
+            result.append(factors.pop() if factors and factors[-1].size == 1 else Space(1, 'single'))
             continue
         taken: list[Space] = []
         missing = size
@@ -223,7 +221,7 @@ def factor(spaces: Sequence[Space], sizes: Sequence[int]) -> list[Space]:
 
 
 def _cover(space: Space, first: int, following: Sequence[int]) -> list[int]:
-    """Sizes that one space splits into, of which the first is given and the next are dimensions in full."""
+    """Return sizes to split a space into: ``first``, as many of ``following`` as fit, and the rest."""
     sizes = [first]
     for size in following:
         if math.prod(sizes) * size > space.size:

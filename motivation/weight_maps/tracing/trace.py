@@ -1,4 +1,4 @@
-"""Runs a network once, on fake tensors, and keeps what ties its tensors together."""
+"""One run of a network on fake tensors, recorded with the channel spaces of all its tensors."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,29 +15,28 @@ from torch.utils._pytree import tree_leaves
 
 from motivation.errors import ConfigError
 from motivation.utils.example import Example
-from motivation.utils.training_mode import evaluation_mode
+from motivation.utils.training_mode import evaluation_mode, unfused_attention
 from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
 from motivation.weight_maps.tracing.spaces import Space
 
-# Two: a size of one broadcasts, which would tie nothing together.
-_SAMPLES = 2
+_SAMPLES = 2  # a size of one would broadcast and not be unified
 
-# Operators whose other arguments are sizes, which may differ between a network and a larger one.
+# Operators whose other arguments are sizes, which may differ between the two models.
 _SIZES = {
     'expand', 'slice', 'split', 'split_with_sizes', 'native_group_norm', 'native_layer_norm', 'repeat', 'new_empty',
     'new_zeros', 'new_ones', 'new_full',
 }  # fmt: skip
 
-# Operators that follow from how tensors lie in memory, or only give them another shape.
+# Operators that depend on the memory layout of tensors or only change their shape.
 _LAYOUT = {'view', '_unsafe_view', 'reshape', 'clone', 'contiguous', 'as_strided_', 'alias', 'detach', 't'}
 
-# Operators that take statistics: norms, and those whose result added zeros do not change.
+# Norms, and reductions whose result added zeros do not change.
 _NORMS = {'native_layer_norm', 'native_group_norm'}
 _IGNORES_ZEROS = {'sum', 'linalg_vector_norm'}
 
 
 def takes_channel_statistics(module: nn.Module) -> bool:
-    """Whether a module is a norm over channels (LayerNorm, GroupNorm, RMSNorm), by class or by its name."""
+    """Whether a module is a norm over channels (LayerNorm, GroupNorm, RMSNorm), by its class or class name."""
     named = 'Norm' in type(module).__name__ and isinstance(getattr(module, 'weight', None), nn.Parameter)
     batch_norm = isinstance(module, nn.modules.batchnorm._NormBase)
     return isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)) or (named and not batch_norm)
@@ -45,14 +44,14 @@ def takes_channel_statistics(module: nn.Module) -> bool:
 
 @dataclass(eq=False)
 class Step:
-    """One operator call: where it stands in the network and what it was computed from.
+    """An operator call.
 
     Attributes:
-        name: The operator's name.
+        name: Name of the operator.
         module: Dotted name of the module that called it.
-        inputs: The steps that made its tensor arguments, in order.
-        parameters: Names of the parameters and buffers among its arguments, or behind them if no
-            activation has a part in those.
+        inputs: The steps that computed its tensor arguments, in order.
+        parameters: Names of the parameters and buffers among its arguments, or from which arguments were computed
+            without an activation.
         is_constant: Whether it depends on parameters and buffers only.
     """
 
@@ -64,14 +63,14 @@ class Step:
 
 
 class Trace:
-    """What one run of a network shows.
+    """The record of one run of a network.
 
     Attributes:
         spaces: Spaces of every parameter and buffer, by state-dict name.
-        steps: Operator calls in order.
-        operations: In order, the module that called an operator, and the operator with the settings
-            that both models must share (strides, scales, ...).
-        reduced: Spaces over which statistics are taken, with the module that takes them.
+        steps: Operator calls that depend on the inputs, in order.
+        operations: For each operator call, in order, the module and the operator with the settings that must be equal
+            in both models (strides, scales, ...).
+        reduced: Modules that take statistics over channels, with the spaces of these.
     """
 
     def __init__(self) -> None:
@@ -82,27 +81,25 @@ class Trace:
 
 
 def trace(model: nn.Module, example: Example) -> Trace:
-    """Run a model once and see which channels are the same.
-
-    Nothing is computed and nothing of the model changes.
+    """Run a model once on fake tensors, without computing or changing anything, and return the trace.
 
     Args:
         model: The network.
-        example: Where its inputs come from.
+        example: The source of its inputs.
 
     Raises:
-        ConfigError: The model does not take such inputs.
+        ConfigError: The model does not run on these inputs.
     """
     result = Trace()
     try:
-        with torch.no_grad(), evaluation_mode(model), slow_attention():
+        with torch.no_grad(), evaluation_mode(model), unfused_attention():
             fake = FakeTensorMode(allow_non_fake_inputs=True)
             inputs = example.fake_inputs(model, _SAMPLES, fake)
             state = _state(model)
             with fake, _entered_modules(model) as stack:
                 made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
                 fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
-                # Once for each module that holds it: a second swap under another name would not be undone.
+                # One name per module and tensor: functional_call would not undo a second swap of a tied tensor.
                 swapped = {name: fakes[name] for name in _held_names(model)}
                 with _Recorder(result, model, fakes, inputs, stack) as recorder:
                     named = {name: value for name, value in inputs.items() if name != 'inputs'}
@@ -110,14 +107,14 @@ def trace(model: nn.Module, example: Example) -> Trace:
                     output = torch.func.functional_call(model, swapped, first, named, tie_weights=False)
                 recorder.fix_outputs(output)
         recorder.describe_constants(state)
-    except Exception as error:  # a network raises anything for inputs it does not take
+    except Exception as error:  # networks raise errors of any type for inputs that they do not accept
         reason = ' '.join(str(error).split())[:300]
         raise ConfigError(f'{type(model).__name__} does not run on {example}: {reason}; {example.way_out}') from error
     return result
 
 
 class _Recorder(TorchDispatchMode):
-    """Follows the spaces of every tensor through the operators that are dispatched."""
+    """Applies the rules to every operator that is dispatched, and records it."""
 
     def __init__(
         self, result: Trace, model: nn.Module, state: dict[str, Tensor], inputs: dict[str, Any], stack: list[str]
@@ -126,11 +123,11 @@ class _Recorder(TorchDispatchMode):
         self.result = result
         self.norms = {name for name, module in model.named_modules() if takes_channel_statistics(module)}
         self.stack = stack
-        # By the tensor's identity; the tensors are kept, so that no other can take it over.
+        # By id of the tensor; all tensors are kept alive, so that no id is reused.
         self.spaces: dict[int, Spaces] = {}
         self.made_by: dict[int, Step] = {}
         self.kept: list[Tensor] = []
-        # Tensors that are no weights: what they hold must be the same in both models.
+        # Tensors that are not weights, whose values must be equal in both models.
         self.constants: dict[int, Tensor] = {}
         self.uses: list[tuple[int, list[int]]] = []
         persistent = model.state_dict()
@@ -157,7 +154,7 @@ class _Recorder(TorchDispatchMode):
         for space in call.reduced:
             if name in _IGNORES_ZEROS or name in _NORMS or module in self.norms:
                 self.result.reduced.append((module, space))
-            else:  # an average or a softmax of more channels is another one, whatever these hold
+            else:  # added channels, even of zeros, change a mean or a softmax
                 space.fix(f'operator {name!r} over it')
         step = self._step(name, module, args, kwargs)
         if not step.is_constant:
@@ -166,19 +163,19 @@ class _Recorder(TorchDispatchMode):
             inputs = [id(arg) for arg in flat([*args, *kwargs.values()]) if isinstance(arg, Tensor)]
             self.uses.append((len(self.result.operations), [key for key in inputs if key in self.constants]))
             self.result.operations.append((module, _describe(name, args, kwargs)))
-        for tensor, own in zip(tensors, spaces, strict=True):
-            assert [space.size for space in own] == list(tensor.shape), (name, own)
-            self._keep(tensor, own, step)
+        for tensor, dimensions in zip(tensors, spaces, strict=True):
+            assert [space.size for space in dimensions] == list(tensor.shape), (name, dimensions)
+            self._keep(tensor, dimensions, step)
         return outputs
 
     def fix_outputs(self, output: Any) -> None:
-        """Demand of both models the same outputs, each of them."""
+        """Require the same number of outputs in both models."""
         for tensor in flat(list(output.values()) if isinstance(output, dict) else [output]):
             for space in self._spaces_of(tensor):
                 space.fix('output')
 
     def describe_constants(self, state: dict[str, Tensor]) -> None:
-        """Say of each operation what the constants among its operands hold."""
+        """Add the values of constant operands to the descriptions of operations."""
         held = {id(fake): state[name] for name, fake in self.fixed.items()}
         for place, keys in self.uses:
             if keys:
@@ -191,7 +188,7 @@ class _Recorder(TorchDispatchMode):
         self.kept.append(tensor)
 
     def _spaces_of(self, tensor: Tensor) -> Spaces:
-        if id(tensor) not in self.spaces:  # a constant of the network that is no buffer
+        if id(tensor) not in self.spaces:  # a constant that is not a buffer
             self.constants[id(tensor)] = tensor
             self._keep(tensor, positions(tensor.shape), Step('constant', '', (), frozenset(), True))
         return self.spaces[id(tensor)]
@@ -207,18 +204,18 @@ class _Recorder(TorchDispatchMode):
 
 
 def _describe(name: str, args: Any, kwargs: dict[str, Any]) -> str:
-    """The operator and those of its settings that do not follow from the number of channels."""
+    """Return an operator with its settings, without those that depend on the number of channels."""
     if name in _SIZES:
         return name
     settings = [repr(arg) for arg in args if not any(isinstance(item, Tensor) for item in flat([arg]))]
     if name == 'convolution':
-        settings.pop()  # the groups of a depthwise convolution are its channels
+        settings.pop()  # groups, which are the channels of a depthwise convolution
     settings += [f'{key}={value!r}' for key, value in kwargs.items() if not isinstance(value, Tensor)]
     return f'{name}({", ".join(settings)})'
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by all their names."""
+    """Return parameters and buffers by all of their names."""
     parameters, buffers = (
         dict(named(remove_duplicate=False)) for named in (model.named_parameters, model.named_buffers)
     )
@@ -226,34 +223,23 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _held_names(model: nn.Module) -> Iterator[str]:
-    """One name of every parameter and buffer of every module, tied ones included."""
+    """Yield one name for every parameter and buffer of every module, including tied ones."""
     for prefix, module in model.named_modules():
-        for own, tensor in [*module._parameters.items(), *module._buffers.items()]:
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
             if tensor is not None:
-                yield f'{prefix}.{own}' if prefix else own
+                yield f'{prefix}.{name}' if prefix else name
 
 
 def _fingerprint(tensor: Tensor) -> str:
     if tensor.numel() and bool((tensor == tensor.reshape(-1)[0]).all()):
-        return f'a constant of {tensor.reshape(-1)[0].item()}'  # however many
+        return f'a constant of {tensor.reshape(-1)[0].item()}'  # of any size
     entries = tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
     return f'a constant of {tuple(tensor.shape)}, {zlib.crc32(entries):08x}'
 
 
 @contextmanager
-def slow_attention() -> Iterator[None]:
-    """Without the fused path of nn.MultiheadAttention in evaluation, which hides its parts."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-@contextmanager
 def _entered_modules(model: nn.Module) -> Iterator[list[str]]:
-    """A stack of the names of the modules being run, innermost last."""
+    """Maintain a stack of the names of the running modules, innermost last."""
     names = {module: name for name, module in model.named_modules()}
     stack = ['']
 
