@@ -139,7 +139,7 @@ def test_asking_changes_nothing_of_the_training(tmp_path):
 def test_unknown_signal_is_one_sentence(tmp_path):
     config = digits_config(tmp_path / 'run', epochs=1)
     config.motivation = dict(policy=dict(type='AsksForTheMoon'))
-    with pytest.raises(ConfigError, match="asks for 'gradnorm', which is no signal; did you mean 'grad_norm'"):
+    with pytest.raises(ConfigError, match="asks for 'gradnorm', which is not a signal; did you mean 'grad_norm'"):
         train(config)
 
 
