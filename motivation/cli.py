@@ -1,10 +1,11 @@
-"""From a command line to a config that is ready to build: what is run, where, and from where on."""
+"""Preparing the config of a command: its options, work_dir and checkpoint."""
 
 import atexit
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,17 @@ LATEST, AUTO = 'latest', 'auto'
 
 
 class Options(DictAction):
-    """``KEY=VALUE ...`` of a command line, as a dict."""
+    """An argparse action that reads ``KEY=VALUE ...`` into a dict."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Parse the values of one occurrence.
+        """Parse the values of one occurrence of the option.
 
         Raises:
-            ConfigError: They are not of that form.
+            ConfigError: The values do not have that form.
         """
         try:
             super().__call__(*args, **kwargs)
-        except Exception as error:  # MMEngine raises whatever its parser stumbles on
+        except Exception as error:  # MMEngine's parser may raise any exception
             raise ConfigError('--cfg-options takes KEY=VALUE ..., such as motivation.policy.drops=3') from error
 
 
@@ -43,24 +44,24 @@ def prepare_training(
     options: dict[str, Any] | None = None,
     allow_changes: bool = False,
 ) -> Config:
-    """Read the config of a training run and decide on its work_dir and its beginning.
+    """Return the config of a training run, with its work_dir and the checkpoint to resume.
 
-    The work_dir is this process's until it ends.
+    The work_dir stays locked until this process ends.
 
     Args:
         path: A config file.
-        work_dir: Folder of the results; ``None`` takes the config's ``work_dir``, or else
-            ``work_dirs/<config>``, or ``work_dirs/<config>-2`` and so on if that holds a run.
-        resume: Checkpoint to continue from (its folder is the work_dir, unless one is named),
-            ``'latest'`` for the newest whole one of the work_dir, ``'auto'`` for the same, or to begin
-            anew if there is none; ``None`` to begin anew. Damaged ones after it are put aside.
+        work_dir: Folder of the results; ``None`` (default) for the config's ``work_dir``, else ``work_dirs/<config>``,
+            or ``work_dirs/<config>-2`` and so on if that holds a run.
+        resume: Checkpoint to resume, whose folder is the default work_dir; ``'latest'`` for the newest readable one of
+            the work_dir; ``'auto'`` for the same, or a new run if there is none; ``None`` (default) for a new run.
+            Newer corrupted checkpoints are renamed.
         options: Values by dotted field name that override the config's.
-        allow_changes: Whether to resume though the config differs from the checkpoint's, or to begin with
-            the weights of ``load_from`` though its classes have other names.
+        allow_changes: Whether to resume although the config differs from the checkpoint's, or to load the weights of
+            ``load_from`` although its classes differ.
 
     Raises:
-        ConfigError: The config is missing or wrong, the work_dir holds what would be overwritten,
-            cannot be written or is in use, or there is nothing to resume.
+        ConfigError: The config is missing or invalid, the work_dir already holds a run, is in use or cannot be
+            written, or there is nothing to resume.
     """
     if work_dir == '':
         raise ConfigError("--work-dir is ''; name a folder, or leave it out")
@@ -76,9 +77,9 @@ def prepare_training(
 
 
 def _place(path: str, named: str | None, resume: str | None) -> tuple[Path, Path | None]:
-    """The work_dir, claimed, and the checkpoint to resume, if any."""
+    """Return the work_dir, locked, and the checkpoint to resume, if any."""
     if resume is None:
-        return (_begin_in(Path(named)) if named else _begin_in_default(path)), None
+        return _begin(path, named), None
     if resume not in (LATEST, AUTO):
         if not Path(resume).is_file():
             raise ConfigError(f'--resume {resume!r} does not exist; give the path of an epoch_<n>.pth')
@@ -86,32 +87,34 @@ def _place(path: str, named: str | None, resume: str | None) -> tuple[Path, Path
         _claim(folder)
         _require_newest(folder, Path(resume))
         return folder, Path(resume)
-    held = Path(named) if named else _newest_default_folder(path)
-    if held is None or not find_checkpoints(held):
+    work_dir = Path(named) if named else _newest_default_folder(path)
+    if work_dir is None or not find_checkpoints(work_dir):
         if resume == AUTO:
-            return (_begin_in(Path(named)) if named else _begin_in_default(path)), None
-        if held is None:
+            return _begin(path, named), None
+        if work_dir is None:
             raise ConfigError(
                 f"--resume finds no run under 'work_dirs/{Path(path).stem}'; name its folder with --work-dir"
             )
-        raise ConfigError(f"--resume finds no epoch_<n>.pth in work_dir '{held}'; leave --resume out to begin anew")
-    _claim(held)
-    return held, _newest_whole(held)
+        raise ConfigError(
+            f"--resume finds no epoch_<n>.pth in work_dir '{work_dir}'; leave --resume out to start a new run"
+        )
+    _claim(work_dir)
+    return work_dir, _newest_whole(work_dir)
 
 
 def _newest_whole(folder: Path) -> Path:
-    """The newest checkpoint that is whole; those after it are put aside."""
-    whole, damaged = newest_whole(find_checkpoints(folder))
-    if whole is None:
+    """Return the newest readable checkpoint, and rename newer corrupted ones."""
+    newest, damaged = newest_whole(find_checkpoints(folder))
+    if newest is None:
         raise ConfigError(
-            f"every checkpoint of work_dir '{folder}' is damaged: {', '.join(path.name for path in damaged)}; begin anew in "
-            'another --work-dir'
+            f"every checkpoint of work_dir '{folder}' is damaged: {', '.join(path.name for path in damaged)}; start a new run "
+            'in another --work-dir'
         )
     for path in damaged:
-        aside = path.with_name(f'{path.name}.damaged')
-        path.replace(aside)
-        print(f"'{path}' is damaged and now called '{aside.name}'; going on from '{whole.name}'", file=sys.stderr)
-    return whole
+        renamed = path.with_name(f'{path.name}.damaged')
+        path.replace(renamed)
+        print(f"'{path}' is damaged and renamed to '{renamed.name}'; resuming from '{newest.name}'", file=sys.stderr)
+    return newest
 
 
 def _begin_in(folder: Path) -> Path:
@@ -123,25 +126,28 @@ def _begin_in(folder: Path) -> Path:
     return folder
 
 
-def _begin_in_default(path: str) -> Path:
+def _begin(path: str, named: str | None) -> Path:
+    """Return the folder of a new run, locked: the named one, or the first default one without a run."""
+    if named:
+        return _begin_in(Path(named))
     for folder in _default_folders(path):
         if not _holds_run(folder):
             try:
                 return _begin_in(folder)
-            except FolderInUseError:  # by a run that has saved nothing yet
+            except FolderInUseError:  # a run that has saved nothing yet
                 continue
     raise AssertionError('there is always another number')
 
 
 def prepare_check(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config to see whether it trains; what the run writes goes to a temporary folder.
+    """Return the config of a ``--check`` run, which writes to a temporary folder.
 
     Args:
         path: A config file.
         options: Values by dotted field name that override the config's.
 
     Raises:
-        ConfigError: The config is missing or wrong.
+        ConfigError: The config is missing or invalid.
     """
     config = load_config(path, options)
     check_config(config)
@@ -155,16 +161,16 @@ def prepare_check(path: str, options: dict[str, Any] | None = None) -> Config:
 def prepare_test(
     path: str, checkpoint: str, models: list[str] | None = None, options: dict[str, Any] | None = None
 ) -> Config:
-    """Read a config for the evaluation of a checkpoint.
+    """Return the config for the evaluation of a checkpoint.
 
     Args:
         path: The config file that the checkpoint was trained with.
-        checkpoint: The checkpoint.
-        models: ``'base'`` or ``'motivated'`` or both; ``None`` for both.
+        checkpoint: Path of the checkpoint.
+        models: ``'base'`` or ``'motivated'`` or both; ``None`` (default) for both.
         options: Values by dotted field name that override the config's.
 
     Raises:
-        ConfigError: The config or the checkpoint is missing, or results cannot be written beside it.
+        ConfigError: The config is missing or invalid, the checkpoint is missing, or its folder cannot be written.
     """
     config = load_config(path, options)
     require_file(Path(checkpoint))
@@ -179,10 +185,8 @@ def prepare_test(
 def _default_folders(path: str) -> Iterator[Path]:
     first = Path('work_dirs') / Path(path).stem
     yield first
-    number = 2
-    while True:
+    for number in count(2):
         yield first.with_name(f'{first.name}-{number}')
-        number += 1
 
 
 def _holds_run(folder: Path) -> bool:
@@ -190,16 +194,12 @@ def _holds_run(folder: Path) -> bool:
 
 
 def _newest_default_folder(path: str) -> Path | None:
-    newest = None
-    for folder in _default_folders(path):
-        if not _holds_run(folder):
-            return newest
-        newest = folder
-    return None
+    folders = list(takewhile(_holds_run, _default_folders(path)))
+    return folders[-1] if folders else None
 
 
 def _require_newest(folder: Path, checkpoint: Path) -> None:
-    """Refuse to write over what a run has made after the checkpoint it is resumed from."""
+    """Check that a checkpoint is the newest of a work_dir, so that resuming from it overwrites nothing."""
     newest, _ = newest_whole(find_checkpoints(folder))
     if newest is not None and newest.resolve() != checkpoint.resolve():
         raise ConfigError(
@@ -209,7 +209,7 @@ def _require_newest(folder: Path, checkpoint: Path) -> None:
 
 
 def _claim(folder: Path) -> None:
-    """Make a folder if need be, and keep others out of it."""
+    """Create a folder if needed, and lock it."""
     _require_writable(folder)
     lock_folder(folder)
 

@@ -1,7 +1,7 @@
-"""Every registry of the framework, each a child of MMEngine's registry of the same purpose.
+"""Every registry of the framework, each a child of MMEngine's registry for the same purpose.
 
-A config names a registered class as ``type='Name'``; ``locations`` are imported when a registry is
-first asked, which registers what the framework brings. A plugin registers its own the same way::
+A config names a registered class as ``type='Name'``. A registry imports its ``locations`` when it is first used,
+which registers the framework's classes. A plugin registers its own in the same way::
 
     from motivation.registry import POLICIES
 
@@ -21,39 +21,45 @@ SCOPE = 'motivation'
 
 
 class ComponentRegistry(Registry):
-    """A registry that says of what cannot be built which config it was to be built from."""
+    """A registry whose errors carry the config of the component that could not be built."""
 
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        """As MMEngine's.
+        """Build a component, as MMEngine's registry does.
 
         Raises:
-            ConfigError: What the component raised, with its config; a whole sentence of its own stays as it is.
+            BuildError: The error of the component, with its config. Errors that need no config are raised as they are.
         """
-        self.import_from_location()  # which may bring a builder
+        self.import_from_location()  # which may register a builder
         try:
             return super().build(cfg, *args, **kwargs)
-        except Exception as error:  # a component raises whatever it likes
-            whole = isinstance(error, ConfigError) and not isinstance(error, ArgumentError)
-            if whole or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+        except Exception as error:  # a component may raise any exception
+            if reported_as_is(error):
                 raise
             node = cfg if isinstance(cfg, dict) else {}
             raise BuildError(error, node, look_up(self, node.get('type'))) from error
 
     def builder(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Let a function build what is registered; it takes what :func:`mmengine.registry.build_from_cfg` does."""
+        """Decorate the function that builds components, with the arguments of :func:`mmengine.registry.build_from_cfg`."""
         self.build_func = function
         return function
 
 
+def reported_as_is(error: Exception) -> bool:
+    """Return whether an error is raised without a config added: a complete sentence, or an error of the disk."""
+    if isinstance(error, OSError):
+        return error.errno in DISK_ERRORS
+    return isinstance(error, ConfigError) and not isinstance(error, ArgumentError)
+
+
 def look_up(registry: Registry, name: Any) -> Any:
-    """The component of a registered name, ``None`` if there is none; what is no name is the component itself."""
+    """Return the component of a registered name, or ``None`` if there is none; anything but a string is returned as it is."""
     if not isinstance(name, str):
         return name
     try:
-        found = registry.get(name)
-    except RuntimeError:  # MMEngine's word for some names that cannot be, such as ''
+        component = registry.get(name)
+    except RuntimeError:  # MMEngine raises it for some invalid names, such as ''
         return None
-    return found if callable(found) else None  # MMEngine takes the name of a module for a component, too
+    return component if callable(component) else None  # MMEngine also finds modules
 
 
 def _child(parent: str, *locations: str) -> ComponentRegistry:
@@ -78,7 +84,7 @@ LOG_PROCESSORS = _child('LOG_PROCESSORS')
 VISUALIZERS = _child('VISUALIZERS', 'motivation.engine')
 VISBACKENDS = _child('VISBACKENDS')
 
-# The data and what is measured on it.
+# The data and the metrics.
 DATASETS = _child('DATASETS', 'motivation.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS')
 TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets')

@@ -1,4 +1,4 @@
-"""What is handed from part to part: names of the two models, and the record of a training step."""
+"""Types that all parts share: the names of the two models, and the record of a training step."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,22 +10,21 @@ MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One training batch, as all processes agree on it.
+    """The record of one training batch, equal in all processes.
 
     Attributes:
-        model: The model that trained on it.
-        loss: Its loss, the mean over all processes.
-        images: Its images, or samples of another kind, those of all processes.
-        finite: Whether the loss is finite; where it is not, no step was taken.
-        seconds: Time since the end of the batch before, waiting for data included, validation not.
-        clock: Monotonic clock of the first process when the loss was read, in seconds.
-        distilled: Whether the base model then took a step of its own towards the motivated model's outputs.
-        left_out: Images that could not be read and are missing from it, those of all processes.
-        stop_requested: Whether a signal has asked any of the processes to end.
-        grad_norm: L2 norm of the gradient before clipping, the mean over all processes, where a policy asks
-            for it; infinite where a loss scaler skips the step.
-        accuracy: Share of the images that were classified correctly, 0 to 1, the mean over all processes,
-            where a policy asks for it.
+        model: The model that trained on the batch.
+        loss: Mean loss over all processes.
+        images: Number of images, or other samples, in all processes.
+        finite: Whether the loss is finite; otherwise no step was taken.
+        seconds: Seconds since the end of the last batch, including waiting for data but not validation.
+        clock: Monotonic clock of rank 0 when the loss was read, in seconds.
+        distilled: Whether the base model also took a distillation step on the batch.
+        left_out: Number of images skipped because they could not be read, in all processes.
+        stop_requested: Whether any process has received a signal to stop.
+        grad_norm: L2 norm of the gradient before clipping, mean over all processes; infinite if a loss scaler skips
+            the step, ``None`` unless a policy asks for it.
+        accuracy: Training accuracy on the batch, 0 to 1, mean over all processes; ``None`` unless a policy asks for it.
     """
 
     model: ModelName

@@ -1,1 +1,1 @@
-"""From a config file to built parts: what it may say, and one sentence for what is wrong with it."""
+"""Reading, checking and building a config; every mistake is reported in one sentence."""

@@ -1,4 +1,4 @@
-"""Building components from a config: the one place that knows in which field a component stands."""
+"""Building the components of a config; errors name the component's field."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from motivation.config.nodes import nodes
-from motivation.errors import DISK_ERRORS, ArgumentError, BuildError, ConfigError, reason, shortened
-from motivation.registry import DATASETS, HOOKS, METRICS
+from motivation.errors import ArgumentError, BuildError, ConfigError, reason, shortened
+from motivation.registry import DATASETS, HOOKS, METRICS, reported_as_is
 from motivation.utils.arguments import arguments_of
 
 
@@ -20,13 +20,13 @@ def build(registry: Registry, node: Any, path: str, **given: Any) -> Any:
     """Build a component from a config.
 
     Args:
-        registry: Where its type is looked up.
-        node: Its config; what is built already is returned as it is.
-        path: The field it stands in.
-        **given: Arguments that the config does not have.
+        registry: Registry of the component's type.
+        node: Config of the component; anything but a dict is returned as it is.
+        path: Dotted path of its field.
+        **given: Arguments that are not in the config.
 
     Raises:
-        ConfigError: The component, or one within it, refuses its arguments; names the field.
+        ConfigError: The component, or a nested one, raises an error; names the field.
     """
     if not isinstance(node, dict):
         return node
@@ -36,15 +36,15 @@ def build(registry: Registry, node: Any, path: str, **given: Any) -> Any:
 
 @contextmanager
 def located(path: str, node: Any = None, fault: str = 'cannot be built') -> Iterator[None]:
-    """Add the field to what a component raises.
+    """Add the field path to every error that a component raises.
 
     Args:
-        path: The field that the component stands in.
-        node: Its config.
-        fault: What is said of it, if it raised no sentence.
+        path: Dotted path of the component's field.
+        node: Config of the component.
+        fault: What went wrong, for errors that are not complete sentences. Default: ``'cannot be built'``.
 
     Raises:
-        ConfigError: Names the field of the component, or of the one within it that could not be built.
+        ConfigError: Names the field of the component, or of the nested one that raised the error.
     """
     try:
         yield
@@ -52,9 +52,8 @@ def located(path: str, node: Any = None, fault: str = 'cannot be built') -> Iter
         inner, node = _find(error.node, node)
         path = '.'.join(part for part in (path, inner) if part)
         raise ConfigError(_sentence(error.error, path, node, fault, error.component)) from error.error
-    except Exception as error:  # a component raises whatever it likes
-        whole = isinstance(error, ConfigError) and not isinstance(error, ArgumentError)
-        if whole or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+    except Exception as error:  # a component may raise any exception
+        if reported_as_is(error):
             raise
         raise ConfigError(_sentence(error, path, node, fault)) from error
 
@@ -65,32 +64,32 @@ def build_data_loader(
     """Build a data loader and its dataset.
 
     Args:
-        runner: The runner, whose seed the sampler has.
-        node: The config; a data loader is returned as it is.
-        path: The field it stands in.
-        wrap: Gives the dataset that is loaded from, of the one that the config names.
+        runner: The runner, whose seed seeds the sampler.
+        node: Config of the data loader; a built one is returned as it is.
+        path: Dotted path of its field.
+        wrap: Wraps the dataset; by default it is used as it is.
 
     Raises:
-        ConfigError: As of :func:`build`.
+        ConfigError: See :func:`build`.
     """
     if not isinstance(node, dict):
         return node
     dataset = wrap(build(DATASETS, node['dataset'], f'{path}.dataset'))
     with located(path, node):
-        # MMEngine copies a dataset that it is given, and calls a function.
+        # MMEngine would copy a built dataset, but calls a function.
         return runner.build_dataloader({**node, 'dataset': {'type': lambda: dataset}}, seed=runner.seed)
 
 
 def build_evaluator(runner: Runner, node: Any, path: str) -> Evaluator:
-    """Build the metrics of an evaluator, and it.
+    """Build an evaluator and its metrics.
 
     Args:
         runner: The runner.
-        node: The config of a metric or several, or of an evaluator.
-        path: The field it stands in.
+        node: Config of a metric, of a list of metrics, or of an evaluator.
+        path: Dotted path of its field.
 
     Raises:
-        ConfigError: As of :func:`build`.
+        ConfigError: See :func:`build`.
     """
     node = copy.deepcopy(node)
     if isinstance(node, (list, tuple)):
@@ -107,14 +106,18 @@ def build_hooks(
     """Build the hooks of a run.
 
     Args:
-        default: Configs by name, the MotivationHook as ``'motivation'`` among them; ``None`` removes one.
-        custom: Further configs.
+        default: Configs of the default hooks by name, including the MotivationHook as ``'motivation'``; ``None``
+            removes a hook.
+        custom: Configs of the custom hooks.
+
+    Returns:
+        The default hooks by name, and the custom hooks.
 
     Returns:
         The default hooks, the custom ones, and each hook with its config.
 
     Raises:
-        ConfigError: As of :func:`build`.
+        ConfigError: See :func:`build`.
     """
     named = {
         name: _build_hook(node, name if name == 'motivation' else f'default_hooks.{name}')
@@ -133,11 +136,11 @@ def _build_hook(node: Any, path: str) -> Any:
 
 
 def _find(part: Any, root: Any) -> tuple[str, Any]:
-    """The config below a root that a component was built from, with the path to it; it may have been copied and filled up."""
+    """Return path and config of a component below a root; ``part`` may be a copy of the config with more fields."""
     places = [(path, node) for path, node in [('', root), *nodes(root)] if isinstance(node, dict) and node]
-    alike = [(path, node) for path, node in places if all(key in part and part[key] == node[key] for key in node)]
-    same = [(path, node) for path, node in alike if node is part]
-    return same[0] if same else max(alike, key=lambda place: len(place[1]), default=('', root))
+    matches = [(path, node) for path, node in places if all(key in part and part[key] == node[key] for key in node)]
+    same = [(path, node) for path, node in matches if node is part]
+    return same[0] if same else max(matches, key=lambda place: len(place[1]), default=('', root))
 
 
 def _sentence(error: Exception, path: str, node: Any, fault: str, component: Any = None) -> str:

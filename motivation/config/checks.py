@@ -1,4 +1,4 @@
-"""Finding the mistakes of a config before anything is built."""
+"""Checking a config before anything is built."""
 
 import logging
 from typing import Any
@@ -12,20 +12,20 @@ from motivation.config.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
 from motivation.registry import look_up
 
-# What a training config cannot do without.
+# Fields that every training config must have.
 _REQUIRED = ('model', 'motivation', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def check_fields(plain: dict[str, Any]) -> None:
-    """Find misspelt top-level fields, and values of the wrong type in them.
+    """Check top-level fields for misspelt names and values of the wrong type.
 
-    Every other name is the config's own: a helper variable.
+    All other names are helper variables of the config.
 
     Args:
-        plain: A config, as a plain dict.
+        plain: The config, as a plain dict.
 
     Raises:
-        ConfigError: Names the field, its value and what would be right.
+        ConfigError: A field is invalid; names the field, its value and the fix.
     """
     known = known_fields()
     for field, value in plain.items():
@@ -40,16 +40,16 @@ def check_fields(plain: dict[str, Any]) -> None:
     runner = look_up(registries.RUNNERS, name)
     if not isinstance(runner, type) or not issubclass(runner, look_up(registries.RUNNERS, 'DualModelRunner')):
         raise ConfigError(
-            f'runner_type is {shortened(name)}, which is no registered DualModelRunner; leave it out, or name a class of '
-            'your own below it'
+            f'runner_type is {shortened(name)}, which is not a registered DualModelRunner; leave it out, or name a subclass '
+            'of your own'
         )
 
 
 def check_config(config: Config) -> None:
-    """Find what a config names that does not exist, what it lacks, and values that are invalid.
+    """Check a config for missing fields, unknown names and invalid values.
 
     Raises:
-        ConfigError: Names the field, its value and what would be right.
+        ConfigError: A field is missing or invalid; names the field, its value and the fix.
     """
     plain = config._cfg_dict.to_dict()
     check_fields(plain)
@@ -80,7 +80,7 @@ def _check_policy(motivation: Any) -> None:
 
 
 def _check_loaders(plain: dict[str, Any]) -> None:
-    """Check what the fields of a data loader need of each other."""
+    """Check that each data loader has its required fields, and workers where a field needs them."""
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         node = plain.get(loader) or {}
         for name in ('dataset', 'sampler') if node else ():
@@ -92,7 +92,7 @@ def _check_loaders(plain: dict[str, Any]) -> None:
 
 
 def _check_agreement(plain: dict[str, Any]) -> None:
-    """Check fields whose values have to agree."""
+    """Check that the values of related fields agree."""
     val_begin, max_epochs = (plain['train_cfg'].get(name, 1) for name in ('val_begin', 'max_epochs'))
     if plain.get('val_cfg') is not None and val_begin > max_epochs:
         raise ConfigError(
@@ -113,4 +113,6 @@ def _check_agreement(plain: dict[str, Any]) -> None:
     schedulers = plain.get('param_scheduler')
     if isinstance(schedulers, dict) and 'type' not in schedulers:
         for name in schedulers.keys() - {'base', 'motivated'}:
-            raise ConfigError(f'param_scheduler.{name} is no model; {near_matches(str(name), ("base", "motivated"))}')
+            raise ConfigError(
+                f'param_scheduler.{name} is not a model; {near_matches(str(name), ("base", "motivated"))}'
+            )

@@ -1,4 +1,4 @@
-"""Finding what the components of a config name that does not exist, and arguments that they do not take or lack."""
+"""Checking the components of a config: their types and arguments."""
 
 import difflib
 import inspect
@@ -27,23 +27,23 @@ from motivation.errors import ConfigError, near_matches, shortened
 from motivation.registry import look_up
 from motivation.utils.arguments import arguments_of, problem_of
 
-# How like a known name another must be to be a misspelling of it: 'modl' is, 'train_loader' is a name of its own.
+# Similarity above which a name counts as a misspelling of a known one: 'modl' does, 'train_loader' does not.
 _LIKENESS = 0.87
 
 _CONSTRUCTOR = 'DualOptimWrapperConstructor'
 
-# Components that get all their arguments from the config.
+# Registries of components that get all their arguments from the config.
 _SELF_CONTAINED = (registries.MODELS, registries.POLICIES, registries.DATASETS, registries.TRANSFORMS, registries.HOOKS)
 
 
 def check_components(plain: dict[str, Any]) -> None:
-    """Find components that are not registered, and arguments that they do not take or lack.
+    """Check that all components are registered and that their arguments are known, complete and valid.
 
     Args:
-        plain: A config or parts of one, as a plain dict.
+        plain: A config or a part of one, as a plain dict.
 
     Raises:
-        ConfigError: Names the field, its value and what would be right.
+        ConfigError: A component is invalid; names the field, its value and the fix.
     """
     hooks = list(plain.get('default_hooks') or {})
     for index, hook in enumerate(hooks):
@@ -61,13 +61,13 @@ def check_components(plain: dict[str, Any]) -> None:
 
 
 def components(plain: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Every registered component that a config names.
+    """Yield every component of a config.
 
     Args:
-        plain: A config, as a plain dict.
+        plain: The config, as a plain dict.
 
     Yields:
-        The dotted path, the component's config, and the class or function.
+        Dotted path, config, and registered class or function of a component.
     """
     for path, node in nodes(plain):
         registry, name = registry_of(path), _type_of(path, node, plain)
@@ -76,22 +76,22 @@ def components(plain: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any
 
 
 def _type_of(path: str, node: Any, plain: dict[str, Any]) -> Any:
-    """The type of a component, by default that of its field, or of what it is a part of for one model alone."""
+    """Return the type of a component: its own, the default of its field, or that of the field common to both models."""
     if not isinstance(node, dict) or 'type' in node:
         return node['type'] if isinstance(node, dict) else None
     shared = re.sub(r'(?<=^optim_wrapper)\.(base|motivated)', '', path)
     if shared != path:
-        whole = plain['optim_wrapper'] if shared == 'optim_wrapper' else plain['optim_wrapper'].get('optimizer')
-        return _type_of(shared, whole, plain)
+        common = plain['optim_wrapper'] if shared == 'optim_wrapper' else plain['optim_wrapper'].get('optimizer')
+        return _type_of(shared, common, plain)
     return DEFAULT_TYPES.get(path)
 
 
 def _check_component(path: str, node: Any, registry: Registry, name: Any) -> None:
-    """Check that a component is registered and takes the arguments it is given."""
+    """Check that a component is registered, and check its arguments."""
     if not isinstance(node, dict):
         if isinstance(node, (bool, int, float, str, list, tuple)):
             raise ConfigError(f'{path} must be a component: dict(type=...), got {shortened(node)}')
-        return  # None, or one that is already built
+        return  # None, or already built
     if name is None and 'type' not in node:
         if re.fullmatch(PARTIAL, path):
             return
@@ -122,15 +122,17 @@ def _check_component(path: str, node: Any, registry: Registry, name: Any) -> Non
 
 
 def _misplaced(registry: Registry, path: str, component: Any) -> str:
-    """Why a registered component cannot stand at a place, and the way out; ``''`` if it can."""
+    """Return why a registered component cannot be used in a field, and what to use instead; ``''`` if it can."""
     if registry is registries.LOOPS and not _is_below(component, look_up(registry, DEFAULT_TYPES[path])):
-        return f'; it must be {DEFAULT_TYPES[path]} or a class of your own below it'
-    if _is_below(component, InfiniteSampler):  # for training by iterations
+        return f'; it must be {DEFAULT_TYPES[path]} or a subclass of it'
+    if _is_below(component, InfiniteSampler):
         sampler = f"dict(type='DefaultSampler', shuffle={path.startswith('train')})"
         return f', which never ends, and training and evaluation go by epochs; write {sampler}'
     if _is_below(component, CheckpointHook):
         best = "default_hooks.export.save_best='accuracy/top1'"
-        return f', from whose files no run goes on exactly; write DualCheckpointHook, and for the best models {best}'
+        return (
+            f', whose checkpoints cannot be resumed exactly; write DualCheckpointHook, and for the best models {best}'
+        )
     return ''
 
 
@@ -139,7 +141,7 @@ def _is_below(component: Any, kind: type) -> bool:
 
 
 def _check_transform(path: str, node: dict[str, Any], component: Any) -> dict[str, Any]:
-    """Refuse a transform of something else than one image; returns the config with objects for their plain values."""
+    """Check that a transform is one of single images, and return its config with plain values turned into objects."""
     if component in REFUSED:
         raise ConfigError(f'{path}.type is {shortened(node["type"])}, which {REFUSED[component]}')
     arguments, _ = arguments_of(component)
@@ -150,7 +152,7 @@ def _check_transform(path: str, node: dict[str, Any], component: Any) -> dict[st
 
 
 def _check_wrapper(path: str, node: dict[str, Any], component: Any) -> None:
-    """Refuse MMEngine's wrappers around datasets that are not below its own."""
+    """Check that MMEngine's dataset wrappers contain only subclasses of its BaseDataset."""
     if getattr(component, '__module__', '') != ClassBalancedDataset.__module__:
         return
     for name in ('dataset', 'datasets'):
@@ -158,8 +160,8 @@ def _check_wrapper(path: str, node: dict[str, Any], component: Any) -> None:
             kind = look_up(registries.DATASETS, inner.get('type')) if isinstance(inner, dict) else None
             if isinstance(kind, type) and not issubclass(kind, BaseDataset):
                 raise ConfigError(
-                    f"{path}.type is {shortened(node['type'])}, which takes only datasets below MMEngine's BaseDataset, and "
-                    f'{kind.__name__} is none; there are ConcatDataset and RepeatDataset for any'
+                    f"{path}.type is {shortened(node['type'])}, which takes only subclasses of MMEngine's BaseDataset, not "
+                    f'{kind.__name__}; use ConcatDataset or RepeatDataset'
                 )
 
 
@@ -172,7 +174,7 @@ def _check_priority(field: str, value: Any) -> None:
 
 
 def _check_arguments(path: str, node: Any, component: Callable[..., Any] | None, besides: Iterable[str]) -> None:
-    """Check that something takes the arguments it is given."""
+    """Check names and values of the arguments of a class or function."""
     if not isinstance(node, dict):
         raise ConfigError(f'{path} must be a dict, got {shortened(node)}')
     arguments, takes_any = arguments_of(component) if component else ({}, False)
@@ -182,20 +184,20 @@ def _check_arguments(path: str, node: Any, component: Callable[..., Any] | None,
         if parameter is not None:
             check_value(place, value, parameter)
         elif argument not in besides and not takes_any:
-            of = f'not an argument of {_name(component)}' if component else 'not known'
-            known = {one for one in (*arguments, *besides) if not one.startswith('_')}
-            raise ConfigError(f'{place} is {of}; {near_matches(str(argument), known)}')
+            problem = f'not an argument of {_name(component)}' if component else 'not known'
+            known = {name for name in (*arguments, *besides) if not name.startswith('_')}
+            raise ConfigError(f'{place} is {problem}; {near_matches(str(argument), known)}')
 
 
 def check_value(field: str, value: Any, argument: inspect.Parameter) -> None:
-    """Refuse a value that its argument does not take."""
+    """Raise a :class:`ConfigError` if a value is not valid for an argument."""
     problem = problem_of(value, argument)
     if problem:
         raise ConfigError(f'{field} {problem}')
 
 
 def check_spelling(field: str, known: Iterable[str], way_out: str) -> None:
-    """Refuse a name that is nearly a known one, or has its letters in another order."""
+    """Raise a :class:`ConfigError` if the last name of a field is a misspelling of a known one."""
     name = field.rpartition('.')[2]
     near = difflib.get_close_matches(name, known, n=1, cutoff=_LIKENESS)
     near += [other for other in known if sorted(other) == sorted(name)]

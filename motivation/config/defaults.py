@@ -1,4 +1,4 @@
-"""What a config leaves out and every run has."""
+"""Filling in what a config may leave out."""
 
 import copy
 
@@ -8,15 +8,11 @@ from motivation.config.schema import DEFAULT_TYPES, MMENGINE_HOOKS
 
 
 def with_defaults(config: Config) -> Config:
-    """Return a copy of a checked config with the default types of its components, and its MotivationHook.
-
-    Args:
-        config: Left as it is.
-    """
+    """Return a copy of a checked config with the default component types and the MotivationHook filled in."""
     config = copy.deepcopy(config)
     hooks = config.get('default_hooks') or {}
     config.default_hooks = {
-        # MMEngine removes its own hooks where they are None, and fails on others.
+        # MMEngine removes its own hooks if they are None, and fails on others.
         **{name: hook for name, hook in hooks.items() if hook is not None or name in MMENGINE_HOOKS},
         'motivation': dict(type='MotivationHook', **config.motivation),
     }

@@ -1,4 +1,4 @@
-"""Names of metrics that a config gives to schedules, hooks and policies, against those that validation reports."""
+"""Checking the metric names in a config against the metrics that validation reports."""
 
 import copy
 import inspect
@@ -23,12 +23,12 @@ class UnknownMetricError(ConfigError):
 
 
 class NamedMetric(NamedTuple):
-    """A metric that a field names.
+    """A metric that a field of a config names.
 
     Attributes:
-        field: The dotted path of the field.
-        name: The metric.
-        of_each_model: Whether it is named without ``base/`` or ``motivated/``, for both.
+        field: Dotted path of the field.
+        name: Name of the metric.
+        of_each_model: Whether the name lacks ``base/`` or ``motivated/`` and stands for both.
     """
 
     field: str
@@ -37,10 +37,10 @@ class NamedMetric(NamedTuple):
 
 
 def named_metrics(plain: dict[str, Any]) -> Iterator[NamedMetric]:
-    """Every metric that a config names, the defaults of its components included.
+    """Yield every metric that a config names, including defaults of its components.
 
     Args:
-        plain: A config, as a plain dict.
+        plain: The config, as a plain dict.
     """
     for path, node, component in components(plain):
         argument = _argument(component)
@@ -54,49 +54,49 @@ def named_metrics(plain: dict[str, Any]) -> Iterator[NamedMetric]:
 
 
 def _argument(component: Any) -> str | None:
-    """The argument of a component that names a metric, if it has one."""
+    """Return the argument of a component that names a metric, or ``None``."""
     if not isinstance(component, type):
         return None
     if issubclass(component, (ReduceOnPlateauParamScheduler, EarlyStoppingHook)):
         return 'monitor'
-    update = getattr(component, 'update', None)  # a policy that is told of validation
+    update = getattr(component, 'update', None)  # a policy that receives validation results
     if update is not None and 'metrics' in inspect.signature(update).parameters:
         return 'metric'
     return getattr(component, 'metric_argument', None)
 
 
 def check_named_metrics(plain: dict[str, Any], reported: Iterable[str], open_prefixes: Iterable[str] = ()) -> None:
-    """Refuse names that validation does not report.
+    """Check that validation reports every metric that a config names.
 
     Args:
-        plain: A config, as a plain dict.
-        reported: Names as validation reports them, ``base/accuracy/top1`` and so on.
-        open_prefixes: What names may begin with though nothing is known of the rest.
+        plain: The config, as a plain dict.
+        reported: Names of the reported metrics, such as ``base/accuracy/top1``.
+        open_prefixes: Prefixes after which any name is accepted.
 
     Raises:
-        UnknownMetricError: Names the field, its value and what would be right.
+        UnknownMetricError: A metric is not reported; names the field, its value and the fix.
     """
     reported, open_prefixes = list(reported), tuple(open_prefixes)
     for field, name, of_each_model in named_metrics(plain):
         known = {metric.partition('/')[2] for metric in reported} if of_each_model else set(reported)
         full = [f'{model}/{name}' for model in MODEL_NAMES] if of_each_model else [name]
-        if name in known or any(one.startswith(open_prefixes) for one in full):
+        if name in known or any(metric.startswith(open_prefixes) for metric in full):
             continue
         raise UnknownMetricError(f'{field} is {name!r}, which validation does not report; {near_matches(name, known)}')
 
 
 def check_no_metrics(plain: dict[str, Any]) -> None:
-    """Refuse names of metrics in a run without validation, which would wait for them for ever.
+    """Check that a run without validation names no metric, because it would wait for it forever.
 
     Args:
-        plain: A config, as a plain dict.
+        plain: The config, as a plain dict.
 
     Raises:
-        UnknownMetricError: Names the field and its value.
+        UnknownMetricError: A field names a metric.
     """
     for field, name, _ in named_metrics(plain):
         if field.startswith('motivation.'):
-            continue  # a policy that asks for metrics at all is refused where its signals are gathered
+            continue  # policy_signals.Signals checks policies that ask for metrics
         raise UnknownMetricError(
             f'{field} is {name!r}, a metric of validation, and this run has none; give the config val_dataloader, val_cfg '
             'and val_evaluator, or leave the field out'
@@ -104,18 +104,18 @@ def check_no_metrics(plain: dict[str, Any]) -> None:
 
 
 def foresee_metrics(plain: dict[str, Any], model: DualModel, loop: BaseLoop, batch: Any) -> None:
-    """Refuse names that validation will not report, judged by what its metrics make of one image.
+    """Check metric names before training, against the metrics computed on one sample.
 
-    What follows the prefix of a metric of the user's own may depend on the data; only validation tells.
+    Names after the prefix of a user-defined metric may depend on the data and are only checked by a real validation.
 
     Args:
-        plain: A config, as a plain dict.
+        plain: The config, as a plain dict.
         model: Both models, in evaluation mode; the caller preserves buffers and random states.
-        loop: The validation loop, with an evaluator for each model; they stay as they are.
-        batch: One image of its data.
+        loop: The validation loop; its evaluators are not changed.
+        batch: A batch of one sample.
 
     Raises:
-        UnknownMetricError: As of :func:`check_named_metrics`.
+        UnknownMetricError: See :func:`check_named_metrics`.
     """
     if not any(named_metrics(plain)):
         return
@@ -126,17 +126,17 @@ def foresee_metrics(plain: dict[str, Any], model: DualModel, loop: BaseLoop, bat
         for metric in _after(evaluators[name], outputs, batch):
             prefix = '/'.join(part for part in (name, metric.prefix) if part)
             try:
-                found = {} if isinstance(metric, DumpResults) else metric.compute_metrics(metric.results)
-            except Exception:  # one image need not be enough for a metric
-                found, open_prefixes = {}, [*open_prefixes, f'{prefix}/']
-            reported += [f'{prefix}/{key}' for key in found]
+                names = {} if isinstance(metric, DumpResults) else metric.compute_metrics(metric.results)
+            except Exception:  # one sample may be too few for a metric
+                names, open_prefixes = {}, [*open_prefixes, f'{prefix}/']
+            reported += [f'{prefix}/{key}' for key in names]
             if not re.match(r'motivation\.', type(metric).__module__):
                 open_prefixes.append(f'{prefix}/')
     check_named_metrics(plain, reported, open_prefixes)
 
 
 def _after(evaluator: Any, outputs: Any, batch: Any) -> list[Any]:
-    """Copies of the metrics of an evaluator that have seen the predictions."""
+    """Return copies of the metrics of an evaluator, after they have processed the predictions."""
     evaluator = copy.deepcopy(evaluator)
     evaluator.process(data_samples=outputs, data_batch=batch)
     return evaluator.metrics

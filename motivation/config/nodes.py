@@ -1,11 +1,11 @@
-"""Walking through a config."""
+"""Traversing a config."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 def nodes(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Everything below a node, with the dotted path to it."""
+    """Yield the dotted path and value of everything below a node."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, child in children:
         place = f'{path}.{key}' if path else str(key)

@@ -1,10 +1,9 @@
-"""Reading a config and the options that override it."""
+"""Reading a config file and applying command-line options."""
 
 import ast
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmengine.config import Config
 
 from motivation import registry as registries
 from motivation.config.checks import check_fields
+from motivation.config.nodes import nodes
 from motivation.config.run_text import RunConfig
 from motivation.config.schema import known_fields
 from motivation.config.written_values import check_written_values
@@ -20,15 +20,15 @@ from motivation.errors import ConfigError, near_matches, shortened
 
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config file and the options that override it.
+    """Read a config file and apply options to it.
 
     Args:
         path: A Python config file.
-        options: Values by dotted field name, as of ``--cfg-options``. A ``type`` other than the
-            file's begins the component anew: it has only the fields that other options give it.
+        options: Values by dotted field name, as from ``--cfg-options``. An option that changes the ``type`` of a
+            component drops its other fields, apart from those that options set.
 
     Raises:
-        ConfigError: The file does not exist or does not parse, or an option does not apply.
+        ConfigError: The file does not exist or does not parse, or an option or a field is invalid.
     """
     if not Path(path).is_file():
         siblings = [str(sibling) for sibling in Path(path).parent.glob('*.py')]
@@ -50,7 +50,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
 
 
 def _refuse_absolute_base(path: str, error: Exception) -> None:
-    """Say of a file based on another by an absolute import how it is written; MMEngine looks for a package of that name."""
+    """Raise a clear error for an absolute import under ``read_base()``, which MMEngine takes for a package."""
     try:
         blocks = [node for node in ast.walk(ast.parse(Path(path).read_bytes())) if isinstance(node, ast.With)]
     except SyntaxError:
@@ -67,10 +67,7 @@ def _refuse_absolute_base(path: str, error: Exception) -> None:
 
 
 def _import_custom_modules(config: Config) -> None:
-    """Import what a config names under ``custom_imports``.
-
-    MMEngine's own function hides why an import failed behind a list of every folder Python looks in.
-    """
+    """Import the modules of ``custom_imports``; MMEngine's own function hides why an import failed."""
     custom = config.get('custom_imports') or {}
     if not isinstance(custom, dict) or not isinstance(custom.get('imports') or [], (str, list, tuple)):
         raise ConfigError(f'custom_imports is {shortened(custom)}; write dict(imports=[...]) with names of modules')
@@ -78,7 +75,7 @@ def _import_custom_modules(config: Config) -> None:
     for name in [names] if isinstance(names, str) else names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # a plugin is a program too
+        except Exception as error:  # a plugin may raise any exception
             if isinstance(error, ImportError) and custom.get('allow_failed_imports', False):
                 continue
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -93,29 +90,28 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
     """Override fields of a config in place.
 
     Args:
-        config: Changed.
-        path: Where it comes from, for messages.
-        options: As of :func:`load_config`.
+        config: The config.
+        path: Path of its file, for messages.
+        options: See :func:`load_config`.
 
     Raises:
-        ConfigError: An option names no field, or does not apply.
+        ConfigError: An option names an unknown field, or cannot be applied.
     """
     known = {*config, *known_fields()}
     for option in options:
         if option.split('.')[0] not in known:
-            raise ConfigError(
-                f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, _fields(config))}'
-            )
-        if option.endswith('.type') and option != 'optim_wrapper.type':  # whose kinds have their fields in common
-            _begin_anew(config, option.split('.')[:-1], options[option])
+            fields = [field for field, _ in nodes(config._cfg_dict.to_dict())]
+            raise ConfigError(f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, fields)}')
+        if option.endswith('.type') and option != 'optim_wrapper.type':  # optimizer wrappers share their fields
+            _clear_other_type(config, option.split('.')[:-1], options[option])
     try:
         config.merge_from_dict(options)
     except Exception as error:
         raise ConfigError(f'--cfg-options {options} do not apply to {path!r}: {error}') from error
 
 
-def _begin_anew(config: Config, path: list[str], component: Any) -> None:
-    """Drop the fields of the component at a path, if it is another than the one given."""
+def _clear_other_type(config: Config, path: list[str], component: Any) -> None:
+    """Drop the fields of the component at a path, if its type is another than the given one."""
     node = config._cfg_dict
     for key in path:
         try:
@@ -126,22 +122,11 @@ def _begin_anew(config: Config, path: list[str], component: Any) -> None:
         node.clear()
 
 
-def _fields(config: Config) -> Iterator[str]:
-    """The dotted names of all fields of a config."""
-    pending = [(str(key), value) for key, value in config.items()]
-    while pending:
-        path, value = pending.pop()
-        yield path
-        if isinstance(value, dict):
-            pending += [(f'{path}.{key}', child) for key, child in value.items()]
-
-
 def load_plugins(folder: Path) -> None:
-    """Import what installed packages offer under ``motivation.plugins`` and make local modules importable.
+    """Import the installed plugins (entry points ``motivation.plugins``) and make local modules importable.
 
     Args:
-        folder: Where the config stands; ``custom_imports`` are looked for there and in the current
-            folder, after everything that is installed.
+        folder: Folder of the config; modules are found in it and in the current folder, after installed packages.
     """
     for place in (str(folder.resolve()), str(Path.cwd())):
         if place not in sys.path:
@@ -151,6 +136,6 @@ def load_plugins(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line about an error in a config file, without the name of MMEngine's temporary copy."""
+    """Return an error in a config file as one line, without the name of MMEngine's temporary copy."""
     message = f'{error.msg} (line {error.lineno})' if isinstance(error, SyntaxError) else ' '.join(str(error).split())
     return f'{type(error).__name__}: {message}'

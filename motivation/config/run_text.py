@@ -1,4 +1,4 @@
-"""A config whose text is made once."""
+"""A config that caches its text."""
 
 from functools import lru_cache
 
@@ -6,18 +6,17 @@ from mmengine.config import Config
 
 
 class RunConfig(Config):
-    """MMEngine's config, which formats its text anew only where it has changed.
+    """MMEngine's config with a cached text.
 
-    A run asks for its text when it starts, four times, and with every checkpoint; formatting one takes a
-    third of a second.
+    A run asks for the text four times when it starts and for every checkpoint; formatting takes a third of a second.
     """
 
     @classmethod
     def of(cls, config: Config) -> 'RunConfig':
-        """The same config; what it holds is shared."""
-        made = cls.__new__(cls)
-        made.__setstate__(config.__getstate__())
-        return made
+        """Return a config that shares the contents of another."""
+        copy = cls.__new__(cls)
+        copy.__setstate__(config.__getstate__())
+        return copy
 
     @property
     def pretty_text(self) -> str:
@@ -26,7 +25,7 @@ class RunConfig(Config):
 
 
 class _Key:
-    """A config, equal to another where both hold the same."""
+    """A config as a cache key, compared by its contents."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

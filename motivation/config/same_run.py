@@ -1,4 +1,4 @@
-"""What makes two configs the same run, so that one can go on where the other stopped."""
+"""Comparing the config of a run with that of the checkpoint it resumes."""
 
 import json
 import re
@@ -9,9 +9,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
+from motivation.config.nodes import nodes
 from motivation.errors import ConfigError
 
-# What the training of both models depends on.
+# Fields that determine the training of both models.
 _PARTS = (
     'model',
     'motivation',
@@ -23,22 +24,22 @@ _PARTS = (
     'randomness',
 )
 
-# What says how a run begins: the random numbers, and weights that a checkpoint replaces.
-_OF_THE_BEGINNING = re.compile(
+# Fields that determine how a run starts: seeds, and initial weights that the checkpoint replaces.
+_INITIAL = re.compile(
     r'randomness\.(seed|diff_rank_seed)|motivation\.policy(\..*)?\.seed|model\.extension'
     r'|model\.(base|motivated)(\..*)?\.(pretrained\w*|checkpoint_path|\w*init(_\w*)?)(\..*)?'
 )
 
-# What its results depend on besides.
+# Further fields that determine the results.
 _EVALUATION = ('val_dataloader', 'val_cfg', 'val_evaluator', 'load_from', 'custom_hooks')
 
-# In the place of the value of a field that a config does not have.
+# The value of a field that a config does not have.
 _UNNAMED = 'left out'
 
-# Differences that a message names.
+# Number of differences named in a message.
 _SHOWN = 3
 
-# Fields among them that change nothing of it: where the data lies, how fast it comes, when to validate, what to do in need.
+# Fields that may always differ: location and loading of the data, validation interval, handling of bad losses.
 _FREE = {
     'root',
     'num_workers',
@@ -52,11 +53,11 @@ _FREE = {
 
 
 def describe_run_config(config: Config, evaluation: bool = False) -> str:
-    """The part of a config that a resumed run must share, as JSON.
+    """Return the part of a config that a resumed run must share, as JSON.
 
     Args:
         config: The config.
-        evaluation: With what its results depend on besides: validation, and the weights it begins with.
+        evaluation: Whether to include validation, ``load_from`` and custom hooks.
     """
     plain = config._cfg_dict.to_dict()
     parts = _PARTS + _EVALUATION if evaluation else _PARTS
@@ -65,52 +66,52 @@ def describe_run_config(config: Config, evaluation: bool = False) -> str:
 
 
 def describe_hooks(config: Config) -> str:
-    """The hooks of a config, as JSON."""
+    """Return the hooks of a config, as JSON."""
     plain = config._cfg_dict.to_dict()
     return json.dumps([plain.get('default_hooks'), plain.get('custom_hooks')], default=repr)
 
 
 def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
-    """Where two runs part: each field that matters, its value before and its value now.
+    """Yield each relevant field that differs between two runs, with its value in both.
 
     Args:
-        before: What :func:`describe_run_config` said of one run.
-        now: The same of the other.
+        before: Result of :func:`describe_run_config` for the first run.
+        now: Result of :func:`describe_run_config` for the second run.
     """
-    then, later = (dict(_fields(json.loads(text))) for text in (before, now))
-    for field in dict.fromkeys([*then, *later]):
-        if then.get(field) != later.get(field) and field.rpartition('.')[2] not in _FREE:
-            yield field, then.get(field, _UNNAMED), later.get(field, _UNNAMED)
+    old, new = _fields(before), _fields(now)
+    for field in dict.fromkeys([*old, *new]):
+        if old.get(field) != new.get(field) and field.rpartition('.')[2] not in _FREE:
+            yield field, old.get(field, _UNNAMED), new.get(field, _UNNAMED)
 
 
 def check_same_run(config: Config, before: str, checkpoint: Path) -> dict[str, str]:
-    """Refuse to resume a run under another config, unless it says ``allow_changes``.
+    """Check that a config resumes the run it belongs to, unless it has ``allow_changes``.
 
     Args:
-        config: The config of now.
-        before: What :func:`describe_run_config` said of the run that is resumed.
-        checkpoint: For the message.
+        config: The current config.
+        before: Result of :func:`describe_run_config` for the resumed run.
+        checkpoint: Path of the checkpoint, for messages.
 
     Returns:
-        The fields that differ and are allowed to, each with what it is and was; none where none does.
+        Text with the new and old value of each field that differs, by field; empty if none does.
 
     Raises:
-        ConfigError: A field differs, or one that cannot within a run; the first few are named.
+        ConfigError: A field differs without ``allow_changes``, or one that cannot change on resume.
     """
     changes = {
-        field: f'{field} is {_in_words(now)}, and was {_in_words(then)}'
-        for field, then, now in config_differences(before, describe_run_config(config))
+        field: f'{field} is {_text(new)}, and was {_text(old)}'
+        for field, old, new in config_differences(before, describe_run_config(config))
     }
     if changes and not config.get('allow_changes'):
         raise ConfigError(
-            f"{_listed(changes)} in '{checkpoint}'; a resumed run goes on as it began: give the same config, begin a new run with "
-            'load_from, or go on all the same with --allow-changes'
+            f"{_listed(changes)} in '{checkpoint}'; a resumed run needs the same config: restore it, start a new run with "
+            'load_from, or resume with --allow-changes'
         )
-    fixed = {field: said for field, said in changes.items() if _OF_THE_BEGINNING.fullmatch(field)}
+    fixed = {field: change for field, change in changes.items() if _INITIAL.fullmatch(field)}
     if fixed:
         raise ConfigError(
-            f"{_listed(fixed)} in '{checkpoint}'; this says how a run begins, which --allow-changes cannot change any more: "
-            'give the same, or begin a new run with load_from'
+            f"{_listed(fixed)} in '{checkpoint}'; this determines how a run begins, which --allow-changes cannot change on "
+            'resume: restore it, or start a new run with load_from'
         )
     return changes
 
@@ -120,13 +121,10 @@ def _listed(changes: dict[str, str]) -> str:
     return ', '.join(list(changes.values())[:_SHOWN]) + more
 
 
-def _in_words(value: Any) -> str:
+def _text(value: Any) -> str:
     return _UNNAMED if value is _UNNAMED else repr(value)
 
 
-def _fields(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    if isinstance(node, (dict, list)) and node:
-        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _fields(child, f'{path}.{key}' if path else str(key))
-    else:
-        yield path, node
+def _fields(text: str) -> dict[str, Any]:
+    """Return the values of a config given as JSON, by dotted path."""
+    return {path: value for path, value in nodes(json.loads(text)) if not value or not isinstance(value, (dict, list))}

@@ -1,4 +1,4 @@
-"""The same schedule over another number of epochs."""
+"""Scaling a schedule to another number of epochs."""
 
 from typing import Any
 
@@ -6,23 +6,22 @@ from mmengine.config import Config
 
 from motivation.errors import ConfigError
 
-# Fields of MMEngine's schedulers that count epochs, or lists of them.
+# Fields of MMEngine's schedulers that hold epochs, or lists of them.
 _EPOCH_FIELDS = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'restarts', 'total_steps')
 
 
 def scale_epochs(config: Config, epochs: int, field: str = 'epochs') -> None:
-    """Make a run of ``epochs`` epochs of a config, its learning rate following the same curve.
+    """Set the number of epochs of a config, and scale its schedules by the same factor, in place.
 
-    ``train_cfg.max_epochs`` is set, and every field of ``param_scheduler`` that counts epochs is
-    multiplied by the same factor, rounded, and kept at 1 or more where it was.
+    Scaled epochs are rounded, and those of at least 1 stay at least 1.
 
     Args:
-        config: Changed in place.
-        epochs: At least 1.
-        field: What the user calls them, for the message.
+        config: The config; ``train_cfg.max_epochs`` and ``param_scheduler`` change.
+        epochs: Number of epochs, at least 1.
+        field: Name of the number in messages. Default: ``'epochs'``.
 
     Raises:
-        ConfigError: ``epochs`` is not a whole number of at least 1.
+        ConfigError: ``epochs`` is not an integer of at least 1.
     """
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise ConfigError(f'{field} is {epochs!r}; it must be a whole number of at least 1')
@@ -37,7 +36,7 @@ def scale_epochs(config: Config, epochs: int, field: str = 'epochs') -> None:
 
 
 def _schedulers(node: Any) -> list[dict[str, Any]]:
-    """The schedulers of a field that is one, a list, or either for each model."""
+    """Return all schedulers of a ``param_scheduler`` field: a scheduler, a list, or either by model."""
     if isinstance(node, dict) and 'type' in node:
         return [node]
     children = node.values() if isinstance(node, dict) else node or []

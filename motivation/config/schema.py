@@ -1,4 +1,4 @@
-"""What fields a config has: their registries, types, bounds and defaults, and those of MMEngine that are refused."""
+"""The fields of a config: their registries, types, bounds and defaults, and MMEngine's fields that are not supported."""
 
 import inspect
 import re
@@ -21,10 +21,10 @@ from motivation import registry as registries
 from motivation.errors import ConfigError, shortened
 from motivation.utils.arguments import arguments_of
 
-# A dataset, also one that another is made of.
+# A dataset, or one inside another.
 _DATASET = r'(train|val|test)_dataloader\.dataset(\.dataset|\.datasets\.\d+)*'
 
-# Which registry the `type` of a field is looked up in, by the field's path.
+# Registry of the `type` of a field, by the field's path.
 _REGISTRIES = {
     r'(model|model\.base|model\.motivated)': registries.MODELS,
     r'model\.weight_map': registries.WEIGHT_MAPS,
@@ -45,7 +45,7 @@ _REGISTRIES = {
     r'visualizer\.vis_backends\.\d+': registries.VISBACKENDS,
 }
 
-# Fields that hold the arguments of something that is not in a registry, and which these have besides.
+# Fields that hold the arguments of an unregistered class or function, with it and the names of further fields.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
     r'(train|val|test)_dataloader': (DataLoader, ('num_batch_per_epoch',)),
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad': (clip_grad_norm_, ('type', 'clip_value')),
@@ -59,17 +59,17 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
     r'model\.(base|motivated)\.mixup': (Mixup, ()),
 }
 
-# Fields that give only a part of a component, or several of them by name.
+# Fields that hold a part of a component, or several components by name.
 PARTIAL = r'optim_wrapper\.(base|motivated)(\.optimizer)?|param_scheduler|(val|test)_evaluator'
 
-# What a component's config may have beside its arguments.
+# Fields that a component's config may have besides its arguments.
 BESIDES = {
     registries.OPTIM_WRAPPERS: ('constructor', 'paramwise_cfg', 'base', 'motivated'),
     registries.PARAM_SCHEDULERS: ('convert_to_iter_based',),
     registries.HOOKS: ('priority',),
 }
 
-# The type of a component whose config names none.
+# The default type of a component, by its field.
 DEFAULT_TYPES = {
     'model.weight_map': 'AutoMap',
     'motivation': 'MotivationHook',
@@ -80,14 +80,14 @@ DEFAULT_TYPES = {
     'optim_wrapper': 'OptimWrapper',
 }
 
-# Hooks that MMEngine has by default, which a config takes away by None.
+# MMEngine's default hooks, which a config removes with None.
 MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 
-# MMEngine's schedulers take a thousand million for the end of time; more than 256 processes would stop the machine.
+# MMEngine's schedulers use 10**9 for an end that never comes; more than 256 workers would overload a machine.
 _Number = Annotated[int, Ge(1), Le(10**9)]
 _Processes = Annotated[int, Ge(0), Le(256)]
 
-# Bounds of what others' signatures leave open.
+# Types and bounds that the signatures of other libraries lack.
 _BOUNDS: dict[str, Any] = {
     r'train_cfg\.(max_epochs|val_interval)|log_processor\.window_size|auto_scale_lr\.base_batch_size': _Number,
     r'(train|val|test)_dataloader\.batch_size': _Number,
@@ -100,20 +100,20 @@ _BOUNDS: dict[str, Any] = {
 
 
 def registry_of(path: str) -> Registry | None:
-    """Which registry the ``type`` of a field is looked up in, if it holds a component."""
+    """Return the registry of the component in a field, or ``None`` if it holds none."""
     return next((registry for pattern, registry in _REGISTRIES.items() if re.fullmatch(pattern, path)), None)
 
 
 def function_of(path: str) -> tuple[Callable[..., Any] | None, tuple[str, ...]] | None:
-    """What a field holds the arguments of, if it is no component, and the names that it has besides."""
+    """Return the function whose arguments a field holds and its further names, or ``None`` if there is none."""
     return next((function for pattern, function in _FUNCTIONS.items() if re.fullmatch(pattern, path)), None)
 
 
 def bounds_of(path: str) -> inspect.Parameter | None:
-    """The type and bounds of a field, if others' signatures leave them open."""
-    found = next((kind for pattern, kind in _BOUNDS.items() if re.fullmatch(pattern, path)), None)
+    """Return type and bounds of a field as a parameter, or ``None`` if a signature has them."""
+    bounds = next((kind for pattern, kind in _BOUNDS.items() if re.fullmatch(pattern, path)), None)
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return None if found is None else inspect.Parameter('value', keyword, annotation=found)
+    return None if bounds is None else inspect.Parameter('value', keyword, annotation=bounds)
 
 
 def _further_fields(
@@ -127,17 +127,17 @@ def _further_fields(
     activation_checkpointing: Any = None,
     efficient_conv_bn_eval: Any = None,
 ) -> None:
-    """Fields that are no arguments of MMEngine's runner, with their types; it reads them from the config itself."""
+    """Declare the types of fields that are not arguments of MMEngine's runner, but are read from the config."""
 
 
 def known_fields() -> dict[str, inspect.Parameter]:
-    """Every top-level field, with its type and default."""
+    """Return every top-level field, with its type and default."""
     fields = {**arguments_of(Runner)[0], **arguments_of(_further_fields)[0]}
-    fields.pop('cfg')  # the config itself; of that name it is a helper variable
+    fields.pop('cfg')  # the config itself
     return fields
 
 
-# Fields of MMEngine's runner that do nothing here, or nothing right: why, and the way out.
+# Fields of MMEngine's runner that are not supported: why, and what to do instead.
 _REFUSED = {
     'activation_checkpointing': 'the forward passes it repeats would not be counted as compute; leave it out, and where '
     'memory is short lower train_dataloader.batch_size',
@@ -151,13 +151,13 @@ _REFUSED = {
 
 
 def refuse_fields(plain: dict[str, Any]) -> None:
-    """Refuse fields of MMEngine's runner that would be read by nobody, or do harm.
+    """Check that a config has none of MMEngine's fields that would be ignored or do harm.
 
     Args:
-        plain: A config, as a plain dict.
+        plain: The config, as a plain dict.
 
     Raises:
-        ConfigError: Names the field, its value and the way out.
+        ConfigError: A field is not supported; names the field, its value and the fix.
     """
     for field, why in _REFUSED.items():
         part, _, name = field.partition('.')

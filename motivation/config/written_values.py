@@ -1,4 +1,4 @@
-"""Values of a config that cannot be written down with the run, as a config must be to be read again."""
+"""Checking that a config can be saved as text and read again."""
 
 import ast
 from typing import Any
@@ -13,13 +13,13 @@ from motivation.errors import ConfigError, shortened
 
 
 def check_written_values(config: Config) -> None:
-    """Refuse functions, classes and other objects that have no text of their own.
+    """Check that a config has no functions, classes or other objects that cannot be saved as text.
 
     Args:
-        config: A config; what it imports is no part of it.
+        config: The config; names that it imports are not checked.
 
     Raises:
-        ConfigError: Names the field, its value and the way out: a registered name.
+        ConfigError: A value cannot be saved; names the field, its value and the fix.
     """
     for path, value in nodes(config._cfg_dict.to_dict()):
         if path.partition('.')[0] in getattr(config, '_imported_names', ()):
@@ -41,7 +41,7 @@ def _is_expression(text: str) -> bool:
 
 
 def _way_out(path: str, value: Any) -> str:
-    """The name of what stands for a component; a component of the user's own around what is an argument of one."""
+    """Return the advice to register the component, or one that takes the value as its argument."""
     name = getattr(value, '__name__', 'Mine')
     name = 'my_function' if name == '<lambda>' else name
     place = path.removesuffix('.type')
@@ -54,12 +54,12 @@ def _way_out(path: str, value: Any) -> str:
         registry = _name(registry_of(place))
         if registry is not None:
             return (
-                f'register a component of your own that has it, by motivation.registry.{registry}.register_module(), and give '
-                f'its name as {place}.type'
+                f'register a component of your own that uses it, with motivation.registry.{registry}.register_module(), and '
+                f'give its name as {place}.type'
             )
     return 'give numbers, strings or a component, dict(type=...), instead'
 
 
 def _name(registry: Registry | None) -> str | None:
-    """What a registry is called in :mod:`motivation.registry`."""
-    return next((name for name, one in vars(registries).items() if one is registry), None)
+    """Return the name of a registry in :mod:`motivation.registry`."""
+    return next((name for name, value in vars(registries).items() if value is registry), None)

@@ -1,4 +1,4 @@
-"""Assembles a run from a config and drives it."""
+"""The runner, its training and evaluation loops, and its optimizer wrappers."""
 
 from motivation.engine.dry_run import CheckLoop
 from motivation.engine.evaluation_loop import DualTestLoop, DualValLoop

@@ -1,4 +1,4 @@
-"""MMEngine's EMAHook, whose averages change places with the weights of both models for an evaluation."""
+"""Support for MMEngine's EMAHook, which swaps averaged weights into both models for an evaluation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ def find_averaging_hooks(runner: Any) -> list[EMAHook]:
 
 @contextmanager
 def averaged(runner: Any) -> Iterator[None]:
-    """Give both models the averaged weights for the while, where a run has any."""
+    """Use the averaged weights in both models within the context, if a run has any."""
     for hook in find_averaging_hooks(runner):
         hook.before_val_epoch(runner)
     try:
@@ -24,12 +24,12 @@ def averaged(runner: Any) -> Iterator[None]:
 
 
 def end_averaging(runner: Any) -> None:
-    """Give both models the weights of training again, as at the end of a validation."""
+    """Restore the training weights of both models, as at the end of a validation."""
     for hook in reversed(find_averaging_hooks(runner)):
         hook.after_val_epoch(runner)
 
 
 def note_active_model(runner: Any) -> None:
-    """Have the averages say which model is active, before a checkpoint stores them as the weights."""
+    """Set the active model in the averaged models, because the EMAHook saves them as the weights of a checkpoint."""
     for hook in find_averaging_hooks(runner):
         hook.ema_model.module.set_extra_state(runner.model.get_extra_state())

@@ -1,6 +1,6 @@
-"""Batches of a single sample, which some networks cannot take, found before the first batch.
+"""Checking before training for batches of a single sample, on which some networks cannot be trained.
 
-Where a normalisation layer sees one value of a channel, as on maps of one pixel, there is no variance.
+A normalisation layer that sees one value per channel, as on maps of one pixel, has no variance.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from motivation.utils.training_mode import training_mode
 
 
 def has_single_samples(loader: DataLoader) -> bool:
-    """Return whether a batch of this process has one sample alone; ``False`` where a batch sampler of the user's own decides."""
+    """Return whether this process has a batch of one sample; always ``False`` for a user-defined batch sampler."""
     if type(loader.batch_sampler) is not BatchSampler:
         return False
     left = len(loader.sampler) % (loader.batch_size or 1)  # type: ignore[arg-type]
@@ -32,16 +32,16 @@ def has_single_samples(loader: DataLoader) -> bool:
 
 
 def check_training_batches(runner: Runner, loader: DataLoader) -> None:
-    """Refuse to begin a training in which a model meets a single sample that it cannot be trained on.
+    """Check that both models can be trained on a single sample, if a batch has only one.
 
-    Every process asks, and all get the same answer. The caller preserves buffers and random states.
+    All processes must call it, and all get the same result. The caller preserves buffers and random states.
 
     Args:
         runner: The run.
-        loader: Its training data.
+        loader: The training data loader.
 
     Raises:
-        ConfigError: Names the field, the model and the way out.
+        ConfigError: A model cannot be trained on a single sample; names the field, the model and the fix.
     """
     alone = sum_over_processes(int(has_single_samples(loader))) > 0
     if not alone and runner.model.recalibrate != 1:
@@ -62,12 +62,12 @@ def check_training_batches(runner: Runner, loader: DataLoader) -> None:
 
 
 def failure(model: BaseModel, loader: DataLoader, count: int) -> Exception | None:
-    """Return what a model raises on so many samples in the mode it is in: on their loss in training, else on predictions.
+    """Return the exception that a model raises on a batch, or ``None``.
 
     Args:
-        model: The model.
-        loader: Its first sample is taken so many times.
-        count: Their number.
+        model: The model. In training mode its loss is computed, in evaluation mode its predictions.
+        loader: Data loader whose first sample makes up the batch.
+        count: Number of copies of the sample in the batch.
     """
 
     def collate(samples: list[Any]) -> Any:
@@ -78,45 +78,45 @@ def failure(model: BaseModel, loader: DataLoader, count: int) -> Exception | Non
         with torch.no_grad():
             data = model.data_preprocessor(batch, model.training)
             model._run_forward(data, mode='loss' if model.training else 'predict')
-    except Exception as error:  # a network raises whatever it likes
+    except Exception as error:  # a network may raise any exception
         return error
     return None
 
 
 def single_sample_error(field: str, loader: DataLoader, noun: str, what: str, error: Exception) -> ConfigError:
-    """Return the sentence about a single sample.
+    """Return the error about a batch of a single sample.
 
     Args:
-        field: The data loader's.
+        field: Field of the data loader.
         loader: The data loader.
-        noun: What a sample is called.
-        what: What cannot be done with one, and by which model.
-        error: What the model raises.
+        noun: Name of a sample, such as ``'image'``.
+        what: Model and verb, such as ``'model.base cannot be trained on'``.
+        error: The exception of the model.
     """
     total, size = len(loader.sampler), loader.batch_size or 0  # type: ignore[arg-type]
-    here = (
+    rest = (
         f'one of {total:,} {noun}s for the last batch'
         if has_single_samples(loader)
         else f'one {noun} for another process'
     )
-    said = f'which leaves {here}' if size > 1 else f'a single {noun}'
-    counts = [total] if get_world_size() == 1 else [total - 1, total, total + 1]  # as other processes may have
+    problem = f'which leaves {rest}' if size > 1 else f'a single {noun}'
+    counts = [total] if get_world_size() == 1 else [total - 1, total, total + 1]  # processes may differ by one
     sizes = (size + step for distance in range(1, 17) for step in (distance, -distance))
     other = next((n for n in sizes if 1 < n < total and all(count % n != 1 for count in counts)), None)
     ways = [f'{field}.drop_last=True'] if 1 < size <= total else []
     ways += [f'another batch_size, such as {other}'] if other else []
     return ConfigError(
-        f'{field}.batch_size is {size}, {said}, and {what} a single {noun} ({reason(error)}); give '
+        f'{field}.batch_size is {size}, {problem}, and {what} a single {noun} ({reason(error)}); give '
         f'{" or ".join(ways) or f"more {noun}s"}'
     )
 
 
 def left_alone(batch: Any, error: Exception) -> ConfigError | None:
-    """The sentence about a batch of which ``on_error='skip'`` has left one image; ``None`` where it was not that.
+    """Return the error about a batch of which ``on_error='skip'`` has left one image, or ``None`` for other batches.
 
     Args:
         batch: The batch.
-        error: What the model raised on it.
+        error: The exception that the model raised on it.
     """
     skipped = getattr(batch, 'skipped', ())
     if not skipped or isinstance(error, ConfigError) or samples_in(batch) != 1:
@@ -130,7 +130,7 @@ def left_alone(batch: Any, error: Exception) -> ConfigError | None:
 
 @contextmanager
 def preserved_buffers(model: nn.Module) -> Iterator[None]:
-    """Restore the buffers of a model at the end; norms that stay in training mode change theirs in every pass."""
+    """Restore the buffers of a model at the end, because norms kept in training mode update theirs in every pass."""
     before = [buffer.clone() for buffer in model.buffers()]
     try:
         yield

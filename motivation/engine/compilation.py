@@ -1,4 +1,4 @@
-"""The config's ``compile``: both models through torch.compile, each in place."""
+"""Compiling both models with torch.compile."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,24 +7,24 @@ from typing import Any
 from motivation.errors import ConfigError, reason, shortened
 from motivation.models import DualModel
 
-# Where the exceptions of torch's compilers are defined.
+# Modules that define the exceptions of torch's compilers.
 _COMPILERS = ('torch._dynamo.', 'torch._inductor.', 'torch._functorch.')
 
 
 def compile_models(model: DualModel, value: bool | dict[str, Any] | None) -> bool:
-    """Compile both models as the config says.
+    """Compile both models in place, as the config's ``compile`` asks.
 
-    MMEngine compiles the whole training step instead, and with it the optimizer and what is logged.
+    MMEngine would compile the whole training step, including the optimizer and logging.
 
     Args:
         model: The models.
-        value: ``True``, or arguments of :func:`torch.compile`; ``None`` or ``False`` for not.
+        value: ``True`` or arguments of :func:`torch.compile` to compile, ``None`` or ``False`` not to.
 
     Returns:
-        Whether they are compiled.
+        Whether the models are compiled.
 
     Raises:
-        ConfigError: torch refuses an argument.
+        ConfigError: An argument of :func:`torch.compile` is invalid.
     """
     if value is None or value is False:
         return False
@@ -35,13 +35,13 @@ def compile_models(model: DualModel, value: bool | dict[str, Any] | None) -> boo
 
 @contextmanager
 def compilation_explained(value: bool | dict[str, Any] | None) -> Iterator[None]:
-    """Say in a sentence that a model does not compile, or that the machine lacks what compiling needs.
+    """Turn the exceptions of a compiler into a :class:`ConfigError`.
 
     Args:
-        value: As of :func:`compile_models`.
+        value: See :func:`compile_models`.
 
     Raises:
-        ConfigError: A compiler raised something.
+        ConfigError: Compiling failed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The data of a run against its models, before the first batch."""
+"""Checking before training that the data of a run fits its models."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,16 +32,16 @@ from motivation.utils.training_mode import evaluation_mode
 # Samples of each dataset that --check reads.
 LOOKED_OVER = 64
 
-# How far values may lie beside the scale 0 to 1, the share of an image's that may lie further, and the share of the
-# images that may have more: erased regions and noise that are not clipped are of some images.
+# Tolerance beyond the range 0 to 1, the fraction of an image's values that may exceed it, and the fraction of images
+# that may have more: unclipped noise and erased regions affect only some images.
 _LEEWAY, _OUTSIDE, _OFF = 0.25, 0.005, 0.9
 
-# A value that no normalisation gives, and the scale 0 to 255 does.
+# Above any normalised value, and within the range 0 to 255.
 _FAR = 16.0
 
 
 def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
-    """Refuse data that does not fit the models, the data loader or the other data of a run.
+    """Check that the data of a loop fits the models, the data loader and the other data of a run.
 
     Args:
         runner: The runner, with its models.
@@ -52,7 +52,7 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         The loop.
 
     Raises:
-        ConfigError: Says what does not fit.
+        ConfigError: The data does not fit; names the field and the fix.
     """
     field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
     _check_lengths(runner, stage, loop)
@@ -70,10 +70,10 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
 
 
 def _check_lengths(runner: Runner, stage: str, loop: BaseLoop) -> None:
-    """Refuse a dataset that is too small for its data loader or for the re-estimation of statistics."""
+    """Check that a dataset is large enough for its data loader and for the re-estimation of statistics."""
     field, loader, noun = f'{stage}_dataloader', loop.dataloader, noun_of_model(runner.model.base)
     dataset, batch_size = loader.dataset, loader.batch_size
-    # MMEngine cuts it down to num_batch_per_epoch, without asking whether it is long enough.
+    # MMEngine truncates it to num_batch_per_epoch without checking that it is long enough.
     total = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
     if len(dataset) > total:
         raise ConfigError(
@@ -86,8 +86,8 @@ def _check_lengths(runner: Runner, stage: str, loop: BaseLoop) -> None:
         )
     if len(loader) == 0:
         raise ConfigError(
-            f'{field}.batch_size is {batch_size}, of which its {len(dataset):,} {noun}s fill none; lower it, or leave out '
-            'drop_last and num_batch_per_epoch'
+            f'{field}.batch_size is {batch_size}, and its {len(dataset):,} {noun}s do not fill a batch; lower it, or leave '
+            'out drop_last and num_batch_per_epoch'
         )
     if stage == 'train' and runner.model.recalibrate > len(dataset):
         raise ConfigError(
@@ -97,7 +97,7 @@ def _check_lengths(runner: Runner, stage: str, loop: BaseLoop) -> None:
 
 
 def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
-    """Read, transform and collate samples from all over a dataset, and say so.
+    """Check samples spread evenly over a dataset, and announce the result.
 
     Args:
         runner: The runner, with its models.
@@ -105,7 +105,7 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
         dataloader: The data loader.
 
     Raises:
-        ConfigError: A sample cannot be used, or has another shape than the others.
+        ConfigError: A sample cannot be used, or differs in shape from the others.
     """
     dataset = dataloader.dataset
     total = len(dataset)  # type: ignore[arg-type]
@@ -125,12 +125,11 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
 
 
 def check_scale(runner: Runner, batch: Any, stage: str) -> None:
-    """Refuse images that are not on the scale that a model's normalisation takes them to have.
+    """Check that images have the value range that a model's normalisation expects.
 
-    Images are uint8 on the scale 0 to 255 or float on the scale 0 to 1, which sharpening or noise may leave
-    a little, and augmentation in some images far. A model of mean 0 and deviation 1 does not normalise, and
-    takes floats of any scale. A model without our :class:`~motivation.models.ImagePreprocessor` takes whole
-    numbers of any type.
+    Images must be uint8 from 0 to 255, or float from 0 to 1. Floats may exceed the range a little (sharpening, noise),
+    and some images may exceed it by any amount (augmentation). Models with mean 0 and standard deviation 1 take floats
+    of any range; models without an :class:`~motivation.models.ImagePreprocessor` take any integer dtype.
 
     Args:
         runner: The runner, with its models.
@@ -138,7 +137,7 @@ def check_scale(runner: Runner, batch: Any, stage: str) -> None:
         stage: ``'train'``, ``'val'`` or ``'test'``.
 
     Raises:
-        ConfigError: They are normalised already, on the scale 0 to 255, or of another integer type.
+        ConfigError: The images are already normalised, floats from 0 to 255, or of another integer dtype.
     """
     inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8 or inputs.ndim < 2 or not inputs.numel():
@@ -171,12 +170,12 @@ def check_scale(runner: Runner, batch: Any, stage: str) -> None:
 def _normalises(model: Any) -> bool:
     mean, std = (getattr(getattr(model, 'data_preprocessor', None), name, None) for name in ('mean', 'std'))
     if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
-        return False  # a model of the user's own, which may do what it likes
+        return False  # a user-defined model
     return bool((mean != 0).any() or (std != 1).any())
 
 
 def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
-    """Refuse names of metrics that the validation of this training will not report."""
+    """Check that validation reports the metrics that the config names."""
     plain = runner.cfg._cfg_dict.to_dict()
     if stage == 'train' and runner._val_loop is None:
         check_no_metrics(plain)
@@ -185,14 +184,14 @@ def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> No
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
-    """Refuse data that a model cannot take."""
+    """Check that both models accept a batch."""
     for name in MODEL_NAMES:
         try:
             runner.model.val_step(batch, models=[name])
         except ConfigError:
             raise
-        except Exception as error:  # a network raises whatever it likes
-            if failure(getattr(runner.model, name), loader, 2) is None:  # which stays in training mode
+        except Exception as error:  # a network may raise any exception
+            if failure(getattr(runner.model, name), loader, 2) is None:  # some norms stay in training mode
                 if has_single_samples(loader):
                     noun = noun_of(batch)
                     raise single_sample_error(field, loader, noun, f'model.{name} does not take', error) from error
@@ -201,7 +200,7 @@ def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
 
 
 def _does_not_take(name: ModelName, field: str, batch: Any, error: Exception) -> ConfigError:
-    """Return the sentence about samples that a model cannot be run on."""
+    """Return the error about samples that a model does not accept."""
     if noun_of(batch) == 'image':
         shape, advice = tuple(batch['inputs'].shape[1:]), 'make their channels and size agree'
         return ConfigError(
@@ -234,29 +233,28 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
 
 
 def check_trained_classes(runner: Runner, checkpoint: dict[str, Any], path: Path) -> None:
-    """Refuse a checkpoint whose class numbers mean something else than those of the data of now.
+    """Check that the classes of a checkpoint are those of the current data.
 
-    Nothing is compared where either names no classes, or where a run that begins with the weights of
-    another (``load_from``) is allowed to differ from it.
+    Nothing is checked if either has no class names, or if a run with ``load_from`` allows changes.
 
     Args:
-        runner: With its data.
-        checkpoint: What is loaded, whose ``meta`` has the ``dataset_meta`` of its training data.
-        path: For the message.
+        runner: The runner, with its data.
+        checkpoint: The checkpoint, whose ``meta`` has the ``dataset_meta`` of its training data.
+        path: Path of the checkpoint, for messages.
 
     Raises:
-        ConfigError: Names the first class that differs.
+        ConfigError: The classes differ; names the first that does.
     """
     stages = [stage for stage in ('train', 'val', 'test') if isinstance(getattr(runner, f'_{stage}_loop'), BaseLoop)]
-    if not stages:  # weights alone, without data
+    if not stages:  # no data to compare with
         return
-    begins = not runner.resuming and stages[0] == 'train'
+    is_new_run = not runner.resuming and stages[0] == 'train'
     trained = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
     classes = class_names(getattr(runner, f'{stages[0]}_dataloader').dataset)
-    if trained is None or classes is None or (begins and runner.cfg.get('allow_changes')):
+    if trained is None or classes is None or (is_new_run and runner.cfg.get('allow_changes')):
         return
-    on_purpose = ', or begin with its weights on other classes with --allow-changes' if begins else ''
-    advice = f'give the class folders that it was trained with{on_purpose}'
+    exception = ', or begin with its weights on other classes with --allow-changes' if is_new_run else ''
+    advice = f'give the class folders that it was trained with{exception}'
     _compare_classes(f"checkpoint '{path}'", trained, f'{stages[0]}_dataloader.dataset', classes, advice)
 
 
@@ -267,7 +265,7 @@ def _compare_classes(
     others: Sequence[Any],
     advice: str = 'both need the same class folders',
 ) -> None:
-    """Refuse two lists of class names by which a number means two things; Unicode has several forms of one name."""
+    """Check that two lists of class names are equal."""
     difference = class_difference(classes, others)
     if difference is not None:
         index, ours, theirs = difference

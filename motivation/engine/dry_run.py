@@ -1,4 +1,4 @@
-"""A run that only shows whether a config trains."""
+"""The loop of ``--check``, which checks whether a config trains."""
 
 import torch
 
@@ -12,16 +12,16 @@ from motivation.utils.batches import noun_of, samples_in
 
 @LOOPS.register_module()
 class CheckLoop(DualTrainLoop):
-    """Instead of training: images from all over the data, a batch for each model, a transfer each way, a validation batch.
+    """Checks a run instead of training: data, one training batch per model, both transfers and a validation batch.
 
-    Before that it calls ``on_check`` of every hook that has it, which raises an error if it finds a fault.
+    Before that it calls ``on_check`` of every hook that has it, which raises an error if it finds a problem.
 
     Example:
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
     """
 
     def run(self) -> torch.nn.Module:
-        """Do all that once, and leave nothing but changed weights."""
+        """Run the checks; the only lasting change is to the weights."""
         runner, model = self.runner, self.runner.model
         runner.call_hook('on_check')
         runner.call_hook('before_train')

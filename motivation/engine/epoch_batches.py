@@ -1,4 +1,4 @@
-"""The batches of an epoch from any one on, whatever becomes of the processes that load them."""
+"""Loading the batches of an epoch from any batch on, also after a worker has died."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ from torch.utils.data import BatchSampler, DataLoader
 from motivation.datasets.seeded import PlacedSampler
 from motivation.errors import ConfigError, TrainingError
 
-# How often loading begins anew in an epoch before training gives up.
+# Number of restarts of the workers within an epoch before an error is raised.
 MAX_WORKER_RESTARTS = 3
 
 
 class EpochBatches:
-    """Loads the batches of an epoch, or what is left of it, and loads on where a worker has died.
+    """Loads the remaining batches of an epoch, and restarts the workers if one dies.
 
     Args:
-        dataloader: The data loader; its samples are told their places, unless a batch sampler of the user's
-            own chooses them.
-        tell: Called with what a person who watches the run should know.
+        dataloader: The data loader. Unless its batch sampler is user-defined, its sampler is wrapped in a
+            :class:`~motivation.datasets.seeded.PlacedSampler`.
+        tell: Called with messages for the user.
     """
 
     def __init__(self, dataloader: DataLoader, tell: Callable[[str], None]) -> None:
@@ -35,12 +35,12 @@ class EpochBatches:
         """Yield the batches of an epoch after the first ``done``.
 
         Args:
-            done: Batches of the epoch that are over.
+            done: Number of batches of the epoch already done.
             epoch: Number of the epoch, from 1, for messages.
 
         Raises:
-            TrainingError: Workers die again and again.
-            ConfigError: The sampler ends before the length that it says it has.
+            TrainingError: Workers die more than :data:`MAX_WORKER_RESTARTS` times.
+            ConfigError: The sampler yields fewer samples than its length.
         """
         restarts = 0
         while done < len(self._dataloader):
@@ -59,8 +59,8 @@ class EpochBatches:
                         f'data-loading workers died {restarts} times in epoch {epoch} ({error}); the machine may '
                         'be short of memory: lower train_dataloader.num_workers, and continue with --resume'
                     ) from error
-                self._dataloader._iterator = None  # that of persistent workers
-                self._tell(f'a data-loading worker died ({error}); loading goes on with batch {done + 1}')
+                self._dataloader._iterator = None  # drop persistent workers
+                self._tell(f'a data-loading worker died ({error}); workers restart at batch {done + 1}')
         if done < len(self._dataloader):
             raise ConfigError(
                 f'train_dataloader.sampler ends after {done:,} batches of epoch {epoch}, which has '
@@ -72,7 +72,7 @@ class EpochBatches:
             return islice(self._dataloader, done, len(self._dataloader))
         self._sampler.begin = done * self._dataloader.batch_size
         batches = iter(self._dataloader)
-        # Torch raises where a worker dies, wherever training is then; asking for the next batch says so too.
+        # Torch's handler raises at any point of training when a worker dies; asking for the next batch raises as well.
         if self._dataloader.num_workers and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return batches

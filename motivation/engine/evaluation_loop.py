@@ -1,4 +1,4 @@
-"""Validation and test of both models in one pass over the data."""
+"""The validation and test loops, which evaluate both models in one pass over the data."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -22,24 +22,24 @@ from motivation.utils.distributed import share_buffers
 
 
 class ValidationInterruptedError(Exception):
-    """A signal asks the run to end, within a validation."""
+    """Raised within a validation when a signal asks the run to stop."""
 
 
 @LOOPS.register_module()
 class DualValLoop(BaseLoop):
-    """Evaluates both models with an evaluator each; metrics begin with ``base/`` or ``motivated/``.
+    """Evaluates both models, each with its own evaluator; metric names begin with ``base/`` or ``motivated/``.
 
-    Beside MMEngine's hook points it has ``on_scored`` in validation: all predictions are made, and the
-    models are still what made them.
+    Besides MMEngine's hook points, validation calls ``on_scored`` after the last prediction, while the models still
+    have the evaluated weights.
 
     Args:
         runner: The runner.
         dataloader: Data loader, or its config.
         evaluator: Config of the metric or metrics, built once for each model.
-        models: The models evaluated.
+        models: The models to evaluate. Default: both.
 
     Raises:
-        ConfigError: ``models`` names another, or, in training, a field names a metric that is not reported.
+        ConfigError: ``models`` has an unknown name, or, in training, a field names a metric that is not reported.
 
     Example:
         >>> val_cfg = dict(type='DualValLoop')
@@ -54,7 +54,7 @@ class DualValLoop(BaseLoop):
             if name not in MODEL_NAMES:
                 raise ArgumentError('models', f'names {name!r}; {near_matches(str(name), MODEL_NAMES)}')
         super().__init__(runner, build_data_loader(runner, dataloader, f'{self.stage}_dataloader'))
-        # Parameters of the active model before validation, where a hook may change them for it.
+        # Parameters of the active model before validation, if a hook may change them.
         self._trained: list[Tensor] | None = None
         self.evaluators = {name: build_evaluator(runner, evaluator, f'{self.stage}_evaluator') for name in models}
         for evaluator in self.evaluators.values():
@@ -68,18 +68,19 @@ class DualValLoop(BaseLoop):
             Metrics by name, such as ``'base/accuracy/top1'``.
         """
         model, call_hook = self.runner.model, self.runner.call_hook
-        own = set(self.runner.hooks) - set(find_averaging_hooks(self.runner))
-        prepare = any(map(_prepares_validation, own))
-        self._trained = [value.clone() for value in _active_parameters(model)] if prepare else None
+        hooks = set(self.runner.hooks) - set(find_averaging_hooks(self.runner))
+        may_change = any(map(_prepares_validation, hooks))
+        self._trained = [value.clone() for value in _active_parameters(model)] if may_change else None
         call_hook(f'before_{self.stage}')
         call_hook(f'before_{self.stage}_epoch')
         model.transfer()
         share_buffers(model)
         model.eval()
         with recalibrated(self.runner):
-            for index, batch in enumerate(islice(self.dataloader, len(self.dataloader))):  # samplers may go on
+            for index, batch in enumerate(islice(self.dataloader, len(self.dataloader))):  # a sampler may be endless
                 if self._is_interrupted():
-                    self._end()
+                    end_averaging(self.runner)
+                    raise ValidationInterruptedError
                 call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
                 outputs = model.val_step(batch, models=list(self.evaluators))
                 if self.stage == 'val' and index + 1 == len(self.dataloader):
@@ -99,7 +100,7 @@ class DualValLoop(BaseLoop):
         return metrics
 
     def _check_names(self, metrics: dict[str, float]) -> None:
-        """Refuse names of metrics that this validation of a training does not report."""
+        """Check, in training, that this validation reports the metrics that the config names."""
         if self.stage == 'val' and isinstance(self.runner._train_loop, BaseLoop):
             try:
                 check_named_metrics(self.runner.cfg._cfg_dict.to_dict(), metrics)
@@ -108,23 +109,19 @@ class DualValLoop(BaseLoop):
                 raise
 
     def _is_interrupted(self) -> bool:
-        interruption = self.runner.interruption  # several processes may have different numbers of batches to ask at
+        interruption = self.runner.interruption  # processes may have different numbers of batches to ask at
         if interruption is None or get_world_size() > 1 or not interruption.asked():
             return False
         return self._trained is None or not self._has_other_weights(self._trained)
 
     def _has_other_weights(self, trained: list[Tensor]) -> bool:
-        """Whether a hook of the user's own may have put weights into the models that only the end of validation undoes."""
+        """Return whether a hook may have changed the weights until the end of the validation."""
         now = _active_parameters(self.runner.model)
         return bool(find_averaging_hooks(self.runner)) or not all(map(torch.equal, trained, now))
 
-    def _end(self) -> None:
-        end_averaging(self.runner)
-        raise ValidationInterruptedError
-
 
 def _prepares_validation(hook: Hook) -> bool:
-    """Whether a hook of the user's own does something before a validation."""
+    """Return whether a user-defined hook does anything before a validation."""
     if is_of_framework(type(hook)):
         return False
     points = ('before_val', 'before_val_epoch', 'before_val_iter', '_before_epoch', '_before_iter')
@@ -137,7 +134,7 @@ def _active_parameters(model: Any) -> list[Tensor]:
 
 @LOOPS.register_module()
 class DualTestLoop(DualValLoop):
-    """As :class:`DualValLoop`, for :meth:`mmengine.runner.Runner.test`.
+    """The :class:`DualValLoop` of :meth:`mmengine.runner.Runner.test`.
 
     Example:
         >>> test_cfg = dict(type='DualTestLoop', models=['base'])

@@ -1,4 +1,4 @@
-"""Optimizer wrappers that step on finite losses only, and tell what they read of a batch."""
+"""Optimizer wrappers that step on finite losses only, and share their readings with the training loop."""
 
 import math
 from collections.abc import Callable
@@ -18,19 +18,18 @@ from motivation.structures import MODEL_NAMES, ModelName
 
 
 class ExchangingOptimWrapper:
-    """What an optimizer wrapper of MMEngine's or the user's own does more in a run: agree before it steps.
+    """Mixin that reduces and checks the loss over all processes before an optimizer wrapper steps.
 
-    Between the backward pass, which has been queued, and the optimizer's step it has the loss reduced over
-    all processes and read (:class:`~motivation.engine.step.StepExchange`). If it is non-finite, gradients
-    are dropped and nothing steps. In-place distillation steps the base model on the same batch through
-    the wrapper of the base, which checks its loss in the same way.
+    After the backward pass is queued and before the optimizer steps, the loss is reduced over all processes and read
+    (:class:`~motivation.engine.step.StepExchange`). If it is non-finite, the gradients are dropped and no step is
+    taken. In-place distillation steps the base model on the same batch through its own wrapper, with the same check.
 
-    It is mixed into the class that the config names. Such a class may override ``update_params``,
-    ``backward`` and ``step``; it must step through ``self.step``. If it scales losses, as MMEngine's
-    ``AmpOptimWrapper`` does, its scaler is ``self.loss_scaler`` with a method ``scale(tensor)``.
+    The mixin is added to the class that the config names. That class may override ``update_params``, ``backward`` and
+    ``step``, but must step through ``self.step``. If it scales losses, as MMEngine's ``AmpOptimWrapper`` does, its
+    scaler must be ``self.loss_scaler``, with a method ``scale(tensor)``.
     """
 
-    # Those of the class it is mixed into.
+    # Attributes of the class that this is mixed into.
     optimizer: Optimizer
     clip_grad_kwargs: dict[str, Any] | None
     clip_func: Callable[..., Any]
@@ -39,42 +38,42 @@ class ExchangingOptimWrapper:
     exchange: StepExchange
     _name: ModelName
     _clips_by_read_norm = False
-    # The loss being stepped on, and the norm by which to clip its gradients: on the device, and as it was read.
+    # The loss of the current step, and the norm to clip its gradients by: on the device, and as read.
     _loss: Tensor | None = None
     _clip_norm: Tensor | None = None
     _read_clip_norm = 0.0
 
     def connect(self, name: ModelName, exchange: StepExchange) -> None:
-        """Take part in an exchange.
+        """Connect the wrapper to an exchange.
 
         Args:
-            name: The model whose parameters these are.
-            exchange: Common to both models.
+            name: The model whose parameters the wrapper optimizes.
+            exchange: The exchange, common to both models.
         """
         self._name, self.exchange = name, exchange
-        # MMEngine reads the norm by which it clips, to log it; so that this is no read of its own, it is in the
-        # exchange. A scaler unscales gradients only after that, and waits for the device anyway.
+        # MMEngine logs the norm that it clips by; reading it in the exchange saves a wait for the device. A loss
+        # scaler unscales gradients only after that, and waits for the device anyway.
         plain = (self.clip_grad_kwargs or {}).keys() <= {'max_norm', 'norm_type', 'foreach'}
         if self.clip_grad_kwargs and self.clip_func is clip_grad_norm_ and plain and not hasattr(self, 'loss_scaler'):
             self.clip_func, self._clips_by_read_norm = self._clip, True
 
     def update_params(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Step on a loss.
+        """Run the backward pass of a loss and step.
 
         Args:
-            loss: A scalar.
-            *args: As of :class:`mmengine.optim.OptimWrapper`.
-            **kwargs: As of :class:`mmengine.optim.OptimWrapper`.
+            loss: The loss, a scalar.
+            *args: See :class:`mmengine.optim.OptimWrapper`.
+            **kwargs: See :class:`mmengine.optim.OptimWrapper`.
 
         Raises:
-            NonFiniteError: The loss, or that of another process, is NaN or infinite.
+            NonFiniteError: The loss of this or another process is NaN or infinite.
         """
         self._loss = loss.detach()
         super().update_params(loss, *args, **kwargs)  # type: ignore[misc]
-        self._loss = None  # a class of the user's own may choose not to step
+        self._loss = None  # a user-defined class may choose not to step
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients and step, if the loss is finite."""
+        """Clip the gradients and step, or raise :class:`NonFiniteError` if the loss is non-finite."""
         if self._loss is not None:
             loss, self._loss = self._loss, None
             reading = self.exchange.read(self._name, loss, self._measure_gradients())
@@ -85,7 +84,7 @@ class ExchangingOptimWrapper:
         super().step(**kwargs)  # type: ignore[misc]
 
     def _measure_gradients(self) -> dict[str, Tensor]:
-        """Norms before clipping: for the policy, if it asks, and the one to clip by."""
+        """Return the gradient norms before clipping: the policy's, if it asks, and the one to clip by."""
         gradients = [
             parameter.grad
             for group in self.optimizer.param_groups
@@ -101,7 +100,7 @@ class ExchangingOptimWrapper:
         return norms
 
     def _unscaled(self, norm: Tensor) -> Tensor:
-        """The norm that gradients will have when they are unscaled; infinite where their scaler will skip the step."""
+        """Return the norm of the unscaled gradients; infinite if the loss scaler will skip the step."""
         if not hasattr(self, 'loss_scaler'):
             return norm
         norm = norm / self.loss_scaler.scale(torch.ones_like(norm))
@@ -110,13 +109,13 @@ class ExchangingOptimWrapper:
     def _clip(
         self, parameters: list[Tensor], max_norm: float, norm_type: float = 2.0, foreach: bool | None = None
     ) -> Any:
-        """Clip gradients by the norm that has been measured, as :func:`torch.nn.utils.clip_grad_norm_` does.
+        """Clip gradients by the measured norm, as :func:`torch.nn.utils.clip_grad_norm_` does.
 
         Returns:
-            The norm; a number, not a tensor, where it has been read.
+            The norm, as a number if it has been read, else as a tensor.
         """
         norm, self._clip_norm = self._clip_norm, None
-        if norm is None:  # a step that was not made through update_params
+        if norm is None:  # step was not called by update_params
             return clip_grad_norm_(parameters, max_norm, norm_type, foreach=foreach)
         clip_grads_with_norm_(parameters, max_norm, norm, foreach)
         return self._read_clip_norm
@@ -124,24 +123,20 @@ class ExchangingOptimWrapper:
 
 @cache
 def exchanging(cls: type[OptimWrapper]) -> type[OptimWrapper]:
-    """The class of optimizer wrappers that also take part in the exchange.
-
-    Args:
-        cls: MMEngine's or the user's own; the name stays.
-    """
+    """Return an optimizer wrapper class with :class:`ExchangingOptimWrapper` mixed in, under the same name."""
     if issubclass(cls, ExchangingOptimWrapper):
         return cls
     return type(cls.__name__, (ExchangingOptimWrapper, cls), {'__module__': cls.__module__, '__doc__': cls.__doc__})
 
 
 def exchange_of(optim_wrapper: Any) -> StepExchange:
-    """Return the exchange of two optimizer wrappers.
+    """Return the exchange of the optimizer wrappers of both models.
 
     Args:
-        optim_wrapper: Both wrappers.
+        optim_wrapper: The wrappers, by model name.
 
     Raises:
-        ConfigError: A constructor of the user's own has built a wrapper that takes part in none.
+        ConfigError: A user-defined constructor has built a wrapper without an exchange.
     """
     for name in MODEL_NAMES:
         if not isinstance(optim_wrapper[name], ExchangingOptimWrapper):

@@ -1,4 +1,4 @@
-"""The state of hooks that do not save it themselves: MMEngine's and the user's own."""
+"""Saving and restoring the state of MMEngine's and user-defined hooks."""
 
 import dis
 from collections import deque
@@ -13,37 +13,36 @@ from torch import Tensor
 from motivation.utils.arguments import arguments_of
 from motivation.utils.checkpoint import check_plain
 
-# What MMEngine gives a hook when it is registered.
+# Attributes that MMEngine sets when it registers a hook.
 _NO_STATE = frozenset({'priority'})
 
-# What a set is called among plain data.
+# Key of the dict that stands for a set in plain data.
 _SET = 'set of'
 
 
 class HookStates:
-    """Saves and restores what the hooks of a run remember.
+    """Saves and restores the state of the hooks of a run.
 
-    Of a user's hook with ``state_dict`` and ``load_state_dict`` these are used. One that writes into the
-    checkpoint itself (``before_save_checkpoint``) is only noted, so that a run which lacks it is told. Of any
-    other the state is its attributes of plain data that differ from what they were when it was built. What
-    ``before_run`` sets otherwise than in the run that is resumed (a clock, a path) is of the current process,
-    and stays; what the code of MMEngine's and this framework's own hooks sets is not saved here either, but
-    for early stopping.
+    A user-defined hook with ``state_dict`` and ``load_state_dict`` is saved by them. A hook that writes into the
+    checkpoint itself (``before_save_checkpoint``) is only listed, so that a resumed run without it can say so. The
+    state of any other hook is its attributes of plain data that have changed since it was built. Not restored are
+    attributes that ``before_run`` sets to another value than in the resumed run (a clock, a path). Attributes that the
+    code of MMEngine's and this framework's hooks sets are not saved either, except those of early stopping.
 
-    A hook is found again by its class and the arguments it was built with, else by its class and order.
+    A saved hook is matched by class and arguments, else by class and order.
     """
 
     def __init__(self) -> None:
-        # Each hook with its arguments and the attributes that it was built with.
+        # Each hook with its arguments and its attributes when it was built.
         self._hooks: list[tuple[Hook, dict[str, Any], dict[str, Any]]] = []
         self._settled: dict[int, dict[str, Any]] = {}
 
     def add(self, hook: Hook, config: dict[str, Any] | None = None) -> None:
-        """Take in a hook that has just been built.
+        """Add a hook that has just been built.
 
         Args:
             hook: The hook.
-            config: What it was built from; without, its attributes of the names of arguments are taken for these.
+            config: The config that it was built from; ``None`` (default) takes the attributes named like arguments.
         """
         built = _attributes(hook)
         arguments = arguments_of(type(hook))[0]
@@ -52,14 +51,14 @@ class HookStates:
         self._hooks.append((hook, given, built))
 
     def settle(self) -> None:
-        """Note what has been set in the hooks before anything is restored."""
+        """Record what has been set in the hooks before anything is restored."""
         self._settled = {id(hook): _changes(hook, built) for hook, _, built in self._hooks}
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """The state of every hook that has any, as plain data.
+        """Return the state of every hook that has any, as plain data.
 
         Raises:
-            ConfigError: The ``state_dict()`` of a hook is not plain.
+            ConfigError: The ``state_dict()`` of a hook is not plain data.
         """
         entries = []
         for hook, arguments, built in self._hooks:
@@ -76,23 +75,23 @@ class HookStates:
         return entries
 
     def load_state_dict(self, entries: list[dict[str, Any]]) -> list[str]:
-        """Restore what :meth:`state_dict` returned.
+        """Restore the states that :meth:`state_dict` returned.
 
         Returns:
-            The classes of the hooks that are no longer there, or have lost their state.
+            Class names of the saved hooks that match no hook of the run.
         """
-        left = list(entries)
+        unmatched = list(entries)
         hooks = {id(hook): (hook, arguments) for hook, arguments, _ in self._hooks}
-        for alike in (_same, lambda *_: True):
+        for matches in (_same, lambda *_: True):
             for key, (hook, arguments) in list(hooks.items()):
-                for entry in left:
-                    if entry['class'] == type(hook).__qualname__ and alike(entry['arguments'], arguments):
+                for entry in unmatched:
+                    if entry['class'] == type(hook).__qualname__ and matches(entry['arguments'], arguments):
                         if entry['state']:
                             self._restore(hook, entry['state'], entry['settled'])
-                        left = [other for other in left if other is not entry]
+                        unmatched = [other for other in unmatched if other is not entry]
                         del hooks[key]
                         break
-        return [entry['class'] for entry in left]
+        return [entry['class'] for entry in unmatched]
 
     def _restore(self, hook: Any, state: dict[str, Any], settled: dict[str, Any]) -> None:
         if _saves_itself(hook):
@@ -113,7 +112,7 @@ def _state(hook: Any, built: dict[str, Any]) -> dict[str, Any]:
 
 
 def _writer(hook: Hook) -> type:
-    """The class that a hook has its ``before_save_checkpoint`` from."""
+    """Return the class that defines a hook's ``before_save_checkpoint``."""
     return next(cls for cls in type(hook).__mro__ if 'before_save_checkpoint' in vars(cls))
 
 
@@ -122,7 +121,7 @@ def _writes_itself(hook: Hook) -> bool:
 
 
 def find_state_class(hook: Any) -> type | None:
-    """Return the class that a hook has its ``state_dict`` from; ``None`` if it has none, or cannot load it."""
+    """Return the class that defines a hook's ``state_dict``, or ``None`` if it cannot save or load a state."""
     if not callable(getattr(hook, 'state_dict', None)) or not callable(getattr(hook, 'load_state_dict', None)):
         return None
     return next((cls for cls in type(hook).__mro__ if 'state_dict' in vars(cls)), type(hook))
@@ -139,32 +138,32 @@ def _saves_itself(hook: Hook) -> bool:
 
 
 def _changes(hook: Hook, built: dict[str, Any]) -> dict[str, Any]:
-    """The attributes that differ from what they were."""
+    """Return the attributes of a hook that differ from those it was built with."""
     return {
         name: value for name, value in _attributes(hook).items() if name not in built or not _same(value, built[name])
     }
 
 
 def _attributes(hook: Hook) -> dict[str, Any]:
-    """Copies of the attributes of plain data that are the hook's own."""
+    """Return copies of the attributes of plain data that are not set by a framework's class."""
     not_state = _NO_STATE.union(*map(_set_by, type(hook).__mro__))
     return _plain_items({name: value for name, value in vars(hook).items() if name not in not_state})
 
 
 def _plain_items(items: dict[str, Any]) -> dict[str, Any]:
-    """Copies of the values that are plain data."""
-    found = {}
+    """Return copies of the values that are plain data."""
+    plain = {}
     for name, value in items.items():
         try:
-            found[name] = _plain(value)
+            plain[name] = _plain(value)
         except TypeError:
             continue
-    return found
+    return plain
 
 
 @cache
 def _set_by(cls: type) -> frozenset[str]:
-    """Names of attributes that the code of a framework's hook class sets."""
+    """Return the names of the attributes that the code of a framework's hook class sets."""
     if not is_of_framework(cls) or cls is EarlyStoppingHook:
         return frozenset()
     functions = (function for function in vars(cls).values() if isinstance(function, FunctionType))
@@ -173,10 +172,10 @@ def _set_by(cls: type) -> frozenset[str]:
 
 
 def _plain(value: Any) -> Any:
-    """A copy of plain data.
+    """Return a copy of plain data.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The value is not plain data.
     """
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
@@ -188,7 +187,7 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(item) for item in value)
     if isinstance(value, (list, deque)):
         return [_plain(item) for item in value]
-    if isinstance(value, (set, frozenset)):  # which no checkpoint holds
+    if isinstance(value, (set, frozenset)):  # a checkpoint cannot hold a set
         return {_SET: [_plain(item) for item in sorted(value, key=repr)]}
     if value is None or isinstance(value, (bool, int, float, str, np.generic)):
         return value
@@ -196,7 +195,7 @@ def _plain(value: Any) -> Any:
 
 
 def _from_plain(value: Any) -> Any:
-    """Turn the sets of :func:`_plain` back."""
+    """Return plain data with the sets that :func:`_plain` replaced."""
     if isinstance(value, dict):
         return set(value[_SET]) if value.keys() == {_SET} else {key: _from_plain(item) for key, item in value.items()}
     return type(value)(map(_from_plain, value)) if isinstance(value, (list, tuple)) else value
@@ -210,11 +209,11 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_same, one, other))
-    return one == other or (one != one and other != other)  # nan is what it was
+    return one == other or (one != one and other != other)  # NaN equals NaN
 
 
 def _put(hook: Hook, name: str, value: Any) -> None:
-    """Set an attribute, in the kind of collection that the hook has built for it."""
+    """Set an attribute, converted to the type of its current value."""
     now = getattr(hook, name, None)
     if isinstance(now, dict) and isinstance(value, dict):
         now.clear()

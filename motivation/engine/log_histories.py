@@ -1,8 +1,7 @@
-"""Histories of logged scalars no longer than what reads them looks back.
+"""Bounding the histories of logged scalars by the windows of the log processor.
 
-MMEngine keeps every value of every scalar and copies all of them at each step: a step of a run of 500,000
-batches would cost milliseconds, and its checkpoints hold 100 MB, for figures that nobody reads back. The
-log, its JSON lines and TensorBoard have them.
+MMEngine keeps every value of every scalar and copies them all at each step. After 500,000 batches a step would cost
+milliseconds and a checkpoint 100 MB, for values that the log and TensorBoard already have.
 """
 
 from dataclasses import dataclass
@@ -13,18 +12,18 @@ from mmengine.runner import LogProcessor
 
 @dataclass(frozen=True)
 class HistoryBounds:
-    """How many values of each scalar are kept.
+    """Numbers of values kept of each scalar.
 
     Attributes:
-        train: Of scalars of training, one value a batch; ``None`` for all.
-        evaluation: Of every other scalar; ``None`` for all.
+        train: Number for training scalars, which have one value per batch; ``None`` for no bound.
+        evaluation: Number for all other scalars; ``None`` for no bound.
     """
 
     train: int | None
     evaluation: int | None
 
     def apply(self, message_hub: MessageHub) -> None:
-        """Let the scalars that there are forget what is older; new ones are bounded when this is called again."""
+        """Bound all scalars that exist; call it again for new ones."""
         for name, history in message_hub.log_scalars.items():
             bound = self.train if name.startswith('train/') else self.evaluation
             if bound is not None:
@@ -32,13 +31,13 @@ class HistoryBounds:
 
 
 def history_bounds(log_processor: LogProcessor, train_batches: int, evaluation_batches: int) -> HistoryBounds:
-    """What a log processor looks back.
+    """Return the bounds that a log processor needs.
 
     Args:
-        log_processor: It has a window for all scalars, and one for each of ``custom_cfg``: a number of
-            values, ``'epoch'`` or ``'global'``, for which everything is kept.
+        log_processor: The log processor, with a window for all scalars and one for each entry of ``custom_cfg``: a
+            number of values, ``'epoch'``, or ``'global'``, which needs all values.
         train_batches: Batches of a training epoch.
-        evaluation_batches: Batches of the longest evaluation, of which the times are averaged.
+        evaluation_batches: Batches of the longest evaluation, whose times are averaged.
     """
     windows = [log_processor.window_size, *(entry.get('window_size', 1) for entry in log_processor.custom_cfg)]
     if 'global' in windows:

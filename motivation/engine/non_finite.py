@@ -1,4 +1,4 @@
-"""Losses and weights that are NaN or infinite."""
+"""Non-finite losses and weights: the error, the check and its messages."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,17 +9,17 @@ from torch import nn
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.distributed import sum_over_processes
 
-# How often something is tried before training gives up.
+# Numbers of skipped batches and rollbacks after which training stops.
 MAX_SKIPPED_IN_A_ROW = 10
 MAX_ROLLBACKS = 5
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss, or the weights of a model, are NaN or infinite.
+    """An error about a non-finite loss or non-finite weights.
 
     Args:
         model: The model.
-        loss: Its loss, on which no step was taken; ``None`` if a step has made its weights non-finite.
+        loss: The non-finite loss, on which no step was taken; ``None`` if the weights are non-finite.
     """
 
     def __init__(self, model: ModelName, loss: float | None) -> None:
@@ -29,10 +29,10 @@ class NonFiniteError(ArithmeticError):
 
 
 def check_weights(model: Any) -> None:
-    """Refuse non-finite weights, so that they are neither evaluated nor saved; all processes must ask.
+    """Check that all weights are finite, before they are evaluated or saved; all processes must call it.
 
     Args:
-        model: The two models, as :class:`~motivation.models.DualModel` holds them.
+        model: The :class:`~motivation.models.DualModel`.
 
     Raises:
         NonFiniteError: A parameter is NaN or infinite, as after a non-finite gradient of a finite loss.
@@ -45,25 +45,25 @@ def check_weights(model: Any) -> None:
 
 
 def describe(bad: NonFiniteError, place: str, rate: float, losses: Iterable[float]) -> str:
-    """Say what was non-finite, where, and what training was like before.
+    """Return a description of a non-finite loss or weight, as text.
 
     Args:
-        bad: What was found.
-        place: The batch.
+        bad: The error.
+        place: Name of the batch.
         rate: Learning rate of the model's first parameter group.
         losses: The last finite losses.
     """
     what = (
         f'the loss of the {bad.model} model is {bad.loss} at'
         if bad.loss is not None
-        else f'weights of the {bad.model} model are NaN or infinite after a step on a gradient that was, by'
+        else f'weights of the {bad.model} model are NaN or infinite, after a step with a non-finite gradient, by'
     )
     before = ', '.join(f'{loss:.4g}' for loss in losses) or 'none'
     return f'{what} {place}, learning rate {rate:.4g}, last good losses {before}'
 
 
 def ways_out(bad: NonFiniteError) -> str:
-    """Say what a run can do that stops at the first non-finite number."""
+    """Return the advice for a run that stops at a non-finite loss or weight, as text."""
     remedies = "'rollback'" if bad.loss is None else "'skip' or 'rollback'"
     return (
         'nothing was saved after it: lower optim_wrapper.optimizer.lr or clip the gradient '

@@ -1,4 +1,4 @@
-"""One optimizer for each of the two models."""
+"""The constructor of the optimizer wrappers of both models."""
 
 import copy
 from typing import Any
@@ -17,7 +17,7 @@ from motivation.structures import MODEL_NAMES
 _FIELD = 'optim_wrapper.paramwise_cfg'
 _DEFAULT = 'DefaultOptimWrapperConstructor'
 
-# What MMEngine reads of the parameter-wise options; it leaves all others alone.
+# Parameter-wise options that MMEngine reads; it ignores all others.
 _PARAMWISE = (
     *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'),
     *('dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'),
@@ -27,19 +27,17 @@ _OF_A_KEY = ('lr_mult', 'decay_mult')
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DualOptimWrapperConstructor:
-    """Builds an optimizer wrapper for the base and one for the motivated model.
+    """Builds one optimizer wrapper for the base and one for the motivated model.
 
-    Both are built from the same fields; what stands under ``base`` or ``motivated`` holds for that
-    model alone.
+    Both are built from the same fields; fields under ``base`` or ``motivated`` override them for that model.
 
     Args:
-        optim_wrapper_cfg: Config of an optimizer wrapper, with an optional ``base`` and
-            ``motivated``.
+        optim_wrapper_cfg: Config of an optimizer wrapper, with optional ``base`` and ``motivated``.
         paramwise_cfg: MMEngine's parameter-wise options, for both models.
 
     Raises:
-        ConfigError: ``accumulative_counts`` is not 1: a switch between two accumulated batches would
-            leave half a gradient behind; or a parameter-wise option is unknown or matches no parameter.
+        ConfigError: ``accumulative_counts`` is not 1 (a switch between two accumulated batches would leave half a
+            gradient behind), or a parameter-wise option is unknown or matches no parameter.
 
     Example:
         >>> optim_wrapper = dict(
@@ -62,7 +60,7 @@ class DualOptimWrapperConstructor:
                     'because the models switch after every batch: raise train_dataloader.batch_size instead'
                 )
             cls = OPTIM_WRAPPERS.get(config.type) if isinstance(config.type, str) else config.type
-            if isinstance(cls, type) and issubclass(cls, OptimWrapper):  # else MMEngine says what is wrong
+            if isinstance(cls, type) and issubclass(cls, OptimWrapper):  # else MMEngine raises an error
                 config._cfg_dict['type'] = exchanging(cls)
             self.configs[name] = config._cfg_dict
             if config.get('constructor', _DEFAULT) == _DEFAULT:
@@ -72,11 +70,11 @@ class DualOptimWrapperConstructor:
         """Build both wrappers.
 
         Returns:
-            One optimizer wrapper each under ``'base'`` and ``'motivated'``.
+            The optimizer wrappers ``'base'`` and ``'motivated'``.
 
         Raises:
-            ConfigError: A key of ``paramwise_cfg.custom_keys`` is part of no parameter's name, or its value
-                holds what the optimizer does not know.
+            ConfigError: A key of ``paramwise_cfg.custom_keys`` matches no parameter name, or its options are not
+                known to the optimizer.
         """
         wrappers = {name: _build_wrapper(getattr(model, name), config) for name, config in self.configs.items()}
         matched: dict[str, bool] = {}
@@ -85,13 +83,13 @@ class DualOptimWrapperConstructor:
                 known = {*_OF_A_KEY, *wrappers[name].optimizer.defaults}
                 for option in values.keys() - known:
                     raise ConfigError(
-                        f'{_FIELD}.custom_keys[{key!r}] has {option!r}, which is no parameter-wise option; '
+                        f'{_FIELD}.custom_keys[{key!r}] has {option!r}, which is not a parameter-wise option; '
                         f'{near_matches(option, known)}'
                     )
                 names = (f'.{parameter}' for parameter, _ in getattr(model, name).named_parameters())
                 matched[key] = any(key in parameter for parameter in names) or matched.get(key, False)
-        for key, found in matched.items():
-            if not found:
+        for key, matches in matched.items():
+            if not matches:
                 parameters = [parameter for parameter, _ in model.motivated.named_parameters()]
                 raise ConfigError(
                     f'{_FIELD}.custom_keys has {key!r}, which is part of no name of a parameter; '
@@ -99,7 +97,7 @@ class DualOptimWrapperConstructor:
                 )
         exchange = StepExchange()
         for name, wrapper in wrappers.items():
-            if isinstance(wrapper, ExchangingOptimWrapper):  # as exchange_of checks
+            if isinstance(wrapper, ExchangingOptimWrapper):  # exchange_of checks it
                 wrapper.connect(name, exchange)
         return OptimWrapperDict(**wrappers)
 
@@ -108,17 +106,16 @@ def _build_wrapper(model: nn.Module, config: dict[str, Any]) -> OptimWrapper:
     try:
         return build_optim_wrapper(model, config)
     except Exception:
-        OPTIMIZERS.build(
-            config['optimizer'], default_args={'params': model.parameters()}
-        )  # says so if that is what failed
+        # Raises the error of the optimizer itself, if that is what failed.
+        OPTIMIZERS.build(config['optimizer'], default_args={'params': model.parameters()})
         raise
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    """Refuse parameter-wise options that would be read by nobody."""
+    """Check that MMEngine reads all parameter-wise options."""
     for option in options:
         if option not in _PARAMWISE:
-            raise ConfigError(f'{_FIELD}.{option} is no parameter-wise option; {near_matches(option, _PARAMWISE)}')
+            raise ConfigError(f'{_FIELD}.{option} is not a parameter-wise option; {near_matches(option, _PARAMWISE)}')
     for key, values in (options.get('custom_keys') or {}).items():
         if not isinstance(values, dict):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Several processes that train one pair of models."""
+"""Distributed training of both models."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +10,16 @@ from motivation.models import DualModel
 
 
 def train_together(model: DualModel, config: Mapping[str, Any]) -> None:
-    """Let the processes train one pair of models.
+    """Wrap both models for distributed training.
 
     Args:
         model: The models, on their device.
-        config: ``sync_bn='torch'`` has normalisation layers use the statistics of the batches of all
-            processes; ``find_unused_parameters`` and ``model_wrapper_cfg`` are arguments of
+        config: The config. ``sync_bn='torch'`` synchronizes batch statistics over all processes;
+            ``find_unused_parameters`` and ``model_wrapper_cfg`` are arguments of
             :class:`torch.nn.parallel.DistributedDataParallel`.
 
     Raises:
-        ConfigError: ``sync_bn`` on a CPU, or where a normalisation layer has a forward pass of its own.
+        ConfigError: ``sync_bn`` is given on a CPU, or with a normalisation layer that has its own forward pass.
     """
     if config.get('sync_bn') is not None:
         if next(model.parameters()).device.type == 'cpu':

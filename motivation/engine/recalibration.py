@@ -1,4 +1,4 @@
-"""Normalisation statistics estimated anew for what a model is now."""
+"""Re-estimating normalisation statistics for the current weights."""
 
 import warnings
 from collections.abc import Iterator
@@ -25,15 +25,12 @@ from motivation.utils.training_mode import evaluation_mode, uncompiled
 
 @contextmanager
 def recalibrated(runner: Runner) -> Iterator[None]:
-    """Give both models statistics re-estimated on ``model.recalibrate`` training samples, for the while.
+    """Use statistics re-estimated on ``model.recalibrate`` training samples in both models within the context.
 
-    fvcore's ``precise_bn`` does it: the average of the batches' own statistics under the weights as they
-    are, rather than a running one under weights that have moved on (Wu and Johnson, "Rethinking 'Batch'
-    in BatchNorm", arXiv 2105.07576). The samples are the same every time. Training's own statistics and
-    random state are back afterwards. Nothing happens where ``model.recalibrate`` is 0.
-
-    Args:
-        runner: Has the models and the training data.
+    fvcore's ``precise_bn`` averages the batch statistics under the current weights, unlike the running average under
+    weights that have since moved (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", arXiv 2105.07576). The samples
+    are the same every time. The training statistics and random state are restored at the end. If
+    ``model.recalibrate`` is 0, nothing changes.
     """
     samples = runner.model.recalibrate
     if not samples:
@@ -63,44 +60,44 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
         loader = runner.train_dataloader
         dataset, batch_size, collate_fn = loader.dataset, loader.batch_size, loader.collate_fn
         available = len(dataset)
-    else:  # evaluation alone, which has built no training data
+    else:  # an evaluation, for which no training data is built
         config = runner._train_dataloader
         dataset, batch_size = DATASETS.build(config['dataset']), config['batch_size']
         collate_fn = collate_of(config)
-        batches = config.get('num_batch_per_epoch')  # to which MMEngine cuts the data down that training sees
+        batches = config.get('num_batch_per_epoch')  # MMEngine truncates the training data to them
         available = min(len(dataset), batches * batch_size * get_world_size()) if batches else len(dataset)
     if samples > available:
         noun = noun_of_model(runner.model.base)
         raise ConfigError(f'model.recalibrate is {samples}, but there are only {available:,} training {noun}s')
     chosen = torch.randperm(available)[:samples].tolist()
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
-        chosen.pop()  # a batch of one has no statistics where a norm sees no positions
+        chosen.pop()  # a batch of one may have no variance
     return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_fn)
 
 
 @torch.no_grad()
 def _estimate(model: BaseModel, loader: DataLoader) -> bool:
-    """Re-estimate the statistics of one model, in place; ``False`` if it has none."""
+    """Re-estimate the statistics of one model in place, and return whether it has any."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     with evaluation_mode(model), uncompiled(model):
         for norm in norms:
             norm.train()
         if norms:
             with warnings.catch_warnings():
-                warnings.simplefilter('ignore', FutureWarning)  # fvcore scripts a loss while it is imported
-                # Inside: it takes a third of a second to import, and most runs re-estimate nothing.
+                warnings.simplefilter('ignore', FutureWarning)  # raised by fvcore's import
+                # Imported here because it takes a third of a second, and most runs re-estimate nothing.
                 from fvcore.nn import update_bn_stats
             update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
     return bool(norms)
 
 
 class _FromBatch(nn.Module):
-    """A model that takes a batch as the data loader returns it."""
+    """A model that takes the batch of a data loader."""
 
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: dict[str, Any]) -> Any:
-        """Run the model on the batch, not mixed."""
+        """Run the network on the inputs of a batch, without mixing."""
         return run_network(self.model, network_inputs(self.model, batch))

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: what is compared first, then restored, and what a changed config makes of it."""
+"""Resuming a run: reading a checkpoint, comparing it with the run, and restoring it, also with a changed config."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -20,16 +20,16 @@ from motivation.utils.logs import forget_later_steps
 
 
 def find_resumed(named: str | None, work_dir: Path) -> Path:
-    """Return the checkpoint to resume from: the one named, else the newest whole one of a work_dir.
+    """Return the checkpoint to resume from: the named one, else the newest readable one of a work_dir.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: The work_dir has no readable checkpoint.
     """
     newest = Path(named) if named is not None else newest_whole(find_checkpoints(work_dir))[0]
     if newest is None:
         raise ConfigError(
-            f"resume is True, and work_dir '{work_dir}' has no whole checkpoint; name one as load_from, or "
-            'begin anew with resume=False'
+            f"resume is True, and work_dir '{work_dir}' has no readable checkpoint; name one as load_from, or "
+            'start a new run with resume=False'
         )
     return newest
 
@@ -38,22 +38,22 @@ def find_seed(config: Config) -> int | None:
     """Return the seed of the run that a config resumes.
 
     Raises:
-        ConfigError: There is no such run.
+        ConfigError: The run has no readable checkpoint.
     """
     path = find_resumed(config.get('load_from'), Path(config.work_dir))
-    return read_checkpoint(path, keep=True)['meta'].get('seed')  # it is about to be restored
+    return read_checkpoint(path, keep=True)['meta'].get('seed')  # it is restored next
 
 
 def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Load a checkpoint of the models of a run, whose weights it can take.
+    """Return a checkpoint, after checking that it fits the models and classes of a run.
 
     Args:
         runner: The runner.
-        path: A local path.
-        map_location: As of :func:`torch.load`.
+        path: Local path of the checkpoint.
+        map_location: See :func:`torch.load`.
 
     Raises:
-        ConfigError: The file is missing, damaged, or of other models or classes.
+        ConfigError: The file is missing, corrupted, or of other models or classes.
     """
     checkpoint = read_checkpoint(path, map_location)
     if 'config' in checkpoint:
@@ -67,7 +67,7 @@ class Resumption:
     """Restores a run from its checkpoints.
 
     Args:
-        runner: Everything in it is built, and nothing restored; its parts are registered here.
+        runner: The runner, completely built, with nothing restored yet. Its parts are registered here.
     """
 
     def __init__(self, runner: Any) -> None:
@@ -77,10 +77,10 @@ class Resumption:
         self._optimizers = RebuiltOptimizers(dict(runner.optim_wrapper.items()), runner.param_schedulers or {})
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the run.
+        """Resume from a checkpoint of the run.
 
         Raises:
-            ConfigError: The file is missing, damaged, or of another format, other models, classes or run.
+            ConfigError: The file is missing or corrupted, or has another format, other models, classes or config.
         """
         runner = self._runner
         checkpoint = read_for(runner, path, get_device())
@@ -102,7 +102,7 @@ class Resumption:
             forget_later_steps(runner.visualizer, Path(runner.log_dir), runner.iter)
 
     def roll_back(self, path: Path) -> None:
-        """Return to a checkpoint of the run, with a learning rate that is lower by the rollbacks since then."""
+        """Restore a checkpoint of the run, with the learning rate lowered by the rollbacks since then."""
         loop, rollbacks = self._runner.train_loop, self._runner.train_loop.rollbacks
         self.resume(path)
         factor = ROLLBACK_FACTOR ** (rollbacks - loop.rollbacks)
@@ -111,88 +111,85 @@ class Resumption:
             scale_rate(wrapper, (self._runner.param_schedulers or {}).get(name, ()), factor)
 
     def _changes(self, checkpoint: dict[str, Any], path: Path) -> list[str]:
-        """The fields in which the config differs from the checkpoint's, after saying so."""
+        """Announce and return the fields in which the config differs from the checkpoint's."""
         runner, meta = self._runner, checkpoint['meta']
         changes = check_same_run(runner.cfg, meta['run'], path)
         if changes:
-            runner.announce(f'going on though {", ".join(changes.values())}')
+            runner.announce(f'resuming although {", ".join(changes.values())}')
         return [*changes, *_check_epoch_length(runner, checkpoint['train_loop'], path), *_check_hooks(runner, meta)]
 
 
 def _left_as_built(runner: Any, changes: Sequence[str]) -> set[str]:
-    """The parts that do not take over the state of the checkpoint, because the config of them differs."""
+    """Return the names of the parts that are not restored, because their config differs."""
     parts = {'optimizer', 'param_schedulers'} if concerns_optimizers(changes) else set()
     if any(field.startswith('motivation.policy') and field.endswith('type') for field in changes):
-        # Another policy, or others within it, can do nothing with what these remember.
-        runner.announce(f'{runner.checkpointer.parts["policy"]!r} begins with what comes')
+        # Another policy, or others inside it, cannot use their state.
+        runner.announce(f'{runner.checkpointer.parts["policy"]!r} begins with its initial state')
         parts.add('policy')
     return parts
 
 
 def _check_epoch_length(runner: Any, before: dict[str, Any], path: Path) -> list[str]:
-    """Refuse epochs of another length than in a checkpoint, unless they may change and can.
+    """Check that the epochs have the same length as in a checkpoint, or may change.
 
     Args:
-        runner: The runner, before it stands where the checkpoint does.
-        before: The state of its training loop in the checkpoint.
-        path: For the message.
+        runner: The runner, before it is restored.
+        before: State of its training loop in the checkpoint.
+        path: Path of the checkpoint, for messages.
 
     Returns:
-        The field that differs where they may, else none.
+        The field that differs, if any.
 
     Raises:
-        ConfigError: They may not, or cannot: within an epoch, or under a schedule that counts batches.
+        ConfigError: The length differs without ``allow_changes``, within an epoch, or with a schedule that counts
+            batches.
     """
     now = len(runner.train_dataloader)
     if now == before['epoch_length']:
         return []
-    said = f"an epoch of train_dataloader has {now:,} batches, and had {before['epoch_length']:,} in '{path}'"
+    change = f"an epoch of train_dataloader has {now:,} batches, and had {before['epoch_length']:,} in '{path}'"
     if not runner.cfg.get('allow_changes'):
         raise ConfigError(
-            f'{said}; a resumed run goes on as it began: give the same images and batch_size, or go on all the same with '
+            f'{change}; a resumed run needs the same length: give the same images and batch_size, or resume with '
             '--allow-changes'
         )
     if before['iter'] != before['epoch_begin']:
-        raise ConfigError(f'{said}, which lies within an epoch; keep its length to the end of that epoch')
-    if any(not one.by_epoch for one in chain.from_iterable((runner.param_schedulers or {}).values())):
-        raise ConfigError(f'{said}, and param_scheduler counts batches; keep the length, or let it count epochs')
-    runner.announce(f'going on though {said}')
+        raise ConfigError(f'{change}, which lies within an epoch; keep its length to the end of that epoch')
+    if any(not scheduler.by_epoch for scheduler in chain.from_iterable((runner.param_schedulers or {}).values())):
+        raise ConfigError(f'{change}, and param_scheduler counts batches; keep the length, or let it count epochs')
+    runner.announce(f'resuming although {change}')
     return ['train_dataloader.batch_size']
 
 
 def _leave_finished(runner: Any, changes: Sequence[str]) -> None:
-    """Leave a run that has stopped early finished, unless its config is changed.
+    """Keep a run that has stopped early finished, unless its config has changed, and announce it.
 
     Args:
-        runner: The runner, standing where the checkpoint does.
+        runner: The runner, restored.
         changes: The fields that differ.
     """
     loop = runner.train_loop
     if loop.stop_training and changes:
         loop.stop_training = False
-        runner.announce(f'going on though the run stopped early after epoch {runner.epoch}')
+        runner.announce(f'resuming although the run stopped early after epoch {runner.epoch}')
     if changes and not loop.stop_training and runner.epoch >= runner.max_epochs:
         runner.announce(
             f'{runner.epoch} epochs are over, and train_cfg.max_epochs is {runner.max_epochs}: nothing is left to train'
         )
     elif loop.stop_training:
         runner.announce(
-            f'the run stopped early after epoch {runner.epoch} and stays finished; with another config, such as a longer '
-            'train_cfg.max_epochs or another patience, and --allow-changes it goes on'
+            f'the run stopped early after epoch {runner.epoch} and stays finished; to continue it, change the config, such as '
+            'train_cfg.max_epochs or the patience, and add --allow-changes'
         )
 
 
 def _check_hooks(runner: Any, meta: dict[str, Any]) -> list[str]:
-    """Say that a run goes on with other hooks, or other arguments of them, where it may; else that is no matter.
-
-    Args:
-        runner: The runner.
-        meta: The ``meta`` of the checkpoint.
+    """Announce, if changes are allowed, that the hooks differ from those of a checkpoint with this ``meta``.
 
     Returns:
-        The field that differs where changes are allowed, else none.
+        The field that differs, if any; without ``allow_changes`` hooks may differ.
     """
     if not runner.cfg.get('allow_changes') or meta['hooks'] == describe_hooks(runner.cfg):
         return []
-    runner.announce('going on though default_hooks or custom_hooks are others')
+    runner.announce('resuming although default_hooks or custom_hooks have changed')
     return ['custom_hooks']

@@ -1,4 +1,4 @@
-"""What every run saves in its checkpoints: the state of MMEngine's parts, and what describes the run."""
+"""Writing the checkpoint of a run: MMEngine's parts with their states, and the description of the run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from motivation.utils.logs import flush_logs
 
 
 def register_parts(runner: Any) -> None:
-    """Register the parts of a run that are no hooks, all of them built, with its checkpointer."""
+    """Register the parts of a completely built run, apart from its hooks, with its checkpointer."""
     register = runner.checkpointer.register
     register('state_dict', runner.model)
     register('train_loop', runner.train_loop)
@@ -25,15 +25,15 @@ def register_parts(runner: Any) -> None:
 
 
 def save_run(runner: Any, path: Path, meta: Mapping[str, Any]) -> None:
-    """Save everything that a resumed run needs, as plain data, whole or not at all.
+    """Save everything that a resumed run needs, as plain data, in an atomic write.
 
     Args:
         runner: The run.
-        path: The checkpoint.
-        meta: What it says of the run beside :func:`describe_run`.
+        path: Path of the checkpoint.
+        meta: Additions to the description of the run.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The checkpoint cannot be written.
     """
     flush_logs(runner.visualizer)
     runner.model.transfer()
@@ -45,7 +45,7 @@ def save_run(runner: Any, path: Path, meta: Mapping[str, Any]) -> None:
 
 
 def describe_run(runner: Any) -> dict[str, Any]:
-    """Return the ``meta`` of a checkpoint: which run it is of, and where that stands."""
+    """Return the ``meta`` of a checkpoint: the config, seed and progress of the run."""
     return {
         'epoch': runner.epoch,
         'iter': runner.iter,
@@ -60,17 +60,13 @@ def describe_run(runner: Any) -> dict[str, Any]:
 
 
 class MessageHubState:
-    """MMEngine's message hub as a part of the checkpoint.
-
-    Args:
-        message_hub: The hub.
-    """
+    """The state of MMEngine's message hub."""
 
     def __init__(self, message_hub: MessageHub) -> None:
         self._message_hub = message_hub
 
     def state_dict(self) -> dict[str, Any]:
-        """Return its state, without what MMEngine sets anew and warns of where it finds it in a checkpoint."""
+        """Return the state without ``'loop_stage'``, about which MMEngine would warn and which it sets itself."""
         state = self._message_hub.state_dict()
         return {
             field: {name: value for name, value in entries.items() if name != 'loop_stage'}
@@ -78,13 +74,13 @@ class MessageHubState:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned, its histories as they are in a checkpoint."""
+        """Restore the state that :meth:`state_dict` returned, as read from a checkpoint."""
         scalars = from_plain(dict(state_dict['log_scalars']))
         self._message_hub.load_state_dict({**state_dict, 'log_scalars': scalars})
 
 
 class ScheduleStates:
-    """The schedules of both optimizers as a part of the checkpoint.
+    """The state of the schedules of both models.
 
     Args:
         schedules: The schedules of each model.
@@ -94,17 +90,17 @@ class ScheduleStates:
         self._schedules = schedules
 
     def state_dict(self) -> dict[str, list[dict[str, Any]]]:
-        """Return their state, without functions, which a schedule makes from its arguments again."""
+        """Return their states, without functions, which a schedule builds from its arguments."""
         return {
             name: [
                 {field: value for field, value in schedule.state_dict().items() if not callable(value)}
-                for schedule in several
+                for schedule in schedules
             ]
-            for name, several in self._schedules.items()
+            for name, schedules in self._schedules.items()
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Sequence[dict[str, Any]]]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        for name, several in self._schedules.items():
-            for schedule, state in zip(several, state_dict[name], strict=True):
+        """Restore the states that :meth:`state_dict` returned."""
+        for name, schedules in self._schedules.items():
+            for schedule, state in zip(schedules, state_dict[name], strict=True):
                 schedule.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""One training batch: what all processes agree on, and the record that hooks read."""
+"""Reducing the numbers of a training batch over all processes, and making its record."""
 
 import math
 import time
@@ -16,12 +16,12 @@ from motivation.utils.batches import samples_in
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Numbers of one optimizer step, as the host has read them.
+    """The numbers of one optimizer step, read from the device.
 
     Attributes:
-        own: Those of this process, by name.
-        mean: Their means over all processes.
-        total: Sums over all processes of what each counts of the batch; only of the first step on a batch.
+        own: Values of this process, by name.
+        mean: Means of these values over all processes.
+        total: Sums of the counts of all processes; empty except for the first step on a batch.
     """
 
     own: Mapping[str, float]
@@ -30,14 +30,13 @@ class Reading:
 
 
 class StepExchange:
-    """Reduces the numbers of a batch over all processes, and reads them, between backward pass and optimizer step.
+    """Reduces the numbers of a batch over all processes and reads them, between backward pass and optimizer step.
 
-    A batch costs one all-reduce (none in a run of one process) and one read of the device, which both
-    happen in :meth:`read`, called by the optimizer wrapper of the model that trains. In-place distillation
-    makes a further step on the same batch, whose loss must not be stepped on either if it is non-finite:
-    such a batch costs a second all-reduce and a second read.
+    A batch costs one all-reduce (none with one process) and one read of the device, both in :meth:`read`, which the
+    optimizer wrapper of the active model calls. In-place distillation takes a further step on the same batch, whose
+    loss must be checked as well; such a batch costs two all-reduces and two reads.
 
-    The train loop opens a batch with :meth:`begin` and closes it with :meth:`complete`.
+    The training loop calls :meth:`begin` before and :meth:`complete` after each batch.
     """
 
     def __init__(self) -> None:
@@ -45,45 +44,45 @@ class StepExchange:
         self._asks_for_grad_norm = False
         self._counts: dict[str, float] = {}
         self._stop_requested: Callable[[], bool] = bool
-        # The first reading of each model that has stepped on the batch, in order, and how many steps it made.
+        # The first reading of each model that has stepped on the batch, in order, and its number of steps.
         self._readings: dict[ModelName, Reading] = {}
         self._steps: dict[ModelName, int] = {}
 
     def ask_for_accuracy(self, measure: Callable[[ModelName], Tensor]) -> None:
-        """Have the accuracy of every batch in its record.
+        """Add the accuracy to the record of every batch.
 
         Args:
-            measure: Returns the accuracy of the model of that name on the batch, a scalar from 0 to 1.
+            measure: Returns the accuracy of the named model on the batch, a scalar from 0 to 1.
         """
         self._accuracy = measure
 
     def ask_for_grad_norm(self) -> None:
-        """Have the gradient norm of every batch in its record."""
+        """Add the gradient norm to the record of every batch."""
         self._asks_for_grad_norm = True
 
     @property
     def needs_grad_norm(self) -> bool:
-        """Whether the step about to be made is to measure its gradient norm: the first on a batch, where asked for."""
+        """Whether the next step must measure its gradient norm: if asked for, in the first step on a batch."""
         return self._asks_for_grad_norm and not self._readings
 
     def begin(self, data_batch: Any, stop_requested: Callable[[], bool]) -> None:
-        """Open a batch.
+        """Start a batch.
 
         Args:
             data_batch: The batch.
-            stop_requested: Whether a signal has asked this process to end; called when the batch is read.
+            stop_requested: Returns whether this process has received a signal to stop; called when the batch is read.
         """
         self._counts = {'images': samples_in(data_batch), 'left_out': len(left_out(data_batch))}
         self._stop_requested = stop_requested
         self._readings, self._steps = {}, {}
 
     def read(self, model: ModelName, loss: Tensor, measured: Mapping[str, Tensor] | None = None) -> Reading:
-        """Reduce the loss and what else is known of the batch, and wait for the device to read it.
+        """Reduce the loss and the other numbers of the batch, and read them, which waits for the device.
 
         Args:
-            model: The model about to step.
-            loss: Its loss, a scalar.
-            measured: Further scalars of this step, such as gradient norms.
+            model: The model that steps next.
+            loss: Loss of the model, a scalar.
+            measured: Further scalars of this step, such as gradient norms. Default: none.
         """
         values, total = {'loss': loss, **(measured or {})}, {}
         if not self._readings:
@@ -99,16 +98,16 @@ class StepExchange:
     def complete(
         self, model: ModelName, outputs: dict[str, Any], seconds: float, bad_loss: float | None = None
     ) -> StepRecord:
-        """Close a batch, and replace losses in ``outputs`` by the numbers that have been read.
+        """Return the record of a batch, and replace the losses in ``outputs`` by the numbers read.
 
-        The loss is that of the model's step. Where a ``train_step`` of the user's own made none through its
-        optimizer wrapper, or several, it is the ``'loss'`` that it returned.
+        The loss is that of the model's step. If a user-defined ``train_step`` made no step through its optimizer
+        wrapper, or several, it is the ``'loss'`` in ``outputs``.
 
         Args:
             model: The model that trained.
-            outputs: What its ``train_step`` returned.
-            seconds: Time since the end of the batch before.
-            bad_loss: The non-finite loss for which the batch was skipped, if it was.
+            outputs: The result of its ``train_step``.
+            seconds: Seconds since the end of the last batch.
+            bad_loss: The non-finite loss of a skipped batch; ``None`` (default) otherwise.
         """
         if bad_loss is None and self._steps.get(model) != 1:
             reading = self.read(model, torch.as_tensor(outputs['loss']))
@@ -130,14 +129,14 @@ class StepExchange:
             distilled=distilled,
             left_out=int(first.total['left_out']),
             stop_requested=bool(first.total['stop_requested']),
-            # Without a step through the wrapper there is no norm; infinite is what a skipped step has.
+            # Without a step through the wrapper there is no norm; infinite as for a skipped step.
             grad_norm=first.mean.get('grad_norm', math.inf) if self._asks_for_grad_norm else None,
             accuracy=first.mean.get('accuracy'),
         )
 
 
 def _reduce_and_read(values: Mapping[str, Tensor], total: Mapping[str, float]) -> Reading:
-    """Mean of ``values`` and sum of ``total`` over all processes, in one all-reduce and one read of the device."""
+    """Return means of ``values`` and sums of ``total`` over all processes, with one all-reduce and one read."""
     device = next(iter(values.values())).device
     dtype = torch.float32 if device.type == 'mps' else torch.float64  # MPS has no double precision
     own = torch.stack([value.detach().reshape(()).to(device, dtype) for value in values.values()])
@@ -145,7 +144,7 @@ def _reduce_and_read(values: Mapping[str, Tensor], total: Mapping[str, float]) -
     if processes == 1:
         numbers = dict(zip(values, own.tolist(), strict=True))
         return Reading(numbers, numbers, total)
-    # Blocking, the copy to a GPU would wait for the backward pass once more.
+    # A blocking copy to a GPU would wait for the backward pass a second time.
     counts = torch.tensor([*total.values()], dtype=dtype).to(device, non_blocking=True)
     packed = torch.cat([own, counts])
     all_reduce(packed)
@@ -158,5 +157,5 @@ def _reduce_and_read(values: Mapping[str, Tensor], total: Mapping[str, float]) -
 
 
 def left_out(data_batch: Any) -> Sequence[tuple[str, str]]:
-    """Return name and problem of each image left out of a batch; none where its collate function does not say."""
+    """Return name and problem of each skipped image of a batch; empty if its collate function does not record them."""
     return getattr(data_batch, 'skipped', ())

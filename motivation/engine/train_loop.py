@@ -1,4 +1,4 @@
-"""The training loop: it can begin and end at any batch, and takes no step on a non-finite loss."""
+"""The training loop, which can start and stop at any batch and takes no step on a non-finite loss."""
 
 import time
 from collections import deque
@@ -36,37 +36,37 @@ ROLLBACK_FACTOR = 0.5
 
 _STATE = ('validation_due', 'stop_training', 'skipped', 'rollbacks')
 
-# Finite losses that an error names.
+# Number of finite losses named in an error.
 _SHOWN_LOSSES = 3
 
 
 @LOOPS.register_module()
 class DualTrainLoop(EpochBasedTrainLoop):
-    """MMEngine's loop over epochs, which goes on from within an epoch and ends in order.
+    """MMEngine's epoch-based loop that resumes within an epoch and stops in order on a signal.
 
-    Beside MMEngine's hook points it has two: ``between_iters``, where everything of a batch is over and
-    nothing of the next has begun, and ``after_epoch``, where an epoch and its validation are over.
+    Besides MMEngine's hook points it calls ``between_iters``, when a batch is completely over and the next has not
+    begun, and ``after_epoch``, after an epoch and its validation.
 
     Args:
         runner: The runner; its optimizer wrappers are those of
             :class:`~motivation.engine.DualOptimWrapperConstructor`.
         dataloader: Data loader, or its config.
-        max_epochs: Epochs of the run.
-        val_begin: First epoch after which to validate.
-        val_interval: Epochs from one validation to the next; the last epoch is always validated.
-        on_bad_loss: What to do where a loss is NaN or infinite, on which no step is ever taken:
-            ``'stop'`` training, saving nothing; ``'skip'`` the batch and count it, at most ten in a row;
-            or ``'rollback'`` to the newest checkpoint with half the learning rate, at most five times.
-            The policy is told nothing of such a batch. Weights that are NaN or infinite, after a
-            non-finite gradient of a finite loss, are never evaluated or saved: the run stops or is
-            rolled back.
+        max_epochs: Number of epochs, at least 1.
+        val_begin: First epoch after which to validate. Default: 1.
+        val_interval: Epochs between validations; the last epoch is always validated. Default: 1.
+        on_bad_loss: What to do on a non-finite loss, on which no step is ever taken and which the policy does not
+            receive: ``'stop'`` (default) raises an error without saving; ``'skip'`` skips the batch, at most ten in a
+            row; ``'rollback'`` restores the newest checkpoint with half the learning rate, at most five times.
+            Non-finite weights, after a non-finite gradient of a finite loss, are never evaluated or saved: the run
+            stops or is rolled back.
 
     Attributes:
-        last_step: The record of the last batch, complete before ``after_train_iter``; ``None`` before the
-            first batch of this process.
+        validation_due: Whether an epoch is over, but its validation is not.
+        last_step: The record of the last batch, complete before ``after_train_iter``; ``None`` before the first batch
+            of this process.
 
     Raises:
-        ConfigError: ``on_bad_loss`` is none of these.
+        ConfigError: An argument is invalid.
 
     Example:
         >>> train_cfg = dict(max_epochs=100, on_bad_loss='skip')
@@ -87,20 +87,19 @@ class DualTrainLoop(EpochBasedTrainLoop):
         )
         super().__init__(runner, loader, max_epochs, val_begin, val_interval)
         self.on_bad_loss = on_bad_loss
-        # Whether an epoch is over, and its validation not.
         self.validation_due = False
         self.skipped = self.rollbacks = 0
         self._skipped_in_a_row = 0
-        # Batches that were over when the epoch began; not every epoch of a resumed run needs to have been as long.
+        # Batches done when the epoch began; in a resumed run, earlier epochs may have had another length.
         self._epoch_begin = 0
         self._batches = EpochBatches(self.dataloader, runner.announce)
         self.last_step: StepRecord | None = None
         self._last_losses: deque[float] = deque(maxlen=_SHOWN_LOSSES)
-        # When the last batch was over, or else the epoch began.
+        # When the last batch ended, or the epoch began.
         self._ended = 0.0
 
     def run(self) -> torch.nn.Module:
-        """Train from where the run stands to its end."""
+        """Train from the current batch to the end of the run."""
         self._exchange = exchange_of(self.runner.optim_wrapper)
         evaluation = len(self.runner.val_dataloader) if self.runner.val_loop is not None else 0
         self._bounds = history_bounds(self.runner.log_processor, len(self.dataloader), evaluation)
@@ -146,10 +145,10 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._iter += 1
 
     def _train_step(self, data_batch: Any) -> dict[str, Any]:
-        """Train the active model on a batch, and complete its record.
+        """Train the active model on a batch, and complete the batch's record.
 
         Returns:
-            What the model logs, its losses as numbers.
+            The values that the model logs, with losses as numbers.
         """
         model, active, bad_loss = self.runner.model, self.runner.model.active, None
         statistics = [buffer.clone() for buffer in model.buffers()] if self.on_bad_loss == 'skip' else []
@@ -178,7 +177,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         return outputs
 
     def _is_interrupted(self, is_last: bool) -> bool:
-        """Whether a signal has asked to end; one that comes after the exchange of a batch waits for the next batch."""
+        """Return whether a signal has asked to stop; several processes agree on it in the exchange of each batch."""
         if get_world_size() == 1 or is_last:
             return self.runner.interruption.asked()
         return self.last_step is not None and self.last_step.stop_requested
@@ -193,7 +192,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             self.runner.val_loop.run()
         except ValidationInterruptedError:
             self._end()
-        except UnknownMetricError:  # the epoch is saved; it is validated anew where the run goes on
+        except UnknownMetricError:  # save the epoch; a resumed run validates it again
             self.runner.call_hook('before_interruption')
             raise
         self.validation_due = False
@@ -202,7 +201,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             self._end()
 
     def _end(self) -> None:
-        """Save and end because a signal asked for it."""
+        """Save a checkpoint and stop, because a signal asked for it."""
         self.runner.call_hook('before_interruption')
         raise Interrupted(self.runner.interruption.exit_status)
 
@@ -211,47 +210,47 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(
-                f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights are past saving; '
+                f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights will not recover; '
                 "continue from an earlier checkpoint, or with train_cfg.on_bad_loss='rollback'"
             ) from bad
         self.runner.announce(f'{self._describe(bad)}; the batch is skipped')
 
     def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
-        said = self._describe(bad)
+        problem = self._describe(bad)
         if self.on_bad_loss != 'rollback':
-            raise TrainingError(f'{said}; {ways_out(bad)}') from bad
+            raise TrainingError(f'{problem}; {ways_out(bad)}') from bad
         checkpoint, _ = newest_whole(find_checkpoints(Path(self.runner.work_dir)))
         if checkpoint is None or self.rollbacks == MAX_ROLLBACKS:
             reason = f'{MAX_ROLLBACKS} rollbacks did not help' if checkpoint else 'there is no checkpoint to go back to'
-            raise TrainingError(f'{said}; {reason}: begin with a lower optim_wrapper.optimizer.lr') from bad
+            raise TrainingError(f'{problem}; {reason}: begin with a lower optim_wrapper.optimizer.lr') from bad
         self.rollbacks += 1
         self.runner.roll_back(checkpoint)
-        self.runner.announce(f"{said}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate")
+        self.runner.announce(f"{problem}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint says of where the run stands."""
+        """Return the position of the run, the counts of skips and rollbacks, and the last losses."""
         place: dict[str, Any] = {'epoch': self._epoch, 'iter': self._iter, 'epoch_begin': self._epoch_begin}
         place |= {'epoch_length': len(self.dataloader), 'last_losses': list(self._last_losses)}
         return {field: getattr(self, field) for field in _STATE} | place
 
     @property
     def is_within_epoch(self) -> bool:
-        """Whether the epoch has begun."""
+        """Whether the current epoch has begun and is not over."""
         return self._iter != self._epoch_begin
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where a checkpoint says."""
+        """Restore the state that :meth:`state_dict` returned."""
         length = len(self.dataloader)
         self._epoch, self._iter = state['epoch'], state['iter']
-        self._epoch_begin = state.get('epoch_begin', self._epoch * length)
+        self._epoch_begin = state['epoch_begin']
         self._max_iters = self._epoch_begin + (self._max_epochs - self._epoch) * length
-        self._last_losses = deque(state.get('last_losses', ()), maxlen=_SHOWN_LOSSES)
+        self._last_losses = deque(state['last_losses'], maxlen=_SHOWN_LOSSES)
         for field in _STATE:
-            setattr(self, field, state.get(field, False))
+            setattr(self, field, state[field])
 
     def _describe(self, bad: NonFiniteError) -> str:
         rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
-        iteration = self._iter + 1 if bad.loss is not None else self._iter  # weights are checked when it is over
+        iteration = self._iter + 1 if bad.loss is not None else self._iter  # weights are checked after the iteration
         batch, epoch = iteration - self._epoch_begin, self._epoch + 1
         if batch == 0:
             batch, epoch = len(self.dataloader), self._epoch

@@ -1,4 +1,4 @@
-"""MMEngine's visualizer without the figure that a run never draws on."""
+"""A visualizer that makes no figure before it draws."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,20 +7,18 @@ from mmengine.visualization import Visualizer as MMEngineVisualizer
 
 from motivation.registry import VISUALIZERS
 
-# What MMEngine's constructor makes for drawing.
+# Attributes that MMEngine's constructor sets for drawing.
 _FIGURE = ('fig_save_canvas', 'fig_save', 'ax_save', 'dpi')
 
 
 @VISUALIZERS.register_module()
 class Visualizer(MMEngineVisualizer):
-    """MMEngine's visualizer, which makes its figure when something is first drawn.
-
-    Importing matplotlib's parts and making the figure takes a second of every start.
+    """MMEngine's visualizer, with its figure made on the first use, which saves a second at every start.
 
     Args:
-        name: As of :class:`mmengine.visualization.Visualizer`.
-        *args: Likewise.
-        **kwargs: Likewise.
+        name: See :class:`mmengine.visualization.Visualizer`.
+        *args: See :class:`mmengine.visualization.Visualizer`.
+        **kwargs: See :class:`mmengine.visualization.Visualizer`.
 
     Example:
         >>> visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
@@ -32,7 +30,7 @@ class Visualizer(MMEngineVisualizer):
             delattr(self, name)
 
     def _initialize_fig(self, fig_cfg: dict[str, Any]) -> tuple[Any, Any, Any]:
-        return None, SimpleNamespace(get_dpi=float), None  # taken away again by the constructor
+        return None, SimpleNamespace(get_dpi=float), None  # the constructor deletes them
 
     def __getattr__(self, name: str) -> Any:
         if name not in _FIGURE:

@@ -1,4 +1,4 @@
-"""Results that cannot be written, on a full disk say, do not stop a run; it ends with an error that names them."""
+"""Recording results that could not be written, for an error at the end of the run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,9 @@ from motivation.errors import TrainingError
 
 
 class WriteFailures(dict[str, str]):
-    """What could not be written the last time it was tried, by its name, and why.
+    """The reason of every result that could not be written, by name.
+
+    A failure, as on a full disk, does not stop training; :meth:`check` raises an error at the end.
 
     Args:
         announce: Called with a sentence about each failure.
@@ -20,11 +22,11 @@ class WriteFailures(dict[str, str]):
         self._log_is_whole = True
 
     def try_to_write(self, path: Path, write: Callable[[], Any]) -> None:
-        """Write a result; where that fails, say so.
+        """Write a result, or record and announce the failure.
 
         Args:
-            path: The file.
-            write: Writes it.
+            path: Path of the file.
+            write: Writes the file.
         """
         try:
             write()
@@ -34,7 +36,7 @@ class WriteFailures(dict[str, str]):
             self._announce(f"'{path}' cannot be written ({self[path.name]}); the run goes on: make room")
 
     def lose_log(self, log_dir: str, error: OSError) -> None:
-        """Say once that the log lacks steps; ``error`` is why."""
+        """Announce once that the log will lack steps, because of ``error``."""
         if self._log_is_whole:
             self._log_is_whole = False
             self._announce(
@@ -42,10 +44,10 @@ class WriteFailures(dict[str, str]):
             )
 
     def check(self, work_dir: str) -> None:
-        """End a run that lacks some of its results.
+        """Raise an error if results are missing.
 
         Raises:
-            TrainingError: Names them.
+            TrainingError: Results could not be written; names them.
         """
         if self:
             raise TrainingError(

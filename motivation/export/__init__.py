@@ -1,1 +1,1 @@
-"""Models as files to deploy."""
+"""Exporting models to files."""

@@ -1,4 +1,4 @@
-"""One model on disk, apart from the run that trained it."""
+"""Exporting one model to a file that needs nothing of the run."""
 
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,27 @@ def export_model(
     state_dict: dict[str, Tensor] | None = None,
     metainfo: dict[str, Any] | None = None,
 ) -> None:
-    """Write one model with what is needed to build and use it again.
+    """Write one model to a file, with everything needed to build and use it.
 
     The file is plain data:
 
-    - ``'config'``: the model's config, which needs nothing but itself. A model says of itself what that
-      is with a method ``deployed_config(config)``; of others, pretrained weights named by ``init_cfg``
-      are left out, since they are about to be replaced.
-    - ``'state_dict'``: its weights, as :func:`exported_module` has them: where a ``backbone`` holds all
-      of them, under the backbone's own names, so that where no ``stem`` was adapted
-      ``timm.create_model(model_name, num_classes=..., checkpoint_path=path)``, with the config's other
-      arguments, loads them too.
-    - ``'mean'`` and ``'std'`` of its input, for each channel, on the scale 0 to 1.
-    - ``'metainfo'``: as of :func:`~motivation.export.image_description.describe_images`.
+    - ``'config'``: a self-contained config of the model: the result of the model's ``deployed_config(config)`` if it
+      has that method, else ``config`` without the pretrained weights of an ``init_cfg``.
+    - ``'state_dict'``: the weights of :func:`exported_module`. If a ``backbone`` holds all of them, they have the
+      backbone's names, so that ``timm.create_model(model_name, num_classes=..., checkpoint_path=path)``, with the
+      config's other arguments, loads them too, unless a ``stem`` was adapted.
+    - ``'mean'`` and ``'std'`` of the input, by channel, on the scale 0 to 1.
+    - ``'metainfo'``: see :func:`~motivation.export.image_description.describe_images`.
 
     Args:
-        model: A model such as :class:`~motivation.models.TimmClassifier`, or any other.
-        config: The config it was built from.
-        path: The file written.
-        state_dict: The weights written; by default those of now.
-        metainfo: What is known of its images and classes.
+        model: The model.
+        config: The config that it was built from.
+        path: Path of the file.
+        state_dict: The weights to write; ``None`` (default) for the model's current weights.
+        metainfo: Description of the model's images and classes. Default: empty.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     deployed = model.deployed_config(config) if hasattr(model, 'deployed_config') else _without_pretraining(config)
     weights = exported_module(model).state_dict() if state_dict is None else state_dict
@@ -54,7 +52,7 @@ def export_model(
 
 
 def _without_pretraining(config: Any) -> Any:
-    """A config without the ``init_cfg`` of weights from a file, at any depth."""
+    """Return a config without any ``init_cfg`` of pretrained weights, at any depth."""
     if isinstance(config, (list, tuple)):
         return [_without_pretraining(item) for item in config]
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""What images a pair of models was validated with, for who uses the models afterwards."""
+"""Describing the images that exported models expect."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from motivation.utils.random_state import preserved_random_state
 
 
 def describe_images(runner: Runner) -> dict[str, Any]:
-    """Return what a user of the models has to know of their images and classes, as plain data.
+    """Return a description of the images and classes of a run, as plain data.
 
     Args:
-        runner: Has the data: those of validation, or of training where nothing is validated.
+        runner: The run; its validation data are described, or its training data if it has no validation.
 
     Returns:
-        ``'classes'``: their names, in the order of the logits; ``'input_size'``: [C, H, W] of the images
-        after their transforms; ``'transforms'``: the configs of the transforms of validation (of the test
-        data in a run without validation); ``'image_mode'``: the PIL mode that images were converted to.
-        ``None`` for what the data do not say. Of data that are no images only the classes.
+        ``'classes'``: class names in the order of the logits; ``'input_size'``: [C, H, W] of a transformed image;
+        ``'transforms'``: configs of the validation transforms (the test transforms in a run without validation);
+        ``'image_mode'``: PIL mode of the images. A value that is not known is ``None``. Data that are not images
+        have only ``'classes'``.
     """
     loop = runner.train_loop if runner.val_loop is None else runner.val_loop
     loader = loop.dataloader
@@ -42,14 +42,14 @@ def describe_images(runner: Runner) -> dict[str, Any]:
 
 
 def _argument(config: Any, name: str) -> Any:
-    """An argument of a dataset, or the one that all datasets in it have; ``None`` if there is none."""
+    """Return an argument of a dataset, or the common one of its inner datasets, or ``None`` if there is none."""
     if not isinstance(config, dict):
         return None
     if name in config:
         return config[name]
     inner = [config['dataset']] if 'dataset' in config else config.get('datasets') or ()
     if isinstance(inner, (list, tuple)) and inner:
-        values = [_argument(one, name) for one in inner]
+        values = [_argument(dataset, name) for dataset in inner]
         return values[0] if all(value == values[0] for value in values) else None
     component = look_up(DATASETS, config.get('type'))
     parameter = arguments_of(component)[0].get(name) if callable(component) else None
@@ -57,7 +57,7 @@ def _argument(config: Any, name: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A config as numbers, strings, lists and dicts; anything else as its name."""
+    """Return a config as numbers, strings, lists and dicts, with anything else as text."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

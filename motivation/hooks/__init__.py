@@ -1,4 +1,4 @@
-"""Hooks wire the parts to the training loop; what they decide or compute is a plain class elsewhere."""
+"""Hooks that connect the method and the instruments to the training loop; the algorithms are plain classes elsewhere."""
 
 from motivation.hooks.bad_data_hook import BadDataHook
 from motivation.hooks.compute_meter_hook import ComputeMeterHook

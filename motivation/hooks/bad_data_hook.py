@@ -1,4 +1,4 @@
-"""Says what is wrong with the data while a run goes over it."""
+"""The hook that reports unusable images and invalid labels during a run."""
 
 from itertools import chain, islice
 from typing import Any
@@ -18,15 +18,14 @@ from motivation.utils.distributed import sum_over_processes
 
 @HOOKS.register_module()
 class BadDataHook(Hook):
-    """Names and counts the images that a dataset leaves out, and refuses labels that are no class.
+    """Warns about and counts skipped images, and raises an error on labels that are not class indices.
 
-    Each image is named once, in a warning; how often images were left out is in the report. The labels
-    are looked at before they reach the device. Of the first batch of each stage, so is the scale of the
-    images, which is refused where it is not the one that the models take them to have.
+    Each skipped image is named once, in a warning; the report has the counts. Labels are checked before they reach
+    the device. In the first batch of each stage, the value range of the images is checked as well
+    (:func:`~motivation.engine.data_checks.check_scale`).
 
     Attributes:
-        skipped: For each stage (``'train'``, ``'val'``, ``'test'``), by the name of the image, how often
-            it was left out of a batch.
+        skipped: How often each image was skipped, by stage (``'train'``, ``'val'``, ``'test'``) and image name.
 
     Example:
         >>> default_hooks = dict(bad_data=dict(type='BadDataHook'))
@@ -34,8 +33,8 @@ class BadDataHook(Hook):
 
     def __init__(self) -> None:
         self.skipped: dict[str, dict[str, int]] = {'train': {}, 'val': {}, 'test': {}}
-        self._seen: set[str] = set()  # stages whose first batch this process has had
-        self._skipped: list[tuple[str, str]] = []  # by this process, not counted yet
+        self._seen: set[str] = set()  # stages whose first batch has been checked
+        self._skipped: list[tuple[str, str]] = []  # in this process, not counted yet
 
     def _before_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train') -> None:
         if mode not in self._seen:
@@ -61,12 +60,12 @@ class BadDataHook(Hook):
             self._count(runner, mode)
 
     def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
-        # Not after each batch of validation, of which processes may have different numbers.
+        # Not after every validation batch, because processes may have different numbers of them.
         if mode != 'train' and sum_over_processes(len(self._skipped)):
             self._count(runner, mode)
 
     def _count(self, runner: Runner, mode: str) -> None:
-        """Count what all processes have left out since the last time."""
+        """Count the images that all processes have skipped since the last call."""
         for image, problem in chain.from_iterable(all_gather_object(self._skipped)):
             if image not in self.skipped[mode]:
                 runner.logger.warning(f'{mode}_dataloader leaves out {image}, which {problem}')
@@ -74,15 +73,15 @@ class BadDataHook(Hook):
         self._skipped = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the images left out so far."""
+        """Return the counts of skipped images."""
         return {'skipped': self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
         self.skipped = state_dict['skipped']
 
     def on_report(self, runner: Runner, report: dict[str, Any]) -> None:
-        """Add the number of images left out by stage, and how often they were, if any."""
+        """Add the number of skipped images and of skips, by stage, if there are any."""
         skipped = {
             stage: {'images': len(times), 'times': sum(times.values())}
             for stage, times in self.skipped.items()
@@ -93,7 +92,7 @@ class BadDataHook(Hook):
 
 
 def _name(loader: Any, noun: str, batch_idx: int, place: int, labels: Tensor) -> str:
-    """What an image of a batch is called: its number in the dataset, if the sampler draws it again."""
+    """Return the name of a sample: its index in the dataset if the sampler draws it again, else its place in the batch."""
     index: list[int] = next(islice(loader.batch_sampler, batch_idx, None), [])[place : place + 1]
     if index and int(loader.dataset[index[0]].get('targets', -1)) == labels[place]:
         return f'{noun} {index[0]}'

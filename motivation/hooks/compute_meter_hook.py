@@ -1,4 +1,4 @@
-"""Counts what training costs."""
+"""The hook that counts the compute of training."""
 
 from typing import Any
 
@@ -21,33 +21,32 @@ from motivation.utils.random_state import preserved_random_state
 
 @HOOKS.register_module()
 class ComputeMeterHook(Hook):
-    """Measures both models, then adds up what every batch costs and how long it takes.
+    """Counts the FLOPs of both models, then adds up the compute and time of every training batch.
 
-    They are measured again where images come in another size, and where parameters were frozen or freed.
+    Models are counted again when the image size changes or parameters are frozen or unfrozen.
 
     MACs are the multiply-accumulates of convolutions, linear layers, matrix products and attention;
-    FLOPs = 2 x MACs. Validation and the re-estimation of statistics are counted apart. The time of a
-    training batch is all that passes from the end of one to the end of the next, waiting for data
-    included, validation and checkpoints not.
+    FLOPs = 2 x MACs. Validation and the re-estimation of statistics have separate totals. The time of a training
+    batch runs from the end of the batch before to its own end; it includes waiting for data, but not validation and
+    checkpoints.
 
-    Logs ``train_flops``, the total so far, every step, and every ``interval`` steps as curves, for
-    each model: ``flops/<model>/forward``, ``backward`` and ``total``, all so far;
-    ``iter_flops/<model>/...``, the mean of a step since the entry before, whichever model made it;
-    and, of the batches since then that it made, ``images_per_second/<model>`` and
-    ``flops_per_second/<model>``.
+    Logs the running total ``train_flops`` at every step and, for each model every ``interval`` steps, the curves
+    ``flops/<model>/forward``, ``backward`` and ``total`` (running totals), ``iter_flops/<model>/...`` (means per
+    step since the last entry, over the steps of both models), and ``images_per_second/<model>`` and
+    ``flops_per_second/<model>`` (over the model's own batches since the last entry).
 
-    A model that cannot be counted trains all the same, with one warning; only ``tools/train.py --check``
-    and a policy that asks for ``compute`` raise an error.
+    A model that cannot be counted trains all the same, with one warning; only ``tools/train.py --check`` and a
+    policy that asks for ``compute`` raise an error.
 
     Args:
-        interval: Steps between two entries of the curves, at least 1.
+        interval: Steps between two entries of the curves, at least 1. Default: 20.
 
     Attributes:
-        meter: The totals; ``None`` before training begins, and where a model cannot be counted.
-        not_counted: Why it cannot, or ``None``.
+        meter: The totals; ``None`` before training begins, and if a model cannot be counted.
+        not_counted: Why a model cannot be counted, or ``None``.
 
     Raises:
-        ConfigError: ``interval`` is no whole number of at least 1.
+        ConfigError: ``interval`` is not an integer of at least 1.
 
     Example:
         >>> default_hooks = dict(compute_meter=dict(type='ComputeMeterHook', interval=20))
@@ -88,10 +87,11 @@ class ComputeMeterHook(Hook):
             self._give_up(runner, self.not_counted)
 
     def on_check(self, runner: Runner) -> None:
-        """Compare the two counts of each model's forward pass.
+        """Count each model's forward pass in two ways and compare the results.
 
         Raises:
-            ConfigError: As of :func:`~motivation.compute.macs.measure_model`.
+            ConfigError: A model cannot be counted, or the counts differ; see
+                :func:`~motivation.compute.macs.measure_model`.
         """
         model, sample = runner.model, _sample(runner)
         for name in MODEL_NAMES:
@@ -101,12 +101,12 @@ class ComputeMeterHook(Hook):
             )  # fmt: skip
 
     def _give_up(self, runner: Runner, reason: str) -> None:
-        """Train on without counting: totals that lack batches would mislead."""
+        """Stop counting, because totals that lack batches would mislead."""
         self.meter, self.not_counted = None, reason
         runner.logger.warning(f'compute is not counted: {reason}')
 
     def _measure(self, runner: Runner, data_batch: Any) -> ComputeMeter | None:
-        """The meter, which knows what a batch costs, or ``None``."""
+        """Update the meter's compute per batch for a batch, and return the meter, or ``None`` if there is none."""
         if self.meter is not None:
             try:
                 self.meter.macs = self._measured.training(data_batch)
@@ -141,13 +141,13 @@ class ComputeMeterHook(Hook):
             self._validated.setdefault(name, BatchTotals()).add(images, forward_flops=flops)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        for name, own in self._validated.items():
-            images, flops, iters = map(sum_over_processes, (own.images, own.forward_flops, own.iters))
+        for name, totals in self._validated.items():
+            images, flops, iters = map(sum_over_processes, (totals.images, totals.forward_flops, totals.iters))
             if self.meter is not None:
                 self.meter.evaluated[name].add(images, forward_flops=flops, iters=iters)
 
     def after_reestimation(self, runner: Runner, model: ModelName, iters: int, images: int) -> None:
-        """Count the batches on which statistics were estimated anew; every process does the same."""
+        """Count the batches on which statistics were re-estimated; every process runs all of them."""
         if self.meter is not None:
             processes = get_world_size()
             flops = self.meter.macs[model].inference.flops(iters, images)
@@ -156,14 +156,14 @@ class ComputeMeterHook(Hook):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the totals so far and those at the last entry of the curves, or why there are none."""
+        """Return the totals so far and at the last entry of the curves, or why there are none."""
         if self.meter is None:
             return {'not_counted': self.not_counted}
         totals = {name: self.meter.describe(name) for name in MODEL_NAMES}
         return {**self.meter.state_dict(), 'totals': totals, 'logged': self._logged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
         self._restored = True
         if 'not_counted' in state_dict:
             self.meter, self.not_counted = None, state_dict['not_counted']
@@ -192,13 +192,13 @@ class ComputeMeterHook(Hook):
         self._logged = now
 
 
-# What the curves of one model show, by the field of its totals.
+# The field of a model's totals that each curve shows.
 _CURVES = {'forward': 'forward_flops', 'backward': 'backward_flops', 'total': 'train_flops'}
 _RATES = {'images_per_second': 'images', 'flops_per_second': 'batch'}
 
 
 def find_meter(runner: Runner) -> ComputeMeter | None:
-    """Return the compute meter of a run; ``None`` if it has none, or if its models cannot be counted."""
+    """Return the compute meter of a run, or ``None`` if it has none or its models cannot be counted."""
     hook = runner.find_hook(ComputeMeterHook)
     return None if hook is None else hook.meter
 
@@ -207,7 +207,7 @@ def require_meter(runner: Runner) -> ComputeMeter:
     """Return the compute meter of a run whose policy asks for ``compute``.
 
     Raises:
-        ConfigError: The run has none, or its models cannot be counted.
+        ConfigError: The run has no meter, or its models cannot be counted.
     """
     hook = runner.find_hook(ComputeMeterHook)
     if hook is None:
@@ -223,7 +223,7 @@ def require_meter(runner: Runner) -> ComputeMeter:
 
 
 def _sample(runner: Runner) -> dict[str, Any]:
-    """The first sample of the training data, collated."""
+    """Return the first training sample as a batch."""
     loader, classes = runner.train_dataloader, getattr(runner.model.base, 'num_classes', None)
     with preserved_random_state():  # the sample is drawn once more where training begins
         return first_batch(loader.dataset, classes, loader.collate_fn)

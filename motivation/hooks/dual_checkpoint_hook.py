@@ -1,4 +1,4 @@
-"""Saves checkpoints from which a run goes on as if it had not stopped."""
+"""The hook that saves checkpoints from which a resumed run is identical to an uninterrupted one."""
 
 import time
 from pathlib import Path
@@ -18,18 +18,18 @@ from motivation.utils.distributed import decide_once
 
 @HOOKS.register_module()
 class DualCheckpointHook(Hook):
-    """Saves ``epoch_<n>.pth`` after epochs and their validation, more often if asked, and when interrupted.
+    """Saves ``epoch_<n>.pth`` after an epoch and its validation, optionally more often, and on interruption.
 
-    What is saved within epoch n + 1 is ``epoch_<n>_iter_<batches so far>.pth``. MMEngine's own hook
-    saves before validation, whose result a resumed run would then lack.
+    A checkpoint saved within epoch n + 1 is ``epoch_<n>_iter_<batches done>.pth``. MMEngine's own hook saves before
+    validation, so that a resumed run would lack its results.
 
     Args:
-        interval: Save every so many epochs; the last epoch is always saved.
-        every_iters: Save every so many batches, too; ``None`` for not.
-        every_minutes: Save when so many minutes have passed since the last time, too; ``None`` for not.
-        max_keep: Newest checkpoints kept, at least 1.
-        on_write_error: Where a checkpoint cannot be written, ``'continue'`` training, saying so and
-            keeping those before it; or ``'stop'``.
+        interval: Epochs between checkpoints; the last epoch is always saved. Default: 1.
+        every_iters: Batches between additional checkpoints; ``None`` (default) for no such checkpoints.
+        every_minutes: Minutes between additional checkpoints; ``None`` (default) for no such checkpoints.
+        max_keep: Number of newest checkpoints to keep, at least 1. Default: 2.
+        on_write_error: What to do when a checkpoint cannot be written: ``'continue'`` (default) keeps the older
+            checkpoints, shows a message and trains on; ``'stop'`` raises :class:`TrainingError`.
 
     Raises:
         ConfigError: A value is out of range.
@@ -59,10 +59,10 @@ class DualCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         runner.checkpointer.check_state()
-        self._saved_at = decide_once(time.monotonic)  # the clock of the first process, by which all decide alike
+        self._saved_at = decide_once(time.monotonic)  # rank 0's clock, so that all processes decide alike
 
     def between_iters(self, runner: Runner) -> None:
-        """Save within an epoch, where it is time to."""
+        """Save within an epoch, if a checkpoint is due."""
         due = self.every_iters is not None and runner.iter % self.every_iters == 0
         if self.every_minutes is not None:
             due = due or runner.last_step.clock - self._saved_at >= 60 * self.every_minutes
@@ -71,19 +71,19 @@ class DualCheckpointHook(Hook):
             self._saved_at = decide_once(time.monotonic)
 
     def after_epoch(self, runner: Runner) -> None:
-        """Save after an epoch, where it is time to."""
+        """Save after an epoch, if a checkpoint is due."""
         if runner.epoch % self.interval == 0 or runner.epoch == runner.max_epochs or runner.train_loop.stop_training:
             self._save(runner)
             self._saved_at = decide_once(time.monotonic)
 
     def before_interruption(self, runner: Runner) -> None:
-        """Save where the run is interrupted, and say where that is."""
+        """Save a checkpoint when the run is interrupted, and show its name."""
         within = runner.train_loop.validation_due or runner.train_loop.is_within_epoch
         if self._save(runner, runner.iter if within else None):
             runner.announce(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
 
     def _save(self, runner: Runner, iteration: int | None = None) -> bool:
-        """Whether the run as it stands is on the disk afterwards."""
+        """Save a checkpoint and return whether the current state is on disk."""
         name = checkpoint_name(runner.epoch - runner.train_loop.validation_due, iteration)
         check_weights(runner.model)
         if name == self._saved:
@@ -93,10 +93,10 @@ class DualCheckpointHook(Hook):
             runner.save_checkpoint(folder, name)
         except OSError as error:
             kept = ', '.join(f"'{path.name}'" for path in find_checkpoints(folder)) or 'nothing'
-            said = f"'{folder / name}' cannot be written ({error.strerror or error}); still there: {kept}"
+            problem = f"'{folder / name}' cannot be written ({error.strerror or error}); still there: {kept}"
             if self.on_write_error == 'stop':
-                raise TrainingError(f'{said}; training stops: make room, then --resume') from error
-            runner.announce(f'{said}; training goes on: make room')
+                raise TrainingError(f'{problem}; training stops: make room, then --resume') from error
+            runner.announce(f'{problem}; training goes on: make room')
             runner.unwritten['the last checkpoint'] = error.strerror or str(error)
             return False
         self._saved = name

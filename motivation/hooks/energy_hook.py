@@ -1,4 +1,4 @@
-"""Measures the electricity that training uses, and what its generation emits."""
+"""The hook that measures the energy and the CO2-equivalent of training."""
 
 import logging
 import threading
@@ -15,25 +15,24 @@ from motivation.registry import HOOKS
 
 @HOOKS.register_module()
 class EnergyHook(Hook):
-    """Adds the energy of training and its CO2-equivalent to the report, through codecarbon.
+    """Adds the energy of training and its CO2-equivalent to the report, measured by codecarbon.
 
-    Counted is the whole machine from the first batch until both models are written, validation and
-    whatever else runs on it included: processor, memory, and the GPUs that CUDA_VISIBLE_DEVICES
-    leaves visible. What the machine does not let codecarbon measure is estimated, and the report says
-    which. Rank 0 alone counts, so other machines of a distributed run are not seen. A resumed run adds
-    to what its checkpoint says. No network is used and no file written; codecarbon's warnings go to the
-    run's log, and a ``.codecarbon.config`` of the user's own applies.
+    The measurement covers the whole machine (CPU, memory, and the GPUs in CUDA_VISIBLE_DEVICES) from the first batch
+    until both models are written; it includes validation and everything else that runs on the machine. codecarbon
+    estimates what it cannot measure, and the report names what was estimated. Only rank 0 measures, so other
+    machines of a distributed run are not included. A resumed run adds to the totals of its checkpoint. codecarbon
+    uses no network and writes no file; its warnings go to the run's log, and a ``.codecarbon.config`` applies.
 
     Args:
-        country: Whose grid supplies the machine, as an ISO 3166-1 alpha-3 code.
+        country: Country whose grid powers the machine, as an ISO 3166-1 alpha-3 code.
 
     Attributes:
         energy_wh: Energy so far, in watt-hours.
         co2_grams: CO2-equivalent so far, in grams.
-        sources: How these were obtained; several where parts of a resumed run differ.
+        sources: How the values were obtained; several if the parts of a resumed run differ.
 
     Raises:
-        ConfigError: codecarbon is not installed, or has no data on the country.
+        ConfigError: codecarbon is not installed, or has no data for the country.
 
     Example:
         >>> default_hooks = dict(energy=dict(type='EnergyHook', country='DEU'))
@@ -46,14 +45,14 @@ class EnergyHook(Hook):
         self.country = country
         self.energy_wh = self.co2_grams = 0.0
         self.sources: list[str] = []
-        self._counted = (0.0, 0.0)  # before the tracker of now
+        self._counted = (0.0, 0.0)  # totals before the current tracker started
         self._tracker: Any = None
         self._running = ExitStack()
 
     def before_train(self, runner: Runner) -> None:
         if runner.rank != 0:
             return
-        # Inside: it is an optional dependency, and slow to import.
+        # Imported here because it is optional and slow to import.
         from codecarbon import OfflineEmissionsTracker
 
         if runner.resuming and not self.sources:
@@ -77,32 +76,32 @@ class EnergyHook(Hook):
         self._running.close()
 
     def on_exit(self, runner: Runner) -> None:
-        """Stop measuring also after an error."""
+        """Stop measuring, also after an error."""
         self._running.close()
 
     def on_report(self, runner: Runner, report: dict[str, Any]) -> None:
-        """Add to the report of the run."""
+        """Add the energy, the CO2-equivalent and their sources."""
         report['energy_wh'], report['co2_grams'] = self.energy_wh, self.co2_grams
         report['energy_source'] = '; '.join(self.sources)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has been counted so far."""
+        """Return the totals so far."""
         if self._tracker is not None:
             self._tracker.flush()
         return {'energy_wh': self.energy_wh, 'co2_grams': self.co2_grams, 'sources': self.sources}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; while it measures, what it has measured counts."""
+        """Restore the state that :meth:`state_dict` returned; a running tracker keeps its own totals."""
         self.energy_wh, self.co2_grams = state_dict['energy_wh'], state_dict['co2_grams']
         self.sources = list(state_dict['sources'])
 
     def out(self, total: Any, delta: Any) -> None:
-        """Take what codecarbon has counted; it calls this when flushed or stopped."""
+        """Update the totals; codecarbon calls this when it is flushed or stopped."""
         self.energy_wh = self._counted[0] + 1000 * total.energy_consumed  # from kWh
         self.co2_grams = self._counted[1] + 1000 * total.emissions  # from kg
 
     def exit(self) -> None:
-        """Nothing; codecarbon calls this when stopped."""
+        """Do nothing; codecarbon calls this when it is stopped."""
 
     def _add_source(self, source: str) -> None:
         if source not in self.sources:
@@ -115,32 +114,29 @@ class EnergyHook(Hook):
 
 
 def describe_hardware(parts: list[Any]) -> str:
-    """How codecarbon obtains the energy of the parts of a machine.
+    """Return how codecarbon obtains the energy of each hardware component, as text.
 
     Args:
-        parts: What its tracker found.
+        parts: The hardware components of a tracker.
     """
-    said = []
+    descriptions = []
     for part in parts:
         mode = getattr(part, '_mode', None)
         if type(part).__name__ == 'RAM':
-            said.append('memory estimated from its size')
+            descriptions.append('memory estimated from its size')
         elif mode == 'cpu_load':
-            said.append(f'CPU estimated from its load and {part._tdp:g} W at full load')
+            descriptions.append(f'CPU estimated from its load and {part._tdp:g} W at full load')
         elif mode == 'constant':
-            said.append(f'CPU estimated as half of {part._tdp:g} W')
+            descriptions.append(f'CPU estimated as half of {part._tdp:g} W')
         else:
-            said.append(f'{getattr(part, "chip_part", type(part).__name__)} measured')
-    return ', '.join(said)
+            descriptions.append(f'{getattr(part, "chip_part", type(part).__name__)} measured')
+    return ', '.join(descriptions)
 
 
 def stop_timers(tracker: Any) -> None:
-    """Stop the threads in which a tracker waits to measure again, and wait for their end.
+    """Stop the timer threads of a tracker and wait for them to end.
 
-    The tracker's own ``stop()`` does not wait, and a timer that is just firing sets another after it.
-
-    Args:
-        tracker: Whose methods the timers call.
+    The tracker's own ``stop()`` does not wait, and a timer that is firing starts another one.
     """
 
     def is_its_timer(thread: threading.Thread) -> bool:
@@ -158,7 +154,7 @@ def stop_timers(tracker: Any) -> None:
 def _check_country(country: str) -> None:
     try:
         with _messages_to(None):
-            # Inside: see above.
+            # Imported here for the same reason as above.
             from codecarbon.input import DataSource
     except ImportError as error:
         raise ConfigError(
@@ -176,7 +172,7 @@ def _check_country(country: str) -> None:
 
 @contextmanager
 def _messages_to(logger: logging.Logger | None) -> Iterator[None]:
-    """Take codecarbon's messages off the terminal; warnings go to the file of a logger, if one is given."""
+    """Keep codecarbon's messages off the terminal, and send its warnings to a logger, if one is given."""
 
     def divert(record: logging.LogRecord) -> bool:
         if logger is not None and record.levelno >= logging.WARNING:

@@ -1,4 +1,4 @@
-"""Writes the two deployable models."""
+"""The hook that exports both models."""
 
 import copy
 from functools import partial
@@ -18,23 +18,22 @@ from motivation.models.exported_file import exported_module
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES, ModelName
 
-# The weights of both models, as they are written.
+# The state dict of each model.
 Weights = dict[ModelName, dict[str, Tensor]]
 
 
 @HOOKS.register_module()
 class ExportHook(Hook):
-    """After training writes ``base.pth`` and ``motivated.pth`` to the work_dir.
+    """Exports the models to ``base.pth`` and ``motivated.pth`` in the work_dir after training.
 
-    What was scored is what is written: the weights and statistics with which the last validation made its
-    predictions, whatever a hook puts into the models for validation and takes out again afterwards, such
-    as MMEngine's EMAHook its averages. In a run without validation it is what validation would have seen.
-    See :func:`motivation.export.exported_model.export_model` for what is in the files.
+    The exported weights and statistics are those with which the last validation made its predictions, also where a
+    hook changes the weights for validation only, as MMEngine's EMAHook does. In a run without validation they are
+    those that a validation would have used. :func:`motivation.export.exported_model.export_model` describes the files.
 
     Args:
-        save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is higher
-            than ever before for a model, that model is written to ``best_base.pth`` or
-            ``best_motivated.pth``, too. ``None`` for not.
+        save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is a model's highest so
+            far, that model is also exported to ``best_base.pth`` or ``best_motivated.pth``. ``None`` (default)
+            for no such files.
 
     Example:
         >>> default_hooks = dict(export=dict(type='ExportHook', save_best='accuracy/top1'))
@@ -42,7 +41,7 @@ class ExportHook(Hook):
 
     priority = 'VERY_LOW'
 
-    # Which argument names a metric of validation, and that it is named without ``base/`` or ``motivated/``.
+    # The argument that names a validation metric, and whether the name lacks ``base/`` or ``motivated/``.
     metric_argument, metric_of_each_model = 'save_best', True
 
     def __init__(self, save_best: str | None = None) -> None:
@@ -51,7 +50,7 @@ class ExportHook(Hook):
         self._trains = False
         self._metainfo: dict[str, Any] | None = None
         self._modules: dict[ModelName, nn.Module] = {}
-        # Whether what the last validation scored is still to be written, and what of it the models may not hold.
+        # Whether the last validation is of the current weights, and the state dicts that it evaluated.
         self._is_scored = False
         self._scored: Weights = {name: {} for name in MODEL_NAMES}
 
@@ -65,7 +64,7 @@ class ExportHook(Hook):
         self._is_scored, self._scored = False, {name: {} for name in MODEL_NAMES}
 
     def on_scored(self, runner: Runner) -> None:
-        """Keep what makes the predictions of a validation, before any hook takes it out of the models again."""
+        """Keep the evaluated weights of a validation, before hooks restore the training weights."""
         if self._trains:
             self._is_scored = True
             if runner.rank == 0:
@@ -77,7 +76,7 @@ class ExportHook(Hook):
         known = {name.partition('/')[2] for name in metrics}
         if self.save_best not in known:
             raise ConfigError(
-                f'ExportHook.save_best is {self.save_best!r}, which is no metric of validation; '
+                f'ExportHook.save_best is {self.save_best!r}, which is not a validation metric; '
                 f'{near_matches(self.save_best, known)}'
             )
         better: list[ModelName] = [
@@ -110,17 +109,17 @@ class ExportHook(Hook):
             runner.unwritten.try_to_write(path, export)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best metric of each model, and the scored tensors that differ from the models', if still needed."""
+        """Return the best metric of each model, and the evaluated tensors that differ from the current, if still needed."""
         scored = {name: _unlike(self._scored[name], module) for name, module in self._modules.items()}
         return {'best': self._best, 'scored': scored if self._is_scored else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
         self._best, scored = state_dict['best'], state_dict['scored']
         self._is_scored, self._scored = scored is not None, scored or {name: {} for name in MODEL_NAMES}
 
     def _weights(self) -> Weights:
-        """A copy of the weights of both models, on the CPU."""
+        """Return a copy of the weights of both models, on the CPU."""
         return {name: _copy(module) for name, module in self._modules.items()}
 
 
@@ -132,10 +131,10 @@ def _copy(module: nn.Module) -> dict[str, Any]:
 
 
 def _unlike(scored: dict[str, Any], module: nn.Module) -> dict[str, Tensor]:
-    """The tensors that differ from a module's own; what is no tensor goes with the models."""
-    own = module.state_dict()
+    """Return the tensors of a state dict that differ from those of a module."""
+    current = module.state_dict()
     return {
         name: value
         for name, value in scored.items()
-        if isinstance(value, Tensor) and not value.equal(own[name].detach().cpu())
+        if isinstance(value, Tensor) and not value.equal(current[name].detach().cpu())
     }

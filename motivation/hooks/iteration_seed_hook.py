@@ -1,4 +1,4 @@
-"""Makes a batch's randomness a function of the seed and the batch alone."""
+"""The hook that seeds every training batch."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from motivation.utils.random_state import seed_everything
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seeds Python, numpy and torch from (seed, iteration, rank) before each training batch.
+    """Seeds Python, NumPy and PyTorch from (seed, iteration, rank) before each training batch.
 
-    So mixing, dropout and stochastic depth are the same whether training came to a batch without a
-    break or resumed there, and whatever was drawn before it.
+    Mixing, dropout and stochastic depth are therefore the same in a resumed run as in an uninterrupted one, whatever
+    random numbers were drawn before.
 
     Example:
         >>> default_hooks = dict(iteration_seed=dict(type='IterationSeedHook'))

@@ -1,4 +1,4 @@
-"""Feeds the switch policy and wakes or puts to rest the motivated model."""
+"""The hook that asks the switch policy after every batch which model is active next."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from motivation.utils.checkpoint import check_plain
 
 @HOOKS.register_module()
 class MotivationHook(Hook):
-    """After every training batch asks the policy which model trains on the next one.
+    """Asks the policy after every training batch which model trains on the next one.
 
-    The runner builds it from the config's ``motivation`` field. Under several processes the policy
-    is told the loss averaged over all of them, so that every process decides alike. After each epoch
-    it writes the switch trace to ``switches.npz`` in the work_dir.
+    The runner builds the hook from the config's ``motivation`` field. With several processes the policy receives the
+    loss averaged over all of them, so that every process decides alike. After each epoch the hook writes the switch
+    trace to ``switches.npz`` in the work_dir.
 
     Source: "Motivation is Something You Need", arXiv 2602.21064.
 
@@ -60,7 +60,7 @@ class MotivationHook(Hook):
         assert self._signals is not None
         step = runner.last_step
         decision = motivated = step.model == 'motivated'
-        if step.finite:  # the policy is not told of a batch on which no step was taken
+        if step.finite:  # otherwise no step was taken, and the decision stays
             decision = runner.model.motivation.observe(step.loss, **self._signals.read(step))
         self.trace.append(runner.epoch, step.loss, motivated, decision)
 
@@ -80,11 +80,11 @@ class MotivationHook(Hook):
             self._signals.metrics = metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the validation results that the policy has not been told of yet."""
+        """Return the validation results that the policy has not received yet."""
         assert self._signals is not None
         return {'metrics': self._signals.metrics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
         assert self._signals is not None
         self._signals.metrics = state_dict['metrics']

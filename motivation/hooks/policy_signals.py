@@ -1,4 +1,4 @@
-"""What a switch policy can ask for beside the loss, and how a run knows it."""
+"""The signals that a switch policy can ask for besides the loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,31 +15,36 @@ from motivation.policies import Compute
 from motivation.structures import MODEL_NAMES, ModelName, StepRecord
 
 SIGNALS = {
-    'accuracy': 'share of the batch that the active model classified rightly, 0 to 1',
-    'grad_norm': "L2 norm of the active model's gradient before clipping; infinite where a loss scaler skipped the step",
-    'iter': 'batches done, this one included: the number of the next batch, from 0',
+    'accuracy': "the active model's training accuracy on the batch, 0 to 1",
+    'grad_norm': "L2 norm of the active model's gradient before clipping; infinite if a loss scaler skipped the step",
+    'iter': 'batches done, this one included: the index of the next batch, from 0',
     'max_iters': 'batches of the whole run',
     'progress': 'iter / max_iters, above 0 and at most 1',
     'epoch': 'epoch of the next batch, from 0',
-    'metrics': 'results of the validation made since the batch before, such as base/accuracy/top1, or None',
-    'compute': 'training FLOPs spent, left and of a batch: motivation.policies.Compute',
+    'metrics': 'results of a validation since the last batch, such as base/accuracy/top1, or None',
+    'compute': 'training FLOPs spent, left and per batch: motivation.policies.Compute',
 }
 
 
 class Signals:
-    """Gathers what a policy asked for, and nothing else: what is not asked for is not computed.
+    """Computes the signals that a policy asks for, and no others.
 
     Args:
         runner: The run.
-        names: The signals asked for.
+        names: Names of the signals, of :data:`SIGNALS`.
+
+    Attributes:
+        metrics: Results of a validation that the policy has not received yet, or ``None``.
 
     Raises:
-        ConfigError: There is no such signal, or this run cannot know it.
+        ConfigError: A signal does not exist, or is not available in this run.
     """
 
     def __init__(self, runner: Runner, names: frozenset[str]) -> None:
         for name in sorted(names - SIGNALS.keys()):
-            raise ConfigError(f'motivation.policy asks for {name!r}, which is no signal; {near_matches(name, SIGNALS)}')
+            raise ConfigError(
+                f'motivation.policy asks for {name!r}, which is not a signal; {near_matches(name, SIGNALS)}'
+            )
         if 'metrics' in names and runner.val_loop is None:
             raise ConfigError(
                 "motivation.policy asks for 'metrics', but this run has no validation; give the config val_dataloader, "
@@ -61,7 +66,6 @@ class Signals:
         if 'compute' in names:
             readers['compute'] = _watch_compute(runner)
         self._readers = {name: readers[name] for name in sorted(names)}
-        # Results of a validation that the policy has not been told of yet.
         self.metrics: dict[str, float] | None = None
 
     def read(self, step: StepRecord) -> dict[str, Any]:
@@ -74,10 +78,10 @@ class Signals:
 
 
 def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
-    """Look at what each model's ``loss`` module is called with, (logits, targets)."""
+    """Watch the logits and targets that each model's ``loss`` module receives, and return a function of the accuracy."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def look(name: str) -> Callable[[nn.Module, Any], None]:
+    def watch(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
             if torch.is_grad_enabled():
                 seen[name] = inputs[0].detach(), inputs[1]
@@ -91,11 +95,11 @@ def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
                 f"motivation.policy asks for 'accuracy', which needs model.{name} to have a module 'loss' that is called "
                 'with logits and targets; add it, or choose another policy'
             )
-        loss.register_forward_pre_hook(look(name))
+        loss.register_forward_pre_hook(watch(name))
 
     def measure(model: ModelName) -> Tensor:
         logits, targets = seen.pop(model)
-        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # mixed targets: the larger part
+        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of mixed targets, the larger one
         return (logits.argmax(dim=1) == classes).float().mean()
 
     return measure

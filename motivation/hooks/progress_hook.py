@@ -1,4 +1,4 @@
-"""What a person sees while a run trains."""
+"""The hook that shows the progress of training on the terminal."""
 
 import math
 import time
@@ -23,19 +23,19 @@ from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import article
 from motivation.utils.example import noun_of_model
 
-# Seconds between two updates of the live line.
+# Seconds between two updates of the live display.
 LIVE_INTERVAL = 0.1
 
-# Classes that the header names.
+# Number of classes named in the header.
 SHOWN_CLASSES = 5
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Prints a header, live progress on a terminal or plain lines elsewhere, and a line an epoch.
+    """Prints a header, progress (live on a terminal, plain lines elsewhere) and one line per validation.
 
     Args:
-        interval: Seconds between two plain lines within an epoch.
+        interval: Seconds between two plain lines within an epoch. Default: 30.
 
     Example:
         >>> default_hooks = dict(progress=dict(type='ProgressHook'))
@@ -89,7 +89,7 @@ class ProgressHook(Hook):
             f'active {step.model:<9}  loss {step.loss:.4f}  motivated batches {self._trace.motivated_fraction:.0%}',
             *describe_compute(find_meter(runner), self._noun),
         )
-        if self._progress is not None:  # on lines of their own, which fit 80 columns
+        if self._progress is not None:  # several lines, which fit 80 columns
             self._progress.update(self._progress.task_ids[0], completed=runner.iter + 1, state='\n'.join(state))
         else:
             self.console.print('  '.join([*state, f'{self._time_left(runner)} left']))
@@ -113,7 +113,7 @@ class ProgressHook(Hook):
         )
 
     def on_message(self, runner: Runner, message: str) -> None:
-        """Print what the run has to say."""
+        """Print a message of the run."""
         if runner.rank == 0:
             self.console.print(message, markup=False)
 
@@ -121,7 +121,7 @@ class ProgressHook(Hook):
         self._stop()
 
     def on_exit(self, runner: Runner) -> None:
-        """Give the terminal back, however training ended."""
+        """Release the terminal, also after an error."""
         self._stop()
 
     def _stop(self) -> None:
@@ -136,13 +136,13 @@ class ProgressHook(Hook):
 
 
 def format_duration(seconds: float) -> str:
-    """Hours, minutes and seconds, such as ``'0:02:41'``."""
+    """Return a duration as hours, minutes and seconds, such as ``'0:02:41'``."""
     minutes, second = divmod(round(seconds), 60)
     return f'{minutes // 60}:{minutes % 60:02}:{second:02}'
 
 
 def describe_compute(meter: ComputeMeter | None, noun: str = 'image') -> list[str]:
-    """FLOPs so far, then samples and GFLOPs a second of the batches of each model that has trained."""
+    """Return the training FLOPs so far, then samples and GFLOP per second of each model that has trained, as text."""
     if meter is None:
         return []
     rates = (
@@ -155,18 +155,18 @@ def describe_compute(meter: ComputeMeter | None, noun: str = 'image') -> list[st
 
 
 def _name_classes(classes: list[str]) -> str:
-    """How many classes, and the first few of them."""
+    """Return the number of classes and the first few names, as text."""
     shown = ', '.join(one_line(name, 20) for name in classes[:SHOWN_CLASSES])
     return f'{len(classes)} classes: {shown}' + (', ...' if len(classes) > SHOWN_CLASSES else '')
 
 
 def describe_run(runner: Runner) -> list[str]:
-    """A header of at most 15 lines: what is trained, on what, how and where."""
+    """Return a header of at most 15 lines that describes models, data, schedule and device."""
     model, meter, noun = runner.model, find_meter(runner), noun_of_model(runner.model.base)
     lines = [f'motivation  {runner.cfg.filename or "config"}']
     for name in MODEL_NAMES:
-        one = getattr(model, name)
-        lines.append(f'  {name:<10} {model_label(one)}: {count_parameters(one):,} parameters')
+        part = getattr(model, name)
+        lines.append(f'  {name:<10} {model_label(part)}: {count_parameters(part):,} parameters')
         if meter is not None:
             step = meter.macs[name].step
             lines[-1] += (
@@ -175,7 +175,7 @@ def describe_run(runner: Runner) -> list[str]:
             )
     train = runner.train_dataloader
     classes = class_names(train.dataset)
-    source = getattr(train.dataset, 'dataset', train.dataset)  # the user's own, inside what seeds it
+    source = getattr(train.dataset, 'dataset', train.dataset)  # the dataset inside the SeededDataset
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
     processes = get_world_size()
     together = f'{processes} x ' if processes > 1 else ''

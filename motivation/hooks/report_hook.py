@@ -1,4 +1,4 @@
-"""Gathers the results of a run and writes them."""
+"""The hook that writes the report of a run."""
 
 import time
 from functools import partial
@@ -23,17 +23,17 @@ from motivation.utils.example import noun_of_model
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Writes ``report.json``, ``report.md`` and ``report.png`` and prints the table at the end.
+    """Writes ``report.json``, ``report.md`` and ``report.png`` and prints the table after training.
 
-    A hook with a method ``on_report(runner, report)`` is given the content of ``report.json`` before it is
-    written, a dict, and can add to it.
+    A hook with a method ``on_report(runner, report)`` receives the dict that becomes ``report.json`` and can add to
+    it.
 
     Args:
-        picture: Whether to draw ``report.png``, which takes a second.
+        picture: Whether to draw ``report.png``, which takes about a second. Default: ``True``.
 
     Attributes:
-        history: For each validation the epoch, the batches so far, and for each model its metrics
-            and, if they are counted, the FLOPs of its training so far.
+        history: For each validation, the epoch, the number of batches, each model's metrics and, if counted, its
+            training FLOPs so far.
 
     Example:
         >>> default_hooks = dict(report=dict(type='ReportHook'))
@@ -56,8 +56,10 @@ class ReportHook(Hook):
         meter = find_meter(runner)
         row: dict[str, Any] = {'epoch': runner.epoch, 'iter': runner.iter}
         for name in MODEL_NAMES:
-            own = {key.removeprefix(f'{name}/'): value for key, value in metrics.items() if key.startswith(f'{name}/')}
-            row[name] = {'metrics': own, **({'train_flops': meter.train_flops(name)} if meter is not None else {})}
+            scores = {
+                key.removeprefix(f'{name}/'): value for key, value in metrics.items() if key.startswith(f'{name}/')
+            }
+            row[name] = {'metrics': scores, **({'train_flops': meter.train_flops(name)} if meter is not None else {})}
         self.history.append(row)
 
     def after_train(self, runner: Runner) -> None:
@@ -75,11 +77,11 @@ class ReportHook(Hook):
             console.print(f'written: report.json, report.md{picture} in {work_dir}', markup=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the results so far, and the seconds that they took."""
+        """Return the results and the seconds of training so far."""
         return {'history': self.history, 'wall_seconds': self._wall_seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; a run that is rolled back has spent its time all the same."""
+        """Restore the state that :meth:`state_dict` returned; a rollback keeps the time spent so far."""
         self.history = list(state_dict['history'])
         if self._begun is None:
             self._seconds_before = state_dict['wall_seconds']
@@ -128,7 +130,7 @@ def _report_model(runner: Runner, name: ModelName, history: list[Validation]) ->
 
 
 def _run_compute(meter: ComputeMeter) -> RunCompute:
-    """What a run cost, by its meter."""
+    """Return the compute of a run."""
     return RunCompute(
         distillation_iters=meter.distilled.iters,
         total_train_flops=meter.total_train_flops,
@@ -138,7 +140,7 @@ def _run_compute(meter: ComputeMeter) -> RunCompute:
 
 
 def _model_compute(meter: ComputeMeter, name: ModelName) -> ModelCompute:
-    """What one model cost, by the meter of the run."""
+    """Return the compute of one model."""
     macs, totals = meter.macs[name], meter.describe(name)
     del totals['iters']
     return ModelCompute(
@@ -150,19 +152,19 @@ def _model_compute(meter: ComputeMeter, name: ModelName) -> ModelCompute:
 
 
 def read_recorded_run(run: Path) -> RecordedRun:
-    """Read what a run has recorded so far.
+    """Return the switch trace and the validations of a run.
 
     Args:
-        run: Its work_dir, or the ``switches.npz`` in it. Of a run that is still going, the validations are
-            those of its newest checkpoint.
+        run: Work_dir of the run, or its ``switches.npz``. The validations of an unfinished run are those of its
+            newest checkpoint.
 
     Raises:
-        ConfigError: It has no trace, or a file is damaged.
+        ConfigError: The run has no trace, or a file is corrupted.
     """
     folder, trace = run if run.is_dir() else run.parent, SwitchTrace.load(run)
     if (folder / 'report.json').is_file():
         report = RunReport.read(folder / 'report.json')
         return RecordedRun(str(run), trace, report.history, f'{report.policy}, seed {report.seed}')
     checkpoints = find_checkpoints(folder)
-    own = read_checkpoint(checkpoints[-1]).get('report') if checkpoints else None
-    return RecordedRun(str(run), trace, [Validation.from_json(row) for row in own['history']] if own else [])
+    state = read_checkpoint(checkpoints[-1]).get('report') if checkpoints else None
+    return RecordedRun(str(run), trace, [Validation.from_json(row) for row in state['history']] if state else [])

@@ -1,4 +1,4 @@
-"""What a component refuses is said with the field it stood in, at any depth."""
+"""Errors of a component name its field, at any depth."""
 
 import pytest
 
@@ -13,7 +13,7 @@ GATE = dict(type='RandomGate', rate=0.5)
 
 @POLICIES.register_module(force=True)
 class Twice(SwitchPolicy):
-    """Builds the policies within it from configs of its own making, as a plugin may."""
+    """Builds its inner policies from its own configs, as a plugin may."""
 
     def __init__(self, policy):
         self.policies = [POLICIES.build(dict(policy)) for _ in range(2)]
@@ -56,7 +56,7 @@ class FaultyWindow(SwitchPolicy):
         ),
     ],
 )
-def test_refused_argument_of_a_policy_is_named_by_its_field(policy, message):
+def test_invalid_argument_of_a_policy_raises_with_its_field(policy, message):
     with pytest.raises(ConfigError, match=message) as caught:
         build(POLICIES, policy, 'motivation.policy')
     assert '\n' not in str(caught.value)
@@ -76,11 +76,11 @@ def test_refused_argument_of_a_policy_is_named_by_its_field(policy, message):
         ),
     ],
 )  # fmt: skip
-def test_refused_argument_of_a_dataset_is_named_by_its_field(dataset, message):
+def test_invalid_argument_of_a_dataset_raises_with_its_field(dataset, message):
     with pytest.raises(ConfigError, match=message):
         build(DATASETS, dataset, 'data')
 
 
-def test_arguments_that_the_config_does_not_have_are_handed_over():
+def test_arguments_that_are_not_in_the_config_are_passed():
     policy = build(POLICIES, dict(type='ConsecutiveDrop'), 'motivation.policy', drops=5)
     assert policy.drops == 5 and build(POLICIES, policy, 'motivation.policy') is policy

@@ -69,7 +69,7 @@ def test_misspelt_argument_of_a_component_comes_with_its_near_match():
     )
 
 
-def test_option_swaps_a_component_for_another():
+def test_option_replaces_a_component():
     swapped = load_config(DIGITS, {'motivation.policy.rate': 0.17, 'motivation.policy.type': 'RandomGate'})
     assert swapped.motivation.policy == dict(type='RandomGate', rate=0.17)
     check_config(swapped)
@@ -79,7 +79,7 @@ def test_option_swaps_a_component_for_another():
     assert scheduler.param_scheduler == [dict(type='MultiStepLR', milestones=[1])]
 
 
-def test_option_that_is_no_field_comes_with_its_near_match():
+def test_unknown_option_comes_with_its_near_match():
     with pytest.raises(
         ConfigError, match=r"motivaton\.policy\.drops is not a field .*mean 'motivation\.policy\.drops'"
     ):
@@ -114,7 +114,7 @@ def test_missing_policy_is_named():
         check_config(config)
 
 
-def test_policy_that_is_no_component_says_how_it_is_written():
+def test_policy_that_is_not_a_component_raises_with_an_example():
     config = load_config(DIGITS, {'motivation.policy': 'Never'})
     with pytest.raises(ConfigError, match=r"motivation\.policy is 'Never'; write policy=dict\(type=\.\.\.\)"):
         check_config(config)
@@ -122,7 +122,7 @@ def test_policy_that_is_no_component_says_how_it_is_written():
 
 @pytest.mark.parametrize('field', ['train_cfg.max_epochs', 'train_cfg.val_interval', 'train_dataloader.batch_size'])
 @pytest.mark.parametrize('value', [0, -1, 'x', 1.5])
-def test_counts_must_be_whole_numbers_of_at_least_one(field, value):
+def test_counts_must_be_integers_of_at_least_one(field, value):
     refused(rf'^{field} must be (a whole number|at least 1), got {value!r}$', **{field: value})
 
 
@@ -133,13 +133,13 @@ def test_misspelt_field_of_a_loop_comes_with_its_near_match():
     )
 
 
-def test_empty_config_says_what_it_lacks(tmp_path):
+def test_empty_config_raises_with_the_missing_field(tmp_path):
     (tmp_path / 'empty.py').write_text('')
     with pytest.raises(ConfigError, match="the config has no 'model'"):
         RUNNERS.build(load_config('empty.py'))
 
 
-def test_iteration_loops_are_refused():
+def test_iteration_based_loops_raise():
     refused(r'train_cfg\.by_epoch is False', **{'train_cfg.by_epoch': False})
 
 
@@ -157,7 +157,7 @@ def test_missing_file_is_named_with_near_matches(tmp_path):
         ("_base_ = 'nowhere.py'", r'does not parse: .*nowhere\.py'),
     ],
 )
-def test_file_that_does_not_parse_says_why_in_one_line(tmp_path, text, message):
+def test_file_that_does_not_parse_raises_one_line_with_the_reason(tmp_path, text, message):
     (tmp_path / 'bad.py').write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:
         load_config('bad.py')
@@ -176,7 +176,7 @@ def test_file_that_does_not_parse_says_why_in_one_line(tmp_path, text, message):
         ('a = 1\na + b', r"NameError: name 'b' is not defined \(faulty_plugin\.py, line 2\)"),
     ],
 )
-def test_plugin_that_does_not_import_says_why_in_one_line(tmp_path, text, reason):
+def test_plugin_that_does_not_import_raises_one_line_with_the_reason(tmp_path, text, reason):
     if text is not None:
         (tmp_path / 'faulty_plugin.py').write_text(text)
     (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['faulty_plugin'])")
@@ -207,14 +207,14 @@ def test_plugin_that_does_not_import_says_why_in_one_line(tmp_path, text, reason
         ),
     ],
 )
-def test_values_that_cannot_be_written_down_are_named_with_the_way_out(tmp_path, text, message):
+def test_values_that_cannot_be_saved_raise_with_the_fix(tmp_path, text, message):
     (tmp_path / 'config.py').write_text(f"_base_ = '{DIGITS}'\n{text}\n")
     with pytest.raises(ConfigError, match=message) as caught:
         load_config('config.py')
     assert '\n' not in str(caught.value)
 
 
-def test_helper_functions_and_modules_are_no_values(tmp_path):
+def test_helper_functions_and_modules_are_allowed(tmp_path):
     text = 'import math\nimport torch\n\ndef half(x): return x / 2\n\nact = torch.nn.ReLU()\ndtype = torch.float32\n'
     (tmp_path / 'config.py').write_text(
         f"_base_ = '{DIGITS}'\n{text}train_cfg = dict(max_epochs=int(half(math.pow(2, 3))))"
@@ -224,7 +224,7 @@ def test_helper_functions_and_modules_are_no_values(tmp_path):
     assert config.train_cfg.max_epochs == 4
 
 
-def test_absolute_import_under_read_base_says_how_it_is_written(tmp_path):
+def test_absolute_import_under_read_base_raises_with_the_correct_form(tmp_path):
     load_config(DIGITS).dump(tmp_path / 'whole.py')
     text = 'from mmengine.config import read_base\n\nwith read_base():\n    from {} import *\n'
     (tmp_path / 'relative.py').write_text(text.format('.whole') + 'train_cfg.update(max_epochs=3)\n')
@@ -246,7 +246,7 @@ def test_plugin_beside_the_config_is_found(tmp_path):
     load_config('mine/config.py')
 
 
-def test_map_that_is_no_component_says_how_it_is_written():
+def test_map_that_is_not_a_component_raises_with_the_correct_form():
     refused(
         r"^model\.weight_map must be a dict or None, got 'AutoMap'$",
         **{'model.weight_map': 'AutoMap'},
@@ -271,7 +271,7 @@ def test_misspelt_top_level_field_comes_with_its_near_match(tmp_path, field, rig
         load_config('config.py')
 
 
-def test_helper_variables_are_the_configs_own(tmp_path):
+def test_helper_variables_are_allowed(tmp_path):
     names = [
         'resize',
         'flip',
@@ -359,7 +359,7 @@ def test_misspelt_field_of_any_part_comes_with_its_near_match(field, message):
         ('val_evaluator.topk', ('a',), 'a list, each a whole number'),
     ],
 )
-def test_values_of_the_wrong_type_say_what_is_right(field, value, must):
+def test_values_of_the_wrong_type_raise_with_the_right_type(field, value, must):
     if must is None:
         refused('', **{field: value})
     else:
@@ -380,13 +380,13 @@ def test_milestones_must_be_numbers():
     )
 
 
-def test_parts_that_go_together_are_named():
+def test_parts_that_belong_together_are_named():
     refused('^val_evaluator is missing; val_dataloader, val_cfg, val_evaluator go together', val_evaluator=None)
 
 
-def test_unknown_runner_and_foreign_scope_are_refused():
+def test_unknown_runner_and_other_scope_raise():
     for name in ('Runer', 'Runner'):
-        refused(f'^runner_type is {name!r}, which is no registered DualModelRunner; leave it out', runner_type=name)
+        refused(f'^runner_type is {name!r}, which is not a registered DualModelRunner; leave it out', runner_type=name)
     refused("^default_scope is 'mmdet'; leave it out", default_scope='mmdet')
 
 
@@ -432,7 +432,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
         (
             {'train_dataloader.num_batch_per_epoch': 0},
-            r'^train_dataloader\.batch_size is 64, of which its 0 images fill',
+            r'^train_dataloader\.batch_size is 64, and its 0 images do not fill',
         ),
         (
             {'train_dataloader.dataset.transforms.0.size': 10**6},
@@ -490,7 +490,7 @@ def test_unknown_runner_and_foreign_scope_are_refused():
         ),
     ],
 )
-def test_what_a_constructor_refuses_is_said_with_its_field(tmp_path, options, message):
+def test_errors_of_a_constructor_name_its_field(tmp_path, options, message):
     config = load_config(DIGITS, options)
     config.work_dir = str(tmp_path)
     with pytest.raises(ConfigError, match=message) as caught:
@@ -498,7 +498,7 @@ def test_what_a_constructor_refuses_is_said_with_its_field(tmp_path, options, me
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 700
 
 
-def test_fault_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
+def test_error_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
     (tmp_path / 'faulty_policy.py').write_text(
         'from motivation.policies import SwitchPolicy\nfrom motivation.registry import POLICIES\n\n\n'
         '@POLICIES.register_module()\nclass Faulty(SwitchPolicy):\n    def __init__(self, window):\n'
@@ -519,7 +519,7 @@ def test_fault_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
     assert isinstance(caught.value.__cause__, AttributeError)
 
 
-def test_looking_at_the_data_beforehand_changes_no_random_number(tmp_path, monkeypatch):
+def test_checking_the_data_leaves_the_random_state_unchanged(tmp_path, monkeypatch):
     states = []
     for name in ('one', 'two'):
         runner = DualModelRunner.from_cfg(digits_config(tmp_path / name))

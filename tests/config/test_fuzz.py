@@ -1,4 +1,4 @@
-"""Whatever is wrong with a config, it is refused in a sentence or trains: no traceback, no hang.
+"""A mutated config trains or raises one sentence, without a traceback or a hang.
 
 ``MOTIVATION_FUZZ_EXAMPLES=2000 pytest tests/config/test_fuzz.py`` tries more.
 """
@@ -91,13 +91,13 @@ COMBINED = {
     'val_evaluator': [dict(type='Accuracy', topk=(1, 3))],
     'default_hooks.logger.interval': 5,
 }
-# Counting takes longer than the batch that is trained on; the budget alone needs it.
+# Counting takes longer than training on one batch; only the budget policy needs it.
 UNCOUNTED = {'default_hooks.compute_meter': None}
 CONFIGS = {'quickstart': UNCOUNTED, 'vit': VIT | UNCOUNTED, 'combined': COMBINED}
 
 
 def paths(node, path=()):
-    """Where everything in a config stands."""
+    """Yield the path of everything in a config."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, child in children:
         yield (*path, key)
@@ -135,10 +135,10 @@ RUBBISH = st.one_of(
 
 @st.composite
 def mutants(draw, plain):
-    """A config with one field, or two, made wrong."""
+    """Draw a config with one or two fields made invalid."""
     config = copy.deepcopy(plain)
     for _ in range(draw(st.sampled_from([1, 1, 1, 2]))):
-        # First how deep, or the many fields of the hooks would take most of the tries.
+        # The depth first, because otherwise most mutations would hit the many fields of the hooks.
         places = list(paths(config))
         top = draw(st.sampled_from([place for place in places if len(place) == 1]))
         path = draw(st.sampled_from([place for place in places if place[:1] == top]))
@@ -175,7 +175,7 @@ def misspelt(draw, word):
 
 
 class Done(BaseException):
-    """One batch has been trained on."""
+    """Raised after training on one batch."""
 
 
 class StopAfterOneBatch(Hook):
@@ -190,7 +190,7 @@ class Hanging(BaseException):
 
 
 def outcome(config):
-    """``'trains'`` or the sentence that refuses a config; everything that training builds is built, one batch made."""
+    """Return ``'trains'`` or the error of a config, after building everything and training on one batch."""
 
     def hang(*_):
         raise Hanging(f'still busy after {SECONDS} seconds')
@@ -226,7 +226,7 @@ def outcome(config):
 
 @contextlib.contextmanager
 def limited_memory():
-    """Let what asks for a great deal of memory fail, rather than the machine."""
+    """Limit the memory, so that a huge allocation fails instead of the machine."""
     pages = int(open('/proc/self/statm').read().split()[0])  # noqa: PTH123, SIM115
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
@@ -237,7 +237,7 @@ def limited_memory():
 
 
 def close_logs():
-    """MMEngine keeps the log and the curves of every run of a process."""
+    """Close the logs and curves that MMEngine keeps of every run in a process."""
     for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
         for instance in manager._instance_dict.values():
             for handler in getattr(instance, 'handlers', ()):
@@ -249,7 +249,7 @@ def close_logs():
 
 
 def complaint(said, fields):
-    """What is wrong with a sentence, or ``None``."""
+    """Return what is wrong with an error message, or ``None``."""
     if said == 'trains':
         return None
     if '\n' in said or len(said) >= 700:
@@ -263,7 +263,7 @@ SEEN = Counter()
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_every_config_trains_or_is_refused_in_a_sentence(name):
+def test_every_mutated_config_trains_or_raises_one_sentence(name):
     plain = load_config(DIGITS, copy.deepcopy(CONFIGS[name]))._cfg_dict.to_dict()
 
     @settings(
@@ -285,6 +285,6 @@ def test_every_config_trains_or_is_refused_in_a_sentence(name):
     print(f'{name}: {dict(SEEN)}')
 
 
-def test_nothing_is_refused_that_is_right():
+def test_valid_configs_train():
     for options in CONFIGS.values():
         assert outcome(load_config(DIGITS, copy.deepcopy(options))._cfg_dict.to_dict()) == 'trains'

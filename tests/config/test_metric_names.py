@@ -1,4 +1,4 @@
-"""Names of metrics in a config, looked at before the first batch."""
+"""Metric names in a config are checked before the first batch."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ GAIN = dict(_delete_=True, type='Not', policy=dict(type='ValidationGain', metric
 
 @METRICS.register_module(force=True)
 class ByClass(BaseMetric):
-    """Reports the classes there are, of which a single image has one."""
+    """Reports one metric per class in the data; a single image has one class."""
 
     default_prefix = 'by_class'
 
@@ -88,7 +88,7 @@ def build(tmp_path, param_scheduler=(), **options):
         ),
     ],
 )
-def test_wrong_names_are_refused_before_the_first_batch(tmp_path, options, message):
+def test_unknown_metrics_raise_before_the_first_batch(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         build(tmp_path, **options)
     assert '\n' not in str(caught.value)
@@ -100,17 +100,17 @@ def test_wrong_names_are_refused_before_the_first_batch(tmp_path, options, messa
         {'param_scheduler': [dict(PLATEAU, monitor='motivated/accuracy/top5')]},
         {'custom_hooks': [dict(STOP, monitor='base/accuracy/top1')]},
         {'default_hooks.export.save_best': 'accuracy/top5'},
-        # A single image does not tell.
+        # Not known from a single image.
         {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='base/by_class/class_9')]},
         {'val_evaluator': [dict(type='NeedsTwo')], 'custom_hooks': [dict(STOP, monitor='base/two/second')]},
     ],
 )
-def test_right_names_and_names_that_may_be_right_pass(tmp_path, options):
+def test_valid_and_possibly_valid_metrics_pass(tmp_path, options):
     build(tmp_path, **options)
 
 
-def test_name_that_only_validation_can_refuse_is_refused_with_the_epoch_saved(tmp_path):
-    """And the averaged weights of validation are not what is saved; with the right name the run goes on."""
+def test_metric_unknown_to_the_first_validation_raises_after_the_epoch_is_saved(tmp_path):
+    """The training weights are saved, not the averaged ones; with a valid name the run resumes."""
     hooks = [dict(type='EMAHook'), dict(STOP, monitor='base/by_class/class_10', patience=9)]
     options = {'val_evaluator': [dict(type='ByClass')], 'train_dataloader.num_batch_per_epoch': 2}
     config = digits_config(tmp_path, **options)

@@ -7,7 +7,7 @@ from motivation.config.read import load_config
 from tests.conftest import DIGITS
 
 
-def test_text_is_made_once_and_anew_where_the_config_has_changed():
+def test_text_is_cached_until_the_config_changes():
     config = load_config(DIGITS, {'randomness.seed': 4711})
 
     def made():

@@ -12,7 +12,7 @@ def scaled(schedulers, before, after):
     return config._cfg_dict.to_dict()['param_scheduler']
 
 
-def test_every_field_that_counts_epochs_is_scaled():
+def test_every_field_of_epochs_is_scaled():
     before = [
         dict(type='LinearLR', start_factor=0.01, begin=0, end=10),
         dict(type='CosineAnnealingLR', T_max=90, begin=10, eta_min=1e-5),
@@ -25,7 +25,7 @@ def test_every_field_that_counts_epochs_is_scaled():
     ]
 
 
-def test_nothing_falls_to_zero_that_was_not_zero():
+def test_nonzero_epochs_stay_at_least_one():
     assert scaled([dict(type='LinearLR', begin=0, end=3)], 100, 5) == [dict(type='LinearLR', begin=0, end=1)]
 
 
@@ -39,6 +39,6 @@ def test_schedulers_by_iteration_or_for_one_model_or_none():
 
 
 @pytest.mark.parametrize('epochs', [0, -1, 2.5, '3', True])
-def test_refuses_impossible_epochs(epochs):
+def test_invalid_epochs_raise(epochs):
     with pytest.raises(ConfigError, match='epochs is'):
         scaled([], 10, epochs)

@@ -1,4 +1,4 @@
-"""Every field of MMEngine's runner works or is refused in a sentence that names it."""
+"""Every field of MMEngine's runner works or raises an error that names it."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from tests.conftest import DIGITS, ROOT, digits_config, train
 
-# Fields that are refused, with a value and what is said of it.
+# Fields that are not supported, with a value and the error message.
 REFUSED = {
     'activation_checkpointing': (
         ['base.backbone'],
@@ -27,27 +27,27 @@ REFUSED = {
     'launcher': ('slurm', "is 'slurm', and a config starts no processes; .* torchrun"),
 }
 
-# Fields that work: parts of every run that other tests train with, and those that tests name.
+# Fields that are supported: those that other tests use in their runs, and those of the tests below.
 PARTS = {'model', 'work_dir', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler', 'motivation'}
 PARTS |= {f'{stage}_{part}' for stage in ('train', 'val', 'test') for part in ('dataloader', 'evaluator')}
 PARTS -= {'train_evaluator'}
 PARTS |= {'default_hooks', 'custom_hooks', 'load_from', 'resume', 'visualizer', 'default_scope', 'runner_type'}
 PARTS |= {'custom_imports'}
 TESTED = {
-    'auto_scale_lr': 'test_fields_reach_what_they_are_for',
-    'env_cfg': 'test_fields_reach_what_they_are_for',
-    'experiment_name': 'test_fields_reach_what_they_are_for',
-    'log_level': 'test_fields_reach_what_they_are_for',
-    'log_processor': 'test_fields_reach_what_they_are_for',
-    'randomness': 'test_fields_reach_what_they_are_for',
+    'auto_scale_lr': 'test_fields_take_effect',
+    'env_cfg': 'test_fields_take_effect',
+    'experiment_name': 'test_fields_take_effect',
+    'log_level': 'test_fields_take_effect',
+    'log_processor': 'test_fields_take_effect',
+    'randomness': 'test_fields_take_effect',
     'model_wrapper_cfg': 'test_processes.test_unused_parameters_can_be_found',
     'find_unused_parameters': 'test_processes.test_unused_parameters_can_be_found',
-    'sync_bn': 'test_processes.test_synchronized_norms_are_refused_on_the_cpu',
+    'sync_bn': 'test_processes.test_sync_bn_raises_on_the_cpu',
     'compile': 'test_compilation',
 }
 
 
-def test_no_field_of_mmengine_slips_in_unseen():
+def test_every_field_of_mmengine_is_listed_here():
     source = inspect.getsource(mmengine.runner.runner)
     read = set(re.findall(r"(?:self\.)?\bcfg\.get\(\s*'(\w+)'", source)) - {'mp_start_method'}
     fields = {*inspect.signature(Runner).parameters, *read} - {'cfg'}
@@ -57,7 +57,7 @@ def test_no_field_of_mmengine_slips_in_unseen():
     assert known_fields().keys() == {*REFUSED, *PARTS, *TESTED}
 
 
-def test_every_field_is_on_its_page():
+def test_every_field_is_documented():
     page = (ROOT / 'docs/fields.md').read_text()
     assert known_fields().keys() <= set(re.findall(r'`(\w+)`', page))
 
@@ -69,7 +69,7 @@ def refused(message, **options):
 
 
 @pytest.mark.parametrize('field', REFUSED)
-def test_unsupported_field_is_refused_with_the_way_out(field):
+def test_unsupported_field_raises_with_the_fix(field):
     value, message = REFUSED[field]
     refused(f'^{field} .*{message}', **{field: value})
 
@@ -96,8 +96,8 @@ def test_unsupported_field_is_refused_with_the_way_out(field):
         ),
         ({'val_cfg.fp16': True}, r'^val_cfg\.fp16 is not an argument of DualValLoop'),
         ({'test_cfg.fp16': True}, r'^test_cfg\.fp16 is not an argument of DualTestLoop'),
-        ({'val_cfg.type': 'ValLoop'}, r"^val_cfg\.type is 'ValLoop'; it must be DualValLoop or a class of your own"),
-        ({'test_cfg.type': 'TestLoop'}, r"^test_cfg\.type is 'TestLoop'; it must be DualTestLoop or a class of"),
+        ({'val_cfg.type': 'ValLoop'}, r"^val_cfg\.type is 'ValLoop'; it must be DualValLoop or a subclass of it"),
+        ({'test_cfg.type': 'TestLoop'}, r"^test_cfg\.type is 'TestLoop'; it must be DualTestLoop or a subclass of it"),
         ({'compile': dict(backen='eager')}, r"^compile\.backen is not an argument of compile; did you mean 'backend'"),
         ({'compile': 'yes'}, "^compile must be True or False or a dict or None, got 'yes'$"),
         (
@@ -106,7 +106,7 @@ def test_unsupported_field_is_refused_with_the_way_out(field):
         ),
     ],
 )
-def test_fields_that_nobody_reads_are_refused(options, message):
+def test_fields_without_effect_raise(options, message):
     refused(message, **options)
 
 
@@ -115,7 +115,7 @@ def test_helper_variable_may_be_called_cfg(tmp_path):
     check_config(load_config('config.py'))
 
 
-def test_fields_reach_what_they_are_for(tmp_path):
+def test_fields_take_effect(tmp_path):
     options = {
         'auto_scale_lr': dict(enable=True, base_batch_size=128),
         'env_cfg.cudnn_benchmark': True,
@@ -141,12 +141,12 @@ def test_fields_reach_what_they_are_for(tmp_path):
     assert DualModelRunner.from_cfg(dumped).experiment_name != runner.experiment_name
 
 
-def test_checkpoints_from_which_no_run_goes_on_are_refused():
+def test_mmengines_checkpoint_hook_raises():
     for options in (
         {'custom_hooks': [dict(type='CheckpointHook')]},
         {'default_hooks.checkpoint.type': 'CheckpointHook'},
     ):
         with pytest.raises(
-            ConfigError, match=r"type is 'CheckpointHook', from whose files .* write DualCheckpointHook"
+            ConfigError, match=r"type is 'CheckpointHook', whose checkpoints .* write DualCheckpointHook"
         ):
             check_config(load_config(DIGITS, options))

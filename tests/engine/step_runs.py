@@ -1,4 +1,4 @@
-"""Runs of which ``test_step.py`` learns what a batch costs beside computing, and what processes agree on.
+"""Runs for ``test_step.py``, which count device reads and collectives and compare the processes' records.
 
 :func:`count` counts collectives, and reads of a tensor by the host. As a script, under ``torchrun``, it takes a
 folder to write to.
@@ -37,7 +37,7 @@ COLLECTIVES = (
 
 @POLICIES.register_module(force=True)
 class AsksForAll(SwitchPolicy):
-    """Alternates, and asks for what is measured on the device."""
+    """Alternates, and asks for the signals that are measured on the device."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -48,7 +48,7 @@ class AsksForAll(SwitchPolicy):
 
 
 class Reads(TorchDispatchMode):
-    """Sees every ``item()``, ``float()`` and ``bool()`` of a tensor, whoever calls it."""
+    """Records every ``item()``, ``float()`` and ``bool()`` of a tensor."""
 
     def __init__(self, seen: list[str]) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Reads(TorchDispatchMode):
 
 
 class Counts(Hook):
-    """Keeps, for each batch, what was called from its ``before_train_iter`` to that of the next."""
+    """Records the calls between one ``before_train_iter`` and the next."""
 
     priority = 'HIGHEST'
 
@@ -78,7 +78,7 @@ class Counts(Hook):
         self.costs.append({'collectives': collectives, 'reads': reads})
         for name in COLLECTIVES:
             self._watch(torch.distributed, name, collectives)
-        # These read the memory of a tensor on the CPU with no operator; numpy() would be refused on a device.
+        # These read a CPU tensor without an operator; on a device, numpy() would raise.
         for name in ('tolist', 'cpu'):
             self._watch(torch.Tensor, name, reads)
         self.watching.enter_context(Reads(reads))

@@ -1,4 +1,4 @@
-"""Batches of one image, found before the first batch."""
+"""Batches of a single image are found before training."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ class NormsStayInTraining(TimmClassifier):
 
 
 def on_maps_of_one_pixel(type='TimmClassifier', **options):
-    """The digits, 1,437 and 360 images, with a network that makes one pixel of 8."""
+    """The digits, 1,437 and 360 images, with a network that reduces 8 pixels to 1."""
     network = dict(classifier('test_resnet', in_chans=1, mean=[0.3], std=[0.4]), type=type)
     model = dict(_delete_=True, type='DualModel', base=network, motivated=network, weight_map=dict(type='DepthMap'))
     return {'model': model, **options}
@@ -45,7 +45,7 @@ def build(tmp_path, **options):
     return runner
 
 
-def test_last_batch_of_one_image_is_refused_with_a_way_out_that_works(tmp_path):
+def test_last_batch_of_one_image_raises_with_a_fix_that_works(tmp_path):
     options = on_maps_of_one_pixel(**{'train_dataloader.batch_size': 359})
     says = (
         r'^train_dataloader\.batch_size is 359, which leaves one of 1,437 images for the last batch, and model\.base cannot '
@@ -60,17 +60,17 @@ def test_last_batch_of_one_image_is_refused_with_a_way_out_that_works(tmp_path):
     build(tmp_path / 'c', **on_maps_of_one_pixel(**{'train_dataloader.batch_size': 360}))
 
 
-def test_batches_of_one_image_throughout_are_refused(tmp_path):
+def test_batch_size_one_raises(tmp_path):
     says = r'^train_dataloader\.batch_size is 1, a single image, and model.*; give another batch_size, such as 3$'
     with pytest.raises(ConfigError, match=says):
         build(tmp_path, **on_maps_of_one_pixel(**{'train_dataloader.batch_size': 1}))
 
 
-def test_network_that_takes_one_image_is_left_alone(tmp_path):
+def test_network_that_trains_on_one_image_is_accepted(tmp_path):
     build(tmp_path, **{'train_dataloader.batch_size': 359})  # its last maps are of 2 x 2 pixels
 
 
-def test_statistics_of_one_image_are_refused(tmp_path):
+def test_recalibration_on_one_image_raises(tmp_path):
     with pytest.raises(
         ConfigError, match=r'^model\.recalibrate is 1, and a single image gives model\.base no statistics'
     ):
@@ -79,7 +79,7 @@ def test_statistics_of_one_image_are_refused(tmp_path):
         build(tmp_path, **options)
 
 
-def test_validation_of_norms_in_training_mode_is_refused_only_on_single_images(tmp_path):
+def test_norms_in_training_mode_raise_in_validation_only_on_single_images(tmp_path):
     options = on_maps_of_one_pixel('NormsStayInTraining')
     with pytest.raises(ConfigError, match=r'^val_dataloader\.batch_size is 359, .* model\.base does not take a single'):
         build(tmp_path / 'a', **options, **{'val_dataloader.batch_size': 359})
@@ -98,8 +98,8 @@ def test_every_process_counts_its_own_images(monkeypatch, images, round_up, sing
         assert has_single_samples(loader) == single[rank]
 
 
-def test_image_left_alone_by_those_left_out_is_one_sentence(tmp_path):
-    """Which images are bad is found only when they are read."""
+def test_single_image_left_by_skipped_ones_raises_one_sentence(tmp_path):
+    """Unreadable images are found only when they are read."""
 
     @DATASETS.register_module(force=True)
     class OneBad(DigitsDataset):

@@ -1,4 +1,4 @@
-"""Whatever has state is in the checkpoint under its name, and comes back from there."""
+"""Everything with state is saved under its name and restored."""
 
 import builtins
 import io
@@ -20,7 +20,7 @@ AVERAGES = [dict(type='EMAHook', momentum=0.3)]
 
 
 class Part:
-    """Remembers a value."""
+    """A part whose state is a value."""
 
     def __init__(self, value):
         self.value = value
@@ -33,7 +33,7 @@ class Part:
 
 
 class CountsReports(ReportHook):
-    """A user's hook on top of the framework's, with state of its own."""
+    """A subclass of a framework's hook, with further state."""
 
     def __init__(self):
         super().__init__()
@@ -47,18 +47,18 @@ def checkpointer(**parts):
     return made
 
 
-def test_every_part_is_restored_and_what_does_not_match_is_told():
+def test_every_part_is_restored_and_mismatches_are_reported():
     saved = checkpointer(one=Part(1), two=Part(2), gone=Part(3)).state_dict()
     assert saved == {'one': {'value': 1}, 'two': {'value': 2}, 'gone': {'value': 3}, 'hooks': []}
     one, two, new = Part(0), Part(0), Part(9)
     assert checkpointer(one=one, two=two, new=new).load_state_dict(saved, without={'two'}) == [
-        "has no state of 'new', which begins anew",
-        "has the state of 'gone', which the run no longer has; going on without",
+        "has no state of 'new', which keeps its initial state",
+        "has the state of 'gone', which the run no longer has; it is ignored",
     ]
     assert (one.value, two.value, new.value) == (1, 0, 9)
 
 
-def test_later_part_of_a_name_replaces_the_earlier_and_names_of_the_file_are_refused():
+def test_later_part_replaces_an_earlier_one_and_reserved_names_raise():
     made = checkpointer(one=Part(1))
     made.register('one', Part(2))
     assert made.state_dict()['one'] == {'value': 2}
@@ -66,12 +66,12 @@ def test_later_part_of_a_name_replaces_the_earlier_and_names_of_the_file_are_ref
         made.register('meta', Part(1))
 
 
-def test_state_that_is_not_plain_is_refused_by_the_name_of_its_part():
+def test_state_that_is_not_plain_raises_with_the_name_of_its_part():
     with pytest.raises(ConfigError, match=r"^one\['value'\] is a set, which a checkpoint cannot hold"):
         checkpointer(one=Part({1})).check_state()
 
 
-def test_hooks_of_the_framework_are_named_by_their_class():
+def test_framework_hooks_are_named_after_their_class():
     made, hooks = Checkpointer(), [ReportHook(), ReportHook(), CountsReports()]
     for hook in hooks:
         made.register_hook(hook)
@@ -97,7 +97,7 @@ def test_checkpoint_of_a_run_holds_these_parts():
     assert len(checkpoint['report']['history']) == 1 and checkpoint['policy']['previous'] is not None
 
 
-def test_weights_loaded_by_hand_before_training_keep_no_part_out():
+def test_weights_loaded_before_training_leave_all_parts_registered():
     train(digits_config('first', 1))
     runner = DualModelRunner.from_cfg(digits_config('second', 1))
     runner.load_checkpoint('first/epoch_1.pth')
@@ -107,7 +107,7 @@ def test_weights_loaded_by_hand_before_training_keep_no_part_out():
 
 
 class Curriculum(Hook):
-    """Registers something of its own before anything is restored."""
+    """Registers a part of its own before anything is restored."""
 
     def __init__(self, value):
         self.part = Part(value)
@@ -116,7 +116,7 @@ class Curriculum(Hook):
         runner.checkpointer.register('curriculum', self.part)
 
 
-def test_resumed_run_restores_a_part_of_the_users_own_and_tells_what_differs(capsys):
+def test_resumed_run_restores_a_user_defined_part_and_reports_mismatches(capsys):
     config = digits_config('run', 1)
     config.custom_hooks = AVERAGES
     runner = DualModelRunner.from_cfg(config)
@@ -132,11 +132,11 @@ def test_resumed_run_restores_a_part_of_the_users_own_and_tells_what_differs(cap
     assert hook.part.value == 7
     said = capsys.readouterr().out
     for name in ("'bad_data'", 'a EMAHook'):
-        assert f"epoch_1.pth' has the state of {name}, which the run no longer has; going on without" in said
+        assert f"epoch_1.pth' has the state of {name}, which the run no longer has; it is ignored" in said
 
 
 def as_format_1(path):
-    """Lay a checkpoint out as the version before did, in which the loop stood in meta and hooks wrote as each liked."""
+    """Convert a checkpoint to format 1, with the loop's state in meta and entries written by hooks."""
     new = read_checkpoint(path)
     old = {name: new[name] for name in ('state_dict', 'message_hub', 'optimizer', 'param_schedulers', 'hooks')}
     old['meta'] = {**new['meta'], **new['train_loop']}
@@ -146,7 +146,7 @@ def as_format_1(path):
     write_checkpoint(old, path)
 
 
-def test_weights_of_the_format_before_are_read_and_resuming_is_refused():
+def test_format_1_loads_as_weights_and_raises_on_resume():
     finished = train(digits_config('run', 1))
     as_format_1(Path('run/epoch_1.pth'))
     config = digits_config('run', 1)

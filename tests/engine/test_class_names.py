@@ -1,4 +1,4 @@
-"""The numbers of classes mean the same in a checkpoint and in the data of now."""
+"""Class indices mean the same in a checkpoint and in the current data."""
 
 import shutil
 import unicodedata
@@ -17,7 +17,7 @@ from tests.export.test_exported_model import folder_config, write_images
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """A run on cats and dogs; each test has a copy, and the folders that it likes."""
+    """A run on cats and dogs, of which each test has a copy."""
     folder = tmp_path_factory.mktemp('trained')
     write_images(folder / 'images')
     train(folder_config(folder / 'run', str(folder / 'images')))
@@ -42,13 +42,13 @@ OTHERS = (
 )
 
 
-def test_test_of_folders_that_sort_differently_is_refused(images):
+def test_evaluating_on_folders_that_sort_differently_raises(images):
     images('dog', 'zebra')
     with pytest.raises(ConfigError, match=OTHERS.format('test')):
         DualModelRunner.from_cfg(config('test', load_from='run/epoch_1.pth', allow_changes=True)).test()
 
 
-def test_resuming_may_change_the_root_and_not_the_classes(images):
+def test_resume_allows_another_root_but_not_other_classes(images):
     images('cat', 'dog')
     assert train(config(epochs=2, resume=True, allow_changes=True)).epoch == 2
     shutil.rmtree('images')
@@ -58,7 +58,7 @@ def test_resuming_may_change_the_root_and_not_the_classes(images):
         train(config(epochs=2, resume=True, allow_changes=True))
 
 
-def test_beginning_with_weights_of_other_classes_has_to_be_meant(images):
+def test_load_from_with_other_classes_needs_allow_changes(images):
     images('dog', 'zebra')
     with pytest.raises(ConfigError, match=r'and .dog. in train_dataloader.*with --allow-changes$'):
         train(config('new', load_from='run/epoch_1.pth'))
@@ -67,7 +67,7 @@ def test_beginning_with_weights_of_other_classes_has_to_be_meant(images):
     assert prepare_training(DIGITS, 'other', allow_changes=True).allow_changes  # also without --resume
 
 
-def test_teacher_of_other_classes_is_refused(images):
+def test_teacher_with_other_classes_raises(images):
     images('dog', 'zebra')
     taught = config('taught')
     taught.merge_from_dict({'model.base.type': 'DistilledClassifier', 'model.base.teacher': 'run/motivated.pth'})
@@ -75,7 +75,7 @@ def test_teacher_of_other_classes_is_refused(images):
         train(taught)
 
 
-def test_names_are_compared_in_one_form_of_unicode():
+def test_class_names_are_compared_in_one_unicode_form():
     write_images('images', ('a', unicodedata.normalize('NFC', 'é')))
     Path('images/val', unicodedata.normalize('NFC', 'é')).rename(Path('images/val', unicodedata.normalize('NFD', 'é')))
     train(config())

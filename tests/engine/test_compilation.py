@@ -1,4 +1,4 @@
-"""The config's ``compile``, through backends that compile nothing and count what they are given."""
+"""The config's ``compile``, with backends that only count graphs."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def failing(graph, inputs):
 
 @POLICIES.register_module(force=True)
 class EverySecondByAccuracy(SwitchPolicy):
-    """Looks into the compiled forward pass."""
+    """Asks for the accuracy, which is measured in the compiled forward pass."""
 
     def __init__(self):
         self.accuracies = []
@@ -44,8 +44,8 @@ class EverySecondByAccuracy(SwitchPolicy):
         return {'accuracies': self.accuracies}
 
 
-def test_compiled_run_goes_on_where_one_that_is_not_stopped(tmp_path):
-    """The same losses, weights and names; a graph for each model, without breaks, and none for evaluation."""
+def test_compiled_run_resumes_an_uncompiled_one(tmp_path):
+    """Losses, weights and names are equal; one graph per model, without breaks, and none for evaluation."""
     options = {
         'meter': True,
         'motivation.policy': dict(_delete_=True, type='EverySecondByAccuracy'),
@@ -82,7 +82,7 @@ def test_compiled_run_goes_on_where_one_that_is_not_stopped(tmp_path):
         (dict(backend='failing'), '^compile is .*fails: .*there is no compiler.*; leave it out'),
     ],
 )
-def test_what_does_not_compile_is_said_by_the_check(value, message):
+def test_check_reports_what_does_not_compile(value, message):
     with pytest.raises(ConfigError, match=message) as caught:
         DualModelRunner.from_cfg(prepare_check(DIGITS, {'compile': value})).train()
     assert '\n' not in str(caught.value)

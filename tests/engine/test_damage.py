@@ -1,4 +1,4 @@
-"""Damaged checkpoints, full disks, folders in use, moved and read-only."""
+"""Corrupted checkpoints, full disks, and folders that are in use, moved or read-only."""
 
 import errno
 import subprocess
@@ -25,17 +25,17 @@ def two_checkpoints(folder):
 
 
 @pytest.mark.parametrize('kept', [0, 1, 100, 0.5, 0.9, 0.99, -22, -1])
-def test_resuming_falls_back_where_the_last_checkpoint_is_cut_off(tmp_path, capsys, kept):
+def test_resume_falls_back_if_the_last_checkpoint_is_truncated(tmp_path, capsys, kept):
     content = two_checkpoints(tmp_path / 'run')
     length = int(kept * len(content)) if isinstance(kept, float) else kept
     (tmp_path / 'run/epoch_2.pth').write_bytes(content[:length])
     config = prepare_training(DIGITS, 'run', resume='latest')
     assert config.load_from == 'run/epoch_1.pth'
-    assert "'run/epoch_2.pth' is damaged and now called 'epoch_2.pth.damaged'" in capsys.readouterr().err
+    assert "'run/epoch_2.pth' is damaged and renamed to 'epoch_2.pth.damaged'" in capsys.readouterr().err
     assert (tmp_path / 'run/epoch_2.pth.damaged').read_bytes() == content[:length]
 
 
-def test_a_single_flipped_bit_of_the_weights_is_found(tmp_path):
+def test_a_flipped_bit_in_the_weights_is_detected(tmp_path):
     content = bytearray(two_checkpoints(tmp_path / 'run'))
     content[len(content) // 2] ^= 4
     path = tmp_path / 'run/epoch_2.pth'
@@ -46,7 +46,7 @@ def test_a_single_flipped_bit_of_the_weights_is_found(tmp_path):
         read_checkpoint(path)
 
 
-def test_nothing_begins_anew_where_every_checkpoint_is_damaged(tmp_path):
+def test_resume_raises_if_every_checkpoint_is_corrupted(tmp_path):
     two_checkpoints(tmp_path / 'run')
     for path in find_checkpoints(tmp_path / 'run'):
         path.write_bytes(b'')
@@ -55,7 +55,7 @@ def test_nothing_begins_anew_where_every_checkpoint_is_damaged(tmp_path):
             prepare_training(DIGITS, 'run', resume=resume)
 
 
-def test_auto_begins_where_there_is_nothing_and_resumes_where_there_is(tmp_path):
+def test_auto_starts_a_new_run_or_resumes(tmp_path):
     assert prepare_training(DIGITS, 'run', resume='auto').get('load_from') is None
     assert prepare_training(DIGITS, resume='auto').work_dir == f'work_dirs/{Path(DIGITS).stem}'
     two_checkpoints(tmp_path / 'other')
@@ -63,7 +63,7 @@ def test_auto_begins_where_there_is_nothing_and_resumes_where_there_is(tmp_path)
 
 
 def fail_from(monkeypatch, second):
-    """Let the writing of a checkpoint fail with a full disk, from its second time on if so asked."""
+    """Let writing a checkpoint fail with a full disk, optionally from the second time on."""
     save, times = torch.save, []
 
     def full(content, file):
@@ -76,7 +76,7 @@ def fail_from(monkeypatch, second):
     monkeypatch.setattr(torch, 'save', full)
 
 
-def test_full_disk_keeps_the_checkpoint_before_and_trains_on(tmp_path, monkeypatch, capsys):
+def test_full_disk_keeps_the_older_checkpoint_and_trains_on(tmp_path, monkeypatch, capsys):
     fail_from(monkeypatch, 1)
     config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.export': None})
     runner = DualModelRunner.from_cfg(config)
@@ -91,7 +91,7 @@ def test_full_disk_keeps_the_checkpoint_before_and_trains_on(tmp_path, monkeypat
     )
 
 
-def test_full_disk_stops_where_asked_to(tmp_path, monkeypatch):
+def test_full_disk_stops_training_if_configured(tmp_path, monkeypatch):
     fail_from(monkeypatch, 1)
     config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.checkpoint.on_write_error': 'stop'})
     with pytest.raises(TrainingError, match=r"still there: 'epoch_1\.pth'; training stops: make room, then --resume"):
@@ -100,7 +100,7 @@ def test_full_disk_stops_where_asked_to(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of its own of 8 MiB."""
+    """A separate file system of 8 MiB."""
     disk = tmp_path / 'disk'
     disk.mkdir()
     mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', disk], capture_output=True, check=False)
@@ -111,7 +111,7 @@ def small_disk(tmp_path):
 
 
 class FillsTheDisk(Hook):
-    """At the second batch of all."""
+    """Fills the disk at the second batch of the run."""
 
     def __init__(self, path):
         self.path = path
@@ -123,7 +123,7 @@ class FillsTheDisk(Hook):
                     file.write(bytes(512))
 
 
-def test_run_on_a_full_disk_comes_to_its_end_and_names_what_is_missing(small_disk, capfd):
+def test_run_on_a_full_disk_ends_and_names_the_missing_results(small_disk, capfd):
     config = digits_config(small_disk / 'run', epochs=2)
     runner = DualModelRunner.from_cfg(config)
     runner.register_hook(FillsTheDisk(small_disk / 'filler'))
@@ -137,7 +137,7 @@ def test_run_on_a_full_disk_comes_to_its_end_and_names_what_is_missing(small_dis
 
     (small_disk / 'filler').unlink()  # and there is room again
     config.resume = True
-    with pytest.raises(ConfigError, match=r"resume is True, and work_dir '.*run' has no whole checkpoint"):
+    with pytest.raises(ConfigError, match=r"resume is True, and work_dir '.*run' has no readable checkpoint"):
         train(config)
     config.resume = False
     train(config)
@@ -154,7 +154,7 @@ sys.stdin.read()
 """
 
 
-def test_folder_in_use_is_refused_until_its_process_ends_in_whatever_way(tmp_path):
+def test_folder_stays_locked_until_its_process_ends(tmp_path):
     (tmp_path / 'run').mkdir()
     with subprocess.Popen(
         [sys.executable, '-c', HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path

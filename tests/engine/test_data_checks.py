@@ -1,4 +1,4 @@
-"""Images that are on another scale than the models take them to have, and what --check finds in the data."""
+"""Images with an unexpected value range, and problems that --check finds in the data."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,12 +54,12 @@ def images(low, high, dtype=torch.float32):
         (images(0, 1, torch.bool), r'of torch\.bool; give uint8'),
     ],
 )
-def test_images_on_another_scale_are_refused(batch, message):
+def test_images_with_another_value_range_raise(batch, message):
     with pytest.raises(ConfigError, match=rf'^train_dataloader\.dataset gives images {message}'):
         check_scale(models(), batch, 'train')
 
 
-def test_images_on_the_scale_are_taken():
+def test_images_with_the_expected_value_range_pass():
     noisy = images(0, 1)['inputs'] + 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for batch in (
         images(0, 1),
@@ -79,7 +79,7 @@ def drawing(paper, ink, count=4):
     return {'inputs': sheets}
 
 
-def test_drawings_tell_by_a_few_pixels():
+def test_a_few_pixels_reveal_the_value_range_of_drawings():
     with pytest.raises(ConfigError, match=r'of -1 to 1, which model\.base normalises'):
         check_scale(models(), drawing(1.0, -1.0), 'train')
     with pytest.raises(ConfigError, match=r'of 0 to 200, .*; scale them to 0 to 1'):
@@ -87,7 +87,7 @@ def test_drawings_tell_by_a_few_pixels():
     check_scale(models(), drawing(1.0, 0.0), 'train')
 
 
-def test_augmentation_may_leave_the_scale_in_some_images():
+def test_augmentation_may_exceed_the_range_in_some_images():
     """As torchvision's RandomErasing(value='random') does, by default in half of them."""
     erased = images(0, 1)['inputs'].repeat(4, 1, 1, 1)
     erased[::2, :, 2:6, 2:6] = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -97,7 +97,7 @@ def test_augmentation_may_leave_the_scale_in_some_images():
         check_scale(models(), {'inputs': erased[:1]}, 'val')
 
 
-def test_models_that_do_not_normalise_take_any_floats():
+def test_models_without_normalisation_accept_any_floats():
     neither, one = models(*[((0.0,), (1.0,))] * 2), models(base=((0.0,), (1.0,)))
     check_scale(neither, images(-3, 3), 'train')
     check_scale(neither, images(0, 255), 'train')
@@ -108,7 +108,7 @@ def test_models_that_do_not_normalise_take_any_floats():
 
 
 @pytest.mark.parametrize('stage', ['train', 'val'])
-def test_data_normalised_twice_is_refused_before_the_run(tmp_path, stage):
+def test_data_normalised_twice_raises_before_training(tmp_path, stage):
     config = digits_config(tmp_path / 'run')
     config[f'{stage}_dataloader'].dataset.transforms = TUTORIAL
     with pytest.raises(
@@ -129,7 +129,7 @@ def test_data_normalised_once_by_its_transforms_trains(tmp_path):
     train(config)
 
 
-def test_first_batch_is_looked_at_where_the_first_image_tells_nothing(tmp_path):
+def test_first_batch_is_checked_as_well_as_the_first_image(tmp_path):
     @DATASETS.register_module(force=True)
     class LaterNormalised(torch.utils.data.Dataset):
         def __len__(self):
@@ -168,7 +168,7 @@ def check_config(tmp_path, **dataset):
     return config
 
 
-def test_check_finds_images_of_another_size_anywhere(tmp_path):
+def test_check_finds_an_image_of_another_size(tmp_path):
     write_images(100, size=lambda index: 16 if index >= 92 else 12)
     with pytest.raises(ConfigError, match=r'images of one batch have different sizes, \(1, 12, 12\) .* \(1, 16, 16\) '):
         train(check_config(tmp_path))
@@ -190,7 +190,7 @@ def test_check_finds_images_on_which_a_transform_fails(tmp_path, capsys):
     assert '30 of 30 images of val_dataloader read and transformed\n' in printed
 
 
-def test_check_changes_no_random_numbers_of_training(tmp_path):
+def test_check_leaves_the_random_state_unchanged(tmp_path):
     @TRANSFORMS.register_module(force=True)
     class Noise:
         def __call__(self, image):

@@ -16,7 +16,7 @@ def accuracy_by_hand(model, dataset):
 
 
 @pytest.mark.parametrize('active', ['base', 'motivated'])
-def test_both_models_are_evaluated_with_the_active_ones_weights(tmp_path, active):
+def test_both_models_are_evaluated_with_the_active_models_weights(tmp_path, active):
     runner: Runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run'))
     if active == 'motivated':
         runner.model.activate()
@@ -31,7 +31,7 @@ def test_both_models_are_evaluated_with_the_active_ones_weights(tmp_path, active
         )
 
 
-def test_test_loop_evaluates_the_models_it_is_told(tmp_path):
+def test_test_loop_evaluates_only_the_given_models(tmp_path):
     config = digits_config(tmp_path / 'run')
     config.test_cfg.models = ['motivated']
     metrics = DualModelRunner.from_cfg(config).test()

@@ -27,7 +27,7 @@ class FixedScaler:
 
 @OPTIM_WRAPPERS.register_module(force=True)
 class Scales(OptimWrapper):
-    """A wrapper of the user's own that scales its loss by a fixed factor."""
+    """A user-defined wrapper that scales its loss by a fixed factor."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -45,7 +45,7 @@ class Scales(OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module(force=True)
 class AmpOnTheCpu(AmpOptimWrapper):
-    """MMEngine's, which refuses the CPU, with a scaler that works there."""
+    """MMEngine's AmpOptimWrapper, with a scaler that works on the CPU."""
 
     def __init__(self, **kwargs):
         OptimWrapper.__init__(self, **kwargs)
@@ -69,7 +69,7 @@ def spoil(model, factor=math.nan):
 
 
 def gradients(model, batch):
-    """Those of the base model on a batch, by a bare backward pass of a copy."""
+    """Return the base model's gradients on a batch, from the backward pass of a copy."""
     one = copy.deepcopy(model.base).train()
     data = one.data_preprocessor(batch, True)
     cross_entropy(one.backbone(data['inputs']), data['targets']).backward()
@@ -78,8 +78,8 @@ def gradients(model, batch):
 
 @pytest.mark.parametrize('wrapper', WRAPPERS, ids=str)
 @pytest.mark.parametrize('factor', [math.nan, math.inf])
-def test_nothing_steps_on_a_non_finite_loss_and_its_gradients_are_dropped(wrapper, factor):
-    """The step after it is the one that would have been made without it."""
+def test_non_finite_loss_takes_no_step_and_drops_its_gradients(wrapper, factor):
+    """The next step is the same as without the non-finite loss."""
     model, twin = small_dual_model(), small_dual_model()
     wrappers, twins = (build(one, wrapper) for one in (model, twin))
     for one, both_wrappers in ((model, wrappers), (twin, twins)):
@@ -99,7 +99,7 @@ def test_nothing_steps_on_a_non_finite_loss_and_its_gradients_are_dropped(wrappe
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in snapshot(twin).items())
 
 
-def test_non_finite_loss_of_distillation_is_not_stepped_on_either():
+def test_non_finite_distillation_loss_takes_no_step():
     model = distilling(weight=0.5).train()
     wrappers = build(model)
     model.activate()
@@ -122,8 +122,8 @@ def test_gradient_norm_is_that_of_the_unscaled_gradients_before_clipping(wrapper
     assert record.grad_norm == pytest.approx(expected, rel=1e-6)
 
 
-def test_gradient_norm_is_infinite_where_the_scaler_skips_the_step():
-    """A finite loss with a gradient that is not: the weights stay, and the scale is halved."""
+def test_gradient_norm_is_infinite_if_the_scaler_skips_the_step():
+    """With a finite loss and a non-finite gradient the weights stay and the scale is halved."""
     model = small_dual_model().train()
     wrappers = build(model, 'AmpOnTheCpu')
     exchange_of(wrappers).ask_for_grad_norm()
@@ -138,7 +138,7 @@ def test_gradient_norm_is_infinite_where_the_scaler_skips_the_step():
 @pytest.mark.parametrize(
     'options', [{}, dict(norm_type=1.0), dict(norm_type='inf'), dict(error_if_nonfinite=True)], ids=str
 )
-def test_clipping_is_that_of_torch_and_its_norm_is_logged(options):
+def test_clipping_equals_torchs_and_its_norm_is_logged(options):
     model = small_dual_model().train()
     _, expected = gradients(model, small_batch())
     norm = clip_grad_norm_(expected.parameters(), 0.01, **options)
@@ -159,7 +159,7 @@ class BuildsItsOwn:
         return OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
 
 
-def test_wrapper_that_would_step_on_any_loss_is_refused(tmp_path):
+def test_wrapper_without_an_exchange_raises(tmp_path):
     config = digits_config(tmp_path / 'run', 1)
     config.optim_wrapper.motivated = dict(constructor='BuildsItsOwn')
     with pytest.raises(

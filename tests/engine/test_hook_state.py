@@ -1,4 +1,4 @@
-"""What hooks remember that are not the framework's own is there again after resuming."""
+"""The state of MMEngine's and user-defined hooks is restored on resume."""
 
 import time
 from collections import Counter, deque
@@ -58,11 +58,11 @@ def states(*hooks):
 
 
 def early_stopping(**fields):
-    """Never sees an improvement after the first validation, so it stops after the third."""
+    """Sees no improvement after the first validation and stops after the third."""
     return dict(type='EarlyStoppingHook', monitor='base/accuracy/top1', min_delta=1000, patience=2, **fields)
 
 
-def test_early_stopping_stops_after_the_same_epoch_and_for_good(capsys):
+def test_early_stopping_stops_after_the_same_epoch_and_stays_stopped(capsys):
     config = digits_config('run', 6)
     config.custom_hooks = [dict(type='Remembers'), dict(type='Remembers', every=2), early_stopping()]
     whole = train(config)
@@ -121,7 +121,7 @@ def test_hooks_from_a_config_are_told_apart_by_arguments_that_they_do_not_keep(c
     assert [hook.count for hook in runner.hooks if isinstance(hook, Counts)] == [12, 112]
 
 
-def test_own_state_is_the_hooks_own_business_and_must_be_plain():
+def test_state_dict_of_a_hook_is_used_and_must_be_plain():
     saved = states(StateDict(7)).state_dict()
     hook = StateDict(7)
     hook._count = [0]
@@ -132,8 +132,8 @@ def test_own_state_is_the_hooks_own_business_and_must_be_plain():
         states(StateDict(deque())).state_dict()
 
 
-def test_hooks_of_one_class_keep_their_own_state():
-    """Two that were built alike go by their order; one that is built otherwise takes what is left of its class."""
+def test_hooks_of_one_class_keep_their_states_apart():
+    """Hooks are matched by arguments, equal ones by order, and then by class alone."""
     one, two, three = Remembers(), Remembers(), Remembers(every=5)
     saved = states(one, two, three)
     one.batches, two.batches, three.batches = 1, 2, 3
@@ -146,7 +146,7 @@ def test_hooks_of_one_class_keep_their_own_state():
     assert states(EarlyStoppingHook('loss')).load_state_dict(entries) == ['Remembers'] * 3
 
 
-def test_clocks_and_paths_of_the_frameworks_hooks_are_no_state():
+def test_clocks_and_paths_of_framework_hooks_are_not_saved():
     timer = IterTimerHook()
     made = states(timer)
     timer.time_sec_tot, timer.start_iter, timer.t = 99.0, 7, time.time()
@@ -154,7 +154,7 @@ def test_clocks_and_paths_of_the_frameworks_hooks_are_no_state():
 
 
 class Counts(Hook):
-    """Has names of the framework's for attributes, and sets some only when the run begins."""
+    """Has attributes named like the framework's, some of them set in ``before_run``."""
 
     def __init__(self):
         self.epoch = self.iter = self.max_iters = 0
@@ -175,7 +175,7 @@ def begun(hook, runner):
     return made
 
 
-def test_attributes_of_any_name_and_depth_are_state():
+def test_attributes_of_any_name_and_depth_are_saved():
     old, new = Counts(), Counts()
     saved = begun(old, 'old')
     old.work()
@@ -184,7 +184,7 @@ def test_attributes_of_any_name_and_depth_are_state():
     assert new.nested == {'seen': {7, 8}, 'lists': [(1, {2})]}
 
 
-def test_what_before_run_sets_otherwise_is_of_the_process_of_now():
+def test_attributes_that_before_run_sets_differently_are_not_restored():
     old, new = Remembers(), Remembers()
     saved = states(old)
     old.folder = 'old'

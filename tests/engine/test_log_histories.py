@@ -17,13 +17,13 @@ from tests.conftest import digits_config, train
         ((1, 'global'), HistoryBounds(None, None)),
     ],
 )
-def test_bounds_are_what_the_log_looks_back(windows, bounds):
+def test_bounds_are_the_longest_windows_of_the_log(windows, bounds):
     custom = [dict(data_src='loss', method_name='mean', window_size=window) for window in windows[1:]]
     processor = LogProcessor(window_size=windows[0], custom_cfg=custom)
     assert history_bounds(processor, train_batches=40, evaluation_batches=7) == bounds
 
 
-def test_longer_histories_forget_their_oldest_values():
+def test_longer_histories_drop_their_oldest_values():
     hub = MessageHub('bounded')
     hub.log_scalars['train/loss'] = HistoryBuffer(list(range(100)), [1] * 100)
     HistoryBounds(3, None).apply(hub)
@@ -31,7 +31,7 @@ def test_longer_histories_forget_their_oldest_values():
     assert hub.get_scalar('train/loss').data[0].tolist() == [98, 99, 100]
 
 
-def test_checkpoint_of_a_long_run_is_as_large_as_that_of_a_short_one(tmp_path):
+def test_checkpoint_size_does_not_grow_with_the_run(tmp_path):
     runner = train(digits_config(tmp_path / 'run', epochs=3))
     assert runner.iter == 18
     scalars = read_checkpoint(tmp_path / 'run/epoch_3.pth')['message_hub']['log_scalars']

@@ -1,4 +1,4 @@
-"""Losses and weights that are NaN or infinite do no harm to a run."""
+"""Handling of non-finite losses and weights."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from tests.engine.test_train_loop import At, StopError, config, stop, train
 
 
 class SpoilLoss(Hook):
-    """Makes the loss of some batches of a model no number, as a module of the model computes it."""
+    """Makes the loss of some batches of a model non-finite."""
 
     def __init__(self, model, batches, value=math.nan, below_rate=None):
         self.model, self.batches, self.value, self.below_rate = model, batches, value, below_rate
@@ -39,7 +39,7 @@ ALWAYS = {'motivation.policy': dict(_delete_=True, type='Always')}
 
 @pytest.mark.parametrize(('model', 'options'), [('base', {}), ('motivated', ALWAYS)])
 @pytest.mark.parametrize('value', [math.nan, math.inf])
-def test_bad_loss_stops_and_saves_nothing_after_it(tmp_path, model, options, value):
+def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options, value):
     with pytest.raises(TrainingError) as stopped:
         train(config(tmp_path, **options), SpoilLoss(model, {8}, value))
     said = str(stopped.value)
@@ -51,7 +51,7 @@ def test_bad_loss_stops_and_saves_nothing_after_it(tmp_path, model, options, val
 
 
 @pytest.mark.parametrize(('model', 'options'), [('base', {}), ('motivated', ALWAYS)])
-def test_bad_batch_is_skipped_and_counted_and_the_policy_is_not_told(tmp_path, capsys, model, options):
+def test_skipped_batch_is_counted_and_not_passed_to_the_policy(tmp_path, capsys, model, options):
     seen, states = [], {}
 
     class Look(Hook):
@@ -82,13 +82,13 @@ def test_bad_batch_is_skipped_and_counted_and_the_policy_is_not_told(tmp_path, c
     assert [math.isfinite(loss) for loss in runner.find_hook(MotivationHook).trace.losses].count(False) == 2
 
 
-def test_skipping_ends_where_nothing_else_comes(tmp_path):
-    with pytest.raises(TrainingError, match='for the 11th batch in a row: the weights are past saving'):
+def test_too_many_skips_in_a_row_raise(tmp_path):
+    with pytest.raises(TrainingError, match='for the 11th batch in a row: the weights will not recover'):
         train(config(tmp_path, **{'train_cfg.on_bad_loss': 'skip'}), SpoilLoss('base', range(3, 18)))
 
 
-def test_rollback_returns_to_the_newest_checkpoint_with_half_the_rate(tmp_path, capsys):
-    """The loss is bad at batch 9 until the learning rate is below a third of what it would be."""
+def test_rollback_restores_the_newest_checkpoint_with_half_the_learning_rate(tmp_path, capsys):
+    """The loss is non-finite at batch 9 until the learning rate is below a third of its value."""
     options = {'train_cfg.on_bad_loss': 'rollback', 'param_scheduler': [], **ALWAYS}
     spoil = SpoilLoss('motivated', {9}, below_rate=0.03)
     runner = train(config(tmp_path, every_iters=4, **{'optim_wrapper.optimizer.lr': 0.1}, **options), spoil)
@@ -109,7 +109,7 @@ def test_rollback_returns_to_the_newest_checkpoint_with_half_the_rate(tmp_path, 
     ('batches', 'every_iters', 'message'),
     [({2}, None, 'there is no checkpoint to go back to'), ({9}, 4, '5 rollbacks did not help')],
 )
-def test_rollback_that_cannot_help_stops(tmp_path, batches, every_iters, message):
+def test_rollback_that_does_not_help_raises(tmp_path, batches, every_iters, message):
     with pytest.raises(TrainingError, match=f'{message}: begin with a lower'):
         train(
             config(tmp_path, every_iters=every_iters, **{'train_cfg.on_bad_loss': 'rollback'}),
@@ -127,7 +127,7 @@ def test_check_names_the_model_whose_loss_is_non_finite(tmp_path):
         train(built, SpoilLoss('motivated', {0}))
 
 
-def test_last_good_losses_are_also_those_before_a_resume(tmp_path):
+def test_last_finite_losses_include_those_before_a_resume(tmp_path):
     whole = train(config(tmp_path / 'whole', epochs=2)).find_hook(MotivationHook).trace.losses
     with pytest.raises(StopError):
         train(config(tmp_path / 'run', epochs=2), At('before_train_iter', 8, stop))
@@ -138,7 +138,7 @@ def test_last_good_losses_are_also_those_before_a_resume(tmp_path):
 
 
 class SpoilGradient(Hook):
-    """Makes the gradient of one batch no number, once, of a loss that is one."""
+    """Makes the gradient of one batch non-finite, once, with a finite loss."""
 
     def __init__(self, batch):
         self.batch = batch
@@ -154,13 +154,13 @@ class SpoilGradient(Hook):
 
 
 @pytest.mark.parametrize(('batch', 'kept'), [(5, 'epoch_0_iter_4.pth'), (11, 'epoch_1_iter_8.pth'), (7, 'epoch_1.pth')])
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path, batch, kept):
+def test_non_finite_weights_are_never_saved(tmp_path, batch, kept):
     """At the end of an epoch, at the end of the run, and where a checkpoint within an epoch is due."""
     with pytest.raises(TrainingError) as stopped:
         train(config(tmp_path, every_iters=4, epochs=2), SpoilGradient(batch))
     said = str(stopped.value)
     assert (
-        f'weights of the base model are NaN or infinite after a step on a gradient that was, by batch {batch % 6 + 1} of'
+        f'weights of the base model are NaN or infinite, after a step with a non-finite gradient, by batch {batch % 6 + 1} of'
         in said
     )
     assert said.endswith("train_cfg.on_bad_loss='rollback'")
@@ -170,7 +170,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path, batch, kept):
     assert not (tmp_path / 'base.pth').exists()
 
 
-def test_rollback_undoes_a_step_that_spoilt_the_weights(tmp_path, capsys):
+def test_rollback_undoes_a_step_to_non_finite_weights(tmp_path, capsys):
     options = {'train_cfg.on_bad_loss': 'rollback', 'param_scheduler': []}
     runner = train(config(tmp_path, every_iters=4, **options), SpoilGradient(17))
     assert "back to 'epoch_2_iter_16.pth', with 0.5 of the learning rate" in capsys.readouterr().out
@@ -178,7 +178,7 @@ def test_rollback_undoes_a_step_that_spoilt_the_weights(tmp_path, capsys):
     assert len(runner.find_hook(MotivationHook).trace) == 18
 
 
-def test_refuses_an_unknown_remedy(tmp_path):
+def test_unknown_on_bad_loss_raises(tmp_path):
     with pytest.raises(
         ConfigError, match=r"^train_cfg\.on_bad_loss must be 'stop', 'skip' or 'rollback', got 'ignore'$"
     ):

@@ -7,7 +7,7 @@ from tests.conftest import small_dual_model
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)
 
 
-def test_each_model_has_an_optimizer_of_its_own():
+def test_each_model_has_its_own_optimizer():
     model = small_dual_model()
     wrappers = DualOptimWrapperConstructor(dict(optimizer=SGD))(model)
     for name in ('base', 'motivated'):
@@ -25,7 +25,7 @@ def test_fields_of_one_model_override_the_shared_ones():
     assert wrappers['base'].clip_grad_kwargs == wrappers['motivated'].clip_grad_kwargs == {'max_norm': 1.0}
 
 
-def test_parameter_wise_options_hold_for_both():
+def test_parameter_wise_options_apply_to_both_models():
     constructor = DualOptimWrapperConstructor(
         dict(optimizer=dict(**SGD, weight_decay=0.1)), paramwise_cfg=dict(norm_decay_mult=0.0)
     )
@@ -37,7 +37,7 @@ def test_parameter_wise_options_hold_for_both():
         assert decay[id(backbone.bn1.weight)] == 0.0 and decay[id(backbone.conv1.weight)] == 0.1
 
 
-def test_refuses_accumulation_across_switches():
+def test_gradient_accumulation_raises():
     with pytest.raises(ConfigError, match=r'optim_wrapper\.accumulative_counts is 4; it must be 1'):
         DualOptimWrapperConstructor(dict(optimizer=SGD, accumulative_counts=4))
 
@@ -46,7 +46,7 @@ def rates(wrapper):
     return sorted({group['lr'] for group in wrapper.optimizer.param_groups})
 
 
-def test_parameter_wise_options_of_one_model_go_before_the_shared_ones():
+def test_parameter_wise_options_of_one_model_override_the_shared_ones():
     config = dict(optimizer=SGD, base=dict(paramwise_cfg=dict(custom_keys={'conv1': dict(lr_mult=0.5)})))
     shared = dict(custom_keys={'conv1': dict(lr_mult=0.1)})
     wrappers = DualOptimWrapperConstructor(config, paramwise_cfg=shared)(small_dual_model())
@@ -57,7 +57,7 @@ def test_parameter_wise_options_of_one_model_go_before_the_shared_ones():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(norm_decay_mul=0.0), r'paramwise_cfg\.norm_decay_mul is no .* did you mean .norm_decay_mult'),
+        (dict(norm_decay_mul=0.0), r'paramwise_cfg\.norm_decay_mul is not .* did you mean .norm_decay_mult'),
         (
             dict(custom_keys={'backbone.fcc': dict(lr_mult=9)}),
             r"custom_keys has 'backbone\.fcc', which is part of no name",
@@ -66,12 +66,12 @@ def test_parameter_wise_options_of_one_model_go_before_the_shared_ones():
         (dict(custom_keys={'fc': 9}), r"custom_keys has 'fc': 9; write dict\(lr_mult=\.\.\., decay_mult"),
     ],
 )
-def test_parameter_wise_options_that_nobody_reads_are_refused(options, message):
+def test_unknown_parameter_wise_options_raise(options, message):
     with pytest.raises(ConfigError, match=message):
         DualOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg=options)(small_dual_model())
 
 
-def test_parameter_groups_of_a_key_may_have_what_the_optimizer_takes():
+def test_custom_keys_may_set_arguments_of_the_optimizer():
     options = dict(custom_keys={'fc': dict(momentum=0.5)})
     wrapper = DualOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg=options)(small_dual_model())['base']
     assert {group['momentum'] for group in wrapper.optimizer.param_groups} == {0.5, 0.9}

@@ -1,4 +1,4 @@
-"""Two real processes against one."""
+"""Training with two real processes, compared with one."""
 
 import json
 import socket
@@ -78,7 +78,7 @@ open(f'{{sys.argv[1]}}/{{rank}}.json', 'w').write(__import__('json').dumps([resu
 
 @pytest.fixture(scope='module')
 def said(tmp_path_factory):
-    """What each of two processes came to."""
+    """Return the results of each of two processes."""
     folder = tmp_path_factory.mktemp('two')
     (folder / 'agree.py').write_text(AGREE)
     with socket.socket() as free:
@@ -97,7 +97,7 @@ def test_processes_agree(said):
 
 
 def test_unused_parameters_can_be_found(said):
-    """By either field, with the same weights on every process; without, DDP advises exactly that."""
+    """Both fields work, with equal weights in all processes; without them DDP recommends the option."""
     first, second = (sums for _, sums, _ in said)
     assert first == second and first[0] == first[1]
     assert all('Expected to have finished reduction' in refusals[0] for _, _, refusals in said)
@@ -108,19 +108,19 @@ def test_compiled_models_train_together(said):
         assert sums[2] == pytest.approx(sums[0], abs=1e-5)
 
 
-def test_synchronized_norms_are_refused_on_the_cpu(said):
+def test_sync_bn_raises_on_the_cpu(said):
     for _, _, refusals in said:
         assert refusals[1].startswith("sync_bn is 'torch', which torch has for GPUs alone, and these 2 processes train")
 
 
-def test_a_process_of_its_own_asks_nobody(monkeypatch):
+def test_single_process_needs_no_collective(monkeypatch):
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     join_processes()
     assert not torch.distributed.is_initialized()
     assert decide_once(lambda: 3) == sum_over_processes(3) == 3
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch):
+def test_more_processes_than_gpus_raise(monkeypatch):
     for name, value in (('WORLD_SIZE', '4'), ('LOCAL_RANK', '2'), ('LOCAL_WORLD_SIZE', '4')):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
@@ -128,10 +128,10 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         join_processes()
 
 
-def test_two_processes_train_as_one_does_on_the_same_batches(tmp_path):
-    """The same global batches: losses, decisions, weights, compute and accuracy; and no other number resumes it."""
+def test_two_processes_train_like_one_on_the_same_batches(tmp_path):
+    """Losses, decisions, weights, compute and accuracy are equal; resuming with another number of processes raises."""
     (tmp_path / 'my_plugin.py').write_text(PLUGIN)
-    # No augmentation, which draws anew in each process.
+    # No augmentation, whose random numbers differ between processes.
     together = PLUGIN_CONFIG.replace("type='EveryThird'", "type='ConsecutiveDrop', drops=1")
     together += 'train_dataloader = dict(batch_size={}, num_batch_per_epoch=10, dataset=dict(transforms=[]))\n'
     (tmp_path / 'one.py').write_text(together.format(64))

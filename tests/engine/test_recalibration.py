@@ -8,7 +8,7 @@ from motivation.export.exported_model import load_exported
 from tests.conftest import digits_config, snapshot, train
 
 
-def test_statistics_are_those_of_the_training_images_under_the_weights_of_now(tmp_path):
+def test_statistics_are_those_of_the_training_images_under_the_current_weights(tmp_path):
     runner = DualModelRunner.from_cfg(digits_config(tmp_path, **{'model.recalibrate': 64}))
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     seen = []
@@ -43,7 +43,7 @@ def test_images_are_the_same_every_time(tmp_path):
     assert torch.equal(*means) and means[0].any()
 
 
-def test_training_does_not_notice(tmp_path):
+def test_training_is_unchanged(tmp_path):
     with_it = train(digits_config(tmp_path / 'a', epochs=3, **{'model.recalibrate': 64}))
     without = train(digits_config(tmp_path / 'b', epochs=3))
     tensors = without.model.state_dict()

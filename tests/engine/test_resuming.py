@@ -1,4 +1,4 @@
-"""Going on under another config does what it announces, or is refused."""
+"""Resuming with a changed config does what it announces, or raises."""
 
 import math
 import shutil
@@ -18,7 +18,7 @@ MOMENTUM, BATCHES = 'momentum_buffer', 6
 
 
 class Stop(Hook):
-    """Ends a run before a batch, as a lost machine does, and keeps how it stood there."""
+    """Stops a run before a batch, as a crash does, and keeps its state there."""
 
     priority = 'VERY_LOW'
 
@@ -32,7 +32,7 @@ class Stop(Hook):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """Two epochs at a rate of 0.05 with momentum 0.9 and a cosine over 40."""
+    """Two epochs with learning rate 0.05, momentum 0.9 and a cosine over 40 epochs."""
     folder = tmp_path_factory.mktemp('finished') / 'run'
     train(digits_config(folder))
     return folder
@@ -44,7 +44,7 @@ def _copy(finished):
 
 
 def resumed(iteration=12, epochs=4, allow_changes=True, schedulers=None, **options):
-    """The run as it stands before a batch, gone on under other options."""
+    """Return the run resumed with other options and stopped before a batch."""
     config = digits_config('run', epochs, **options)
     config.resume, config.allow_changes = True, allow_changes
     if schedulers is not None:
@@ -61,7 +61,7 @@ def groups(runner, name='base'):
 
 
 def rates(runner, name='base', epochs=2):
-    """The learning rate of now, and after further epochs."""
+    """Return the current learning rate and those after further epochs."""
     found = [groups(runner, name)[0]['lr']]
     for _ in range(epochs - 1):
         for scheduler in runner.param_schedulers[name]:
@@ -79,7 +79,7 @@ def momenta(state, name='base'):
     return [entry[MOMENTUM] for _, entry in sorted(state[name]['state'].items())]
 
 
-def test_finished_run_is_extended_at_a_lower_rate(capsys):
+def test_finished_run_is_extended_with_a_lower_learning_rate(capsys):
     runner = resumed(**{'optim_wrapper.optimizer.lr': 0.001})
     assert 'optim_wrapper.optimizer.lr is 0.001, and was 0.05' in capsys.readouterr().out
     saved = momenta(read_checkpoint(Path('run/epoch_2.pth'))['optimizer'])
@@ -107,18 +107,18 @@ def test_finished_run_is_extended_at_a_lower_rate(capsys):
         ([], [0.05, 0.05]),
     ],
 )
-def test_another_schedule_holds_as_if_from_the_beginning(schedulers, expected):
+def test_changed_schedule_applies_as_if_from_the_first_batch(schedulers, expected):
     assert rates(resumed(schedulers=schedulers)) == expected
 
 
-def test_longer_run_moves_an_end_that_is_not_given():
-    """The cosine of two epochs of the run before would stand still."""
+def test_longer_run_moves_the_default_end_of_a_schedule():
+    """The cosine over the two epochs of the first run would stay at its end."""
     runner = resumed(epochs=4)
     assert [scheduler.end for scheduler in runner.param_schedulers['base']] == [4]
     assert rates(runner) == cosine(0.05, (2, 3), 40)
 
 
-def test_decay_momentum_and_overrides_of_one_model_hold():
+def test_changed_decay_momentum_and_overrides_of_one_model_apply():
     options = {
         'optim_wrapper.optimizer.weight_decay': 0.0,
         'optim_wrapper.optimizer.momentum': 0.5,
@@ -144,7 +144,7 @@ def test_other_groups_of_parameters_keep_their_momentum():
     assert all(map(torch.equal, kept, saved))
 
 
-def test_another_optimizer_begins_without_moments_and_says_so(capsys):
+def test_another_optimizer_starts_without_moments_and_reports_it(capsys):
     runner = resumed(13, **{'optim_wrapper.optimizer': dict(_delete_=True, type='AdamW', lr=1e-3)})
     assert 'the optimizer of the base model begins without the momentum' in capsys.readouterr().out
     optimizers = [runner.optim_wrapper[name].optimizer for name in ('base', 'motivated')]
@@ -153,7 +153,7 @@ def test_another_optimizer_begins_without_moments_and_says_so(capsys):
     assert {int(entry['step']) for optimizer in optimizers for entry in optimizer.state.values()} == {1}
 
 
-def test_schedule_that_follows_a_metric_keeps_what_it_has_seen():
+def test_schedule_that_follows_a_metric_keeps_its_state():
     plateau = dict(type='ReduceOnPlateauLR', monitor='base/accuracy/top1', rule='greater', patience=0, factor=0.5)
     plateau['threshold'] = 1000.0  # every validation but the first is none better
     shutil.rmtree('run')
@@ -165,7 +165,7 @@ def test_schedule_that_follows_a_metric_keeps_what_it_has_seen():
     scheduler = runner.param_schedulers['base'][0]
     assert scheduler.best > 0 and scheduler.min_values == [0.0]
     with pytest.raises(
-        ConfigError, match=r'param_scheduler has ReduceOnPlateauLR, which follows a metric, beside another'
+        ConfigError, match=r'param_scheduler has ReduceOnPlateauLR, which follows a metric, and another'
     ):
         resumed(18, epochs=5, schedulers=[plateau, dict(type='CosineAnnealingLR', T_max=9)])
 
@@ -186,7 +186,7 @@ def test_schedule_that_holds_functions_is_saved_without_them():
     assert groups(runner)[0]['lr'] == groups(whole)[0]['lr'] != rate
 
 
-def test_state_that_no_checkpoint_holds_is_refused_before_the_first_batch():
+def test_state_that_cannot_be_saved_raises_before_the_first_batch():
     class Odd(Hook):
         def state_dict(self):
             return {'seen': {1}}
@@ -201,7 +201,7 @@ def test_state_that_no_checkpoint_holds_is_refused_before_the_first_batch():
     assert runner.iter == 0
 
 
-def test_other_hooks_are_announced_and_let_a_stopped_run_go_on(capsys):
+def test_other_hooks_are_announced_and_let_a_stopped_run_continue(capsys):
     def config(patience, **fields):
         made = digits_config('stopped', 5)
         made.custom_hooks = [
@@ -213,17 +213,17 @@ def test_other_hooks_are_announced_and_let_a_stopped_run_go_on(capsys):
     assert train(config(1)).epoch == 2
     assert train(config(1, resume=True, allow_changes=True)).epoch == 2
     assert train(config(3, resume=True, allow_changes=True)).epoch == 4
-    assert 'going on though default_hooks or custom_hooks are others' in capsys.readouterr().out
+    assert 'resuming although default_hooks or custom_hooks have changed' in capsys.readouterr().out
 
 
-def test_nothing_left_to_train_is_said(capsys):
+def test_nothing_left_to_train_is_announced(capsys):
     config = digits_config('run', 1)
     config.update(resume=True, allow_changes=True)
     train(config)
     assert '2 epochs are over, and train_cfg.max_epochs is 1: nothing is left to train' in capsys.readouterr().out
 
 
-def test_epochs_of_another_length_count_on(capsys):
+def test_epochs_may_change_their_length(capsys):
     runner = resumed(24, epochs=4, **{'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8})
     said = capsys.readouterr().out
     assert 'batch_size is 16, and was 64' in said and 'has 8 batches, and had 6' in said
@@ -235,7 +235,7 @@ def test_epochs_of_another_length_count_on(capsys):
     assert (again.epoch, again.iter, again.max_iters) == (3, 24, 28)
 
 
-def test_another_policy_begins_anew_and_another_argument_goes_on():
+def test_another_policy_starts_fresh_and_another_argument_keeps_the_state():
     policy = resumed(13, **{'motivation.policy.drops': 1}).find_hook(MotivationHook).policy
     assert policy.drops == 1 and policy.previous is not None
     runner = resumed(13, **{'motivation.policy': dict(_delete_=True, type='RandomGate', rate=0.5)})
@@ -250,8 +250,10 @@ def test_another_policy_begins_anew_and_another_argument_goes_on():
         ({'model.base.zero_init_last': False}, r'model\.base\.zero_init_last is False, and was left out'),
     ],
 )
-def test_how_a_run_began_cannot_change(options, message):
-    with pytest.raises(ConfigError, match=rf'^{message} in .*epoch_2\.pth.; this says how a run begins, .*load_from$'):
+def test_fields_of_the_initial_state_cannot_change(options, message):
+    with pytest.raises(
+        ConfigError, match=rf'^{message} in .*epoch_2\.pth.; this determines how a run begins, .*load_from$'
+    ):
         resumed(**options)
 
 
@@ -270,25 +272,27 @@ def interrupted_within_an_epoch():
         (False, {}, [dict(type='LinearLR', end=9, by_epoch=False)], 'param_scheduler counts batches; keep the length'),
     ],
 )
-def test_epochs_of_another_length_are_refused_where_they_mean_nothing(within, options, schedulers, message):
+def test_epochs_of_another_length_raise_within_an_epoch_or_with_a_schedule_by_iteration(
+    within, options, schedulers, message
+):
     if within:
         interrupted_within_an_epoch()
     with pytest.raises(ConfigError, match=message):
         resumed(schedulers=schedulers, **{'train_dataloader.num_batch_per_epoch': 8})
 
 
-def test_more_images_under_the_same_config_are_refused():
-    """The root of the images may change, so the config does not tell."""
+def test_more_images_under_the_same_config_raise():
+    """The config does not show it, because the root may change."""
     content = read_checkpoint(Path('run/epoch_2.pth'))
     content['train_loop']['epoch_length'] = 5
     torch.save(content, 'run/epoch_2.pth')
     with pytest.raises(
-        ConfigError, match=r'has 6 batches, and had 5 in .*: give the same images and batch_size, or go on'
+        ConfigError, match=r'has 6 batches, and had 5 in .*: give the same images and batch_size, or resume'
     ):
         resumed(epochs=2, allow_changes=False)
 
 
-def test_run_without_a_seed_goes_on_with_its_own():
+def test_run_without_a_seed_resumes_with_the_same_seed():
     shutil.rmtree('run')
     first = train(digits_config('run', 1, **{'randomness.seed': None}))
     runner = resumed(7, 2, **{'randomness.seed': None})

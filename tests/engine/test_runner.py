@@ -1,4 +1,4 @@
-"""Whole runs: what they leave behind, and that resuming changes nothing."""
+"""Complete runs: their results, and that a resumed run equals an uninterrupted one."""
 
 import json
 from pathlib import Path
@@ -116,7 +116,7 @@ def test_run_leaves_logs_reports_and_both_models(tmp_path):
 
 
 def test_report_adds_up_to_what_the_trace_says(tmp_path):
-    """The totals again, from the losses' trace and counts made by hand."""
+    """The totals are computed again from the switch trace and counts made by hand."""
     runner = train(digits_config(tmp_path / 'run', epochs=3, meter=True))
     report = json.loads((tmp_path / 'run/report.json').read_text())
     trace = runner.find_hook(MotivationHook).trace
@@ -148,7 +148,7 @@ def test_small_last_batch_is_counted_as_it_is(tmp_path):
 
 
 def test_active_model_follows_the_definition_of_the_method(tmp_path):
-    """design: the decision after batch i holds for batch i + 1; two drops in a row wake, the first rise ends."""
+    """The decision after batch i holds for batch i + 1; two drops in a row activate, the first rise deactivates."""
     trace = train(digits_config(tmp_path / 'run', epochs=4)).find_hook(MotivationHook).trace
     losses = list(trace.losses)
     expected = [i >= 3 and losses[i - 1] < losses[i - 2] < losses[i - 3] for i in range(len(losses))]
@@ -162,7 +162,7 @@ def test_baselines_train_one_model(tmp_path, policy, motivated):
     assert list(runner.find_hook(MotivationHook).trace.motivated) == motivated
 
 
-def test_same_seed_same_run_and_another_seed_another(tmp_path):
+def test_the_seed_determines_the_run(tmp_path):
     runs = [
         train(digits_config(tmp_path / str(i), epochs=1, **{'randomness.seed': seed}))
         for i, seed in enumerate((0, 0, 1))
@@ -173,7 +173,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path):
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_augmentation_differs_from_epoch_to_epoch(tmp_path, workers):
-    """With MMEngine's own worker seeds every epoch would crop alike."""
+    """With MMEngine's worker seeds all epochs would have the same crops."""
     config = digits_config(tmp_path / 'run', epochs=3)
     config.train_dataloader.update(num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=False))
     batches = []
@@ -198,7 +198,7 @@ def test_checkpoints_are_plain_and_the_newest_are_kept(tmp_path):
         assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == []
 
 
-def test_load_from_takes_weights_and_begins_anew(tmp_path):
+def test_load_from_loads_weights_and_starts_a_new_run(tmp_path):
     first = train(digits_config(tmp_path / 'first', **{'motivation.policy': dict(_delete_=True, type='Always')}))
     config = digits_config(tmp_path / 'second', epochs=1)
     config.load_from = str(tmp_path / 'first/epoch_2.pth')
@@ -209,7 +209,7 @@ def test_load_from_takes_weights_and_begins_anew(tmp_path):
     assert trace.losses[0] < first.find_hook(MotivationHook).trace.losses[0] - 0.1
 
 
-def test_checkpoint_of_other_models_is_refused(tmp_path):
+def test_checkpoint_of_other_models_raises(tmp_path):
     train(digits_config(tmp_path / 'first', epochs=1))
     config = digits_config(tmp_path / 'second', epochs=1, **{'model.motivated.model_name': 'cifar_resnet32'})
     config.load_from = str(tmp_path / 'first/epoch_1.pth')
@@ -232,8 +232,8 @@ def test_type_error_in_a_hook_keeps_its_own_traceback(tmp_path):
 
 
 @pytest.mark.parametrize('extension', ['default', 'zero'])
-def test_training_begins_with_the_weights_that_were_built(tmp_path, extension):
-    """MMEngine initialises models before training; pretrained weights and a zero extension must outlive that."""
+def test_training_starts_with_the_weights_that_were_built(tmp_path, extension):
+    """MMEngine initialises models before training, which must keep pretrained weights and a zero extension."""
     config = digits_config(tmp_path / 'run', epochs=1, **{'model.extension': extension})
     config.model.base.zero_init_last = config.model.motivated.zero_init_last = False
     runner = DualModelRunner.from_cfg(config)
@@ -250,7 +250,7 @@ def test_training_begins_with_the_weights_that_were_built(tmp_path, extension):
     assert added.any() == (extension == 'default')
 
 
-def test_moving_averages_are_of_the_shared_weights_and_leave_training_alone(tmp_path):
+def test_moving_averages_use_the_shared_weights_and_leave_training_unchanged(tmp_path):
     evaluated = []
 
     class Look(Hook):
@@ -281,7 +281,7 @@ def test_moving_averages_are_of_the_shared_weights_and_leave_training_alone(tmp_
         ({'randomness.seed': 4}, r'randomness\.seed is 4, and was 0'),
     ],
 )
-def test_resuming_under_another_config_says_what_differs(tmp_path, options, message):
+def test_resume_with_another_config_names_the_difference(tmp_path, options, message):
     train(digits_config(tmp_path / 'run'))
     config = digits_config(tmp_path / 'run', **options)
     config.resume, config.load_from = True, str(tmp_path / 'run/epoch_1.pth')
@@ -289,7 +289,7 @@ def test_resuming_under_another_config_says_what_differs(tmp_path, options, mess
         train(config)
 
 
-def test_schedule_that_begins_after_the_run_is_refused(tmp_path):
+def test_schedule_that_begins_after_the_run_raises(tmp_path):
     config = digits_config(tmp_path / 'run', epochs=1)
     config.param_scheduler = [dict(type='CosineAnnealingLR', T_max=5, begin=5)]
     with pytest.raises(
@@ -298,7 +298,7 @@ def test_schedule_that_begins_after_the_run_is_refused(tmp_path):
         train(config)
 
 
-def test_data_with_another_number_of_classes_is_refused(tmp_path):
+def test_data_with_another_number_of_classes_raises(tmp_path):
     options = {'model.base.num_classes': 7, 'model.motivated.num_classes': 7}
     config = digits_config(tmp_path / 'run', **options)
     message = r'model\.base\.num_classes is 7, but train_dataloader\.dataset has 10 classes'
@@ -306,7 +306,7 @@ def test_data_with_another_number_of_classes_is_refused(tmp_path):
         train(config)
 
 
-def test_dataset_that_names_no_classes_trains(tmp_path):
+def test_dataset_without_class_names_trains(tmp_path):
     @DATASETS.register_module(force=True)
     class Nameless(torch.utils.data.Dataset):
         def __len__(self):
@@ -331,7 +331,7 @@ def test_dataset_that_names_no_classes_trains(tmp_path):
         ('01234567x9', r"class 8 is '8' in train_dataloader\.dataset and '9' in val_dataloader\.dataset"),
     ],
 )
-def test_validation_data_of_other_classes_is_refused(tmp_path, classes, message):
+def test_validation_data_with_other_classes_raises(tmp_path, classes, message):
     for name in classes:
         folder = tmp_path / 'images/val' / name
         folder.mkdir(parents=True)
@@ -405,7 +405,7 @@ train_cfg = dict(max_epochs=1)
 """
 
 
-def test_plugin_in_a_folder_brings_policy_map_model_and_hook(tmp_path):
+def test_plugin_in_a_folder_registers_policy_map_model_and_hook(tmp_path):
     (tmp_path / 'my_plugin.py').write_text(PLUGIN)
     (tmp_path / 'mine.py').write_text(PLUGIN_CONFIG)
     done = call_forked('train.py', 'mine.py', '--work-dir', 'run')

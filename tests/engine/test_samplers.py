@@ -1,4 +1,4 @@
-"""An epoch has as many batches as its sampler's length says, whatever the sampler yields."""
+"""The length of a sampler, not its iterator, determines the batches of an epoch."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from tests.conftest import DIGITS, digits_config, train
 
 @DATA_SAMPLERS.register_module(force=True)
 class OnAndOn(DefaultSampler):
-    """Its length says nothing of where it ends."""
+    """Yields more samples than its length."""
 
     def __iter__(self):
         return itertools.chain(super().__iter__(), itertools.repeat(0))
@@ -49,27 +49,27 @@ def refused(message, **options):
 
 @pytest.mark.parametrize('name', ['InfiniteSampler', 'InfiniteOfMine'])
 @pytest.mark.parametrize(('loader', 'shuffle'), [('train', True), ('val', False), ('test', False)])
-def test_sampler_that_never_ends_is_refused(loader, shuffle, name):
+def test_infinite_sampler_raises(loader, shuffle, name):
     says = (
         rf"^{loader}_dataloader\.sampler\.type is '{name}', which never ends, .*'DefaultSampler', shuffle={shuffle}\)"
     )
     refused(says, **{f'{loader}_dataloader.sampler.type': name})
 
 
-def test_error_for_an_unknown_sampler_recommends_none_that_never_ends():
+def test_error_for_an_unknown_sampler_recommends_no_infinite_one():
     with pytest.raises(ConfigError, match=r"sampler\.type is 'InfinitSampler', which is not registered; ") as caught:
         check_config(load_config(DIGITS, {'train_dataloader.sampler.type': 'InfinitSampler'}))
     assert 'InfiniteSampler' not in str(caught.value) and 'DefaultSampler' in str(caught.value)
 
 
-def test_error_for_an_unknown_loop_recommends_none_that_is_refused():
+def test_error_for_an_unknown_loop_recommends_a_supported_one():
     with pytest.raises(ConfigError, match=r"^val_cfg\.type is 'X', which is not registered; ") as caught:
         check_config(load_config(DIGITS, {'val_cfg.type': 'X'}))
     assert 'DualValLoop' in str(caught.value) and ' ValLoop' not in str(caught.value)
 
 
-def test_epochs_end_where_the_length_of_a_sampler_says(tmp_path):
-    """In training and validation, and from a resumed batch on."""
+def test_epochs_end_at_the_length_of_a_sampler(tmp_path):
+    """In training, in validation and after a resume within an epoch."""
     sampler = dict(type='OnAndOn')
     options = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.sampler': sampler}
     runner = train(digits_config(tmp_path / 'run', **options, **{'val_dataloader.sampler': sampler}))
@@ -79,13 +79,13 @@ def test_epochs_end_where_the_length_of_a_sampler_says(tmp_path):
     assert [batch['inputs'].shape[0] for batch in runner.train_loop._batches.after(1, epoch=1)] == [64, 64]
 
 
-def test_epochs_end_where_the_length_of_a_batch_sampler_says(tmp_path):
+def test_epochs_end_at_the_length_of_a_batch_sampler(tmp_path):
     options = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.batch_sampler': dict(type='BatchesOnAndOn')}
     runner = train(digits_config(tmp_path / 'run', epochs=1, **options))
     assert (runner.iter, runner.epoch) == (3, 1)
 
 
-def test_sampler_that_ends_too_early_is_named(tmp_path):
+def test_sampler_that_ends_too_early_raises(tmp_path):
     options = {'train_dataloader.num_batch_per_epoch': 4, 'train_dataloader.sampler': dict(type='TooShort')}
     with pytest.raises(
         ConfigError, match=r'^train_dataloader\.sampler ends after 3 batches of epoch 1, which has 4 by'

@@ -23,7 +23,7 @@ def test_batch_of_one_process_costs_one_read_and_no_collective(tmp_path, options
 
 @pytest.fixture(scope='module')
 def both(tmp_path_factory):
-    """What each of two processes saw of the same runs."""
+    """Return what each of two processes recorded of the same runs."""
     folder = tmp_path_factory.mktemp('two')
     done = two_processes(ROOT, '-m', 'tests.engine.step_runs', str(folder))
     assert done.returncode == 0, done.stderr
@@ -47,26 +47,26 @@ def test_record_is_the_same_for_all_processes_and_has_their_mean_loss(both, run)
     assert clocks == sorted(clocks) and clocks[0] > 0
 
 
-def test_batch_that_one_process_cannot_step_on_is_skipped_by_all(both):
-    """And nothing differs between the weights of the processes afterwards."""
+def test_non_finite_loss_in_one_process_skips_the_batch_in_all(both):
+    """The weights of the processes stay equal."""
     first, second = (said['spoilt'] for said in both)
     assert first == second and first['skipped'] == 1 and math.isfinite(first['weights'])
     assert [loss is None for loss in first['losses']] == [batch == 2 for batch in range(6)]
 
 
-def test_signal_to_one_process_ends_all_after_the_batch(both):
+def test_signal_to_one_process_stops_all_after_the_batch(both):
     assert [said['stopped'] for said in both] == [{'iter': 3, 'status': 143}] * 2
 
 
 def step(model, wrappers, batch):
-    """A batch as the train loop makes it; return its record and what it logs."""
+    """Run a batch like the training loop; return its record and the logged values."""
     exchange = exchange_of(wrappers)
     exchange.begin(batch, lambda: False)
     outputs = model.train_step(batch, wrappers)
     return exchange.complete(model.active, outputs, seconds=1.0), outputs
 
 
-def test_record_of_a_distilled_batch_is_that_of_the_motivated_step():
+def test_record_of_a_distilled_batch_has_the_motivated_models_loss():
     model = distilling(weight=0.5).train()
     wrappers = optimizers(model)
     model.activate()
@@ -78,7 +78,7 @@ def test_record_of_a_distilled_batch_is_that_of_the_motivated_step():
 
 
 @pytest.mark.parametrize('steps', [0, 1, 2])
-def test_loss_is_that_of_the_step_or_else_what_a_train_step_of_the_users_own_returned(monkeypatch, steps):
+def test_loss_is_that_of_the_step_or_of_a_user_defined_train_step(monkeypatch, steps):
     model = small_dual_model().train()
     squares = model.base.backbone.fc.weight.square().sum().item()
 

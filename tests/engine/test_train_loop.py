@@ -1,4 +1,4 @@
-"""A run that is stopped anywhere and resumed is the run that was not."""
+"""A run that is stopped at any point and resumed equals an uninterrupted one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def config(folder, resume=False, every_iters=1, epochs=3, **options):
 
 
 class At(Hook):
-    """Does something once, at a hook point of a batch."""
+    """Calls an action once, at a hook point of a batch."""
 
     priority = 'LOWEST'
 
@@ -52,7 +52,7 @@ def train(built, *hooks):
 
 
 def outcome(runner):
-    """Everything that a run leaves, but for the time it took."""
+    """Return all results of a run except times."""
     report = json.loads((Path(runner.work_dir) / 'report.json').read_text())
     report.pop('wall_seconds')
     for name in ('base', 'motivated'):
@@ -100,7 +100,7 @@ def stop():
         ('after_train', 18, 'epoch_3.pth'),
     ],
 )
-def test_run_stopped_at_any_point_goes_on_from_the_batch_before(tmp_path, whole, point, batch, resumed_from):
+def test_run_stopped_at_any_point_resumes_from_the_last_batch(tmp_path, whole, point, batch, resumed_from):
     with pytest.raises(StopError):
         train(config(tmp_path), At(point, batch, stop))
     assert find_checkpoints(tmp_path)[-1].name == resumed_from
@@ -141,7 +141,7 @@ def test_workers_change_nothing_and_resume_within_an_epoch(tmp_path, whole, opti
     ],
     ids=['random-and-gradient', 'clipped-adamw-distillation-recalibration'],
 )
-def test_other_runs_go_on_within_an_epoch_too(tmp_path, options):
+def test_further_configs_resume_within_an_epoch(tmp_path, options):
     whole = train(config(tmp_path / 'whole', **options))
     with pytest.raises(StopError):
         train(config(tmp_path / 'run', **options), At('before_train_iter', 10, stop))
@@ -149,7 +149,7 @@ def test_other_runs_go_on_within_an_epoch_too(tmp_path, options):
 
 
 def test_every_step_is_logged_once(tmp_path):
-    """Stopped twice, after steps that no checkpoint had yet; the second time in the middle of a line."""
+    """The run is stopped twice after unsaved steps, the second time in the middle of a line."""
     for resume, batch in ((False, 5), (True, 11)):
         with pytest.raises(StopError):
             train(config(tmp_path, resume, every_iters=4), At('before_train_iter', batch, stop))
@@ -181,7 +181,7 @@ def send(number):
         (signal.SIGTERM, 'after_val_epoch', 6, 'epoch_1.pth', 143),
     ],
 )
-def test_signal_finishes_the_batch_saves_and_ends(tmp_path, whole, capsys, number, point, batch, saved, status):
+def test_signal_finishes_the_batch_saves_and_stops(tmp_path, whole, capsys, number, point, batch, saved, status):
     before = signal.getsignal(number)
     with pytest.raises(Interrupted) as ended:
         train(config(tmp_path, every_iters=None), At(point, batch, send(number)))
@@ -191,7 +191,7 @@ def test_signal_finishes_the_batch_saves_and_ends(tmp_path, whole, capsys, numbe
     assert_same(train(config(tmp_path, resume=True, every_iters=None)), whole)
 
 
-def test_signal_within_a_validation_puts_averaged_weights_back(tmp_path):
+def test_signal_within_a_validation_restores_the_training_weights(tmp_path):
     averaged = {'custom_hooks': [dict(type='EMAHook', momentum=0.1)]}
     whole = train(config(tmp_path / 'whole', every_iters=None, **averaged))
     with pytest.raises(Interrupted):
@@ -223,8 +223,8 @@ def test_dead_worker_is_replaced_and_nothing_is_lost(tmp_path, whole, capsys, pe
     assert 'a data-loading worker died' in capsys.readouterr().out
 
 
-def test_failed_save_is_not_said_to_have_been_made(tmp_path, monkeypatch, capsys):
-    """The interruption comes when the disk has become full after an earlier save."""
+def test_failed_save_is_not_reported_as_saved(tmp_path, monkeypatch, capsys):
+    """The disk becomes full between an earlier save and the interruption."""
     runner = DualModelRunner.from_cfg(config(tmp_path, every_iters=4))
 
     def fill_and_interrupt():

@@ -4,7 +4,7 @@ from mmengine.visualization import Visualizer as MMEngineVisualizer
 from motivation.engine.visualizer import Visualizer
 
 
-def test_figure_is_made_when_it_is_drawn_on_and_as_mmengine_makes_it():
+def test_figure_is_made_on_first_use_and_equals_mmengines():
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     drawn = []
     for kind in (MMEngineVisualizer, Visualizer):
@@ -16,5 +16,5 @@ def test_figure_is_made_when_it_is_drawn_on_and_as_mmengine_makes_it():
     assert np.array_equal(*drawn) and not np.array_equal(drawn[0], image)
 
 
-def test_what_it_lacks_is_an_attribute_error():
+def test_unknown_attribute_raises():
     assert not hasattr(Visualizer.get_instance('bare'), 'nonsense')

@@ -56,7 +56,7 @@ def test_missing_file_is_named():
 
 
 class Seen(Hook):
-    """The weights and the metrics of each validation."""
+    """Records weights and metrics of each validation."""
 
     priority = 'LOWEST'
 
@@ -67,7 +67,7 @@ class Seen(Hook):
         self.epochs.append((dict(metrics), {name: snapshot(getattr(runner.model, name)) for name in MODEL_NAMES}))
 
 
-def test_best_models_are_those_of_the_first_of_the_highest_accuracies_also_after_resuming(tmp_path):
+def test_best_models_are_of_the_first_highest_accuracy_also_after_a_resume(tmp_path):
     options = {'default_hooks.export.save_best': 'accuracy/top1'}
     seen = Seen()
     for epochs in (3, 6):
@@ -84,7 +84,7 @@ def test_best_models_are_those_of_the_first_of_the_highest_accuracies_also_after
         assert all(torch.equal(tensor, weights[key]) for key, tensor in best.state_dict().items())
 
 
-def test_metric_that_is_none_comes_with_its_near_match(tmp_path):
+def test_unknown_metric_comes_with_its_near_match(tmp_path):
     with pytest.raises(ConfigError, match=r"^default_hooks\.export\.save_best is 'accuracy/top2', .* 'accuracy/top1'"):
         train(digits_config(tmp_path, 1, **{'default_hooks.export.save_best': 'accuracy/top2'}))
 
@@ -141,7 +141,7 @@ def test_exported_file_needs_nothing_that_the_model_was_built_from(source):
 
 @MODELS.register_module(force=True)
 class WithHead(BaseModel):
-    """A backbone that does not hold all of the weights, and weights of a file for it."""
+    """A model with weights outside its backbone, and an ``init_cfg``."""
 
     def __init__(self, init_cfg=None):
         super().__init__(data_preprocessor=dict(type='ImagePreprocessor', mean=[0.5], std=[0.5]), init_cfg=init_cfg)
@@ -152,7 +152,7 @@ class WithHead(BaseModel):
         return self.head(self.backbone(inputs))
 
 
-def test_model_of_the_users_own_is_written_whole():
+def test_user_defined_model_is_exported_completely():
     model = WithHead().eval()
     pretraining = dict(type='Pretrained', checkpoint='gone.pth')
     export_model(model, dict(type='WithHead', init_cfg=pretraining), Path('base.pth'), metainfo={'classes': ['a', 'b']})
@@ -189,7 +189,7 @@ def folder_config(work_dir, root='images', epochs=1, **options):
 
 
 @pytest.mark.parametrize('validates', [True, False])
-def test_exported_models_say_what_they_were_validated_on(validates):
+def test_exported_models_describe_their_validation_data(validates):
     write_images('images')
     config = folder_config('run')
     if not validates:

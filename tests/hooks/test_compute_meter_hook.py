@@ -1,4 +1,4 @@
-"""The meter of a real run against its trace, its data and its logs."""
+"""The compute meter of a real run, compared with its trace, data and logs."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ NEVER = dict(_delete_=True, type='Never')
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """All 1,437 images, so that the last of an epoch's 23 batches is small; statistics re-estimated on 100."""
+    """A run on all 1,437 images, in 23 batches with a small last one, and statistics re-estimated on 100 images."""
     folder = tmp_path_factory.mktemp('meter') / 'run'
     config = digits_config(folder, meter=True, **{'model.recalibrate': 100, 'default_hooks.compute_meter.interval': 10})
     config.train_dataloader.pop('num_batch_per_epoch')
@@ -43,7 +43,7 @@ def macs():
 
 
 def recomputed(trace, macs):
-    """Cumulative (forward, backward) FLOPs of each model after every batch, from the trace alone."""
+    """Return the cumulative (forward, backward) FLOPs of each model after every batch, from the trace."""
     totals = {'base': [(0, 0)], 'motivated': [(0, 0)]}
     for index, flag in enumerate(trace.motivated):
         images = 29 if index % 23 == 22 else 64
@@ -61,14 +61,14 @@ def test_totals_equal_the_sum_over_the_switch_trace(finished, macs):
         assert (meter.forward_flops(name), meter.backward_flops(name)) == sums[-1]
 
 
-def test_validation_and_reestimation_are_counted_apart(finished, macs):
+def test_validation_and_reestimation_are_counted_separately(finished, macs):
     meter = finished.find_hook(ComputeMeterHook).meter
     for name in ('base', 'motivated'):
         assert meter.evaluation_flops(name) == 2 * 2 * 360 * macs[name].inference.per_image  # two epochs
         assert meter.reestimation_flops(name) == 2 * 2 * 100 * macs[name].inference.per_image  # which are exported
 
 
-def test_curves_hold_forward_backward_and_total_so_far_and_a_step(finished, macs):
+def test_curves_hold_running_totals_and_means_per_step(finished, macs):
     totals = recomputed(finished.find_hook(MotivationHook).trace, macs)
     steps = [10, 20, 30, 40, 46]
     logs = Path(finished.log_dir) / 'vis_data'
@@ -119,14 +119,14 @@ def test_distillation_adds_a_step_of_the_base_to_every_motivated_batch(tmp_path,
 
 
 class FreesTheStem(Hook):
-    """Freezes the first layer of both models, and frees it after two batches."""
+    """Freezes the first layer of both models for two batches."""
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         for name in ('base', 'motivated'):
             getattr(runner.model, name).backbone.conv1.requires_grad_(runner.iter >= 2)
 
 
-def test_layer_that_a_hook_freezes_costs_nothing_backward_while_it_is_frozen(tmp_path, macs):
+def test_frozen_layer_has_no_backward_compute(tmp_path, macs):
     runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', 1, meter=True, **{'motivation.policy': NEVER}))
     runner.register_hook(FreesTheStem())
     runner.train()
@@ -137,8 +137,8 @@ def test_layer_that_a_hook_freezes_costs_nothing_backward_while_it_is_frozen(tmp
     assert meter.motivated_alone_train_flops == alone.flops(6, images) - 2 * 2 * 64 * stem
 
 
-def test_images_of_another_size_are_counted_as_they_are(tmp_path, macs):
-    """Training on 8 x 8 pixels as ever, validation on 16 x 16."""
+def test_images_of_another_size_are_counted_at_their_size(tmp_path, macs):
+    """Training on 8 x 8 pixels, validation on 16 x 16."""
     options = {'val_dataloader.dataset.transforms': [dict(type='Resize', size=[16, 16])]}
     runner = train(digits_config(tmp_path / 'run', 1, meter=True, **options))
     meter = runner.find_hook(ComputeMeterHook).meter
@@ -149,7 +149,7 @@ def test_images_of_another_size_are_counted_as_they_are(tmp_path, macs):
         assert meter.evaluation_flops(name) == 2 * 360 * large.per_image
 
 
-def test_resumed_curves_go_on_from_the_entry_before(tmp_path):
+def test_resumed_curves_continue_from_the_last_entry(tmp_path):
     """Entries after batches 4, 8 and 12; resumed after batch 6; batch 5 is the motivated model's."""
     policy = dict(_delete_=True, type='Periodic', on=1, off=4)
     config = digits_config(
@@ -175,14 +175,14 @@ def test_resumed_curves_go_on_from_the_entry_before(tmp_path):
 
 
 @pytest.mark.parametrize('interval', [0, 2.5, True])
-def test_refuses_an_interval_that_is_no_number_of_steps(interval):
+def test_invalid_interval_raises(interval):
     with pytest.raises(ConfigError, match=rf'^interval must be (at least 1|a whole number), got {interval}$'):
         ComputeMeterHook(interval=interval)
 
 
 @MODELS.register_module()
 class Unpriced(TimmClassifier):
-    """Multiplies by an operator without a formula, and at ``only`` another size of image, if that is given."""
+    """Uses an operator without a formula, with ``only`` on images of that size."""
 
     def __init__(self, only=None, **kwargs):
         super().__init__(**kwargs)
@@ -205,7 +205,7 @@ def unpriced_config(work_dir, epochs=1, only=None, **options):
 
 
 @pytest.mark.parametrize('only', [None, 16], ids=['from the first batch', 'where validation has larger images'])
-def test_model_that_cannot_be_counted_trains_with_one_warning_and_its_report_says_why(tmp_path, caplog, only):
+def test_model_that_cannot_be_counted_trains_with_one_warning_and_a_reason_in_the_report(tmp_path, caplog, only):
     config = unpriced_config(tmp_path / 'run', 2, only)
     if only is not None:
         config.val_dataloader.dataset.transforms = [dict(type='Resize', size=[16, 16])]
@@ -219,7 +219,7 @@ def test_model_that_cannot_be_counted_trains_with_one_warning_and_its_report_say
     assert read_checkpoint(tmp_path / 'run/epoch_2.pth')['state_dict']
 
 
-def test_model_that_cannot_be_counted_is_refused_where_a_policy_asks_for_its_compute(tmp_path):
+def test_model_that_cannot_be_counted_raises_if_the_policy_asks_for_compute(tmp_path):
     policy = dict(_delete_=True, type='Budget', policy=dict(type='Always'), min_saving=1.5)
     with pytest.raises(ConfigError, match=f"asks for 'compute', which is not counted: .*{REASON}"):
         train(unpriced_config(tmp_path / 'run', **{'motivation.policy': policy}))
@@ -227,13 +227,13 @@ def test_model_that_cannot_be_counted_is_refused_where_a_policy_asks_for_its_com
         train(digits_config(tmp_path / 'other', **{'motivation.policy': policy}))
 
 
-def test_check_refuses_a_model_that_cannot_be_counted(tmp_path):
+def test_check_raises_for_a_model_that_cannot_be_counted(tmp_path):
     with pytest.raises(ConfigError, match=REASON):
         train(unpriced_config(tmp_path / 'run', **{'train_cfg.type': 'CheckLoop'}))
     train(digits_config(tmp_path / 'other', 1, **{'train_cfg.type': 'CheckLoop'}))  # nothing to count
 
 
-def test_run_that_began_without_a_meter_is_not_counted_when_it_goes_on_with_one(tmp_path):
+def test_run_started_without_a_meter_is_not_counted_after_a_resume(tmp_path):
     train(digits_config(tmp_path / 'run', 1))
     config = digits_config(tmp_path / 'run', 2, meter=True)
     config.resume = config.allow_changes = True

@@ -19,8 +19,8 @@ def test_saves_at_the_interval_and_at_the_end_with_that_epochs_validation(tmp_pa
         assert [row['epoch'] for row in checkpoint['report']['history']] == list(range(1, epoch + 1))
 
 
-def test_saves_when_so_many_minutes_have_passed(tmp_path, monkeypatch):
-    """A batch takes a minute; the clock begins with training and anew with each save."""
+def test_saves_every_so_many_minutes(tmp_path, monkeypatch):
+    """A batch takes a minute; the clock restarts with each save."""
     clock = iter(range(0, 10_000, 60))
     for module in ('motivation.hooks.dual_checkpoint_hook', 'motivation.engine.step'):
         monkeypatch.setattr(f'{module}.time', SimpleNamespace(monotonic=lambda: next(clock)))
@@ -32,6 +32,6 @@ def test_saves_when_so_many_minutes_have_passed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('field', ['interval', 'max_keep'])
-def test_refuses_to_keep_or_save_nothing(field):
+def test_zero_intervals_and_counts_raise(field):
     with pytest.raises(ConfigError, match=rf'^{field} must be at least 1.*, got 0$'):
         DualCheckpointHook(**{field: 0})

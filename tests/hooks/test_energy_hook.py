@@ -35,7 +35,7 @@ def live_timers():
     return [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 
-def test_report_holds_energy_and_emissions_that_can_be_true(tmp_path, capfd):
+def test_report_holds_plausible_energy_and_emissions(tmp_path, capfd):
     (tmp_path / '.codecarbon.config').write_text('[codecarbon]\noutput_methods = csv\nlog_level = debug\n')
     begun = time.monotonic()
     train(energy_config(tmp_path / 'run'))
@@ -43,7 +43,7 @@ def test_report_holds_energy_and_emissions_that_can_be_true(tmp_path, capfd):
 
     report = read_report(tmp_path / 'run')
     assert math.isfinite(report['energy_wh'])
-    # Between what one idle processor takes while training and what a large server takes all the time.
+    # Between an idle processor while training and a large server all the time.
     assert 1 * report['wall_seconds'] < 3600 * report['energy_wh'] < 10_000 * seconds
     assert report['co2_grams'] == pytest.approx(report['energy_wh'] / 1000 * GRID_OF_GERMANY)
     assert report['energy_source'].endswith(', grid of DEU')
@@ -89,7 +89,7 @@ def test_energy_is_power_times_time(tmp_path):
     assert memory == pytest.approx(total.ram_power, rel=0.2)
 
 
-def test_run_without_the_hook_reports_as_before_and_trains_alike(tmp_path):
+def test_hook_changes_neither_the_training_nor_the_rest_of_the_report(tmp_path):
     train(energy_config(tmp_path / 'with'))
     train(digits_config(tmp_path / 'without', epochs=1))
     with_energy, without = read_report(tmp_path / 'with'), read_report(tmp_path / 'without')
@@ -98,7 +98,7 @@ def test_run_without_the_hook_reports_as_before_and_trains_alike(tmp_path):
     assert with_energy['history'] == without['history']
 
 
-def test_resuming_adds(tmp_path):
+def test_resumed_run_adds_to_the_totals(tmp_path):
     work_dir = tmp_path / 'run'
     train(energy_config(work_dir, epochs=2))
     whole = read_report(work_dir)
@@ -122,7 +122,7 @@ def test_resuming_adds(tmp_path):
     assert report['energy_source'] == whole['energy_source']
 
 
-def test_checkpoint_without_energy_resumes_and_the_report_says_so(tmp_path):
+def test_checkpoint_without_energy_resumes_and_the_report_mentions_it(tmp_path):
     train(digits_config(tmp_path / 'run', epochs=1))
     config = energy_config(tmp_path / 'run')
     config.update(resume=True, load_from=str(tmp_path / 'run/epoch_1.pth'))
@@ -151,8 +151,8 @@ def test_no_thread_outlives_a_failing_run(tmp_path, stage):
     assert logging.getLogger('codecarbon').filters == []
 
 
-def test_timer_that_is_firing_is_stopped_too():
-    """Where codecarbon's own stop() would leave a timer behind for good."""
+def test_firing_timer_is_stopped():
+    """codecarbon's own stop() would leave a timer running."""
 
     class Tracker:
         def measure(self):
@@ -174,7 +174,7 @@ def test_timer_that_is_firing_is_stopped_too():
     theirs.join()
 
 
-def test_missing_library_is_said_in_a_sentence(tmp_path, monkeypatch):
+def test_missing_library_raises_one_sentence(tmp_path, monkeypatch):
     real_import = builtins.__import__
 
     def without_codecarbon(name, *args, **kwargs):
@@ -191,21 +191,21 @@ def test_missing_library_is_said_in_a_sentence(tmp_path, monkeypatch):
     ('country', 'help'),
     [('deu', "did you mean 'DEU'"), ('DE', "'DEU'"), ('Atlantis', 'there is ABW, AFG')],
 )
-def test_unknown_country_is_said_in_a_sentence(tmp_path, country, help):
+def test_unknown_country_raises_one_sentence(tmp_path, country, help):
     with pytest.raises(
         ConfigError, match=rf'^default_hooks\.energy\.country is {country!r}, .* alpha-3 code: .*{help}'
     ):
         DualModelRunner.from_cfg(energy_config(tmp_path / 'run', **{'default_hooks.energy.country': country}))
 
 
-def test_missing_country_is_said_in_a_sentence(tmp_path):
+def test_missing_country_raises_one_sentence(tmp_path):
     config = energy_config(tmp_path / 'run')
     del config.default_hooks.energy['country']
     with pytest.raises(ConfigError, match=r'default_hooks\.energy\.country is missing; EnergyHook needs it'):
         DualModelRunner.from_cfg(config)
 
 
-def test_machine_on_which_codecarbon_fails_is_said_before_training(tmp_path, monkeypatch):
+def test_codecarbon_failure_raises_before_training(tmp_path, monkeypatch):
     def fail(tracker):
         raise OSError('no such counter')
 
@@ -224,7 +224,7 @@ def test_other_ranks_do_not_measure(tmp_path):
     hook.after_train(SimpleNamespace(rank=1))
 
 
-def test_says_what_is_measured_and_what_estimated():
+def test_hardware_description_separates_measured_from_estimated():
     def part(kind, **fields):
         return type(kind, (), fields)()
 

@@ -1,4 +1,4 @@
-"""What was scored is what is written, whatever changes weights around validation."""
+"""The exported weights are the evaluated ones, whatever changes weights around validation."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.conftest import digits_config, snapshot, train
 
 @HOOKS.register_module(force=True)
 class Doubled(Hook):
-    """Weights of its own for validation, taken out again where its argument says."""
+    """Doubles the weights for validation, and undoes it at a given hook point."""
 
     priority = 'VERY_HIGH'  # after validation, before anything else
 
@@ -32,7 +32,7 @@ class Doubled(Hook):
 
 
 class Predictions(Hook):
-    """The logits of each validation, and its metrics."""
+    """Records logits and metrics of each validation."""
 
     def __init__(self):
         self.logits, self.metrics = [], []
@@ -56,7 +56,7 @@ def run(config):
 
 
 def predictions(runner, path):
-    """The logits of an exported model, and its accuracy in percent."""
+    """Return the logits of an exported model and its accuracy in percent."""
     model = load_exported(path)
     batches = list(runner.val_dataloader)
     with torch.no_grad():
@@ -78,7 +78,7 @@ AVERAGES = [dict(type='EMAHook', momentum=0.3)]
         ([dict(type='Doubled', undone='after_val')], {}),
     ],
 )
-def test_what_was_scored_is_written_also_by_a_resumed_run(tmp_path, hooks, options):
+def test_evaluated_weights_are_exported_also_by_a_resumed_run(tmp_path, hooks, options):
     config = digits_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
     config.custom_hooks = hooks
     seen, runner = run(config)
@@ -103,7 +103,7 @@ def test_what_was_scored_is_written_also_by_a_resumed_run(tmp_path, hooks, optio
         assert all(torch.equal(tensor, before[key]) for key, tensor in after.items())
 
 
-def test_checkpoint_holds_what_was_scored_only_where_it_differs():
+def test_checkpoint_holds_only_evaluated_tensors_that_differ():
     for hooks, expected in (([], 0), ([dict(type='Doubled')], 1)):
         config = digits_config(f'run{expected}', 1)
         config.custom_hooks = hooks
@@ -112,7 +112,7 @@ def test_checkpoint_holds_what_was_scored_only_where_it_differs():
         assert [len(scored[name]) for name in MODEL_NAMES] == [expected] * 2
 
 
-def test_averages_are_written_where_nothing_is_validated():
+def test_averages_are_exported_without_validation():
     config = digits_config('run', 1)
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config.custom_hooks = AVERAGES
@@ -123,7 +123,7 @@ def test_averages_are_written_where_nothing_is_validated():
     assert not torch.equal(exported['backbone.fc.weight'], runner.model.base.backbone.fc.weight)
 
 
-def test_run_that_stops_early_is_validated_where_it_stops():
+def test_run_that_stops_early_is_validated_at_its_end():
     class StopAt(Hook):
         def after_train_epoch(self, runner):
             runner.train_loop.stop_training = runner.epoch == 1
@@ -137,7 +137,7 @@ def test_run_that_stops_early_is_validated_where_it_stops():
 
 
 @pytest.mark.parametrize('hook', ['EMAHook', 'Doubled'])
-def test_interruption_within_validation_leaves_the_weights_of_training(hook, monkeypatch):
+def test_interruption_within_validation_keeps_the_training_weights(hook, monkeypatch):
     class Ask(Hook):
         def before_val_iter(self, runner, batch_idx, data_batch=None):
             monkeypatch.setattr(runner.interruption, 'asked', lambda: True)

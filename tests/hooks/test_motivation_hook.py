@@ -16,13 +16,13 @@ from tests.conftest import digits_config, small_dual_model, train
 
 
 def after_batch(hook, runner, loss):
-    """What the hook does after a batch of the active model."""
+    """Call the hook as after a batch of the active model."""
     runner.last_step = StepRecord(runner.model.active, loss, images=4, finite=math.isfinite(loss), seconds=1.0)
     hook.after_train_iter(runner, 0)
 
 
 def begin(hook):
-    """A run that does nothing but what the hook needs of it."""
+    """Return a minimal stand-in for a runner."""
     runner = SimpleNamespace(
         model=small_dual_model(),
         seed=0,
@@ -39,7 +39,7 @@ def begin(hook):
 
 
 def run(losses, **policy):
-    """Feed losses batch by batch; return the model that was active at each batch, and the hook."""
+    """Feed losses batch by batch; return the active model of each batch, and the hook."""
     hook = MotivationHook(policy)
     runner = begin(hook)
     hook.before_train(runner)
@@ -122,8 +122,8 @@ def test_matched_random_run_has_exactly_the_recorded_number(tmp_path):
 
 @pytest.mark.parametrize('options', [{}, {'model.distillation': dict(weight=0.5)}], ids=['plain', 'distillation'])
 @pytest.mark.parametrize('mode', ['stop', 'thin'])
-def test_budget_of_a_run_is_kept_by_the_compute_meter(tmp_path, options, mode):
-    """Small last batches too: 1,437 images in batches of 64."""
+def test_budget_policy_keeps_the_budget_by_the_compute_meter(tmp_path, options, mode):
+    """1,437 images in batches of 64, with a small last batch."""
     policy = dict(type='Budget', policy=dict(type='Always'), min_saving=1.6, mode=mode)
     options = {'train_dataloader.num_batch_per_epoch': None, **options}
     runner = run_digits(tmp_path / 'run', policy, epochs=1, meter=True, **options)
@@ -144,7 +144,7 @@ def test_trace_file_is_written_after_each_epoch_and_is_the_trace(tmp_path):
 
 
 class Odd(SwitchPolicy):
-    """Answers and remembers what it is told to."""
+    """Returns a given answer and a given state."""
 
     def __init__(self, answer, memory=None):
         self.answer, self.memory = answer, memory
@@ -164,19 +164,19 @@ def hook_of(policy):
     return hook, runner
 
 
-def test_answer_of_numpy_is_as_good_as_pythons():
+def test_numpy_bool_is_a_valid_decision():
     hook, runner = hook_of(Odd(np.bool_(True)))
     after_batch(hook, runner, 1.0)
     assert runner.model.active == 'motivated' and list(hook.trace.decisions) == [1]
 
 
-def test_no_answer_is_one_sentence():
+def test_missing_decision_raises_one_sentence():
     hook, runner = hook_of(Odd(None))
     with pytest.raises(ConfigError, match=r'Odd\.update must return True or False, got None'):
         after_batch(hook, runner, 1.0)
 
 
-def test_state_that_no_checkpoint_can_hold_is_refused_before_training():
-    """Else the run could be saved, but never resumed."""
+def test_state_that_cannot_be_saved_raises_before_training():
+    """Otherwise the run could be saved, but not resumed."""
     with pytest.raises(ConfigError, match=r"Odd\.state_dict\(\)\['memory'\]\[0\] is a deque"):
         hook_of(Odd(True, [deque([1])]))

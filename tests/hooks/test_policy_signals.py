@@ -1,4 +1,4 @@
-"""Signals of real runs, against what a hook of the test sees."""
+"""Signals of real runs, compared with the measurements of a test hook."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from tests.conftest import digits_config, train
 
 
 class Records(SwitchPolicy):
-    """Alternates, and keeps what it is given."""
+    """Alternates, and records its signals."""
 
     def __init__(self):
         self.seen = []
@@ -48,7 +48,7 @@ class AsksForTheMoon(SwitchPolicy):
 
 @HOOKS.register_module(force=True)
 class Witness(Hook):
-    """Looks at the logits and the gradients of each step by other means than the signals do."""
+    """Records the logits and gradients of each step independently of the signals."""
 
     def __init__(self):
         self.norms, self.accuracies = [], []
@@ -83,7 +83,7 @@ def run(tmp_path, policy, **options):
     return runner, runner.find_hook(MotivationHook).policy.seen, runner.find_hook(Witness)
 
 
-def test_policy_gets_every_signal_as_it_was(tmp_path):
+def test_policy_receives_every_signal(tmp_path):
     runner, seen, witness = run(tmp_path, 'RecordsAll', meter=True)
     assert [signals.keys() for signals in seen] == [SIGNALS.keys()] * 12
     assert list(runner.find_hook(MotivationHook).trace.motivated) == [i % 2 for i in range(12)]  # both models
@@ -102,13 +102,13 @@ def test_policy_gets_every_signal_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize('clip', [dict(max_norm=1e-3), dict(type='value', clip_value=1e-3)], ids=['norm', 'value'])
-def test_gradient_norm_is_that_before_clipping(tmp_path, clip):
+def test_gradient_norm_is_measured_before_clipping(tmp_path, clip):
     _, seen, witness = run(tmp_path, 'RecordsNorm', **{'optim_wrapper.clip_grad': clip})
     assert [signals['grad_norm'] for signals in seen] == pytest.approx(witness.norms, rel=1e-5)
 
 
-def test_distillation_leaves_the_signals_those_of_the_motivated_step(tmp_path):
-    """The base's further step on the same batch is not what the policy asked about."""
+def test_signals_of_a_distilled_batch_are_of_the_motivated_step(tmp_path):
+    """Not of the base model's further step on the same batch."""
     runner, seen, witness = run(tmp_path, 'RecordsAll', meter=True, **{'model.distillation': dict(weight=0.5)})
     motivated = [i for i, flag in enumerate(runner.find_hook(MotivationHook).trace.motivated) if flag]
     assert motivated == list(range(1, 12, 2))
@@ -118,16 +118,16 @@ def test_distillation_leaves_the_signals_those_of_the_motivated_step(tmp_path):
     assert per_step.spent == per_step.batch['base'] + per_step.batch['motivated']
 
 
-def test_what_is_not_asked_for_costs_nothing(tmp_path):
-    """No hook is left in a model or an optimizer by a policy that wants the loss alone."""
+def test_unused_signals_cost_nothing(tmp_path):
+    """A policy that uses only the loss registers no hook in a model or optimizer."""
     runner = train(digits_config(tmp_path / 'run', epochs=1))
     assert not any(module._forward_pre_hooks for module in runner.model.modules())
     for name in ('base', 'motivated'):
         assert not runner.optim_wrapper[name].optimizer._optimizer_step_pre_hooks
 
 
-def test_asking_changes_nothing_of_the_training(tmp_path):
-    """The same decisions with and without signals: the same weights."""
+def test_signals_leave_training_unchanged(tmp_path):
+    """Equal decisions with and without signals give equal weights."""
     asking, *_ = run(tmp_path / 'a', 'RecordsAll', meter=True)
     config = digits_config(tmp_path / 'b', epochs=2)
     config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
@@ -136,14 +136,14 @@ def test_asking_changes_nothing_of_the_training(tmp_path):
         assert torch.equal(tensor, asking.model.state_dict()[name]), name
 
 
-def test_unknown_signal_is_one_sentence(tmp_path):
+def test_unknown_signal_raises_one_sentence(tmp_path):
     config = digits_config(tmp_path / 'run', epochs=1)
     config.motivation = dict(policy=dict(type='AsksForTheMoon'))
-    with pytest.raises(ConfigError, match="asks for 'gradnorm', which is no signal; did you mean 'grad_norm'"):
+    with pytest.raises(ConfigError, match="asks for 'gradnorm', which is not a signal; did you mean 'grad_norm'"):
         train(config)
 
 
-def test_validation_metrics_without_validation_are_one_sentence(tmp_path):
+def test_metrics_without_validation_raise_one_sentence(tmp_path):
     config = digits_config(tmp_path / 'run', epochs=1)
     config.motivation = dict(policy=dict(type='ValidationGain'))
     config.val_dataloader = config.val_cfg = config.val_evaluator = None

@@ -16,7 +16,7 @@ def test_durations_read_as_a_clock(seconds, text):
     assert format_duration(seconds) == text
 
 
-def test_prints_a_short_header_a_line_an_epoch_and_the_table(tmp_path, capsys):
+def test_prints_a_short_header_one_line_per_epoch_and_the_table(tmp_path, capsys):
     runner = train(digits_config(tmp_path / 'run', meter=True, **{'default_hooks.progress.interval': 0}))
     printed = capsys.readouterr()
     assert printed.err == ''
@@ -40,7 +40,7 @@ def test_prints_a_short_header_a_line_an_epoch_and_the_table(tmp_path, capsys):
     assert 'saving: ' in printed.out and 'accuracy/top1' in printed.out
 
 
-def test_terminal_is_given_back_after_an_error(tmp_path):
+def test_terminal_is_released_after_an_error(tmp_path):
     runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run'))
     hook = runner.find_hook(ProgressHook)
     hook.console = Console(file=io.StringIO(), force_terminal=True, width=120)
@@ -56,7 +56,7 @@ def test_terminal_is_given_back_after_an_error(tmp_path):
     assert '\x1b[?25l' in printed and printed.rindex('\x1b[?25h') > printed.rindex('\x1b[?25l')  # cursor hidden, shown
 
 
-def test_live_line_tells_epoch_batch_model_and_loss(tmp_path, monkeypatch):
+def test_live_display_shows_epoch_batch_model_and_loss(tmp_path, monkeypatch):
     monkeypatch.setattr('motivation.hooks.progress_hook.LIVE_INTERVAL', 0)
     runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', epochs=1, meter=True))
     hook = runner.find_hook(ProgressHook)
@@ -85,7 +85,7 @@ def test_validation_alone_prints_no_training_line(tmp_path, capsys):
     assert capsys.readouterr().out == ''
 
 
-def test_run_without_a_meter_shows_all_but_its_numbers(tmp_path, capsys):
+def test_run_without_a_meter_shows_progress_without_flops(tmp_path, capsys):
     train(digits_config(tmp_path / 'run', 1, **{'default_hooks.progress.interval': 0}))
     lines = capsys.readouterr().out.splitlines()
     assert '  base       cifar_resnet8: 77,754 parameters' in lines

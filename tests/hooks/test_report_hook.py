@@ -21,7 +21,7 @@ def finished(tmp_path_factory):
 
 
 class Adds(Hook):
-    """Adds to the report of the run and to that of a model, and reads what is there."""
+    """Adds to the report of the run and of a model, and reads a value."""
 
     def on_report(self, runner, report):
         report['own'] = report['seed'] + 1
@@ -39,7 +39,7 @@ def test_batches_of_each_model_are_those_of_the_trace(finished):
     assert (report['base']['iters'], report['motivated']['iters']) == (12 - motivated, motivated)
 
 
-def test_recorded_run_is_read_from_its_report_or_while_it_goes_on_from_its_checkpoint(finished, tmp_path):
+def test_recorded_run_is_read_from_its_report_or_its_newest_checkpoint(finished, tmp_path):
     work_dir, trace = Path(finished.work_dir), finished.find_hook(MotivationHook).trace
     whole = read_recorded_run(work_dir)
     assert whole.trace.losses == trace.losses and [row.iter for row in whole.history] == [6, 12]
@@ -52,7 +52,7 @@ def test_recorded_run_is_read_from_its_report_or_while_it_goes_on_from_its_check
     assert read_recorded_run(tmp_path / 'switches.npz').history == []
 
 
-def test_run_without_a_trace_is_one_sentence():
+def test_run_without_a_trace_raises_one_sentence():
     with pytest.raises(ConfigError, match=r'has no switches\.npz'):
         read_recorded_run(Path('nowhere'))
 
@@ -72,7 +72,7 @@ def test_run_trains_without_any_one_of_the_default_hooks(tmp_path, finished, wit
     assert (tmp_path / 'run/report.md').exists() == (without != 'report')
 
 
-def test_run_trains_with_none_of_the_default_hooks_and_goes_on(tmp_path):
+def test_run_trains_and_resumes_without_any_default_hook(tmp_path):
     options = {f'default_hooks.{name}': None for name in INSTRUMENTS if name != 'checkpoint'}
     assert train(digits_config(tmp_path / 'run', 1, **options)).iter == 6
     config = digits_config(tmp_path / 'run', 2, **options)
