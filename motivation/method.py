@@ -110,10 +110,7 @@ class Motivation:
         decision = self.policy.update(loss, **signals)
         if decision is None:
             raise ConfigError(f'{type(self.policy).__name__}.update must return True or False, got None')
-        if decision:
-            self.activate()
-        else:
-            self.deactivate()
+        (self.activate if decision else self.deactivate)()
         return bool(decision)
 
     def activate(self) -> None:
