@@ -238,11 +238,9 @@ class StepCounter:
                 return _count_copy(plain_copy(self._model), tree_map(_contiguous, data), run, by_module, fake=False)
 
 
-def count_train_step(
-    model: BaseModel, data: dict[str, Any], distillation: bool = False, by_module: bool = False
-) -> Dispatched:
+def count_train_step(model: BaseModel, data: dict[str, Any], by_module: bool = False) -> Dispatched:
     """Count the MACs of one training step, see :meth:`StepCounter.train_step`."""
-    return StepCounter(model).train_step(data, distillation, by_module)
+    return StepCounter(model).train_step(data, by_module=by_module)
 
 
 def dispatch_forward(network: nn.Module, inputs: Inputs, by_module: bool = False) -> Dispatched:

@@ -1,6 +1,5 @@
 """Weight maps: the correspondence of the tensors of both models, and the transfer along it."""
 
-from motivation.utils.example import find_input_size
 from motivation.weight_maps.auto_map import AutoMap
 from motivation.weight_maps.depth_map import DepthMap
 from motivation.weight_maps.explicit_map import ExplicitMap
@@ -17,7 +16,6 @@ __all__ = [
     'TensorPair',
     'Verdict',
     'WeightMap',
-    'find_input_size',
     'verify',
     'zero_extension',
 ]
