@@ -1,4 +1,4 @@
-"""Types that all parts share: the names of the two models, and the record of a training step."""
+"""Types that several parts share: the names of the two models and the record of a training step."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

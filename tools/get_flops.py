@@ -95,7 +95,7 @@ def check_args(args: argparse.Namespace) -> None:
         raise ConfigError(f'--json {args.json!r} is a folder; name a file in it')
     for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
         if value is not None and value < 1:
-            raise ConfigError(f'{option} is {value}; it must be at least 1')
+            raise ConfigError(f'{option} must be at least 1, got {value}')
     if args.input and len(args.models) == 1:
         raise ConfigError('--input is for timm names only; leave it out, the dataset of the config sets the image size')
     if args.input and min(args.input) < 1:

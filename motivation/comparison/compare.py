@@ -84,7 +84,7 @@ class Comparison:
             ConfigError: ``limit`` is below 1.
         """
         if limit < 1:
-            raise ConfigError(f'--jobs is {limit}; it must be at least 1')
+            raise ConfigError(f'--jobs must be at least 1, got {limit}')
         configs = [self.path, *(arm.source for arm in self.arms if arm.source.endswith('.py'))]
         folders = [*(str(Path(path).parent.resolve()) for path in configs), str(Path.cwd())]
         environment = {'PYTHONPATH': os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))}

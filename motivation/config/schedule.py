@@ -24,7 +24,7 @@ def scale_epochs(config: Config, epochs: int, field: str = 'epochs') -> None:
         ConfigError: ``epochs`` is not an integer of at least 1.
     """
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise ConfigError(f'{field} is {epochs!r}; it must be a whole number of at least 1')
+        raise ConfigError(f'{field} must be a whole number of at least 1, got {epochs!r}')
     factor = epochs / config.train_cfg.max_epochs
     config.train_cfg.max_epochs = epochs
     for scheduler in _schedulers(config.get('param_scheduler')):

@@ -56,7 +56,7 @@ class DualOptimWrapperConstructor:
             config.merge_from_dict(optim_wrapper_cfg.get(name, {}))
             if config.get('accumulative_counts', 1) != 1:
                 raise ConfigError(
-                    f'optim_wrapper.accumulative_counts is {config.accumulative_counts}; it must be 1, '
+                    f'optim_wrapper.accumulative_counts must be 1, got {config.accumulative_counts}, '
                     'because the models switch after every batch: raise train_dataloader.batch_size instead'
                 )
             cls = OPTIM_WRAPPERS.get(config.type) if isinstance(config.type, str) else config.type

@@ -1,1 +1,1 @@
-"""What is about no model: files, folders, logs, processes, signals and random states."""
+"""Helpers that know no model: files, folders, logs, processes, signals and random states."""

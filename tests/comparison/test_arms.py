@@ -134,7 +134,7 @@ def test_distillation_trains_the_base_with_the_motivated_model_of_always():
             "learns from the motivated model of an arm 'always', and there is none; add that arm",
         ),
         (['other.py:drops=3'], 'takes dotted fields only'),
-        (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0': max_epochs is 0; it must be a whole number"),
+        (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0': max_epochs must be a whole number"),
         (['consecutive:optim_wraper.optimizer.lr=1'], r'--arms .*: optim_wraper\.optimizer\.lr is not a field'),
         (['consecutive:randomness.seed=5'], 'sets randomness.seed, which is what --seeds is for'),
         ([''], "'' is neither an arm"),

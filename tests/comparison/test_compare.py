@@ -86,7 +86,7 @@ def test_written_config_trains_the_arm_by_itself():
             r"motivation\.policy\.dropz is not an argument of ConsecutiveDrop; did you mean 'drops'",
         ),
         (['never'], dict(seeds=[0, 0]), '--seeds is 0 0; give each seed once'),
-        (['never'], dict(epochs=0), '--epochs is 0'),
+        (['never'], dict(epochs=0), '--epochs must be a whole number of at least 1, got 0'),
         (['never'], dict(seeds=[-1]), 'give each seed once, and none below 0'),
         # A control is checked before the arm that it is derived from has run.
         (['consecutive', 'matched:seeed=3'], {}, r'motivation\.policy\.seeed is not an argument of MatchedRandom'),
@@ -135,5 +135,5 @@ def test_finished_control_is_not_reused_for_another_reference():
 
 
 def test_number_of_jobs_below_one_is_refused():
-    with pytest.raises(ConfigError, match='--jobs is 0'):
+    with pytest.raises(ConfigError, match='--jobs must be at least 1, got 0'):
         comparison('never').run(Path('train.py'), limit=0)

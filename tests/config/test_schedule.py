@@ -40,5 +40,5 @@ def test_schedulers_by_iteration_or_for_one_model_or_none():
 
 @pytest.mark.parametrize('epochs', [0, -1, 2.5, '3', True])
 def test_invalid_epochs_raise(epochs):
-    with pytest.raises(ConfigError, match='epochs is'):
+    with pytest.raises(ConfigError, match=r'^epochs must be a whole number of at least 1, got '):
         scaled([], 10, epochs)

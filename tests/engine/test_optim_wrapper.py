@@ -38,7 +38,7 @@ def test_parameter_wise_options_apply_to_both_models():
 
 
 def test_gradient_accumulation_raises():
-    with pytest.raises(ConfigError, match=r'optim_wrapper\.accumulative_counts is 4; it must be 1'):
+    with pytest.raises(ConfigError, match=r'optim_wrapper\.accumulative_counts must be 1, got 4'):
         DualOptimWrapperConstructor(dict(optimizer=SGD, accumulative_counts=4))
 
 

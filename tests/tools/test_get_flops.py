@@ -90,7 +90,7 @@ def test_two_timm_names_with_a_given_input_shape():
     [
         (['resnet18', 'resnt34'], "error: model_name 'resnt34' is not a timm model"),
         ([DIGITS, '--json', 'no/where.json'], "error: --json 'no/where.json' is in a folder that does not exist"),
-        (['resnet18', 'resnet34', '--images', '0'], 'error: --images is 0; it must be at least 1'),
+        (['resnet18', 'resnet34', '--images', '0'], 'error: --images must be at least 1, got 0'),
         (['resnet18', 'resnet34', '--input', '3', '0', '8'], 'error: --input is 3 0 8; channels, height and width'),
         (['test_vit', 'test_vit2', '--input', '3', '31', '31'], "error: model 'test_vit' does not run on batches of"),
         (
