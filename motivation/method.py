@@ -22,7 +22,8 @@ from torch.optim import Optimizer
 
 from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy
-from motivation.structures import ModelName
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import checked
 from motivation.weight_maps import OptimizerStateTransfer, WeightMap
 
 
@@ -38,8 +39,8 @@ class Motivation:
         policy: Decides after every batch which model trains on the next one.
         statistics: Running statistics of normalisation layers: ``'private'`` to each model (default), or
             ``'shared'`` through the map (as in the paper; each model then corrupts the other's).
-        inherits_statistics: Whether the base model's running statistics are transferred until the motivated model
-            is first activated. Use it after :func:`~motivation.weight_maps.zero_extension`. Default: ``False``.
+        inherits_statistics: Whether the base model's running statistics are transferred, too, until the motivated
+            model is first activated, as after :func:`~motivation.weight_maps.zero_extension`. Default: ``False``.
         optimizers: Both optimizers, whose state of mapped parameters (momentum, moments) is then transferred with
             the weights; ``None`` (default) keeps it separate.
 
@@ -49,7 +50,7 @@ class Motivation:
         was_woken: Whether the motivated model was ever active.
 
     Raises:
-        ConfigError: ``statistics`` is invalid, or ``weight_map`` belongs to other models; a :class:`ValueError`.
+        ValueError: An argument is invalid, or ``weight_map`` belongs to other models.
 
     Example:
         >>> method = Motivation(base, motivated, AutoMap(base, motivated), ConsecutiveDrop(drops=2))
@@ -61,6 +62,7 @@ class Motivation:
         ...     method.observe(loss.item())
     """
 
+    @checked
     def __init__(
         self,
         base: nn.Module,
@@ -71,8 +73,8 @@ class Motivation:
         inherits_statistics: bool = False,
         optimizers: Mapping[ModelName, Optimizer] | None = None,
     ) -> None:
-        if statistics not in ('private', 'shared'):
-            raise ConfigError(f"statistics must be 'private' or 'shared', got {statistics!r}")
+        if optimizers is not None and set(optimizers) != set(MODEL_NAMES):
+            raise ConfigError(f"optimizers must be of 'base' and of 'motivated', got {sorted(optimizers)}")
         self.models: dict[ModelName, nn.Module] = {'base': base, 'motivated': motivated}
         for name, model in self.models.items():
             if not {*weight_map.model(name).parameters()} <= {*model.parameters()}:
@@ -107,9 +109,9 @@ class Motivation:
         missing = sorted(self.policy.signals - signals.keys())
         if missing:
             raise ConfigError(f'{self.policy!r} needs {", ".join(missing)}: observe(loss, {missing[0]}=...)')
-        decision = self.policy.update(loss, **signals)
-        if decision is None:
-            raise ConfigError(f'{type(self.policy).__name__}.update must return True or False, got None')
+        decision = self.policy.update(float(loss), **signals)
+        if decision not in (True, False):
+            raise ConfigError(f'{type(self.policy).__name__}.update must return True or False, got {decision!r}')
         (self.activate if decision else self.deactivate)()
         return bool(decision)
 
@@ -131,10 +133,7 @@ class Motivation:
         self.active = to
 
     def transfer(self) -> None:
-        """Copy the mapped tensors of the active model to the other.
-
-        The next switch overwrites the same tensors, so calling this does not affect training.
-        """
+        """Copy the mapped tensors of the active model to the other; the next switch overwrites the same tensors."""
         inherits = self._inherits and not self.was_woken
         self.weight_map.transfer(self.active, statistics=self._shares or inherits)
 

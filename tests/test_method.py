@@ -107,6 +107,17 @@ def test_missing_signal_and_missing_decision_are_an_error():
 
     with pytest.raises(ConfigError, match=r'^Silent\.update must return True or False, got None$'):
         small_method(Silent()).observe(1.0)
+
+    class Probability(SwitchPolicy):
+        def update(self, loss):
+            return 0.3
+
+    with pytest.raises(ConfigError, match=r'^Probability\.update must return True or False, got 0\.3$'):
+        small_method(Probability()).observe(1.0)
+    with pytest.raises(ValueError, match=r'^policy must be a SwitchPolicy, .*, got None$'):
+        small_method(None)
+    with pytest.raises(ValueError, match=r"^optimizers must be of 'base' and of 'motivated', got \['base'\]$"):
+        small_method(Never(), optimizers={'base': None})
     with pytest.raises(ValueError, match=r"^statistics must be 'private' or 'shared', got 'mine'$"):
         small_method(Never(), statistics='mine')
 

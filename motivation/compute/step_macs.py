@@ -1,10 +1,9 @@
 """MACs of a training step, counted from the operators that it dispatches on fake tensors."""
 
-import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ from motivation.errors import ConfigError
 from motivation.models.distillation import step_on_logits
 from motivation.utils.batches import Inputs, run_network, samples_in, without_targets
 from motivation.utils.random_state import seed_everything
-from motivation.utils.training_mode import evaluation_mode
+from motivation.utils.training_mode import evaluation_mode, quiet_fake_tensors
 
 
 class Dispatched(NamedTuple):
@@ -227,7 +226,7 @@ class StepCounter:
         with isolated():
             seed_everything(samples_in(data))  # another seed for each size, so that random compute is detected
             try:
-                with _quiet(), self._fake:
+                with quiet_fake_tensors(), self._fake:
                     if self._copied is None:
                         self._copied = fake_copy(self._model, self._fake)
                     return _count_copy(self._copied, tree_map(_faked(self._fake), data), run, by_module, fake=True)
@@ -246,18 +245,6 @@ def count_train_step(model: BaseModel, data: dict[str, Any], by_module: bool = F
 def dispatch_forward(network: nn.Module, inputs: Inputs, by_module: bool = False) -> Dispatched:
     """Count the MACs of one forward pass, see :meth:`StepCounter.forward`."""
     return StepCounter(network).forward(inputs, by_module=by_module)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence torch's log about operators that do not run on fake tensors."""
-    logger = logging.getLogger('torch._subclasses.fake_tensor')
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _faked(fake: FakeTensorMode) -> Callable[[Any], Any]:

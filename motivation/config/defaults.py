@@ -16,6 +16,7 @@ def with_defaults(config: Config) -> Config:
         **{name: hook for name, hook in hooks.items() if hook is not None or name in MMENGINE_HOOKS},
         'motivation': dict(type='MotivationHook', **config.motivation),
     }
+    config.default_hooks.setdefault('checkpoint', None)  # else MMEngine adds its own, whose files do not resume exactly
     config.train_cfg.pop('by_epoch', None)
     config.optim_wrapper.setdefault('constructor', 'DualOptimWrapperConstructor')
     config.log_processor = {'type': DEFAULT_TYPES['log_processor'], **(config.get('log_processor') or {})}

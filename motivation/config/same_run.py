@@ -68,7 +68,9 @@ def describe_run_config(config: Config, evaluation: bool = False) -> str:
 def describe_hooks(config: Config) -> str:
     """Return the hooks of a config, as JSON."""
     plain = config._cfg_dict.to_dict()
-    return json.dumps([plain.get('default_hooks'), plain.get('custom_hooks')], default=repr)
+    # The MotivationHook is the field `motivation`, which describe_run_config has.
+    default = {name: node for name, node in (plain.get('default_hooks') or {}).items() if name != 'motivation'}
+    return json.dumps([default, plain.get('custom_hooks')], default=repr)
 
 
 def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:

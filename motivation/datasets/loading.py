@@ -63,6 +63,11 @@ def collate_images(samples: list[dict[str, Any]]) -> Batch:
     Raises:
         ConfigError: The images have different sizes, or all of them are skipped.
     """
+    if not isinstance(samples[0], Mapping):
+        raise ConfigError(
+            f"the dataset's samples are {type(samples[0]).__name__}s, and the default collate_fn takes dicts such as "
+            "{'inputs': ..., 'targets': ...}; return these, or give the data loader a collate_fn of your own"
+        )
     skipped = [sample['skipped'] for sample in samples if 'skipped' in sample]
     kept = [sample for sample in samples if 'skipped' not in sample]
     if not kept:
@@ -123,7 +128,7 @@ def first_batch(
             why = why or ' '.join(sample['skipped'])
         if 'skipped' not in sample:
             batch = collate_fn([sample])
-            if num_classes is not None and _is_class(sample.get('targets')):
+            if num_classes is not None and isinstance(sample, Mapping) and _is_class(sample.get('targets')):
                 noun = noun_of(batch)
                 check_labels([sample['targets']], num_classes, lambda _: f'{noun} {index}')  # noqa: B023
             return batch

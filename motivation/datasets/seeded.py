@@ -65,6 +65,11 @@ class SeededDataset(Dataset):
         self.dataset = dataset
         self.seed = seed
 
+    @property
+    def metainfo(self) -> Any:
+        """What the dataset says of itself, such as the names of its classes; empty by default."""
+        return getattr(self.dataset, 'metainfo', {})
+
     def __len__(self) -> int:
         return len(self.dataset)
 

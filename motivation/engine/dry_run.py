@@ -23,13 +23,13 @@ class CheckLoop(DualTrainLoop):
     def run(self) -> torch.nn.Module:
         """Run the checks; the only lasting change is to the weights."""
         runner, model = self.runner, self.runner.model
-        runner.call_hook('on_check')
+        batch = next(iter(self.dataloader))
+        runner.call_hook('on_check', data_batch=batch)
         runner.call_hook('before_train')
         look_over(runner, 'train', self.dataloader)
         if runner.val_loop is not None:
             look_over(runner, 'val', runner.val_dataloader)
         model.train()
-        batch = next(iter(self.dataloader))
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
             try:
                 loss = torch.as_tensor(model.train_step(batch, runner.optim_wrapper)['loss']).item()

@@ -1,5 +1,6 @@
 """Saving and restoring the state of MMEngine's and user-defined hooks."""
 
+import copy
 import dis
 from collections import deque
 from functools import cache
@@ -81,23 +82,32 @@ class HookStates:
             Class names of the saved hooks that match no hook of the run.
         """
         unmatched = list(entries)
-        hooks = {id(hook): (hook, arguments) for hook, arguments, _ in self._hooks}
+        hooks = {id(hook): (hook, arguments, built) for hook, arguments, built in self._hooks}
         for matches in (_same, lambda *_: True):
-            for key, (hook, arguments) in list(hooks.items()):
+            for key, (hook, arguments, built) in list(hooks.items()):
                 for entry in unmatched:
                     if entry['class'] == type(hook).__qualname__ and matches(entry['arguments'], arguments):
-                        if entry['state']:
-                            self._restore(hook, entry['state'], entry['settled'])
+                        self._restore(hook, built, entry['state'], entry['settled'])
                         unmatched = [other for other in unmatched if other is not entry]
                         del hooks[key]
                         break
+        for hook, _, built in hooks.values():
+            self._restore(hook, built, {}, {})
         return [entry['class'] for entry in unmatched]
 
-    def _restore(self, hook: Any, state: dict[str, Any], settled: dict[str, Any]) -> None:
+    def _restore(self, hook: Any, built: dict[str, Any], state: dict[str, Any], settled: dict[str, Any]) -> None:
         if _saves_itself(hook):
-            hook.load_state_dict(state)
+            if state:
+                hook.load_state_dict(state)
+            return
+        if not is_of_framework(_writer(hook)):
             return
         now = self._settled.get(id(hook), {})
+        for name in _changes(hook, built).keys() - state.keys() - now.keys():  # changed since, within this process
+            if name in built:
+                _put(hook, name, _from_plain(copy.deepcopy(built[name])))
+            else:
+                delattr(hook, name)
         for name, value in state.items():
             if name not in now or (name in settled and _same(now[name], settled[name])):
                 _put(hook, name, _from_plain(value))

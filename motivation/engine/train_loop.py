@@ -225,13 +225,21 @@ class DualTrainLoop(EpochBasedTrainLoop):
             raise TrainingError(f'{problem}; {reason}: begin with a lower optim_wrapper.optimizer.lr') from bad
         self.rollbacks += 1
         self.runner.roll_back(checkpoint)
-        self.runner.announce(f"{problem}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate")
+        rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
+        self.runner.announce(
+            f"{problem}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate, now {rate:.4g}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the run, the counts of skips and rollbacks, and the last losses."""
         place: dict[str, Any] = {'epoch': self._epoch, 'iter': self._iter, 'epoch_begin': self._epoch_begin}
         place |= {'epoch_length': len(self.dataloader), 'last_losses': list(self._last_losses)}
         return {field: getattr(self, field) for field in _STATE} | place
+
+    @property
+    def epoch_of_next_batch(self) -> int:
+        """The epoch, from 0, of the batch after the one being trained on."""
+        return self._epoch + (self._iter + 1 - self._epoch_begin >= len(self.dataloader))
 
     @property
     def is_within_epoch(self) -> bool:

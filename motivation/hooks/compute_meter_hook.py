@@ -82,17 +82,18 @@ class ComputeMeterHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if runner.resuming and not self._restored:
-            self.meter, self.not_counted = None, 'the run began without ComputeMeterHook'
+            self.meter, self.not_counted = None, 'a part of the run was made without ComputeMeterHook'
         if self.not_counted is not None:
             self._give_up(runner, self.not_counted)
 
-    def on_check(self, runner: Runner) -> None:
-        """Count each model's forward pass in two ways and compare the results.
+    def on_check(self, runner: Runner, data_batch: Any) -> None:
+        """Count both models on a batch, and each one's forward pass in two ways, which must agree.
 
         Raises:
             ConfigError: A model cannot be counted, or the counts differ; see
                 :func:`~motivation.compute.macs.measure_model`.
         """
+        self._measured.training(data_batch)
         model, sample = runner.model, _sample(runner)
         for name in MODEL_NAMES:
             measure_model(

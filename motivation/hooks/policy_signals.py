@@ -56,7 +56,7 @@ class Signals:
             'iter': lambda step: runner.iter + 1,
             'max_iters': lambda step: runner.max_iters,
             'progress': lambda step: (runner.iter + 1) / runner.max_iters,
-            'epoch': lambda step: (runner.iter + 1) // len(runner.train_dataloader),
+            'epoch': lambda step: runner.train_loop.epoch_of_next_batch,
             'metrics': lambda step: self._take_metrics(),
         }
         if 'accuracy' in names:

@@ -2,9 +2,11 @@
 
 import math
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -20,6 +22,7 @@ from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
 from motivation.report.table import count_parameters, format_rate, model_label
 from motivation.structures import MODEL_NAMES
+from motivation.utils.arguments import checked
 from motivation.utils.batches import article
 from motivation.utils.example import noun_of_model
 
@@ -43,7 +46,8 @@ class ProgressHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, interval: float = 30.0) -> None:
+    @checked
+    def __init__(self, interval: Annotated[float, Ge(0)] = 30.0) -> None:
         self.interval = interval
         self.console = Console(highlight=False, soft_wrap=True)
         self._trace = SwitchTrace()
@@ -100,16 +104,11 @@ class ProgressHook(Hook):
         batches = len(runner.train_dataloader)
         losses = [loss for loss in self._trace.losses[-batches:] if math.isfinite(loss)]
         loss = sum(losses) / max(len(losses), 1)
-        accuracies = '  '.join(
-            f'{name} {metrics[f"{name}/accuracy/top1"]:.2f} %'
-            for name in MODEL_NAMES
-            if f'{name}/accuracy/top1' in metrics
-        )
         meter = find_meter(runner)
         flops = '' if meter is None else f'{meter.total_train_flops:.3g} FLOPs  '
         self.console.print(
             f'epoch {runner.epoch:>{len(str(runner.max_epochs))}}/{runner.max_epochs}  loss {loss:.4f}  '
-            f'motivated batches {self._trace.motivated_fraction:.0%}  {flops}top-1: {accuracies}'
+            f'motivated batches {self._trace.motivated_fraction:.0%}  {flops}{_describe_metric(metrics)}'
         )
 
     def on_message(self, runner: Runner, message: str) -> None:
@@ -133,6 +132,17 @@ class ProgressHook(Hook):
         done = runner.iter + 1 - self._begun_iter
         left = (time.monotonic() - self._begun) / done * (runner.max_iters - runner.iter - 1)
         return format_duration(left)
+
+
+def _describe_metric(metrics: Mapping[str, float]) -> str:
+    """Return top-1 accuracy of both models, or else the first metric that validation reports."""
+    names = [name.partition('/')[2] for name in metrics]
+    metric = 'accuracy/top1' if 'accuracy/top1' in names else next(iter(names), '')
+    label, unit = ('top-1', ' %') if metric == 'accuracy/top1' else (metric, '')
+    values = (
+        f'{name} {metrics[f"{name}/{metric}"]:.2f}{unit}' for name in MODEL_NAMES if f'{name}/{metric}' in metrics
+    )
+    return f'{label}: {"  ".join(values)}'
 
 
 def format_duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from motivation.errors import ConfigError
-from motivation.registry import MODELS
+from motivation.registry import MODELS, look_up
 from motivation.utils.checkpoint import check_fits, read_checkpoint
 
 
@@ -28,6 +28,10 @@ def load_exported(path: str | Path) -> BaseModel:
         raise ConfigError(f"'{path}' is not an exported model; give the base.pth or motivated.pth of a run")
     config = dict(exported['config'])
     config.pop('pretrained', None)  # the weights are loaded below
+    if look_up(MODELS, config['type']) is None:
+        raise ConfigError(
+            f"'{path}' is of the model {config['type']!r}, which is not registered; import the module that registers it first"
+        )
     model = MODELS.build(config)
     target = exported_module(model)
     check_fits(exported['state_dict'], target, Path(path))

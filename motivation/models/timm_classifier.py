@@ -12,7 +12,7 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.models import filter_pretrained_cfg
 from torch import Tensor, nn
 
-from motivation.errors import ConfigError, near_matches, shortened
+from motivation.errors import ArgumentError, ConfigError, near_matches, shortened
 from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
@@ -180,13 +180,15 @@ def _without_sources(model_name: str, model_kwargs: dict[str, Any], backbone: nn
 
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
     if ':' not in model_name and not timm.is_model(model_name):  # with a colon it names a hub: 'hf-hub:owner/model'
-        raise ConfigError(
-            f'model_name {shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
+        raise ArgumentError(
+            'model_name', f'{shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
         )
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
     except Exception as error:  # model constructors raise errors of any type
         reason = ' '.join(str(error).split())[:300]
-        raise ConfigError(
-            f'timm cannot build {model_name!r} with the arguments {shortened(model_kwargs)}: {reason}; fix or leave out the argument'
+        raise ArgumentError(
+            'model_name',
+            f'is {model_name!r}, which timm cannot build with the arguments {shortened(model_kwargs)}: {reason}; fix or leave out '
+            'the argument',
         ) from error

@@ -76,7 +76,12 @@ class CompositePolicy(SwitchPolicy):
 def _build_list(policies: typing.Any) -> list[SwitchPolicy]:
     if not isinstance(policies, (list, tuple)) or not policies:
         raise ArgumentError('policies', f'must be a list of policies, [dict(type=...), ...], got {policies!r}')
-    return [build_inner(policy, f'policies.{index}') for index, policy in enumerate(policies)]
+    built = [build_inner(policy, f'policies.{index}') for index, policy in enumerate(policies)]
+    if len({id(policy) for policy in built}) < len(built):
+        raise ArgumentError(
+            'policies', 'has the same object twice, which would be updated twice a batch; build another'
+        )
+    return built
 
 
 @POLICIES.register_module()

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
@@ -17,7 +17,10 @@ class _Recorded(SwitchPolicy):
     @checked
     def __init__(self, run: str | Path) -> None:
         self.run = str(run)
-        self._trace = SwitchTrace.load(Path(run))
+        try:
+            self._trace = SwitchTrace.load(Path(run))
+        except ConfigError as error:
+            raise ArgumentError('run', f'is {self.run!r}: {error}') from error
 
     def _check_length(self, max_iters: int) -> None:
         if len(self._trace) != max_iters:

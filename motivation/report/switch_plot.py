@@ -78,19 +78,23 @@ def draw_loss(axes: Axes, trace: SwitchTrace) -> None:
         axes.plot(losses, color='0.3', linewidth=0.7, label='loss of each batch')
         return
     edges = _edges(len(losses), BINS)
-    parts = [losses[first:end] for first, end in pairwise(edges)]
+    parts = [losses[first:end][np.isfinite(losses[first:end])] for first, end in pairwise(edges)]
     centres = (edges[:-1] + edges[1:] - 1) / 2
     axes.fill_between(
         centres,
-        [part.min() for part in parts],
-        [part.max() for part in parts],
+        [part.min() if len(part) else np.nan for part in parts],
+        [part.max() if len(part) else np.nan for part in parts],
         color='0.75',
         linewidth=0,
         label='range',
     )
     width = round(len(losses) / len(parts))
     axes.plot(
-        centres, [np.median(part) for part in parts], color='0.2', linewidth=0.8, label=f'median of {width} batches'
+        centres,
+        [np.median(part) if len(part) else np.nan for part in parts],
+        color='0.2',
+        linewidth=0.8,
+        label=f'median of {width} batches',
     )
 
 

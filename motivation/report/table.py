@@ -179,7 +179,7 @@ def render_markdown(report: RunReport) -> str:
     """Return the report as Markdown."""
     rows = ''.join(f'| {" | ".join(row)} |\n' for row in model_rows(report))
     facts = ''.join(f'- {label}: {value}\n' for label, value in run_facts(report))
-    return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION}\n'
+    return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION if report.compute else ""}\n'
 
 
 def write_report(report: RunReport, trace: SwitchTrace, work_dir: Path, picture: bool = True) -> list[Path]:

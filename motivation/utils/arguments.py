@@ -175,7 +175,7 @@ def _check_object(kind: Any, value: Any) -> Any:
         return value
     if issubclass(kind, enum.Enum):
         raise ValueError(' or '.join(repr(member.value) for member in kind))
-    raise ValueError(_INSTANCES.get(kind, 'a component: dict(type=...)'))
+    raise ValueError(_INSTANCES.get(kind, f'a {getattr(kind, "__name__", kind)}, or a component: dict(type=...)'))
 
 
 def arguments_of(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:

@@ -94,7 +94,7 @@ def test_written_config_trains_the_arm_by_itself():
         (
             ['always', 'distillation:strength=2'],
             {},
-            "timm cannot build 'cifar_resnet8' with the arguments .*'strength': 2",
+            "is 'cifar_resnet8', which timm cannot build with the arguments .*'strength': 2",
         ),
         (['always', 'distillation:weight=2'], {}, r'model\.base\.weight must be at most 1, got 2'),
         (['distillation:teacher=x/motivated.pth'], {}, r'has no report\.json beside it'),

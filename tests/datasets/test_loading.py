@@ -24,3 +24,8 @@ def test_images_of_different_sizes_ask_for_a_resize():
         collate_images(samples)
     batch = collate_images(samples[:1] * 2)
     assert batch['inputs'].shape == (2, 3, 4, 4) and batch['targets'].tolist() == [4, 4]
+
+
+def test_samples_that_are_tuples_raise_with_a_way_out():
+    with pytest.raises(ConfigError, match=r"^the dataset's samples are tuples, and the default collate_fn takes dicts"):
+        collate_images([(torch.zeros(1, 2, 2), 0)])

@@ -141,11 +141,11 @@ def check(dataset):
         ),
         (
             dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=folder('a')),
-            r"^train_dataloader\.dataset\.type is 'ClassBalancedDataset', which takes only .* TimmDataset is none; there are",
+            r"^train_dataloader\.dataset\.type is 'ClassBalancedDataset', which takes only .* not TimmDataset; use",
         ),
         (
             dict(type='mmengine.ConcatDataset', datasets=[folder('a')]),
-            r"^train_dataloader\.dataset\.type is 'mmengine\.ConcatDataset', which takes only .* TimmDataset is none",
+            r"^train_dataloader\.dataset\.type is 'mmengine\.ConcatDataset', which takes only .* not TimmDataset",
         ),
     ],
 )

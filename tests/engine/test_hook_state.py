@@ -184,6 +184,19 @@ def test_attributes_of_any_name_and_depth_are_saved():
     assert new.nested == {'seen': {7, 8}, 'lists': [(1, {2})]}
 
 
+def test_attributes_changed_after_the_state_was_saved_return_to_what_they_were():
+    """As in a rollback, which restores within one process."""
+    hook = Counts()
+    made = begun(hook, 'here')
+    before = made.state_dict()
+    hook.work()
+    hook.later = [1]
+    assert made.load_state_dict(before) == []
+    fresh = Counts()
+    begun(fresh, 'here')
+    assert vars(hook) == vars(fresh)
+
+
 def test_attributes_that_before_run_sets_differently_are_not_restored():
     old, new = Remembers(), Remembers()
     saved = states(old)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -138,18 +139,21 @@ def test_last_finite_losses_include_those_before_a_resume(tmp_path):
 
 
 class SpoilGradient(Hook):
-    """Makes the gradient of one batch non-finite, once, with a finite loss."""
+    """Makes the gradient of one batch non-finite, once, with a finite loss.
+
+    It must not do so again after a rollback, which restores attributes of plain data.
+    """
 
     def __init__(self, batch):
-        self.batch = batch
+        self._left = SimpleNamespace(batch=batch)
 
     def before_train(self, runner):
         weight = runner.model.base.backbone.fc.weight
         weight.register_hook(lambda gradient: gradient * (math.nan if self._is_due(runner) else 1))
 
     def _is_due(self, runner):
-        due = runner.iter == self.batch
-        self.batch = None if due else self.batch
+        due = runner.iter == self._left.batch
+        self._left.batch = None if due else self._left.batch
         return due
 
 

@@ -235,6 +235,16 @@ def test_epochs_may_change_their_length(capsys):
     assert (again.epoch, again.iter, again.max_iters) == (3, 24, 28)
 
 
+def test_signal_of_the_epoch_follows_epochs_of_another_length(capsys):
+    spans = {'motivation.policy': dict(_delete_=True, type='EpochSchedule', epochs=[(2, 3)])}
+    train(digits_config('spans', 1, **spans))
+    longer = {'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8}
+    config = digits_config('spans', 3, **spans, **longer)
+    config.resume = config.allow_changes = True
+    trace = train(config).find_hook(MotivationHook).trace
+    assert list(trace.motivated) == [0] * 14 + [1] * 8 == [epoch == 2 for epoch in trace.epochs]
+
+
 def test_another_policy_starts_fresh_and_another_argument_keeps_the_state():
     policy = resumed(13, **{'motivation.policy.drops': 1}).find_hook(MotivationHook).policy
     assert policy.drops == 1 and policy.previous is not None

@@ -15,6 +15,7 @@ from motivation.export.exported_model import export_model, load_exported
 from motivation.models import TimmClassifier
 from motivation.registry import MODELS
 from motivation.structures import MODEL_NAMES
+from motivation.utils.checkpoint import write_checkpoint
 from tests.conftest import digits_config, snapshot, train
 
 
@@ -205,3 +206,9 @@ def test_exported_models_describe_their_validation_data(validates):
             'std': pytest.approx([0.3] * 3),
         }
     assert torch.serialization.get_unsafe_globals_in_checkpoint('run/base.pth') == []
+
+
+def test_model_that_is_not_registered_here_raises_with_a_way_out(tmp_path):
+    write_checkpoint({'config': {'type': 'Mine'}, 'state_dict': {}}, tmp_path / 'base.pth')
+    with pytest.raises(ConfigError, match=r"is of the model 'Mine', which is not registered; import the module"):
+        load_exported(tmp_path / 'base.pth')

@@ -239,4 +239,4 @@ def test_run_started_without_a_meter_is_not_counted_after_a_resume(tmp_path):
     config.resume = config.allow_changes = True
     assert find_meter(train(config)) is None
     report = json.loads((tmp_path / 'run/report.json').read_text())
-    assert report['compute'] == 'not counted: the run began without ComputeMeterHook'
+    assert report['compute'] == 'not counted: a part of the run was made without ComputeMeterHook'

@@ -72,6 +72,13 @@ def test_run_trains_without_any_one_of_the_default_hooks(tmp_path, finished, wit
     assert (tmp_path / 'run/report.md').exists() == (without != 'report')
 
 
+def test_run_without_the_field_of_the_hooks_trains(tmp_path):
+    config = digits_config(tmp_path / 'run', 1)
+    config.default_hooks = None
+    assert train(config).iter == 6
+    assert not list((tmp_path / 'run').glob('epoch_*'))
+
+
 def test_run_trains_and_resumes_without_any_default_hook(tmp_path):
     options = {f'default_hooks.{name}': None for name in INSTRUMENTS if name != 'checkpoint'}
     assert train(digits_config(tmp_path / 'run', 1, **options)).iter == 6

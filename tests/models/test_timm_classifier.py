@@ -101,7 +101,7 @@ def test_cifar_stem_does_not_change_a_cifar_network():
         (dict(model_name='resnet18', stem='tiny'), r"^stem must be 'cifar' or None, got 'tiny'$"),
         (
             dict(model_name='test_resnet', dpeth=3),
-            r"timm cannot build 'test_resnet' with the arguments \{'dpeth': 3\}: .*'dpeth'",
+            r"model_name is 'test_resnet', which timm cannot build with the arguments \{'dpeth': 3\}: .*'dpeth'",
         ),
     ],
 )

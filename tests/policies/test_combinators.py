@@ -1,10 +1,11 @@
 import pytest
 
 from motivation.errors import ConfigError
-from motivation.policies import All, Any, During, LimitSpells, Not, SwitchPolicy
+from motivation.policies import All, Any, ConsecutiveDrop, During, LimitSpells, Not, SwitchPolicy
 from tests.policies.simulation import Simulation, decide
 
 DROP = dict(type='ConsecutiveDrop', drops=1)
+ONE = ConsecutiveDrop(drops=1)
 BELOW = dict(type='LossBelow', threshold=3)
 LOSSES = [5, 4, 2, 2.5, 6, 1]  # drops: 0 1 1 0 0 1; below three: 0 0 1 1 0 1
 
@@ -86,6 +87,8 @@ def test_limit_spells_limits_any_policy():
             lambda: Not(dict(type='Any', policies=[dict(type='ConsecutiveDrop', drops=0)])),
             '^drops must be at least 1, got 0$',
         ),
+        (lambda: All([ONE, ONE]), '^policies has the same object twice'),
+        (lambda: Not(dict(type='Replay', run='nowhere')), "^run is 'nowhere': 'nowhere' has no switches"),
         (lambda: All([DROP, 5]), r'^policies\.1 must be a policy: .*, got 5$'),
         (lambda: Not(dict(type=5)), r"^\{'type': 5\} cannot be built: TypeError"),
         (lambda: During(DROP, start=2), 'start must be at most 1 where unit is .fraction., got 2'),

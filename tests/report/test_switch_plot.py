@@ -1,13 +1,15 @@
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from motivation.errors import ConfigError
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.report.structure import ModelScores, RecordedRun, Validation
-from motivation.report.switch_plot import draw_switches, streak_shares
+from motivation.report.switch_plot import draw_loss, draw_switches, streak_shares
 from motivation.structures import MODEL_NAMES
 
 
@@ -52,6 +54,14 @@ def test_picture_shades_the_motivated_half_at_any_length(batches):
     middle = (frame.min() + frame.max()) / 2
     assert abs(first - middle) < 0.02 * pixels.shape[1]
     assert abs(last - frame.max()) < 0.02 * pixels.shape[1]
+
+
+def test_non_finite_losses_leave_no_gap_in_a_long_run():
+    run = record('run', 5_000)
+    run.trace.losses[2_500] = math.nan
+    axes = Figure().subplots()
+    draw_loss(axes, run.trace)
+    assert np.isfinite(axes.lines[0].get_ydata()).all()
 
 
 def test_runs_are_drawn_side_by_side_without_a_report():

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from motivation.errors import ConfigError
 from motivation.utils.example import Example
-from motivation.utils.training_mode import evaluation_mode, unfused_attention
+from motivation.utils.training_mode import evaluation_mode, quiet_fake_tensors, unfused_attention
 from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
 from motivation.weight_maps.tracing.spaces import Space
 
@@ -92,7 +92,7 @@ def trace(model: nn.Module, example: Example) -> Trace:
     """
     result = Trace()
     try:
-        with torch.no_grad(), evaluation_mode(model), unfused_attention():
+        with torch.no_grad(), evaluation_mode(model), unfused_attention(), quiet_fake_tensors():
             fake = FakeTensorMode(allow_non_fake_inputs=True)
             inputs = example.fake_inputs(model, _SAMPLES, fake)
             state = _state(model)
