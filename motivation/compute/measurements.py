@@ -6,7 +6,6 @@ from typing import Any
 from mmengine.model import BaseModel
 
 from motivation.compute.macs import Macs, ModelMacs, measure_inference, measure_model
-from motivation.errors import ConfigError
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import first_sample, shapes_in
 
@@ -37,7 +36,7 @@ class Measurements:
         Raises:
             ConfigError: See :func:`~motivation.compute.macs.measure_model`.
         """
-        shapes = _shapes(batch)
+        shapes = shapes_in(batch)
         key = shapes, tuple(parameter.requires_grad for parameter in self._parameters)
         if key not in self._training:
             sample = first_sample(batch)
@@ -51,16 +50,7 @@ class Measurements:
 
     def inference(self, model: ModelName, batch: Mapping[str, Any]) -> Macs:
         """Return the MACs of one model's forward pass in evaluation mode; errors are those of :meth:`training`."""
-        key = model, _shapes(batch)
+        key = model, shapes_in(batch)
         if key not in self._inference:
             self._inference[key] = measure_inference(self._models[model], first_sample(batch))
         return self._inference[key]
-
-
-def _shapes(batch: Any) -> Any:
-    if not isinstance(batch, Mapping):
-        raise ConfigError(
-            f'the batch is a {type(batch).__name__}, and only dicts are counted; give the data loader a collate_fn that '
-            "returns one, such as {'inputs': Tensor, 'targets': Tensor}"
-        )
-    return shapes_in(batch)

@@ -111,10 +111,7 @@ def build_hooks(
         custom: Configs of the custom hooks.
 
     Returns:
-        The default hooks by name, and the custom hooks.
-
-    Returns:
-        The default hooks, the custom ones, and each hook with its config.
+        The default hooks by name, the custom hooks, and each hook with its config.
 
     Raises:
         ConfigError: See :func:`build`.

@@ -12,7 +12,7 @@ from torch.utils.data import default_collate
 
 from motivation.datasets.image_dataset import Sample, check_labels
 from motivation.errors import ConfigError
-from motivation.registry import FUNCTIONS
+from motivation.registry import FUNCTIONS, look_up
 from motivation.utils.batches import noun_of
 from motivation.utils.exit_signals import ignore_signals
 
@@ -103,8 +103,7 @@ def collate_of(config: Mapping[str, Any]) -> Callable[[list[Any]], Any]:
     if callable(given):
         return given
     arguments = dict(given)
-    function = arguments.pop('type')
-    return partial(FUNCTIONS.get(function) if isinstance(function, str) else function, **arguments)
+    return partial(look_up(FUNCTIONS, arguments.pop('type')), **arguments)
 
 
 def first_batch(
@@ -126,12 +125,12 @@ def first_batch(
         sample = dataset[index]
         if 'skipped' in sample:
             why = why or ' '.join(sample['skipped'])
-        if 'skipped' not in sample:
-            batch = collate_fn([sample])
-            if num_classes is not None and isinstance(sample, Mapping) and _is_class(sample.get('targets')):
-                noun = noun_of(batch)
-                check_labels([sample['targets']], num_classes, lambda _: f'{noun} {index}')  # noqa: B023
-            return batch
+            continue
+        batch = collate_fn([sample])
+        if num_classes is not None and isinstance(sample, Mapping) and _is_class(sample.get('targets')):
+            name = f'{noun_of(batch)} {index}'
+            check_labels([sample['targets']], num_classes, lambda _: name)  # noqa: B023, called at once
+        return batch
     raise ConfigError(
         f"dataset.on_error is 'skip', which leaves nothing of {len(indices)} images; fix the data or its transforms: {why}"
     )

@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from motivation.errors import ArgumentError
-from motivation.registry import TRANSFORMS
+from motivation.registry import TRANSFORMS, look_up
 
 for _name in dir(v2):
     _transform = getattr(v2, _name)
@@ -88,7 +88,7 @@ def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
         >>> scaled = dict(type='ToDtype', dtype='float32', scale=True)
     """
     name = cfg.get('type') if isinstance(cfg, Mapping) else None
-    component: Any = registry.get(name) if isinstance(name, str) else name
+    component: Any = look_up(registry, name)
     if component in REFUSED:
         raise ArgumentError('type', f'is {component.__name__}, which {REFUSED[component]}')
     if callable(component):
@@ -96,9 +96,8 @@ def build_transform(cfg: Any, registry: Registry, **kwargs: Any) -> Any:
             parameters: Mapping[str, inspect.Parameter] = inspect.signature(component, eval_str=True).parameters
         except (NameError, ValueError):  # an annotation that is not imported at run time, or no signature
             parameters = {}
-        build = lambda inner: registry.build(inner)  # noqa: E731
         annotations = {key: parameter.annotation for key, parameter in parameters.items()}
-        cfg = {key: from_plain(value, annotations.get(key), build) for key, value in cfg.items()}
+        cfg = {key: from_plain(value, annotations.get(key), registry.build) for key, value in cfg.items()}
     return build_from_cfg(cfg, registry, **kwargs)
 
 

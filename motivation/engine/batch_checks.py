@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
 from motivation.datasets import first_batch
+from motivation.engine.step import left_out
 from motivation.errors import ConfigError, reason
 from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import samples_in
@@ -118,7 +119,7 @@ def left_alone(batch: Any, error: Exception) -> ConfigError | None:
         batch: The batch.
         error: The exception that the model raised on it.
     """
-    skipped = getattr(batch, 'skipped', ())
+    skipped = left_out(batch)
     if not skipped or isinstance(error, ConfigError) or samples_in(batch) != 1:
         return None
     return ConfigError(

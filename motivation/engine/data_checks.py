@@ -21,6 +21,7 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_sample_error,
 )
+from motivation.engine.step import left_out
 from motivation.errors import ConfigError, reason
 from motivation.models import ImagePreprocessor
 from motivation.structures import MODEL_NAMES, ModelName
@@ -117,7 +118,7 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
     if classes and isinstance(labels, Tensor) and labels.ndim == 1 and len(labels) == len(indices):
         check_labels(labels.tolist(), len(classes), lambda place: f'{noun} {indices[place]}')
     check_scale(runner, batch, stage)
-    skipped = len(getattr(batch, 'skipped', ()))
+    skipped = len(left_out(batch))
     runner.announce(
         f'{len(indices):,} of {total:,} {noun}s of {stage}_dataloader read and transformed'
         + (f', of which {skipped} are left out' if skipped else '')

@@ -20,12 +20,12 @@ class EpochBatches:
     Args:
         dataloader: The data loader. Unless its batch sampler is user-defined, its sampler is wrapped in a
             :class:`~motivation.datasets.seeded.PlacedSampler`.
-        tell: Called with messages for the user.
+        announce: Called with messages for the user.
     """
 
-    def __init__(self, dataloader: DataLoader, tell: Callable[[str], None]) -> None:
+    def __init__(self, dataloader: DataLoader, announce: Callable[[str], None]) -> None:
         self._dataloader: Any = dataloader
-        self._tell = tell
+        self._announce = announce
         self._sampler: PlacedSampler | None = None
         if type(dataloader.batch_sampler) is BatchSampler:
             self._sampler = PlacedSampler(dataloader.sampler)
@@ -60,7 +60,7 @@ class EpochBatches:
                         'be short of memory: lower train_dataloader.num_workers, and continue with --resume'
                     ) from error
                 self._dataloader._iterator = None  # drop persistent workers
-                self._tell(f'a data-loading worker died ({error}); workers restart at batch {done + 1}')
+                self._announce(f'a data-loading worker died ({error}); workers restart at batch {done + 1}')
         if done < len(self._dataloader):
             raise ConfigError(
                 f'train_dataloader.sampler ends after {done:,} batches of epoch {epoch}, which has '

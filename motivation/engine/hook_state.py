@@ -1,6 +1,5 @@
 """Saving and restoring the state of MMEngine's and user-defined hooks."""
 
-import copy
 import dis
 from collections import deque
 from functools import cache
@@ -105,7 +104,7 @@ class HookStates:
         now = self._settled.get(id(hook), {})
         for name in _changes(hook, built).keys() - state.keys() - now.keys():  # changed since, within this process
             if name in built:
-                _put(hook, name, _from_plain(copy.deepcopy(built[name])))
+                _put(hook, name, _from_plain(_plain(built[name])))
             else:
                 delattr(hook, name)
         for name, value in state.items():

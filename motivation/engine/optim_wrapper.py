@@ -11,7 +11,7 @@ from motivation.engine.exchanging import ExchangingOptimWrapper, exchanging
 from motivation.engine.step import StepExchange
 from motivation.errors import ConfigError, near_matches, shortened
 from motivation.models import DualModel
-from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, look_up
 from motivation.structures import MODEL_NAMES
 
 _FIELD = 'optim_wrapper.paramwise_cfg'
@@ -59,7 +59,7 @@ class DualOptimWrapperConstructor:
                     f'optim_wrapper.accumulative_counts must be 1, got {config.accumulative_counts}, '
                     'because the models switch after every batch: raise train_dataloader.batch_size instead'
                 )
-            cls = OPTIM_WRAPPERS.get(config.type) if isinstance(config.type, str) else config.type
+            cls = look_up(OPTIM_WRAPPERS, config.type)
             if isinstance(cls, type) and issubclass(cls, OptimWrapper):  # else MMEngine raises an error
                 config._cfg_dict['type'] = exchanging(cls)
             self.configs[name] = config._cfg_dict

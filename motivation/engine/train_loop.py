@@ -27,7 +27,7 @@ from motivation.engine.non_finite import (
 )
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
-from motivation.structures import StepRecord
+from motivation.structures import ModelName, StepRecord
 from motivation.utils.arguments import Count, checked
 from motivation.utils.checkpoint import find_checkpoints, newest_whole
 from motivation.utils.interruption import Interrupted
@@ -225,9 +225,9 @@ class DualTrainLoop(EpochBasedTrainLoop):
             raise TrainingError(f'{problem}; {reason}: begin with a lower optim_wrapper.optimizer.lr') from bad
         self.rollbacks += 1
         self.runner.roll_back(checkpoint)
-        rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
         self.runner.announce(
-            f"{problem}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate, now {rate:.4g}"
+            f"{problem}; back to '{checkpoint.name}', with {ROLLBACK_FACTOR:g} of the learning rate, now "
+            f'{self._rate(bad.model):.4g}'
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -257,10 +257,13 @@ class DualTrainLoop(EpochBasedTrainLoop):
             setattr(self, field, state[field])
 
     def _describe(self, bad: NonFiniteError) -> str:
-        rate = self.runner.optim_wrapper[bad.model].get_lr()['lr'][0]
         iteration = self._iter + 1 if bad.loss is not None else self._iter  # weights are checked after the iteration
         batch, epoch = iteration - self._epoch_begin, self._epoch + 1
         if batch == 0:
             batch, epoch = len(self.dataloader), self._epoch
         place = f'batch {batch} of epoch {epoch} (iteration {iteration})'
-        return describe(bad, place, rate, self._last_losses)
+        return describe(bad, place, self._rate(bad.model), self._last_losses)
+
+    def _rate(self, model: ModelName) -> float:
+        """Return the learning rate of a model's first parameter group."""
+        return self.runner.optim_wrapper[model].get_lr()['lr'][0]

@@ -14,7 +14,7 @@ from motivation.errors import ConfigError
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.arguments import Count, checked
-from motivation.utils.batches import samples_in
+from motivation.utils.batches import first_sample, samples_in
 from motivation.utils.distributed import sum_over_processes
 from motivation.utils.random_state import preserved_random_state
 
@@ -94,7 +94,7 @@ class ComputeMeterHook(Hook):
                 :func:`~motivation.compute.macs.measure_model`.
         """
         self._measured.training(data_batch)
-        model, sample = runner.model, _sample(runner)
+        model, sample = runner.model, first_sample(data_batch)
         for name in MODEL_NAMES:
             measure_model(
                 getattr(model, name), sample, model.distillation is not None, runner.train_dataloader.batch_size,

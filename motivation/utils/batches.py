@@ -66,8 +66,13 @@ def shapes_in(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], tor
     """Return the name, shape and dtype of every tensor of a sample.
 
     Raises:
-        ConfigError: Samples of the batch have different shapes.
+        ConfigError: The batch is not a dict, or its samples have different shapes.
     """
+    if not isinstance(batch, Mapping):
+        raise ConfigError(
+            f'the batch is a {type(batch).__name__}, and must be a dict; give the data loader a collate_fn that '
+            "returns one, such as {'inputs': Tensor, 'targets': Tensor}"
+        )
     shapes = [(name, tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in _tensors(first_sample(batch), '')]
     for name, value in batch.items():
         sizes = {tuple(entry.shape) for entry in value if isinstance(entry, Tensor)} if isinstance(value, list) else ()
