@@ -96,12 +96,13 @@ def trace(model: nn.Module, example: Example) -> Trace:
             fake = FakeTensorMode(allow_non_fake_inputs=True)
             inputs = example.fake_inputs(model, _SAMPLES, fake)
             state = _state(model)
-            with fake, _entered_modules(model) as stack:
-                made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
-                fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
-                # One name per module and tensor: functional_call would not undo a second swap of a tied tensor.
-                swapped = {name: fakes[name] for name in _held_names(model)}
-                with _Recorder(result, model, fakes, inputs, stack) as recorder:
+            made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
+            fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
+            # One name per module and tensor: functional_call would not undo a second swap of a tied tensor.
+            swapped = {name: fakes[name] for name in _held_names(model)}
+            with _entered_modules(model) as stack:
+                recorder = _Recorder(result, model, fakes, inputs, stack)
+                with fake, recorder:
                     named = {name: value for name, value in inputs.items() if name != 'inputs'}
                     first = (inputs['inputs'],) if 'inputs' in inputs else ()
                     output = torch.func.functional_call(model, swapped, first, named, tie_weights=False)
