@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
@@ -110,6 +110,8 @@ class _MacsCounter(TorchDispatchMode):
         self._custom = {formulas.operator_of(name): name for name in formulas.CUSTOM}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # torch asks many times for each operator
         kwargs = kwargs or {}
         outputs = self._shortcuts.get(func, func)(*args, **kwargs)
         macs = self._macs(func, args, kwargs, outputs)

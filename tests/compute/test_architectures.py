@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from torch import nn
 
 from motivation.compute.forward_macs import count_forward
 from motivation.compute.step_macs import dispatch_forward
@@ -25,12 +26,37 @@ ARCHITECTURES = {
     'xcit_nano_12_p16_224': 224, 'ese_vovnet19b_slim': 32, 'starnet_s1': 32, 'shvit_s1': 64, 'iformer_t': 64,
 }  # fmt: skip
 
+# Fewer or narrower blocks, where they are not repeated.
+SMALLER = {
+    'beit_base_patch16_224': dict(embed_dim=64, num_heads=2), 'coat_lite_tiny': dict(serial_depths=(1, 1, 1, 1)),
+    'cspnext_tiny': dict(depths=(1, 1, 1, 1)), 'densenet121': dict(block_config=(2, 3, 2, 3)),
+    'dpn48b': dict(k_sec=(2, 2, 2, 2)), 'efficientvit_b0': dict(depths=(1, 1, 1, 1)),
+    'fastvit_t8': dict(layers=(1, 1, 1, 1)), 'levit_128s': dict(depth=(1, 1, 1)),
+    'pvt_v2_b0': dict(depths=(1, 1, 1, 1)), 'repvit_m0_9': dict(depth=(1, 1, 1, 1)),
+}  # fmt: skip
+WHOLE = {'hgnet_tiny'}  # whose blocks concatenate the results of their layers
+
 
 def build(name, side):
+    kwargs = dict(num_classes=10, **SMALLER.get(name, {}))
     try:
-        return timm.create_model(name, num_classes=10, img_size=side)
+        network = timm.create_model(name, img_size=side, **kwargs)
     except TypeError:  # a convolutional network, which takes any size
-        return timm.create_model(name, num_classes=10)
+        network = timm.create_model(name, **kwargs)
+    return network if name in WHOLE else shortened(network)
+
+
+def shortened(network):
+    """Keep two of the blocks of a stage that have the same layers of the same shapes."""
+    for stage in [module for module in network.modules() if isinstance(module, (nn.Sequential, nn.ModuleList))]:
+        kept = []
+        for name, block in list(stage.named_children()):
+            layout = [*map(type, block.modules())], [tensor.shape for tensor in block.state_dict().values()]
+            if any(block.children()) and kept.count(layout) == 2:
+                delattr(stage, name)
+            else:
+                kept.append(layout)
+    return network
 
 
 @pytest.mark.parametrize(('name', 'side'), ARCHITECTURES.items())

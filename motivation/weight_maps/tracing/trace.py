@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -144,6 +144,8 @@ class _Recorder(TorchDispatchMode):
                 self._keep(tensor, positions(tensor.shape), Step('inputs', '', (), frozenset(), False))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # torch asks many times for each operator
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         tensors = [output for output in flat([outputs]) if isinstance(output, Tensor)]
