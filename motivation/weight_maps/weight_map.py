@@ -41,6 +41,9 @@ class TensorPair:
         """Whether the tensor is a running statistic of a normalisation layer."""
         return self.base.rpartition('.')[2] in _STATISTICS
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'TensorPair':
+        return self  # immutable, with up to thousands of positions
+
 
 class WeightMap:
     """Maps every base tensor to its image in the motivated model, and transfers tensors between the models.

@@ -66,18 +66,22 @@ def _recorded_run(tmp_path):
     trace.save(tmp_path / 'recorded')
 
 
-def sequences():
-    """Losses of a run, and values of every signal that is not a count."""
-    loss = st.floats(allow_nan=True, allow_infinity=True, width=32) | st.floats(0, 5)
-    metrics = st.none() | st.builds(lambda x: {'base/accuracy/top1': x}, st.floats(0, 100))
-    return st.fixed_dictionaries(
-        {
-            'losses': st.lists(loss, min_size=BATCHES, max_size=BATCHES),
-            'accuracy': st.lists(st.floats(0, 1), min_size=BATCHES, max_size=BATCHES),
-            'grad_norm': st.lists(st.floats(0, 10) | st.just(float('inf')), min_size=BATCHES, max_size=BATCHES),
-            'metrics': st.lists(metrics, min_size=BATCHES, max_size=BATCHES),
-        }
-    )
+def each_batch(values):
+    return st.lists(values, min_size=BATCHES, max_size=BATCHES)
+
+
+LOSSES = each_batch(st.floats(allow_nan=True, allow_infinity=True, width=32) | st.floats(0, 5))
+GIVEN = {  # every signal that is not a count
+    'accuracy': st.floats(0, 1),
+    'grad_norm': st.floats(0, 10) | st.just(float('inf')),
+    'metrics': st.none() | st.builds(lambda x: {'base/accuracy/top1': x}, st.floats(0, 100)),
+}
+
+
+def drawn_run(data, config):
+    """Draw the losses of a run, and the values of the signals that a policy declares."""
+    declared = [name for name in GIVEN if name in build(config).signals]
+    return {'losses': data.draw(LOSSES), **{name: data.draw(each_batch(GIVEN[name])) for name in declared}}
 
 
 def build(config, seed=3) -> SwitchPolicy:
@@ -93,17 +97,18 @@ def test_every_registered_policy_is_tested():
 
 @every_policy
 @settings(max_examples=25, deadline=None)
-@given(run=sequences())
-def test_returns_a_bool_for_any_input(config, run):
-    decisions = Simulation(**run).run(build(config)).decisions
+@given(data=st.data())
+def test_returns_a_bool_for_any_input(config, data):
+    decisions = Simulation(**drawn_run(data, config)).run(build(config)).decisions
     assert len(decisions) == BATCHES and all(type(decision) is bool for decision in decisions)
 
 
 @every_policy
 @settings(max_examples=25, deadline=None)
-@given(run=sequences(), cut=st.integers(0, BATCHES))
-def test_state_dict_restores_everything(config, run, cut):
+@given(data=st.data(), cut=st.integers(0, BATCHES))
+def test_state_dict_restores_everything(config, data, cut):
     """A policy interrupted anywhere, and restored from plain data into a new one, continues with the same decisions."""
+    run = drawn_run(data, config)
     whole = Simulation(**run).run(build(config))
     broken, before = Simulation(**run), build(config)
     broken.run(before, end=cut)
@@ -116,17 +121,17 @@ def test_state_dict_restores_everything(config, run, cut):
 
 @every_policy
 @settings(max_examples=15, deadline=None)
-@given(run=sequences(), other=sequences())
-def test_depends_only_on_declared_signals(config, run, other):
+@given(data=st.data())
+def test_depends_only_on_declared_signals(config, data):
     """Changing all other signals and the global random states changes no decision."""
-    policy = build(config)
+    policy, run = build(config), drawn_run(data, config)
+    some, others = ({name: BATCHES * [data.draw(GIVEN[name])] for name in GIVEN if name not in run} for _ in range(2))
     assert policy.signals <= SIGNALS.keys()
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
-    first = Simulation(**run).run(policy).decisions
+    first = Simulation(**run, **some).run(policy).decisions
     states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    undeclared = {name: values for name, values in other.items() if name not in policy.signals and name != 'losses'}
-    assert Simulation(**{**run, **undeclared}).run(build(config)).decisions == first
+    assert Simulation(**run, **others).run(build(config)).decisions == first
     random.seed(0), np.random.seed(0), torch.manual_seed(0)
     assert random.getstate() == states[0]
     assert (np.random.get_state()[1] == states[1]).all()

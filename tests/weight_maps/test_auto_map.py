@@ -1,12 +1,15 @@
 """AutoMap on the families of timm: a map is correct if the motivated model computes the base model's function."""
 
 import math
+from functools import partial
 
 import pytest
 import timm
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models.efficientnet import EfficientNet
 from timm.models.mlp_mixer import MlpMixer
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
@@ -19,14 +22,23 @@ from motivation.weight_maps.verify import SENSITIVITY, TOLERANCE
 VIT = dict(img_size=32, patch_size=16)
 SHALLOW = dict(VIT, depth=2)
 SWIN = dict(img_size=32, patch_size=2, window_size=4, depths=(2, 2), embed_dim=24, num_heads=(2, 4), drop_path_rate=0)
-CONVNEXT = dict(patch_size=1)
+CONVNEXT = dict(patch_size=1, depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 
 
 def build(name, **kwargs):
     torch.manual_seed(0)
     if name == 'mixer':  # timm's entry points fix the number of blocks
         return MlpMixer(**dict(num_classes=5, img_size=64, patch_size=16, num_blocks=2, embed_dim=32) | kwargs)
+    if name == 'efficientnet':
+        return efficientnet(**kwargs)
     return timm.create_model(name, num_classes=5, **kwargs)
+
+
+def efficientnet(width=1.0, depth=1.0):
+    """Return the first three stages of EfficientNet, scaled as B0 to B7 are."""
+    stages = decode_arch_def([['ds_r1_k3_s1_e1_c16_se0.25'], ['ir_r2_k3_s2_e6_c24_se0.25'], ['ir_r2_k5_s2_e6_c40_se0.25']], depth)  # fmt: skip
+    rounded = partial(round_channels, multiplier=width)
+    return EfficientNet(stages, 5, num_features=rounded(128), round_chs_fn=rounded, act_layer=nn.SiLU)
 
 
 RESNET = dict(channels=(8, 16, 24, 32))
@@ -44,10 +56,10 @@ FAMILIES = {
         ('resnext50_32x4d', dict(channels=(32, 32, 64, 64), layers=(1, 1, 1, 1))),
         ('resnext50_32x4d', dict(channels=(32, 32, 64, 64), layers=(2, 1, 2, 1), base_width=8)), 32, False,
     ),
-    'RegNet, more groups': (('regnetx_002', {}), ('regnetx_002', dict(w0=48, wa=72.88)), 32, False),
-    'EfficientNet, depth': (('efficientnet_b0', {}), ('efficientnet_b1', {}), 32, False),
-    'EfficientNet, width': (('efficientnet_b1', {}), ('efficientnet_b2', {}), 32, False),
-    'EfficientNet, compound': (('efficientnet_b0', {}), ('efficientnet_b3', {}), 32, False),
+    'RegNet, more groups': (('regnetx_002', dict(depth=8)), ('regnetx_002', dict(depth=8, w0=48, wa=72.88)), 32, False),
+    'EfficientNet, depth': (('efficientnet', {}), ('efficientnet', dict(depth=1.1)), 32, False),
+    'EfficientNet, width': (('efficientnet', {}), ('efficientnet', dict(width=1.1)), 32, False),
+    'EfficientNet, compound': (('efficientnet', {}), ('efficientnet', dict(width=1.2, depth=1.4)), 32, False),
     'MobileNetV2, width': (('mobilenetv2_050', {}), ('mobilenetv2_100', {}), 32, False),
     'MobileNetV3, width': (('mobilenetv3_small_075', {}), ('mobilenetv3_small_100', {}), 32, False),
     'ViT, depth': (('test_vit', VIT), ('test_vit', dict(VIT, depth=9)), 32, False),
@@ -64,10 +76,10 @@ FAMILIES = {
         ('eva02_small_patch14_224', dict(img_size=28, depth=3)), 28, True,
     ),
     'ConvNeXt, depth': (
-        ('convnext_atto', dict(CONVNEXT, depths=(1, 1, 2, 1))),
+        ('convnext_atto', CONVNEXT),
         ('convnext_atto', dict(CONVNEXT, depths=(2, 2, 3, 1))), 32, False,
     ),
-    'ConvNeXt, width': (('convnext_atto', CONVNEXT), ('convnext_femto', CONVNEXT), 32, True),
+    'ConvNeXt, width': (('convnext_atto', CONVNEXT), ('convnext_atto', dict(CONVNEXT, dims=(12, 20, 32, 48))), 32, True),
     'Swin, depth': (('swin_tiny_patch4_window7_224', SWIN), ('swin_tiny_patch4_window7_224', dict(SWIN, depths=(2, 6))), 32, False),
     'Swin, width': (
         ('swin_tiny_patch4_window7_224', SWIN),
@@ -106,7 +118,10 @@ def test_blocks_may_be_spread(family):
 def test_first_block_of_a_stage_is_the_image_of_the_first():
     for placement in ('leading', 'spread'):
         weight_map = AutoMap(
-            build('efficientnet_b0'), build('efficientnet_b3'), placement=placement, input_size=(3, 32, 32)
+            build('efficientnet'),
+            build('efficientnet', width=1.2, depth=1.4),
+            placement=placement,
+            input_size=(3, 32, 32),
         )
         blocks = {
             tuple(p.base.split('.')[1:3]): tuple(p.motivated.split('.')[1:3])
