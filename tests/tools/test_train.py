@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DIGITS, ROOT
-from tests.tools.call import call, call_forked, call_here
+from tests.tools.call import call, call_here
 
 SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
 
@@ -20,7 +20,7 @@ def test_train_resume_and_test():
     report = json.loads(Path('run/report.json').read_text())
 
     Path('run/epoch_2.pth').unlink()
-    resumed = call_forked('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
+    resumed = call_here('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
     assert (resumed.returncode, resumed.stderr) == (0, '')
     assert 'resumed after batch 4 of 8' in resumed.stdout
     again = json.loads(Path('run/report.json').read_text())
