@@ -17,7 +17,7 @@ from motivation.models import TimmClassifier
 from motivation.registry import MODELS
 from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import train
-from tests.hooks.small import small_config
+from tests.small import small_config
 
 SAMPLE = {'inputs': torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 'targets': torch.tensor([0])}
 

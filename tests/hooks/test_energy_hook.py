@@ -16,7 +16,7 @@ from motivation.errors import ConfigError
 from motivation.hooks import EnergyHook
 from motivation.hooks.energy_hook import describe_hardware, stop_timers
 from tests.conftest import train
-from tests.hooks.small import small_config
+from tests.small import small_config
 
 GRID_OF_GERMANY = 380.95  # g a kWh, as codecarbon has it
 

@@ -12,7 +12,7 @@ from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import snapshot, train
-from tests.hooks.small import small_config
+from tests.small import small_config
 
 
 @HOOKS.register_module(force=True)

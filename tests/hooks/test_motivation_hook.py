@@ -14,7 +14,7 @@ from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.structures import StepRecord
 from tests.conftest import small_dual_model, train
-from tests.hooks.small import small_config
+from tests.small import small_config
 
 
 def after_batch(hook, runner, loss):

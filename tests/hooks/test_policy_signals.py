@@ -12,7 +12,7 @@ from motivation.hooks.policy_signals import SIGNALS
 from motivation.policies import SwitchPolicy
 from motivation.registry import HOOKS, POLICIES
 from tests.conftest import train
-from tests.hooks.small import small_config
+from tests.small import small_config
 
 
 class Records(SwitchPolicy):
@@ -84,8 +84,13 @@ def run(tmp_path, policy, **options):
     return runner, runner.find_hook(MotivationHook).policy.seen, runner.find_hook(Witness)
 
 
-def test_policy_receives_every_signal(tmp_path):
-    runner, seen, witness = run(tmp_path, 'RecordsAll', meter=True)
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp('signals'), 'RecordsAll', meter=True)
+
+
+def test_policy_receives_every_signal(finished):
+    runner, seen, witness = finished
     assert [signals.keys() for signals in seen] == [SIGNALS.keys()] * 12
     assert list(runner.find_hook(MotivationHook).trace.motivated) == [i % 2 for i in range(12)]  # both models
     assert [signals['accuracy'] for signals in seen] == pytest.approx(witness.accuracies)
@@ -100,6 +105,16 @@ def test_policy_receives_every_signal(tmp_path):
     assert seen[-1]['compute'].spent == meter.total_train_flops
     assert seen[-1]['compute'].left == {'base': 0, 'motivated': 0}
     assert {signals['compute'].motivated_alone for signals in seen} == {meter.motivated_alone_train_flops}
+
+
+def test_signals_leave_training_unchanged(finished, tmp_path):
+    """Equal decisions with and without signals give equal weights."""
+    asking, *_ = finished
+    config = small_config(tmp_path / 'run', epochs=2)
+    config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
+    plain = train(config)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, asking.model.state_dict()[name]), name
 
 
 @pytest.mark.parametrize('clip', [dict(max_norm=1e-3), dict(type='value', clip_value=1e-3)], ids=['norm', 'value'])
@@ -125,16 +140,6 @@ def test_unused_signals_cost_nothing(tmp_path):
     assert not any(module._forward_pre_hooks for module in runner.model.modules())
     for name in ('base', 'motivated'):
         assert not runner.optim_wrapper[name].optimizer._optimizer_step_pre_hooks
-
-
-def test_signals_leave_training_unchanged(tmp_path):
-    """Equal decisions with and without signals give equal weights."""
-    asking, *_ = run(tmp_path / 'a', 'RecordsAll', meter=True)
-    config = small_config(tmp_path / 'b', epochs=2)
-    config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
-    plain = train(config)
-    for name, tensor in plain.model.state_dict().items():
-        assert torch.equal(tensor, asking.model.state_dict()[name]), name
 
 
 def test_unknown_signal_raises_one_sentence(tmp_path):
