@@ -11,8 +11,9 @@ from motivation import policies
 from motivation.comparison.arms import ALIASES
 from motivation.engine.runner import DualModelRunner
 from motivation.hooks.policy_signals import SIGNALS
-from tests.conftest import ROOT, digits_config, train
+from tests.conftest import ROOT, train
 from tests.forked import forked_executor, run_forked
+from tests.small import small_config
 from tests.tools.call import call_here
 
 SHORTER = (
@@ -75,7 +76,7 @@ def test_timetable_has_every_hook_point_of_a_run_in_order_and_who_is_called(monk
         return call_hook(runner, point, **arguments)
 
     monkeypatch.setattr(DualModelRunner, 'call_hook', record)
-    train(digits_config('run', 1, meter=True))
+    train(small_config('run', meter=True))
     page = (ROOT / 'docs/architecture.md').read_text().split('## Timetable')[1]
     rows = re.findall(r'^\| \*?`(\w+)`\*? \| (.*?) \|', page, flags=re.M)
     assert [point for point, _ in rows] == list(called)

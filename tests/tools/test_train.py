@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DIGITS, ROOT
+from tests.small import FEW_IMAGES, SMALL_PAIR
 from tests.tools.call import call, call_here
 
 SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
+SHORT += [f'{name}={value}' for name, value in {**SMALL_PAIR, **FEW_IMAGES}.items()]
 
 
 def test_train_resume_and_test():
@@ -31,7 +33,7 @@ def test_train_resume_and_test():
                 result[name].pop(field)
     assert again == report
 
-    tested = call_here('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated')
+    tested = call_here('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated', '--cfg-options', *SHORT)
     assert (tested.returncode, tested.stderr) == (0, '')
     printed = dict(re.findall(r'^(\S+): ([\d.]+)$', tested.stdout, flags=re.M))
     expected = {f'motivated/{name}': f'{value:.2f}' for name, value in report['motivated']['metrics'].items()}
