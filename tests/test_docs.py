@@ -76,7 +76,7 @@ def test_timetable_has_every_hook_point_of_a_run_in_order_and_who_is_called(monk
         return call_hook(runner, point, **arguments)
 
     monkeypatch.setattr(DualModelRunner, 'call_hook', record)
-    train(small_config('run', meter=True))
+    train(small_config('run', meter=True, **{'val_dataloader.num_batch_per_epoch': 2}))
     page = (ROOT / 'docs/architecture.md').read_text().split('## Timetable')[1]
     rows = re.findall(r'^\| \*?`(\w+)`\*? \| (.*?) \|', page, flags=re.M)
     assert [point for point, _ in rows] == list(called)
