@@ -94,7 +94,8 @@ def _run_new_processes(command, environments, outputs):
 def _run(command, environment, out, err):
     multiprocessing.set_start_method(None, force=True)  # that of a process begun anew
     os.environ.update(environment)
-    sys.path[:0] = [str(Path(command[0]).resolve().parent), *environment.get('PYTHONPATH', '').split(os.pathsep)]
+    further = filter(None, environment.get('PYTHONPATH', '').split(os.pathsep))
+    sys.path[:0] = [str(Path(command[0]).resolve().parent), *further]
     sys.argv, sys.stdout, sys.stderr = command, out.open('a'), err.open('a')
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         os.dup2(stream.fileno(), number)
