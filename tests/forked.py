@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from motivation.comparison.executors import PRELOADED
+from motivation.comparison.executors import PRELOADED, choose_executor
 
 _SERVER = multiprocessing.get_context('forkserver')  # a process that has trained with torch cannot be forked
-_SERVER.set_forkserver_preload([*PRELOADED])
+_SERVER.set_forkserver_preload([*PRELOADED, 'sklearn.datasets', 'sklearn.model_selection'])  # the digits
 
 
 def run_forked(*command, environments=({},)):
@@ -35,11 +35,8 @@ def run_forked(*command, environments=({},)):
             statuses = _run_new_processes(command, environments, outputs)
         else:
             processes = [
-                _SERVER.Process(target=_run, args=(command, {**os.environ, **environment}, *paths))
-                for environment, paths in zip(environments, outputs, strict=True)
+                _start(command, environment, *paths) for environment, paths in zip(environments, outputs, strict=True)
             ]
-            for process in processes:
-                process.start()
             for process in processes:
                 process.join()
             statuses = [process.exitcode for process in processes]
@@ -47,6 +44,41 @@ def run_forked(*command, environments=({},)):
             subprocess.CompletedProcess(command, status, *(path.read_text() for path in paths))
             for status, paths in zip(statuses, outputs, strict=True)
         ]
+
+
+def forked_executor(script, environment):
+    """Return an executor of runs of a comparison whose runs are forks as in :func:`run_forked`."""
+    return choose_executor(script, environment) if torch.cuda.is_available() else _Executor(script, environment)
+
+
+class _Executor:
+    def __init__(self, script, environment):
+        self.script, self.environment = script, environment
+
+    def submit(self, arguments, output):
+        return _ForkedRun(_start([str(self.script), *arguments], self.environment, output, output))
+
+    def close(self):
+        pass
+
+
+class _ForkedRun:
+    def __init__(self, process):
+        self.process = process
+        self.terminate = process.terminate
+
+    def poll(self):
+        return self.process.exitcode
+
+    def wait(self):
+        self.process.join()
+        return self.process.exitcode
+
+
+def _start(command, environment, out, err):
+    process = _SERVER.Process(target=_run, args=(command, {**os.environ, **environment}, out, err))
+    process.start()
+    return process
 
 
 def _run_new_processes(command, environments, outputs):
@@ -62,8 +94,9 @@ def _run_new_processes(command, environments, outputs):
 def _run(command, environment, out, err):
     multiprocessing.set_start_method(None, force=True)  # that of a process begun anew
     os.environ.update(environment)
-    sys.path.insert(0, str(Path(command[0]).resolve().parent))
-    sys.argv, sys.stdout, sys.stderr = command, out.open('w'), err.open('w')
+    further = filter(None, environment.get('PYTHONPATH', '').split(os.pathsep))
+    sys.path[:0] = [str(Path(command[0]).resolve().parent), *further]
+    sys.argv, sys.stdout, sys.stderr = command, out.open('a'), err.open('a')
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         os.dup2(stream.fileno(), number)
     runpy.run_path(command[0], run_name='__main__')

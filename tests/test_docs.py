@@ -11,11 +11,14 @@ from motivation import policies
 from motivation.comparison.arms import ALIASES
 from motivation.engine.runner import DualModelRunner
 from motivation.hooks.policy_signals import SIGNALS
-from tests.conftest import ROOT, digits_config, train
-from tests.forked import run_forked
+from tests.conftest import ROOT, train
+from tests.forked import forked_executor, run_forked
+from tests.small import small_config
+from tests.tools.call import call_here
 
 SHORTER = (
-    'train_cfg.max_epochs=1 train_dataloader.num_batch_per_epoch=12 param_scheduler=[] default_hooks.compute_meter=None '
+    'train_cfg.max_epochs=1 train_dataloader.batch_size=16 train_dataloader.num_batch_per_epoch=12 '
+    'val_dataloader.num_batch_per_epoch=1 param_scheduler=[] default_hooks.compute_meter=None '
     'default_hooks.report.picture=False'
 )
 POLICIES_PAGE = (ROOT / 'docs/policies.md').read_text()
@@ -34,11 +37,12 @@ def test_every_short_name_of_an_arm_is_documented():
         assert re.search(rf'^\| .*`{name}`', page, flags=re.M), name
 
 
-def test_policy_instructions_work():
+def test_policy_instructions_work(monkeypatch):
     """Follow the section in an empty folder, with all of its files and commands, but shorter runs."""
     for name in ('configs', 'tools'):
         Path(name).symlink_to(ROOT / name)
     Path('trend').mkdir()
+    monkeypatch.setattr('motivation.comparison.compare.choose_executor', forked_executor)
     section = POLICIES_PAGE.split('## Write your own')[1].split('### Ask for more')[0]
     outputs = []
     for language, code in re.findall(r'```(\w+)\n(.*?)```', section, flags=re.S):
@@ -49,7 +53,11 @@ def test_policy_instructions_work():
         command = code.strip().removeprefix('python ')
         if 'tools/' in command:
             command = command.replace('--epochs 10', '--epochs 1 --seeds 0') + f' --cfg-options {SHORTER}'
-        (done,) = run_forked(*shlex.split(command))
+        script, *arguments = shlex.split(command)
+        if script == 'tools/compare.py':
+            done = call_here('compare.py', *arguments)
+        else:
+            (done,) = run_forked(script, *arguments)
         assert (done.returncode, done.stderr) == (0, ''), command
         outputs.append(done.stdout)
     assert outputs[0] == 'decides as it should\n' and len(outputs) == 3
@@ -68,7 +76,7 @@ def test_timetable_has_every_hook_point_of_a_run_in_order_and_who_is_called(monk
         return call_hook(runner, point, **arguments)
 
     monkeypatch.setattr(DualModelRunner, 'call_hook', record)
-    train(digits_config('run', 1, meter=True))
+    train(small_config('run', meter=True, **{'val_dataloader.num_batch_per_epoch': 2}))
     page = (ROOT / 'docs/architecture.md').read_text().split('## Timetable')[1]
     rows = re.findall(r'^\| \*?`(\w+)`\*? \| (.*?) \|', page, flags=re.M)
     assert [point for point, _ in rows] == list(called)

@@ -14,7 +14,7 @@ from motivation.hooks import MotivationHook
 from motivation.method import Motivation
 from motivation.policies import Always, ConsecutiveDrop, GradientNorm, Never, SwitchPolicy
 from motivation.weight_maps import AutoMap, DepthMap
-from tests.conftest import digits_config
+from tests.small import small_config
 
 B, M = 'base', 'motivated'
 
@@ -161,7 +161,7 @@ class Keep(Hook):
 
 def test_plain_loop_and_runner_end_with_equal_weights_and_switches(tmp_path):
     """With the same batches; the plain loop is that of the README."""
-    config = digits_config(tmp_path / 'run', epochs=2)
+    config = small_config(tmp_path / 'run', 2)
     config.param_scheduler = []
     config.motivation = dict(policy=dict(type='ConsecutiveDrop', drops=1))
     config.model.extension = 'default'

@@ -3,12 +3,21 @@
 import pytest
 
 from motivation.config.build import build
+from motivation.config.read import load_config
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy
 from motivation.registry import DATASETS, POLICIES
+from tests.conftest import DIGITS, train
 
 DROP = dict(type='ConsecutiveDrop', drops=1)
 GATE = dict(type='RandomGate', rate=0.5)
+
+
+@DATASETS.register_module(force=True)
+class NoSuchData:
+    def __init__(self, size):
+        raise ValueError('no data of that size')
 
 
 @POLICIES.register_module(force=True)
@@ -84,3 +93,132 @@ def test_invalid_argument_of_a_dataset_raises_with_its_field(dataset, message):
 def test_arguments_that_are_not_in_the_config_are_passed():
     policy = build(POLICIES, dict(type='ConsecutiveDrop'), 'motivation.policy', drops=5)
     assert policy.drops == 5 and build(POLICIES, policy, 'motivation.policy') is policy
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'randomness.seed': -1}, r'^randomness\.seed must be at least 0 or None, got -1$'),
+        (
+            {'optim_wrapper.optimizer.lr': -0.1},
+            r"^optim_wrapper\.optimizer = .*'lr': -0\.1.* cannot be built: ValueError: Invalid learning rate: -0\.1; "
+            'correct it; SGD takes params, lr, momentum',
+        ),
+        ({'optim_wrapper.motivated.optimizer.lr': -1}, r"^optim_wrapper\.motivated\.optimizer = {'lr': -1} cannot be"),
+        (
+            {'train_dataloader.num_workers': -1},
+            r'^train_dataloader\.num_workers must be at least 0, got -1$',
+        ),
+        ({'train_dataloader.persistent_workers': True}, r'^train_dataloader\.persistent_workers is True, which needs'),
+        ({'val_cfg.models': ['bas']}, r"^val_cfg\.models names 'bas'; did you mean 'base'"),
+        ({'train_cfg.val_begin': 50}, r'^train_cfg\.val_begin is 50, after train_cfg\.max_epochs, which is 40'),
+        (
+            {'train_cfg.type': 'EpochBasedTrainLoop'},
+            r"^train_cfg\.type is 'EpochBasedTrainLoop'; it must be DualTrainLoop",
+        ),
+        (
+            {'randomness.seed': 'abc'},
+            r"^randomness\.seed must be a whole number or None, got 'abc'$",
+        ),
+        ({'param_scheduler.0.begin': -4}, r'^param_scheduler\.0\.begin must be at least 0, got -4$'),
+        (
+            {'optim_wrapper.clip_grad': dict(max_norm=-1)},
+            r'^optim_wrapper\.clip_grad\.max_norm must be above 0, got -1$',
+        ),
+        (
+            {'model.base.mixup': dict(mixup_alfa=1)},
+            r"^model\.base\.mixup\.mixup_alfa is not an argument .* 'mixup_alpha'",
+        ),
+        ({'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': 'float17'}, r'^optim_wrapper = .*AmpOptim'),
+        ({'train_dataloader.batch_size': 10**9}, r'^train_dataloader\.batch_size is 1000000000, .* 1,437 images'),
+        (
+            {'train_dataloader.num_batch_per_epoch': 10**9},
+            r'^train_dataloader\.num_batch_per_epoch is 1000000000, .* 1,437',
+        ),
+        (
+            {'train_dataloader.num_batch_per_epoch': 0},
+            r'^train_dataloader\.batch_size is 64, and its 0 images do not fill',
+        ),
+        (
+            {'train_dataloader.dataset.transforms.0.size': 10**6},
+            r'^image 0 fails in transforms\.0 \(RandomCrop\): ValueError: Required crop size .*; fix the transform',
+        ),
+        (
+            {'model.base.mean': [1, 2, 3]},
+            r'^model\.base does not take the images of train_dataloader\.dataset, \(1, 8, 8\)',
+        ),
+        (
+            {'default_hooks.logger.interval': 0},
+            r'^default_hooks\.logger = .* cannot be built: ValueError: interval must',
+        ),
+        ({'log_level': 'LOUD'}, r"^log_level is 'LOUD'; there is DEBUG, ERROR, INFO, WARNING"),
+        (
+            {'custom_hooks': [dict(type='EMAHook', momentu=0.1)]},
+            r"^hook EMAHook cannot be built: TypeError: .*'momentu'",
+        ),
+        (
+            {'model.base.std': [0.0]},
+            r'^model\.base\.std must be a list, each above 0 or None, got \[0\.0\]$',
+        ),
+        (
+            {'model.base.label_smoothing': 1.5},
+            r'^model\.base\.label_smoothing must be below 1, got 1\.5$',
+        ),
+        (
+            {'model.base.mixup': dict(mixup_alpha=-2)},
+            r'^model\.base\.mixup is .* which is invalid: neither mixup_alpha',
+        ),
+        (
+            {'env_cfg.mp_cfg.mp_start_method': 'x'},
+            r"^env_cfg = .* cannot be built: ValueError: cannot find context for 'x'",
+        ),
+        ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr\.base_batch_size is missing; give the batch size'),
+        (
+            {'model.recalibrate': 1438},
+            r'^model\.recalibrate is 1,438, and an epoch of train_dataloader has 1,437 images',
+        ),
+        (
+            {'val_evaluator.topk': (0,)},
+            r'^val_evaluator\.topk must be a list, each at least 1, got \(0,\)$',
+        ),
+        (
+            {'train_dataloader.dataset': dict(_delete_=True, type='NoSuchData', size=1)},
+            r"^train_dataloader\.dataset = {'type': 'NoSuchData', 'size': 1} cannot be built: ValueError: no data .*; NoSuchData takes",
+        ),
+        (
+            {'train_dataloader.shuffle': True},
+            r'^train_dataloader = .* cannot be built: ValueError: sampler option is mutually exclusive with shuffle; correct it$',
+        ),
+        (
+            {'visualizer.vis_backends': [dict(type='WandbVisBackend')]},
+            r'^visualizer = .* cannot be built: ImportError: Please run "pip install wandb"',
+        ),
+    ],
+)
+def test_errors_of_a_constructor_name_its_field(tmp_path, options, message):
+    config = load_config(DIGITS, options)
+    config.work_dir = str(tmp_path)
+    with pytest.raises(ConfigError, match=message) as caught:
+        train(config)
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 700
+
+
+def test_error_in_a_plugins_constructor_keeps_its_file_and_line(tmp_path):
+    (tmp_path / 'faulty_policy.py').write_text(
+        'from motivation.policies import SwitchPolicy\nfrom motivation.registry import POLICIES\n\n\n'
+        '@POLICIES.register_module()\nclass Faulty(SwitchPolicy):\n    def __init__(self, window):\n'
+        '        self.window = self.nonsense\n\n    def update(self, loss):\n        return False\n'
+    )
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{DIGITS}'\ncustom_imports = dict(imports=['faulty_policy'])\n"
+        "motivation = dict(policy=dict(_delete_=True, type='Not', policy=dict(type='Faulty', window=3)))\n"
+    )
+    config = load_config('config.py')
+    config.work_dir = str(tmp_path / 'run')
+    with pytest.raises(ConfigError) as caught:
+        DualModelRunner.from_cfg(config)
+    assert str(caught.value) == (
+        "motivation.policy.policy = {'type': 'Faulty', 'window': 3} cannot be built: AttributeError: "
+        "'Faulty' object has no attribute 'nonsense' (faulty_policy.py, line 8); correct it; Faulty takes window"
+    )
+    assert isinstance(caught.value.__cause__, AttributeError)

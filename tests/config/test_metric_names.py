@@ -10,7 +10,8 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import METRICS
 from motivation.utils.checkpoint import find_checkpoints
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, train
+from tests.small import small_config
 
 PLATEAU = dict(type='ReduceOnPlateauLR', rule='greater')
 STOP = dict(type='EarlyStoppingHook', rule='greater')
@@ -39,7 +40,7 @@ class NeedsTwo(ByClass):
 
 
 def build(tmp_path, param_scheduler=(), **options):
-    config = digits_config(tmp_path, **options)
+    config = small_config(tmp_path, 2, **options)
     config.param_scheduler = param_scheduler
     runner = DualModelRunner.from_cfg(config)
     state = torch.get_rng_state()
@@ -113,18 +114,18 @@ def test_metric_unknown_to_the_first_validation_raises_after_the_epoch_is_saved(
     """The training weights are saved, not the averaged ones; with a valid name the run resumes."""
     hooks = [dict(type='EMAHook'), dict(STOP, monitor='base/by_class/class_10', patience=9)]
     options = {'val_evaluator': [dict(type='ByClass')], 'train_dataloader.num_batch_per_epoch': 2}
-    config = digits_config(tmp_path, **options)
+    config = small_config(tmp_path, 2, **options)
     config.custom_hooks = hooks
     with pytest.raises(
         ConfigError, match=r"^custom_hooks\.1\.monitor is 'base/by_class/class_10', which validation does"
     ):
         train(config)
     (checkpoint,) = find_checkpoints(tmp_path)
-    config = digits_config(tmp_path, **options)
+    config = small_config(tmp_path, 2, **options)
     config.custom_hooks = [hooks[0], dict(hooks[1], monitor='base/by_class/class_9')]
     config.resume, config.load_from = True, str(checkpoint)
     resumed = train(config)
-    whole = digits_config(tmp_path / 'whole', **options)
+    whole = small_config(tmp_path / 'whole', 2, **options)
     whole.custom_hooks = hooks[:1]
     expected = train(whole).model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())

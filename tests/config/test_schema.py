@@ -14,7 +14,8 @@ from motivation.config.read import load_config
 from motivation.config.schema import known_fields
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
-from tests.conftest import DIGITS, ROOT, digits_config, train
+from tests.conftest import DIGITS, ROOT, train
+from tests.small import small_config
 
 # Fields that are not supported, with a value and the error message.
 REFUSED = {
@@ -128,7 +129,7 @@ def test_fields_take_effect(tmp_path):
     }
     benchmark = torch.backends.cudnn.benchmark
     try:
-        runner = train(digits_config(tmp_path / 'run', epochs=1, **options))
+        runner = train(small_config(tmp_path / 'run', **options))
         assert torch.backends.cudnn.benchmark
     finally:
         torch.backends.cudnn.benchmark = benchmark

@@ -18,8 +18,9 @@ from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.hooks.bad_data_hook import BadDataHook
 from motivation.registry import DATASETS
 from tests.conftest import digits_config, train
+from tests.small import SMALL_PAIR
 
-GOOD, BAD = 160, 100
+GOOD, BAD = 64, 40
 
 
 def damage(path, kind):
@@ -63,9 +64,9 @@ def write_images(root, good, bad=0, classes=10, size=8):
 
 
 def folder_config(work_dir, epochs=2, workers=0, meter=False, **dataset):
-    config = digits_config(work_dir, epochs=epochs, meter=meter)
+    config = digits_config(work_dir, epochs=epochs, meter=meter, **SMALL_PAIR)
     config.train_dataloader.pop('num_batch_per_epoch')
-    config.train_dataloader.update(batch_size=32, num_workers=workers)
+    config.train_dataloader.update(batch_size=16, num_workers=workers)
     config.train_dataloader.dataset = dict(type='TimmDataset', root='images', split='train', image_mode='L', **dataset)
     return config
 
@@ -137,9 +138,8 @@ def test_run_skips_and_counts_unreadable_images(tmp_path):
         hook, meter = runner.find_hook(BadDataHook), runner.find_hook(ComputeMeterHook).meter
         assert hook.skipped['train'] == hook.skipped['val'] == {repr(str(path)): 2 for path in damaged}
         assert sum(work.images for work in meter.trained.values()) == 2 * GOOD
-        assert (
-            sum(work.iters for work in meter.trained.values()) == runner.max_iters == 2 * 9
-        )  # 260 files in batches of 32
+        iters = sum(work.iters for work in meter.trained.values())
+        assert iters == runner.max_iters == 2 * 7  # 104 files in batches of 16
         assert [work.images for work in meter.evaluated.values()] == [2 * GOOD] * 2
         log = ''.join(path.read_text() for path in work_dir.glob('*/*.log'))
         assert all(log.count(f"train_dataloader leaves out '{path}', which is unreadable: ") == 1 for path in damaged)
@@ -149,7 +149,7 @@ def test_run_skips_and_counts_unreadable_images(tmp_path):
     report = json.loads((tmp_path / 'here/report.json').read_text())
     count = {'images': BAD, 'times': 2 * BAD}
     assert report['skipped'] == {'train': count, 'val': count}
-    assert '- images left out (train): 100, 200 times' in (tmp_path / 'here/report.md').read_text()
+    assert '- images left out (train): 40, 80 times' in (tmp_path / 'here/report.md').read_text()
 
 
 def test_batch_without_readable_images_raises_one_sentence():
@@ -253,7 +253,7 @@ def test_label_out_of_range_of_a_plugin_dataset_is_reported(tmp_path, stage, bad
             target = label if index == self.bad else index % 10
             return {'inputs': torch.full((1, 8, 8), index % 256, dtype=torch.uint8), 'targets': target}
 
-    config = digits_config(tmp_path / 'run', epochs=1)
+    config = digits_config(tmp_path / 'run', epochs=1, **SMALL_PAIR)
     config.train_dataloader.pop('num_batch_per_epoch')
     config.train_dataloader.dataset = dict(type='Mislabelled', bad=bad if stage == 'train' else None)
     config.val_dataloader.dataset = dict(type='Mislabelled', bad=bad if stage == 'val' else None)

@@ -51,7 +51,7 @@ def seed_all(seed):
 def test_every_recipe_augments_every_image(recipe):
     transform = TimmTransform(16, is_training=True, auto_augment=recipe)
     images = [noise(mode, seed) for mode in ('RGB', 'L') for seed in range(2)]
-    for seed in range(400):
+    for seed in range(100 if recipe.startswith('augmix') else 400):  # augmix makes several operations on each
         seed_all(seed)
         pixels = transform(images[seed % 4])
         assert pixels.dtype == torch.uint8 and pixels.shape == (3 if seed % 4 < 2 else 1, 16, 16)

@@ -16,7 +16,8 @@ from motivation.models import TimmClassifier
 from motivation.registry import MODELS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.checkpoint import write_checkpoint
-from tests.conftest import digits_config, snapshot, train
+from tests.conftest import snapshot, train
+from tests.small import small_config
 
 
 @pytest.fixture
@@ -71,13 +72,13 @@ class Seen(Hook):
 def test_best_models_are_of_the_first_highest_accuracy_also_after_a_resume(tmp_path):
     options = {'default_hooks.export.save_best': 'accuracy/top1'}
     seen = Seen()
-    for epochs in (3, 6):
-        config = digits_config(tmp_path / 'run', epochs, **options)
-        config.param_scheduler, config.resume, config.allow_changes = [], epochs == 6, True
+    for epochs in (2, 4):
+        config = small_config(tmp_path / 'run', epochs, **options)
+        config.param_scheduler, config.resume, config.allow_changes = [], epochs == 4, True
         runner = DualModelRunner.from_cfg(config)
         runner.register_hook(seen)
         runner.train()
-    assert len(seen.epochs) == 6
+    assert len(seen.epochs) == 4
     for name in MODEL_NAMES:
         accuracies = [metrics[f'{name}/accuracy/top1'] for metrics, _ in seen.epochs]
         weights = seen.epochs[accuracies.index(max(accuracies))][1][name]
@@ -87,7 +88,7 @@ def test_best_models_are_of_the_first_highest_accuracy_also_after_a_resume(tmp_p
 
 def test_unknown_metric_comes_with_its_near_match(tmp_path):
     with pytest.raises(ConfigError, match=r"^default_hooks\.export\.save_best is 'accuracy/top2', .* 'accuracy/top1'"):
-        train(digits_config(tmp_path, 1, **{'default_hooks.export.save_best': 'accuracy/top2'}))
+        train(small_config(tmp_path, **{'default_hooks.export.save_best': 'accuracy/top2'}))
 
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
@@ -176,7 +177,7 @@ def write_images(folder, names=('cat', 'dog'), images=6, size=12):
 
 def folder_config(work_dir, root='images', epochs=1, **options):
     """Two tiny models on two classes of PNG files, which validation crops from 12 to 8 pixels."""
-    config = digits_config(work_dir, epochs, **options)
+    config = small_config(work_dir, epochs, **options)
     for stage, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         config[f'{stage}_dataloader'].update(batch_size=4)
         config[f'{stage}_dataloader'].dataset = dict(

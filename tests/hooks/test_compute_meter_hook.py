@@ -16,29 +16,31 @@ from motivation.hooks.compute_meter_hook import find_meter
 from motivation.models import TimmClassifier
 from motivation.registry import MODELS
 from motivation.utils.checkpoint import read_checkpoint
-from tests.conftest import digits_config, train
+from tests.conftest import train
+from tests.small import small_config
 
 SAMPLE = {'inputs': torch.zeros(1, 1, 8, 8, dtype=torch.uint8), 'targets': torch.tensor([0])}
 
-
 NEVER = dict(_delete_=True, type='Never')
+ALTERNATING = dict(_delete_=True, type='Periodic', on=1, off=4)
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
     """A run on all 1,437 images, in 23 batches with a small last one, and statistics re-estimated on 100 images."""
     folder = tmp_path_factory.mktemp('meter') / 'run'
-    config = digits_config(folder, meter=True, **{'model.recalibrate': 100, 'default_hooks.compute_meter.interval': 10})
+    options = {'model.recalibrate': 100, 'default_hooks.compute_meter.interval': 10}
+    config = small_config(folder, 2, meter=True, **options)
     config.train_dataloader.pop('num_batch_per_epoch')
     return train(config)
 
 
 @pytest.fixture(scope='module')
 def macs():
-    names = {'base': 'cifar_resnet8', 'motivated': 'cifar_resnet20'}
+    widths = {'base': 1, 'motivated': 2}
     return {
-        name: measure_model(TimmClassifier(model, 10, in_chans=1, mean=[0.5], std=[0.5]), SAMPLE)
-        for name, model in names.items()
+        name: measure_model(TimmClassifier('cifar_resnet8', 10, width=width, in_chans=1, mean=[0.5], std=[0.5]), SAMPLE)
+        for name, width in widths.items()
     }
 
 
@@ -64,7 +66,7 @@ def test_totals_equal_the_sum_over_the_switch_trace(finished, macs):
 def test_validation_and_reestimation_are_counted_separately(finished, macs):
     meter = finished.find_hook(ComputeMeterHook).meter
     for name in ('base', 'motivated'):
-        assert meter.evaluation_flops(name) == 2 * 2 * 360 * macs[name].inference.per_image  # two epochs
+        assert meter.evaluation_flops(name) == 2 * 2 * 40 * macs[name].inference.per_image  # two epochs
         assert meter.reestimation_flops(name) == 2 * 2 * 100 * macs[name].inference.per_image  # which are exported
 
 
@@ -111,10 +113,11 @@ def test_checkpoint_holds_the_totals(finished):
 
 
 def test_distillation_adds_a_step_of_the_base_to_every_motivated_batch(tmp_path, macs):
-    runner = train(digits_config(tmp_path / 'run', 3, meter=True, **{'model.distillation': dict(weight=0.5)}))
+    options = {'model.distillation': dict(weight=0.5), 'motivation.policy': dict(ALTERNATING, off=1)}
+    runner = train(small_config(tmp_path / 'run', meter=True, **options))
     trace, meter = runner.find_hook(MotivationHook).trace, runner.find_hook(ComputeMeterHook).meter
-    assert 0 < sum(trace.motivated) < 18
-    assert meter.train_flops('base') == macs['base'].step.flops(18, 18 * 64)
+    assert list(trace.motivated) == [0, 1] * 3
+    assert meter.train_flops('base') == macs['base'].step.flops(6, 6 * 64)
     assert meter.batch_flops('base') + meter.batch_flops('motivated') == meter.total_train_flops
 
 
@@ -127,34 +130,32 @@ class FreesTheStem(Hook):
 
 
 def test_frozen_layer_has_no_backward_compute(tmp_path, macs):
-    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', 1, meter=True, **{'motivation.policy': NEVER}))
+    runner = DualModelRunner.from_cfg(small_config(tmp_path / 'run', meter=True, **{'motivation.policy': NEVER}))
     runner.register_hook(FreesTheStem())
     runner.train()
-    stem = 8 * 8 * 16 * 9  # the gradient to its weight
+    stem = 8 * 8 * 16 * 9  # the gradient to its weight; twice as wide in the motivated model
     meter, images = runner.find_hook(ComputeMeterHook).meter, 6 * 64
     assert meter.backward_flops('base') == 2 * (images * macs['base'].step.backward.per_image - 2 * 64 * stem)
     alone = macs['motivated'].step
-    assert meter.motivated_alone_train_flops == alone.flops(6, images) - 2 * 2 * 64 * stem
+    assert meter.motivated_alone_train_flops == alone.flops(6, images) - 2 * 2 * 64 * 2 * stem
 
 
 def test_images_of_another_size_are_counted_at_their_size(tmp_path, macs):
     """Training on 8 x 8 pixels, validation on 16 x 16."""
     options = {'val_dataloader.dataset.transforms': [dict(type='Resize', size=[16, 16])]}
-    runner = train(digits_config(tmp_path / 'run', 1, meter=True, **options))
+    runner = train(small_config(tmp_path / 'run', meter=True, **options))
     meter = runner.find_hook(ComputeMeterHook).meter
     for name in ('base', 'motivated'):
         model = getattr(runner.model, name)
         large = measure_model(model, {**SAMPLE, 'inputs': torch.zeros(1, 1, 16, 16, dtype=torch.uint8)}).inference
         assert large.per_image > 3.9 * macs[name].inference.per_image
-        assert meter.evaluation_flops(name) == 2 * 360 * large.per_image
+        assert meter.evaluation_flops(name) == 2 * 40 * large.per_image
 
 
 def test_resumed_curves_continue_from_the_last_entry(tmp_path):
     """Entries after batches 4, 8 and 12; resumed after batch 6; batch 5 is the motivated model's."""
-    policy = dict(_delete_=True, type='Periodic', on=1, off=4)
-    config = digits_config(
-        tmp_path / 'run', 2, meter=True, **{'default_hooks.compute_meter.interval': 4, 'motivation.policy': policy}
-    )
+    options = {'default_hooks.compute_meter.interval': 4, 'motivation.policy': ALTERNATING}
+    config = small_config(tmp_path / 'run', 2, meter=True, **options)
 
     def entries():
         lines = (
@@ -198,7 +199,7 @@ REASON = 'cdist'
 
 
 def unpriced_config(work_dir, epochs=1, only=None, **options):
-    config = digits_config(work_dir, epochs, meter=True, **options)
+    config = small_config(work_dir, epochs, meter=True, **options)
     for name in ('base', 'motivated'):
         config.model[name].update(type='Unpriced', only=only)
     return config
@@ -224,18 +225,18 @@ def test_model_that_cannot_be_counted_raises_if_the_policy_asks_for_compute(tmp_
     with pytest.raises(ConfigError, match=f"asks for 'compute', which is not counted: .*{REASON}"):
         train(unpriced_config(tmp_path / 'run', **{'motivation.policy': policy}))
     with pytest.raises(ConfigError, match=r'default_hooks has no ComputeMeterHook, which motivation\.policy needs'):
-        train(digits_config(tmp_path / 'other', **{'motivation.policy': policy}))
+        train(small_config(tmp_path / 'other', **{'motivation.policy': policy}))
 
 
 def test_check_raises_for_a_model_that_cannot_be_counted(tmp_path):
     with pytest.raises(ConfigError, match=REASON):
         train(unpriced_config(tmp_path / 'run', **{'train_cfg.type': 'CheckLoop'}))
-    train(digits_config(tmp_path / 'other', 1, **{'train_cfg.type': 'CheckLoop'}))  # nothing to count
+    train(small_config(tmp_path / 'other', **{'train_cfg.type': 'CheckLoop'}))  # nothing to count
 
 
 def test_run_started_without_a_meter_is_not_counted_after_a_resume(tmp_path):
-    train(digits_config(tmp_path / 'run', 1))
-    config = digits_config(tmp_path / 'run', 2, meter=True)
+    train(small_config(tmp_path / 'run'))
+    config = small_config(tmp_path / 'run', 2, meter=True)
     config.resume = config.allow_changes = True
     assert find_meter(train(config)) is None
     report = json.loads((tmp_path / 'run/report.json').read_text())

@@ -2,6 +2,7 @@ import builtins
 import json
 import logging
 import math
+import shutil
 import threading
 import time
 from types import SimpleNamespace
@@ -14,13 +15,14 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import EnergyHook
 from motivation.hooks.energy_hook import describe_hardware, stop_timers
-from tests.conftest import digits_config, train
+from tests.conftest import train
+from tests.small import small_config
 
 GRID_OF_GERMANY = 380.95  # g a kWh, as codecarbon has it
 
 
 def energy_config(work_dir, epochs=1, **options):
-    return digits_config(
+    return small_config(
         work_dir,
         epochs,
         **{'default_hooks.energy.type': 'EnergyHook', 'default_hooks.energy.country': 'DEU', **options},
@@ -89,18 +91,24 @@ def test_energy_is_power_times_time(tmp_path):
     assert memory == pytest.approx(total.ram_power, rel=0.2)
 
 
-def test_hook_changes_neither_the_training_nor_the_rest_of_the_report(tmp_path):
-    train(energy_config(tmp_path / 'with'))
-    train(digits_config(tmp_path / 'without', epochs=1))
-    with_energy, without = read_report(tmp_path / 'with'), read_report(tmp_path / 'without')
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('energy') / 'run'
+    train(energy_config(work_dir, epochs=2))
+    return work_dir
+
+
+def test_hook_changes_neither_the_training_nor_the_rest_of_the_report(finished, tmp_path):
+    train(small_config(tmp_path / 'without', epochs=2))
+    with_energy, without = read_report(finished), read_report(tmp_path / 'without')
     assert 'energy' not in (tmp_path / 'without/report.md').read_text()
     assert with_energy.keys() - without.keys() == {'energy_wh', 'co2_grams', 'energy_source'}
     assert with_energy['history'] == without['history']
 
 
-def test_resumed_run_adds_to_the_totals(tmp_path):
+def test_resumed_run_adds_to_the_totals(finished, tmp_path):
     work_dir = tmp_path / 'run'
-    train(energy_config(work_dir, epochs=2))
+    shutil.copytree(finished, work_dir)
     whole = read_report(work_dir)
     config = energy_config(work_dir, epochs=2)
     config.update(resume=True, load_from=str(work_dir / 'epoch_1.pth'))
@@ -123,7 +131,7 @@ def test_resumed_run_adds_to_the_totals(tmp_path):
 
 
 def test_checkpoint_without_energy_resumes_and_the_report_mentions_it(tmp_path):
-    train(digits_config(tmp_path / 'run', epochs=1))
+    train(small_config(tmp_path / 'run'))
     config = energy_config(tmp_path / 'run')
     config.update(resume=True, load_from=str(tmp_path / 'run/epoch_1.pth'))
     train(config)

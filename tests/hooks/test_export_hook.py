@@ -11,7 +11,8 @@ from motivation.export.exported_model import load_exported
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
-from tests.conftest import digits_config, snapshot, train
+from tests.conftest import snapshot, train
+from tests.small import small_config
 
 
 @HOOKS.register_module(force=True)
@@ -65,6 +66,10 @@ def predictions(runner, path):
     return logits, 100 * (logits.argmax(1) == targets).double().mean().item()
 
 
+def export_config(work_dir, epochs=1, **options):
+    return small_config(work_dir, epochs, **{'train_dataloader.num_batch_per_epoch': 3, **options})
+
+
 AVERAGES = [dict(type='EMAHook', momentum=0.3)]
 
 
@@ -79,7 +84,7 @@ AVERAGES = [dict(type='EMAHook', momentum=0.3)]
     ],
 )
 def test_evaluated_weights_are_exported_also_by_a_resumed_run(tmp_path, hooks, options):
-    config = digits_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
+    config = export_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
     config.custom_hooks = hooks
     seen, runner = run(config)
     for name in MODEL_NAMES:
@@ -89,13 +94,13 @@ def test_evaluated_weights_are_exported_also_by_a_resumed_run(tmp_path, hooks, o
             logits, accuracy = predictions(runner, path)
             assert torch.equal(logits, torch.stack(seen.logits[epoch][name])), path
             assert accuracy == pytest.approx(accuracies[epoch])
-    config = digits_config('test', 2, **options)  # and what the checkpoint is tested as
+    config = export_config('test', 2, **options)  # and what the checkpoint is tested as
     config.custom_hooks, config.load_from = hooks, 'run/epoch_2.pth'
     assert DualModelRunner.from_cfg(config).test() == seen.metrics[-1]
     written = {name: load_exported(f'run/{name}.pth').state_dict() for name in MODEL_NAMES}
     for name in MODEL_NAMES:
         Path(f'run/{name}.pth').unlink()
-    config = digits_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
+    config = export_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
     config.custom_hooks, config.resume = hooks, True
     train(config)
     for name, before in written.items():
@@ -105,7 +110,7 @@ def test_evaluated_weights_are_exported_also_by_a_resumed_run(tmp_path, hooks, o
 
 def test_checkpoint_holds_only_evaluated_tensors_that_differ():
     for hooks, expected in (([], 0), ([dict(type='Doubled')], 1)):
-        config = digits_config(f'run{expected}', 1)
+        config = export_config(f'run{expected}')
         config.custom_hooks = hooks
         train(config)
         scored = read_checkpoint(find_checkpoints(Path(f'run{expected}'))[-1])['export']['scored']
@@ -113,7 +118,7 @@ def test_checkpoint_holds_only_evaluated_tensors_that_differ():
 
 
 def test_averages_are_exported_without_validation():
-    config = digits_config('run', 1)
+    config = export_config('run')
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config.custom_hooks = AVERAGES
     runner = train(config)
@@ -128,7 +133,7 @@ def test_run_that_stops_early_is_validated_at_its_end():
         def after_train_epoch(self, runner):
             runner.train_loop.stop_training = runner.epoch == 1
 
-    config = digits_config('run', 5, **{'train_cfg.val_interval': 5})
+    config = export_config('run', 5, **{'train_cfg.val_interval': 5})
     runner, seen = DualModelRunner.from_cfg(config), Predictions()
     runner.register_hook(StopAt())
     runner.register_hook(seen)
@@ -143,10 +148,10 @@ def test_interruption_within_validation_keeps_the_training_weights(hook, monkeyp
             monkeypatch.setattr(runner.interruption, 'asked', lambda: True)
 
     Ask.__module__ = 'motivation.tests'  # one that lets validation be broken off
-    whole = digits_config('whole', 1)
-    broken = digits_config('broken', 1)
+    whole = export_config('whole')
+    broken = export_config('broken')
     for config in (whole, broken):
-        config.val_dataloader.batch_size = 64
+        config.val_dataloader.update(batch_size=20, num_batch_per_epoch=2)
         config.custom_hooks = [dict(type=hook)]
     expected = train(whole)
     runner = DualModelRunner.from_cfg(broken)

@@ -1,5 +1,6 @@
 import math
 from collections import deque
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,8 @@ from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.policies import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.structures import StepRecord
-from tests.conftest import digits_config, small_dual_model, train
+from tests.conftest import small_dual_model, train
+from tests.small import small_config
 
 
 def after_batch(hook, runner, loss):
@@ -97,15 +99,19 @@ def test_random_policy_takes_the_seed_of_the_run():
 
 
 def run_digits(folder, policy, epochs=3, **options):
-    config = digits_config(folder, epochs=epochs, **options)
+    config = small_config(folder, epochs, **options)
     config.motivation = dict(policy=policy)
     return train(config)
 
 
-def test_replay_of_a_recorded_run_is_that_run_bit_for_bit(tmp_path):
-    recorded = run_digits(tmp_path / 'recorded', dict(type='ConsecutiveDrop', drops=1))
-    replayed = run_digits(tmp_path / 'replayed', dict(type='Replay', run=str(tmp_path / 'recorded')))
-    traces = [SwitchTrace.load(tmp_path / name) for name in ('recorded', 'replayed')]
+@pytest.fixture(scope='module')
+def recorded(tmp_path_factory):
+    return run_digits(tmp_path_factory.mktemp('hook') / 'recorded', dict(type='ConsecutiveDrop', drops=1))
+
+
+def test_replay_of_a_recorded_run_is_that_run_bit_for_bit(tmp_path, recorded):
+    replayed = run_digits(tmp_path / 'replayed', dict(type='Replay', run=recorded.work_dir))
+    traces = [SwitchTrace.load(Path(run.work_dir)) for run in (recorded, replayed)]
     assert 0 < sum(traces[0].motivated) < 18
     assert list(traces[0].motivated) == list(traces[1].motivated)
     assert list(traces[0].losses) == list(traces[1].losses)
@@ -113,11 +119,18 @@ def test_replay_of_a_recorded_run_is_that_run_bit_for_bit(tmp_path):
         assert torch.equal(tensor, replayed.model.state_dict()[name]), name
 
 
-def test_matched_random_run_has_exactly_the_recorded_number(tmp_path):
-    run_digits(tmp_path / 'recorded', dict(type='ConsecutiveDrop', drops=1))
-    run_digits(tmp_path / 'matched', dict(type='MatchedRandom', run=str(tmp_path / 'recorded')))
-    recorded, matched = (SwitchTrace.load(tmp_path / name).motivated for name in ('recorded', 'matched'))
-    assert sum(matched) == sum(recorded) and matched != recorded
+def test_matched_random_run_has_exactly_the_recorded_number(tmp_path, recorded):
+    run_digits(tmp_path / 'matched', dict(type='MatchedRandom', run=recorded.work_dir))
+    expected, matched = (SwitchTrace.load(Path(run)).motivated for run in (recorded.work_dir, tmp_path / 'matched'))
+    assert sum(matched) == sum(expected) and matched != expected
+
+
+def test_trace_file_is_written_after_each_epoch_and_is_the_trace(recorded):
+    trace, read = recorded.find_hook(MotivationHook).trace, SwitchTrace.load(Path(recorded.work_dir))
+    for name, column in trace.state_dict().items():
+        assert column.tolist() == read.state_dict()[name].tolist(), name
+    assert list(read.epochs) == [i // 6 for i in range(18)]
+    assert list(read.decisions[:-1]) == list(read.motivated[1:])  # each decision holds for the next batch
 
 
 @pytest.mark.parametrize('options', [{}, {'model.distillation': dict(weight=0.5)}], ids=['plain', 'distillation'])
@@ -132,15 +145,6 @@ def test_budget_policy_keeps_the_budget_by_the_compute_meter(tmp_path, options, 
     least = meter.motivated_alone_train_flops / 1.6
     further = meter.forecast(23, 1437, 64, bool(options.get('model.distillation'))).batch
     assert least - 2 * (further['motivated'] - further['base']) < meter.total_train_flops <= least
-
-
-def test_trace_file_is_written_after_each_epoch_and_is_the_trace(tmp_path):
-    runner = run_digits(tmp_path / 'run', dict(type='ConsecutiveDrop', drops=1))
-    trace, read = runner.find_hook(MotivationHook).trace, SwitchTrace.load(tmp_path / 'run')
-    for name, column in trace.state_dict().items():
-        assert column.tolist() == read.state_dict()[name].tolist(), name
-    assert list(read.epochs) == [i // 6 for i in range(18)]
-    assert list(read.decisions[:-1]) == list(read.motivated[1:])  # each decision holds for the next batch
 
 
 class Odd(SwitchPolicy):

@@ -11,7 +11,8 @@ from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.hooks.policy_signals import SIGNALS
 from motivation.policies import SwitchPolicy
 from motivation.registry import HOOKS, POLICIES
-from tests.conftest import digits_config, train
+from tests.conftest import train
+from tests.small import small_config
 
 
 class Records(SwitchPolicy):
@@ -76,15 +77,20 @@ class Witness(Hook):
 
 
 def run(tmp_path, policy, **options):
-    config = digits_config(tmp_path / 'run', epochs=2, **options)
+    config = small_config(tmp_path / 'run', epochs=2, **options)
     config.motivation = dict(policy=dict(type=policy))
     config.custom_hooks = [dict(type='Witness')]
     runner = train(config)
     return runner, runner.find_hook(MotivationHook).policy.seen, runner.find_hook(Witness)
 
 
-def test_policy_receives_every_signal(tmp_path):
-    runner, seen, witness = run(tmp_path, 'RecordsAll', meter=True)
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp('signals'), 'RecordsAll', meter=True)
+
+
+def test_policy_receives_every_signal(finished):
+    runner, seen, witness = finished
     assert [signals.keys() for signals in seen] == [SIGNALS.keys()] * 12
     assert list(runner.find_hook(MotivationHook).trace.motivated) == [i % 2 for i in range(12)]  # both models
     assert [signals['accuracy'] for signals in seen] == pytest.approx(witness.accuracies)
@@ -99,6 +105,16 @@ def test_policy_receives_every_signal(tmp_path):
     assert seen[-1]['compute'].spent == meter.total_train_flops
     assert seen[-1]['compute'].left == {'base': 0, 'motivated': 0}
     assert {signals['compute'].motivated_alone for signals in seen} == {meter.motivated_alone_train_flops}
+
+
+def test_signals_leave_training_unchanged(finished, tmp_path):
+    """Equal decisions with and without signals give equal weights."""
+    asking, *_ = finished
+    config = small_config(tmp_path / 'run', epochs=2)
+    config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
+    plain = train(config)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, asking.model.state_dict()[name]), name
 
 
 @pytest.mark.parametrize('clip', [dict(max_norm=1e-3), dict(type='value', clip_value=1e-3)], ids=['norm', 'value'])
@@ -120,31 +136,21 @@ def test_signals_of_a_distilled_batch_are_of_the_motivated_step(tmp_path):
 
 def test_unused_signals_cost_nothing(tmp_path):
     """A policy that uses only the loss registers no hook in a model or optimizer."""
-    runner = train(digits_config(tmp_path / 'run', epochs=1))
+    runner = train(small_config(tmp_path / 'run'))
     assert not any(module._forward_pre_hooks for module in runner.model.modules())
     for name in ('base', 'motivated'):
         assert not runner.optim_wrapper[name].optimizer._optimizer_step_pre_hooks
 
 
-def test_signals_leave_training_unchanged(tmp_path):
-    """Equal decisions with and without signals give equal weights."""
-    asking, *_ = run(tmp_path / 'a', 'RecordsAll', meter=True)
-    config = digits_config(tmp_path / 'b', epochs=2)
-    config.motivation = dict(policy=dict(type='Periodic', on=1, off=1))
-    plain = train(config)
-    for name, tensor in plain.model.state_dict().items():
-        assert torch.equal(tensor, asking.model.state_dict()[name]), name
-
-
 def test_unknown_signal_raises_one_sentence(tmp_path):
-    config = digits_config(tmp_path / 'run', epochs=1)
+    config = small_config(tmp_path / 'run')
     config.motivation = dict(policy=dict(type='AsksForTheMoon'))
     with pytest.raises(ConfigError, match="asks for 'gradnorm', which is not a signal; did you mean 'grad_norm'"):
         train(config)
 
 
 def test_metrics_without_validation_raise_one_sentence(tmp_path):
-    config = digits_config(tmp_path / 'run', epochs=1)
+    config = small_config(tmp_path / 'run')
     config.motivation = dict(policy=dict(type='ValidationGain'))
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     with pytest.raises(ConfigError, match="asks for 'metrics', but this run has no validation"):

@@ -9,6 +9,7 @@ from motivation.engine.runner import DualModelRunner
 from motivation.hooks import MotivationHook
 from motivation.hooks.progress_hook import ProgressHook, describe_run, format_duration
 from tests.conftest import digits_config, train
+from tests.small import small_config
 
 
 @pytest.mark.parametrize(('seconds', 'text'), [(0.4, '0:00:00'), (61, '0:01:01'), (3 * 3600 + 59.6, '3:01:00')])
@@ -41,7 +42,7 @@ def test_prints_a_short_header_one_line_per_epoch_and_the_table(tmp_path, capsys
 
 
 def test_terminal_is_released_after_an_error(tmp_path):
-    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run'))
+    runner = DualModelRunner.from_cfg(small_config(tmp_path / 'run'))
     hook = runner.find_hook(ProgressHook)
     hook.console = Console(file=io.StringIO(), force_terminal=True, width=120)
 
@@ -58,7 +59,7 @@ def test_terminal_is_released_after_an_error(tmp_path):
 
 def test_live_display_shows_epoch_batch_model_and_loss(tmp_path, monkeypatch):
     monkeypatch.setattr('motivation.hooks.progress_hook.LIVE_INTERVAL', 0)
-    runner = DualModelRunner.from_cfg(digits_config(tmp_path / 'run', epochs=1, meter=True))
+    runner = DualModelRunner.from_cfg(small_config(tmp_path / 'run', meter=True))
     hook = runner.find_hook(ProgressHook)
     hook.console = Console(file=io.StringIO(), force_terminal=True, width=80, force_interactive=True)
     states = []
@@ -79,14 +80,14 @@ def test_live_display_shows_epoch_batch_model_and_loss(tmp_path, monkeypatch):
 
 
 def test_validation_alone_prints_no_training_line(tmp_path, capsys):
-    config = digits_config(tmp_path / 'run')
+    config = small_config(tmp_path / 'run')
     metrics = DualModelRunner.from_cfg(config).val()
     assert set(metrics) == {f'{m}/accuracy/top{k}' for m in ('base', 'motivated') for k in (1, 5)}
     assert capsys.readouterr().out == ''
 
 
 def test_run_without_a_meter_shows_progress_without_flops(tmp_path, capsys):
-    train(digits_config(tmp_path / 'run', 1, **{'default_hooks.progress.interval': 0}))
+    train(small_config(tmp_path / 'run', **{'default_hooks.progress.interval': 0}))
     lines = capsys.readouterr().out.splitlines()
     assert '  base       cifar_resnet8: 77,754 parameters' in lines
     assert any(

@@ -9,12 +9,13 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
 from motivation.hooks.report_hook import read_recorded_run
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, train
+from tests.small import small_config
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    runner = DualModelRunner.from_cfg(digits_config(tmp_path_factory.mktemp('report') / 'run'))
+    runner = DualModelRunner.from_cfg(small_config(tmp_path_factory.mktemp('report') / 'run', 2))
     runner.register_hook(Adds())
     runner.train()
     return runner
@@ -66,14 +67,14 @@ def test_every_default_hook_is_named_here():
 
 @pytest.mark.parametrize('without', INSTRUMENTS)
 def test_run_trains_without_any_one_of_the_default_hooks(tmp_path, finished, without):
-    runner = train(digits_config(tmp_path / 'run', 1, **{f'default_hooks.{without}': None}))
+    runner = train(small_config(tmp_path / 'run', **{f'default_hooks.{without}': None}))
     losses = finished.find_hook(MotivationHook).trace.losses[:6]
     assert runner.find_hook(MotivationHook).trace.losses == losses or without == 'iteration_seed'
     assert (tmp_path / 'run/report.md').exists() == (without != 'report')
 
 
 def test_run_without_the_field_of_the_hooks_trains(tmp_path):
-    config = digits_config(tmp_path / 'run', 1)
+    config = small_config(tmp_path / 'run')
     config.default_hooks = None
     assert train(config).iter == 6
     assert not list((tmp_path / 'run').glob('epoch_*'))
@@ -81,7 +82,7 @@ def test_run_without_the_field_of_the_hooks_trains(tmp_path):
 
 def test_run_trains_and_resumes_without_any_default_hook(tmp_path):
     options = {f'default_hooks.{name}': None for name in INSTRUMENTS if name != 'checkpoint'}
-    assert train(digits_config(tmp_path / 'run', 1, **options)).iter == 6
-    config = digits_config(tmp_path / 'run', 2, **options)
+    assert train(small_config(tmp_path / 'run', **options)).iter == 6
+    config = small_config(tmp_path / 'run', 2, **options)
     config.resume = config.allow_changes = True
     assert len(train(config).find_hook(MotivationHook).trace) == 12

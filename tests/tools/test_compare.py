@@ -10,8 +10,19 @@ from tests.conftest import DIGITS
 from tests.tools.call import call_forked, call_here
 
 PLUGIN = """
+import torch
+
+from motivation.datasets import ImageDataset
+from motivation.datasets.image_dataset import TensorImages
 from motivation.policies import SwitchPolicy
-from motivation.registry import POLICIES
+from motivation.registry import DATASETS, POLICIES
+
+
+@DATASETS.register_module()
+class Noise(ImageDataset):
+    def __init__(self):
+        pixels = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        super().__init__(TensorImages(pixels, torch.arange(32) % 10), [str(label) for label in range(10)])
 
 
 @POLICIES.register_module()
@@ -32,7 +43,9 @@ def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
     Path('mine/every_third.py').write_text(PLUGIN)
     Path('mine/config.py').write_text(
         f"_base_ = {DIGITS!r}\ncustom_imports = dict(imports=['every_third'])\n"
-        'train_dataloader = dict(num_batch_per_epoch=4)\n'
+        'train_dataloader = dict(batch_size=8, dataset=dict(_delete_=True, type="Noise"))\n'
+        'val_dataloader = dict(dataset=dict(_delete_=True, type="Noise"))\n'
+        'default_hooks = dict(report=dict(picture=False))\n'
     )
     arguments = [
         'mine/config.py', '--arms', 'EveryThird', 'matched', 'EveryThird:stop=6', '--seeds', '0', '--epochs', '2',

@@ -8,6 +8,7 @@ from motivation.compute.macs import measure_model
 from motivation.models import TimmClassifier
 from motivation.report.flops_table import describe_pair
 from tests.conftest import DIGITS
+from tests.small import SMALL_PAIR
 from tests.tools.call import call_here
 
 
@@ -50,10 +51,10 @@ def test_cost_includes_distillation_and_what_is_computed_once_per_batch():
             further = (self.left @ self.right).sum()
             return {'loss': outputs['loss'] + further} if mode == 'loss' else outputs + further
 
-    base = PerBatch('test_resnet', 10)
+    base = PerBatch('cifar_resnet8', 10)
     base.left, base.right = torch.nn.Parameter(torch.ones(3, 4)), torch.nn.Parameter(torch.ones(4, 5))
-    models = {'base': base, 'motivated': TimmClassifier('test_vit', 10)}
-    sample = {'inputs': torch.zeros(1, 3, 160, 160), 'targets': torch.tensor([0])}
+    models = {'base': base, 'motivated': TimmClassifier('cifar_resnet8', 10, width=2)}
+    sample = {'inputs': torch.zeros(1, 3, 8, 8), 'targets': torch.tensor([0])}
     macs = {name: measure_model(model, sample) for name, model in models.items()}
     assert macs['base'].step.forward.per_batch == 60
     alone = {name: macs[name].step.flops(4, 100) for name in models}
@@ -64,14 +65,18 @@ def test_cost_includes_distillation_and_what_is_computed_once_per_batch():
 
 
 def test_images_that_the_loader_drops_are_not_counted():
-    loader = {'batch_size': 64, 'drop_last': True}
-    options = [f'train_dataloader.{name}={value}' for name, value in loader.items()]
-    assert call(DIGITS, '--json', 'pair.json', '--cfg-options', *options).returncode == 0
+    options = {'train_dataloader.batch_size': 64, 'train_dataloader.drop_last': True, **SMALL_PAIR}
+    assert (
+        call(
+            DIGITS, '--json', 'pair.json', '--cfg-options', *(f'{name}={value}' for name, value in options.items())
+        ).returncode
+        == 0
+    )
     assert json.loads(Path('pair.json').read_text())['images'] == 22 * 64 * 40
 
 
 def test_pair_in_the_wrong_order_saves_nothing():
-    done = call('test_resnet', 'test_vit', '--input', '3', '160', '160')
+    done = call('cifar_resnet20', 'cifar_resnet8', '--input', '3', '8', '8')
     assert 'this pair saves nothing: the base model costs more than the motivated model' in done.stdout
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DIGITS, ROOT
-from tests.tools.call import call, call_forked, call_here
+from tests.small import FEW_IMAGES, SMALL_PAIR
+from tests.tools.call import call, call_here
 
 SHORT = ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=4']
+SHORT += [f'{name}={value}' for name, value in {**SMALL_PAIR, **FEW_IMAGES}.items()]
 
 
 def test_train_resume_and_test():
@@ -20,7 +22,7 @@ def test_train_resume_and_test():
     report = json.loads(Path('run/report.json').read_text())
 
     Path('run/epoch_2.pth').unlink()
-    resumed = call_forked('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
+    resumed = call_here('train.py', DIGITS, '--work-dir', 'run', '--resume', '--cfg-options', *SHORT)
     assert (resumed.returncode, resumed.stderr) == (0, '')
     assert 'resumed after batch 4 of 8' in resumed.stdout
     again = json.loads(Path('run/report.json').read_text())
@@ -31,7 +33,7 @@ def test_train_resume_and_test():
                 result[name].pop(field)
     assert again == report
 
-    tested = call_here('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated')
+    tested = call_here('test.py', DIGITS, 'run/epoch_2.pth', '--models', 'motivated', '--cfg-options', *SHORT)
     assert (tested.returncode, tested.stderr) == (0, '')
     printed = dict(re.findall(r'^(\S+): ([\d.]+)$', tested.stdout, flags=re.M))
     expected = {f'motivated/{name}': f'{value:.2f}' for name, value in report['motivated']['metrics'].items()}

@@ -1,0 +1,14 @@
+"""Runs with a small pair of models and few images to validate on."""
+
+from tests.conftest import digits_config
+
+SMALL_PAIR = {'model.motivated.model_name': 'cifar_resnet8', 'model.motivated.width': 2}
+FEW_IMAGES = {
+    f'{stage}_dataloader.{name}': value
+    for stage in ('val', 'test')
+    for name, value in (('batch_size', 40), ('num_batch_per_epoch', 1))
+}
+
+
+def small_config(work_dir, epochs=1, **options):
+    return digits_config(work_dir, epochs, **{**SMALL_PAIR, **FEW_IMAGES, **options})
