@@ -1,7 +1,6 @@
 """Training with two real processes, compared with one."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,8 @@ from motivation.registry import RUNNERS
 from motivation.utils.checkpoint import read_checkpoint
 from motivation.utils.distributed import decide_once, join_processes, sum_over_processes
 from tests.conftest import ROOT
-from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG
-from tests.forked import run_forked
+from tests.engine.forked_processes import two_forks
+from tests.engine.test_plugins import PLUGIN, PLUGIN_CONFIG
 
 
 def two_processes(folder, *command):
@@ -81,13 +80,7 @@ def said(tmp_path_factory):
     """Return the results of each of two processes."""
     folder = tmp_path_factory.mktemp('two')
     (folder / 'agree.py').write_text(AGREE)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        shared = {'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1'}
-        shared['MASTER_PORT'] = str(free.getsockname()[1])
-    ranks = [{**shared, 'RANK': rank, 'LOCAL_RANK': rank} for rank in '01']
-    for done in run_forked(folder / 'agree.py', folder, environments=ranks):
-        assert done.returncode == 0, done.stderr
+    two_forks(folder / 'agree.py', folder)
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in '01']
 
 
