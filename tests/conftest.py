@@ -48,7 +48,8 @@ def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **option
 
 def tiny_config(work_dir: Path, epochs: int = 2, **options) -> Config:
     """Return :func:`digits_config` with batches of 16 images, of which two validate."""
-    tiny = {'train_dataloader.batch_size': 16, 'val_dataloader.batch_size': 16, 'val_dataloader.num_batch_per_epoch': 2}
+    tiny = {f'{stage}_dataloader.batch_size': 16 for stage in ('train', 'val', 'test')}
+    tiny |= {f'{stage}_dataloader.num_batch_per_epoch': 2 for stage in ('val', 'test')}
     return digits_config(work_dir, epochs, **{**tiny, **options})
 
 

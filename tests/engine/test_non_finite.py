@@ -36,9 +36,10 @@ class SpoilLoss(Hook):
 
 
 ALWAYS = {'motivation.policy': dict(_delete_=True, type='Always')}
+NEVER = {'motivation.policy': dict(_delete_=True, type='Never')}
 
 
-@pytest.mark.parametrize(('model', 'options'), [('base', {}), ('motivated', ALWAYS)])
+@pytest.mark.parametrize(('model', 'options'), [('base', NEVER), ('motivated', ALWAYS)])
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options, value):
     with pytest.raises(TrainingError) as stopped:
@@ -51,7 +52,7 @@ def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options,
     assert all(tensor.isfinite().all() for tensor in read_checkpoint(newest)['state_dict'].values())
 
 
-@pytest.mark.parametrize(('model', 'options'), [('base', {}), ('motivated', ALWAYS)])
+@pytest.mark.parametrize(('model', 'options'), [('base', NEVER), ('motivated', ALWAYS)])
 def test_skipped_batch_is_counted_and_not_passed_to_the_policy(tmp_path, capsys, model, options):
     seen, states = [], {}
 

@@ -1,12 +1,11 @@
 """Training with two real processes, compared with one."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.run
 
 from motivation.cli import prepare_training
 from motivation.errors import ConfigError
@@ -17,11 +16,12 @@ from motivation.utils.distributed import decide_once, join_processes, sum_over_p
 from tests.conftest import ROOT
 from tests.engine.forked_processes import two_forks
 from tests.engine.test_plugins import PLUGIN, PLUGIN_CONFIG
+from tests.forked import run_forked
 
 
-def two_processes(folder, *command):
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
-    return subprocess.run([*torchrun, *command], cwd=folder, capture_output=True, text=True, check=False)
+def torchrun(*command):
+    """Start a script as two processes; that which starts them is a fork."""
+    return run_forked(torch.distributed.run.__file__, '--standalone', '--nproc-per-node', '2', *command)[0]
 
 
 AGREE = f"""
@@ -129,7 +129,7 @@ def test_two_processes_train_like_one_on_the_same_batches(tmp_path):
     together += 'train_dataloader = dict(batch_size={}, num_batch_per_epoch=10, dataset=dict(transforms=[]))\n'
     (tmp_path / 'one.py').write_text(together.format(64))
     (tmp_path / 'two.py').write_text(together.format(32))
-    done = two_processes(tmp_path, str(ROOT / 'tools/train.py'), 'two.py')
+    done = torchrun(ROOT / 'tools/train.py', 'two.py')
     assert done.returncode == 0, done.stderr
     assert '1 epochs of 10 batches of 2 x 32' in done.stdout and done.stdout.count('written: report.json') == 1
     RUNNERS.build(prepare_training('one.py')).train()

@@ -44,8 +44,8 @@ def test_images_are_the_same_every_time(tmp_path):
 
 
 def test_training_is_unchanged(tmp_path):
-    with_it = train(tiny_config(tmp_path / 'a', epochs=3, **{'model.recalibrate': 64}))
-    without = train(tiny_config(tmp_path / 'b', epochs=3))
+    with_it = train(tiny_config(tmp_path / 'a', epochs=2, **{'model.recalibrate': 64}))
+    without = train(tiny_config(tmp_path / 'b', epochs=2))
     tensors = without.model.state_dict()
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in with_it.model.state_dict().items())
 
