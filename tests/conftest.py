@@ -27,6 +27,8 @@ def _own_working_directory(tmp_path, monkeypatch):
 def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **options) -> Config:
     """Return the quickstart config with a quarter of the images, few epochs and no picture.
 
+    The weight map is the same by names as by tracing, which takes longer, as does formatting the config's text.
+
     Args:
         work_dir: The work_dir.
         epochs: Number of epochs.
@@ -36,9 +38,19 @@ def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **option
     short = {'train_cfg.max_epochs': epochs, 'train_dataloader.num_batch_per_epoch': 6}
     if not meter:
         short['default_hooks.compute_meter'] = None
+    if not any(option == 'model' or option.startswith('model.weight_map') for option in options):
+        short['model.weight_map.type'] = 'DepthMap'
     config = load_config(DIGITS, {**short, 'default_hooks.report.picture': False, **options})
+    object.__setattr__(config, '_format_python_code', False)
     config.work_dir = str(work_dir)
     return config
+
+
+def tiny_config(work_dir: Path, epochs: int = 2, **options) -> Config:
+    """Return :func:`digits_config` with batches of 16 images, of which two validate."""
+    tiny = {f'{stage}_dataloader.batch_size': 16 for stage in ('train', 'val', 'test')}
+    tiny |= {f'{stage}_dataloader.num_batch_per_epoch': 2 for stage in ('val', 'test')}
+    return digits_config(work_dir, epochs, **{**tiny, **options})
 
 
 def train(config: Config) -> DualModelRunner:

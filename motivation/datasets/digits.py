@@ -1,6 +1,7 @@
 """scikit-learn's handwritten digits, which need no download."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -31,13 +32,20 @@ class DigitsDataset(ImageDataset):
 
     @checked
     def __init__(self, split: Literal['train', 'test'], transforms: Sequence[dict[str, Any]] = ()) -> None:
-        # Imported here because the import takes a second, which other datasets should not pay.
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        digits = load_digits()
-        parts = train_test_split(digits.images, digits.target, test_size=0.2, random_state=0, stratify=digits.target)
+        parts, names = _read()
         images, targets = parts[0::2] if split == 'train' else parts[1::2]
         pixels = torch.from_numpy(np.round(images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
-        source = TensorImages(pixels, torch.from_numpy(targets))
-        super().__init__(source, [str(name) for name in digits.target_names], transforms)
+        source = TensorImages(pixels, torch.tensor(targets))
+        super().__init__(source, names, transforms)
+
+
+@cache
+def _read() -> tuple[list[Any], list[str]]:
+    """Read both splits, alternating images and targets of training and test, and the names of the classes."""
+    # Imported here because the import takes a second, which other datasets should not pay.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    parts = train_test_split(digits.images, digits.target, test_size=0.2, random_state=0, stratify=digits.target)
+    return parts, [str(name) for name in digits.target_names]

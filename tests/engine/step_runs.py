@@ -1,6 +1,6 @@
 """Runs for ``test_step.py``, which count device reads and collectives and compare the processes' records.
 
-:func:`count` counts collectives, and reads of a tensor by the host. As a script, under ``torchrun``, it takes a
+:func:`count` counts collectives, and reads of a tensor by the host. As a script, in two processes, it takes a
 folder to write to.
 """
 
@@ -27,7 +27,7 @@ from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
 from motivation.utils.distributed import join_processes
 from motivation.utils.interruption import Interrupted
-from tests.conftest import digits_config
+from tests.conftest import tiny_config
 
 COLLECTIVES = (
     *('all_reduce', 'all_gather', 'all_gather_into_tensor', 'all_gather_object', 'all_to_all', 'barrier', 'broadcast'),
@@ -129,9 +129,7 @@ def count(folder: Path, **options: Any) -> Counts:
         **options: Fields of the config.
     """
     counts = Counts()
-    runner = DualModelRunner.from_cfg(
-        digits_config(folder, 1, **{'train_dataloader.dataset.transforms': [], **options})
-    )
+    runner = DualModelRunner.from_cfg(tiny_config(folder, 1, **{'train_dataloader.dataset.transforms': [], **options}))
     runner.register_hook(counts)
     runner.train()
     return counts
@@ -150,7 +148,7 @@ def main() -> None:
     for name, options in (('plain', {}), ('asking', ASKING)):
         counts = count(folder / name, **options)
         results[name] = {'costs': counts.costs, 'losses': counts.losses, 'records': counts.records}
-    runner = DualModelRunner.from_cfg(digits_config(folder / 'spoilt', 1, **{'train_cfg.on_bad_loss': 'skip'}))
+    runner = DualModelRunner.from_cfg(tiny_config(folder / 'spoilt', 1, **{'train_cfg.on_bad_loss': 'skip'}))
     runner.register_hook(SpoilsOne())
     runner.train()
     losses = runner.find_hook(MotivationHook).trace.losses
@@ -159,7 +157,7 @@ def main() -> None:
         'losses': [loss if math.isfinite(loss) else None for loss in losses],
         'weights': sum(parameter.detach().double().sum().item() for parameter in runner.model.parameters()),
     }
-    runner = DualModelRunner.from_cfg(digits_config(folder / 'stopped', 1))
+    runner = DualModelRunner.from_cfg(tiny_config(folder / 'stopped', 1))
     runner.register_hook(StopsOne())
     try:
         runner.train()

@@ -14,7 +14,7 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import ReportHook
 from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
-from tests.conftest import DIGITS, digits_config, snapshot, train
+from tests.conftest import DIGITS, snapshot, tiny_config, train
 
 AVERAGES = [dict(type='EMAHook', momentum=0.3)]
 
@@ -85,7 +85,7 @@ def test_framework_hooks_are_named_after_their_class():
 
 
 def test_checkpoint_of_a_run_holds_these_parts():
-    train(digits_config('run', 1, meter=True))
+    train(tiny_config('run', 1, meter=True))
     checkpoint = read_checkpoint(Path('run/epoch_1.pth'))
     parts = {
         'state_dict', 'train_loop', 'message_hub', 'optimizer', 'param_schedulers', 'policy', 'switch_trace',
@@ -98,8 +98,8 @@ def test_checkpoint_of_a_run_holds_these_parts():
 
 
 def test_weights_loaded_before_training_leave_all_parts_registered():
-    train(digits_config('first', 1))
-    runner = DualModelRunner.from_cfg(digits_config('second', 1))
+    train(tiny_config('first', 1))
+    runner = DualModelRunner.from_cfg(tiny_config('second', 1))
     runner.load_checkpoint('first/epoch_1.pth')
     runner.train()
     parts = [read_checkpoint(Path(folder) / 'epoch_1.pth')['parts'] for folder in ('first', 'second')]
@@ -117,12 +117,12 @@ class Curriculum(Hook):
 
 
 def test_resumed_run_restores_a_user_defined_part_and_reports_mismatches(capsys):
-    config = digits_config('run', 1)
+    config = tiny_config('run', 1)
     config.custom_hooks = AVERAGES
     runner = DualModelRunner.from_cfg(config)
     runner.register_hook(Curriculum(7))
     runner.train()
-    config = digits_config('run', 1, **{'default_hooks.bad_data': None})
+    config = tiny_config('run', 1, **{'default_hooks.bad_data': None})
     config.resume = True
     capsys.readouterr()
     runner = DualModelRunner.from_cfg(config)
@@ -147,9 +147,9 @@ def as_format_1(path):
 
 
 def test_format_1_loads_as_weights_and_raises_on_resume():
-    finished = train(digits_config('run', 1))
+    finished = train(tiny_config('run', 1))
     as_format_1(Path('run/epoch_1.pth'))
-    config = digits_config('run', 1)
+    config = tiny_config('run', 1)
     config.resume = True
     with pytest.raises(
         ConfigError,
@@ -157,7 +157,7 @@ def test_format_1_loads_as_weights_and_raises_on_resume():
         r"resume with that version, or begin a new run with the checkpoint's weights as load_from$",
     ):
         train(config)
-    config = digits_config('test', 1)
+    config = tiny_config('test', 1)
     config.load_from = 'run/epoch_1.pth'
     runner = DualModelRunner.from_cfg(config)
     metrics = runner.test()
@@ -171,7 +171,8 @@ def test_format_1_loads_as_weights_and_raises_on_resume():
 def test_resuming_reads_the_file_once(monkeypatch, seed):
     options = {
         'train_cfg.max_epochs': 1, 'train_dataloader.num_batch_per_epoch': 2, 'randomness.seed': seed,
-        'default_hooks.report.picture': False,
+        'default_hooks.report.picture': False, 'train_dataloader.batch_size': 16,
+        'val_dataloader.batch_size': 16, 'val_dataloader.num_batch_per_epoch': 1,
     }  # fmt: skip
     DualModelRunner.from_cfg(prepare_training(DIGITS, 'run', options=options)).train()
     opened, really_open = [], io.open

@@ -5,13 +5,17 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 from motivation.cli import prepare_training
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
+from motivation.hooks import MotivationHook
+from motivation.registry import DATASETS
 from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
-from tests.conftest import DIGITS, train
+from tests.conftest import DIGITS, digits_config, train
 from tests.export.test_exported_model import folder_config, write_images
 
 
@@ -87,3 +91,47 @@ def test_class_names_are_compared_in_one_unicode_form():
     ]  # of data of the user's own
     write_checkpoint(checkpoint, Path('decomposed.pth'))
     train(config('new', load_from='decomposed.pth'))
+
+
+def test_data_with_another_number_of_classes_raises(tmp_path):
+    options = {'model.base.num_classes': 7, 'model.motivated.num_classes': 7}
+    config = digits_config(tmp_path / 'run', **options)
+    message = r'model\.base\.num_classes is 7, but train_dataloader\.dataset has 10 classes'
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+
+
+def test_dataset_without_class_names_trains(tmp_path):
+    @DATASETS.register_module(force=True)
+    class Nameless(torch.utils.data.Dataset):
+        def __len__(self):
+            return 128
+
+        def __getitem__(self, index):
+            return {'inputs': torch.full((1, 8, 8), index, dtype=torch.uint8), 'targets': index % 10}
+
+    config = digits_config(tmp_path / 'run', epochs=1)
+    config.train_dataloader.pop('num_batch_per_epoch')
+    config.train_dataloader.dataset = config.val_dataloader.dataset = dict(type='Nameless')
+    assert len(train(config).find_hook(MotivationHook).trace) == 2
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (
+            '0123',
+            r"class 4 is '4' in train_dataloader\.dataset and absent in val_dataloader\.dataset; both need the same",
+        ),
+        ('01234567x9', r"class 8 is '8' in train_dataloader\.dataset and '9' in val_dataloader\.dataset"),
+    ],
+)
+def test_validation_data_with_other_classes_raises(tmp_path, classes, message):
+    for name in classes:
+        folder = tmp_path / 'images/val' / name
+        folder.mkdir(parents=True)
+        Image.new('L', (8, 8)).save(folder / 'one.png')
+    config = digits_config(tmp_path / 'run')
+    config.val_dataloader.dataset = dict(type='TimmDataset', root='images', split='val', image_mode='L')
+    with pytest.raises(ConfigError, match=message):
+        train(config)

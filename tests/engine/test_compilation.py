@@ -13,9 +13,10 @@ from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
 from motivation.utils.checkpoint import read_checkpoint
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, tiny_config, train
 
 GRAPHS = []
+SMALL = {'model.motivated.model_name': 'cifar_resnet8'}  # compilation takes seconds for each network
 
 
 @torch._dynamo.register_backend(name='counting')
@@ -50,13 +51,13 @@ def test_compiled_run_resumes_an_uncompiled_one(tmp_path):
         'meter': True,
         'motivation.policy': dict(_delete_=True, type='EverySecondByAccuracy'),
         'train_dataloader.num_batch_per_epoch': 4,
-        'train_dataloader.batch_size': 16,
         'model.recalibrate': 32,
+        **SMALL,
     }
-    plain = train(digits_config(tmp_path / 'plain', **options))
+    plain = train(tiny_config(tmp_path / 'plain', **options))
     (tmp_path / 'compiled').mkdir()
     shutil.copy(tmp_path / 'plain/epoch_1.pth', tmp_path / 'compiled')
-    config = digits_config(tmp_path / 'compiled', **options)
+    config = tiny_config(tmp_path / 'compiled', **options)
     config.resume, config.compile = True, dict(backend='counting')
     counters.clear()
     GRAPHS.clear()
@@ -83,11 +84,11 @@ def test_compiled_run_resumes_an_uncompiled_one(tmp_path):
 )
 def test_check_reports_what_does_not_compile(value, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        DualModelRunner.from_cfg(prepare_check(DIGITS, {'compile': value})).train()
+        DualModelRunner.from_cfg(prepare_check(DIGITS, {'compile': value, **SMALL})).train()
     assert '\n' not in str(caught.value)
 
 
 def test_compilation_can_be_left_out(tmp_path):
-    config = digits_config(tmp_path, epochs=1, **{'train_dataloader.num_batch_per_epoch': 1})
+    config = tiny_config(tmp_path, epochs=1, **{'train_dataloader.num_batch_per_epoch': 1})
     config.compile = False
     assert train(config).model.base._compiled_call_impl is None

@@ -14,7 +14,7 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import MotivationHook
 from motivation.utils.checkpoint import find_checkpoints, is_whole, read_checkpoint, write_checkpoint
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, tiny_config, train
 
 
 def two_checkpoints(folder):
@@ -78,7 +78,7 @@ def fail_from(monkeypatch, second):
 
 def test_full_disk_keeps_the_older_checkpoint_and_trains_on(tmp_path, monkeypatch, capsys):
     fail_from(monkeypatch, 1)
-    config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.export': None})
+    config = tiny_config(tmp_path / 'run', epochs=3, **{'default_hooks.export': None})
     runner = DualModelRunner.from_cfg(config)
     with pytest.raises(TrainingError, match=r"run' lacks the last checkpoint \(No space left on device\): make room"):
         runner.train()
@@ -93,7 +93,7 @@ def test_full_disk_keeps_the_older_checkpoint_and_trains_on(tmp_path, monkeypatc
 
 def test_full_disk_stops_training_if_configured(tmp_path, monkeypatch):
     fail_from(monkeypatch, 1)
-    config = digits_config(tmp_path / 'run', epochs=3, **{'default_hooks.checkpoint.on_write_error': 'stop'})
+    config = tiny_config(tmp_path / 'run', epochs=3, **{'default_hooks.checkpoint.on_write_error': 'stop'})
     with pytest.raises(TrainingError, match=r"still there: 'epoch_1\.pth'; training stops: make room, then --resume"):
         train(config)
 
@@ -124,7 +124,7 @@ class FillsTheDisk(Hook):
 
 
 def test_run_on_a_full_disk_ends_and_names_the_missing_results(small_disk, capfd):
-    config = digits_config(small_disk / 'run', epochs=2)
+    config = tiny_config(small_disk / 'run', epochs=2)
     runner = DualModelRunner.from_cfg(config)
     runner.register_hook(FillsTheDisk(small_disk / 'filler'))
     missing = r'switches\.npz, the last checkpoint, base\.pth, motivated\.pth, report\.json'
@@ -167,11 +167,10 @@ def test_folder_stays_locked_until_its_process_ends(tmp_path):
 
 
 def test_moved_run_resumes(tmp_path):
-    whole = train(digits_config(tmp_path / 'whole'))
-    train(digits_config(tmp_path / 'here'))
+    whole = train(tiny_config(tmp_path / 'here'))
     (tmp_path / 'here/epoch_2.pth').unlink()
     (tmp_path / 'here').rename(tmp_path / 'there')
-    config = digits_config(tmp_path / 'there')
+    config = tiny_config(tmp_path / 'there')
     config.resume, config.load_from = True, str(tmp_path / 'there/epoch_1.pth')
     moved = train(config)
     assert not (tmp_path / 'here').exists()

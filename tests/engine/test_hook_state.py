@@ -13,7 +13,7 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
 from motivation.utils.checkpoint import checkpoint_name, find_checkpoints
-from tests.conftest import digits_config, train
+from tests.conftest import tiny_config, train
 
 
 @HOOKS.register_module(force=True)
@@ -63,11 +63,11 @@ def early_stopping(**fields):
 
 
 def test_early_stopping_stops_after_the_same_epoch_and_stays_stopped(capsys):
-    config = digits_config('run', 6)
+    config = tiny_config('run', 6)
     config.custom_hooks = [dict(type='Remembers'), dict(type='Remembers', every=2), early_stopping()]
     whole = train(config)
     assert whole.epoch == 3
-    config = digits_config('broken', 6)
+    config = tiny_config('broken', 6)
     config.custom_hooks = [dict(type='Remembers'), dict(type='Remembers', every=2), early_stopping()]
     runner = DualModelRunner.from_cfg(config)
 
@@ -80,7 +80,7 @@ def test_early_stopping_stops_after_the_same_epoch_and_stays_stopped(capsys):
     with pytest.raises(InterruptedError):
         runner.train()
     for _ in range(2):  # the second time it is finished, and stays so
-        config = digits_config('broken', 6)
+        config = tiny_config('broken', 6)
         config.resume = True
         # In another order, and with another priority.
         config.custom_hooks = [
@@ -110,7 +110,7 @@ def test_hooks_from_a_config_are_told_apart_by_arguments_that_they_do_not_keep(c
             self.count += 1
 
     def hooks(*starts):
-        config = digits_config('counts', 1)
+        config = tiny_config('counts', 1)
         config.custom_hooks = [dict(type='Counts', start=start) for start in starts]
         return config
 

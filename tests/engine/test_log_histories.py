@@ -4,7 +4,7 @@ from mmengine.runner import LogProcessor
 
 from motivation.engine.log_histories import HistoryBounds, history_bounds
 from motivation.utils.checkpoint import read_checkpoint
-from tests.conftest import digits_config, train
+from tests.conftest import tiny_config, train
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_longer_histories_drop_their_oldest_values():
 
 
 def test_checkpoint_size_does_not_grow_with_the_run(tmp_path):
-    runner = train(digits_config(tmp_path / 'run', epochs=3))
+    runner = train(tiny_config(tmp_path / 'run', epochs=3))
     assert runner.iter == 18
     scalars = read_checkpoint(tmp_path / 'run/epoch_3.pth')['message_hub']['log_scalars']
     lengths = {name: len(entry['history_buffer'][0]) for name, entry in scalars.items()}

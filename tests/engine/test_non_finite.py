@@ -14,7 +14,7 @@ from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import snapshot
-from tests.engine.test_train_loop import At, StopError, config, stop, train
+from tests.engine.stopped_runs import At, StopError, config, stop, train
 
 
 class SpoilLoss(Hook):
@@ -36,13 +36,14 @@ class SpoilLoss(Hook):
 
 
 ALWAYS = {'motivation.policy': dict(_delete_=True, type='Always')}
+NEVER = {'motivation.policy': dict(_delete_=True, type='Never')}
 
 
-@pytest.mark.parametrize(('model', 'options'), [('base', {}), ('motivated', ALWAYS)])
+@pytest.mark.parametrize(('model', 'options'), [('base', NEVER), ('motivated', ALWAYS)])
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options, value):
     with pytest.raises(TrainingError) as stopped:
-        train(config(tmp_path, **options), SpoilLoss(model, {8}, value))
+        train(config(tmp_path, every_iters=4, **options), SpoilLoss(model, {8}, value))
     said = str(stopped.value)
     assert f'the loss of the {model} model is {value} at batch 3 of epoch 2 (iteration 9), learning rate 0.' in said
     assert 'last good losses' in said and "train_cfg.on_bad_loss='skip'" in said
@@ -51,7 +52,7 @@ def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options,
     assert all(tensor.isfinite().all() for tensor in read_checkpoint(newest)['state_dict'].values())
 
 
-@pytest.mark.parametrize(('model', 'options'), [('base', {}), ('motivated', ALWAYS)])
+@pytest.mark.parametrize(('model', 'options'), [('base', NEVER), ('motivated', ALWAYS)])
 def test_skipped_batch_is_counted_and_not_passed_to_the_policy(tmp_path, capsys, model, options):
     seen, states = [], {}
 
@@ -63,7 +64,8 @@ def test_skipped_batch_is_counted_and_not_passed_to_the_policy(tmp_path, capsys,
             if runner.iter == 8:
                 states['skipped'] = states['before'], snapshot(runner.model)
 
-    runner = DualModelRunner.from_cfg(config(tmp_path, meter=True, **{'train_cfg.on_bad_loss': 'skip'}, **options))
+    options = {'meter': True, 'train_cfg.on_bad_loss': 'skip', **options}
+    runner = DualModelRunner.from_cfg(config(tmp_path, every_iters=None, **options))
     policy = runner.find_hook(MotivationHook).policy
     update = policy.update
     policy.update = lambda loss, **signals: seen.append(loss) or update(loss, **signals)
@@ -77,15 +79,15 @@ def test_skipped_batch_is_counted_and_not_passed_to_the_policy(tmp_path, capsys,
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['skipped_iters'] == 2
     meter, macs = runner.find_hook(ComputeMeterHook).meter, runner.find_hook(ComputeMeterHook).meter.macs[model]
-    assert sum(work.iters for work in meter.trained.values()) == 16 and meter.skipped[model].images == 2 * 64
-    assert meter.forward_flops(model) == macs.step.forward.flops(0, meter.trained[model].images + 2 * 64)
-    assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images + 2 * 64)
+    assert sum(work.iters for work in meter.trained.values()) == 16 and meter.skipped[model].images == 2 * 16
+    assert meter.forward_flops(model) == macs.step.forward.flops(0, meter.trained[model].images + 2 * 16)
+    assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images + 2 * 16)
     assert [math.isfinite(loss) for loss in runner.find_hook(MotivationHook).trace.losses].count(False) == 2
 
 
 def test_too_many_skips_in_a_row_raise(tmp_path):
     with pytest.raises(TrainingError, match='for the 11th batch in a row: the weights will not recover'):
-        train(config(tmp_path, **{'train_cfg.on_bad_loss': 'skip'}), SpoilLoss('base', range(3, 18)))
+        train(config(tmp_path, every_iters=None, **{'train_cfg.on_bad_loss': 'skip'}), SpoilLoss('base', range(3, 18)))
 
 
 def test_rollback_restores_the_newest_checkpoint_with_half_the_learning_rate(tmp_path, capsys):
@@ -129,12 +131,14 @@ def test_check_names_the_model_whose_loss_is_non_finite(tmp_path):
 
 
 def test_last_finite_losses_include_those_before_a_resume(tmp_path):
-    whole = train(config(tmp_path / 'whole', epochs=2)).find_hook(MotivationHook).trace.losses
+    first = DualModelRunner.from_cfg(config(tmp_path, every_iters=4, epochs=2))
+    first.register_hook(At('before_train_iter', 8, stop))
     with pytest.raises(StopError):
-        train(config(tmp_path / 'run', epochs=2), At('before_train_iter', 8, stop))
+        first.train()
     with pytest.raises(TrainingError) as stopped:
-        train(config(tmp_path / 'run', resume=True, epochs=2), SpoilLoss('base', {8}), SpoilLoss('motivated', {8}))
-    last = ', '.join(f'{loss:.4g}' for loss in list(whole)[5:8])
+        train(config(tmp_path, resume=True, epochs=2), SpoilLoss('base', {8}), SpoilLoss('motivated', {8}))
+    losses = list(first.find_hook(MotivationHook).trace.losses)
+    last = ', '.join(f'{loss:.4g}' for loss in losses[5:8])
     assert '(iteration 9), learning rate 0.' in str(stopped.value) and f'last good losses {last};' in str(stopped.value)
 
 

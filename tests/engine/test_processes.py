@@ -1,13 +1,11 @@
 """Training with two real processes, compared with one."""
 
 import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.run
 
 from motivation.cli import prepare_training
 from motivation.errors import ConfigError
@@ -16,13 +14,14 @@ from motivation.registry import RUNNERS
 from motivation.utils.checkpoint import read_checkpoint
 from motivation.utils.distributed import decide_once, join_processes, sum_over_processes
 from tests.conftest import ROOT
-from tests.engine.test_runner import PLUGIN, PLUGIN_CONFIG
+from tests.engine.forked_processes import two_forks
+from tests.engine.test_plugins import PLUGIN, PLUGIN_CONFIG
 from tests.forked import run_forked
 
 
-def two_processes(folder, *command):
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
-    return subprocess.run([*torchrun, *command], cwd=folder, capture_output=True, text=True, check=False)
+def torchrun(*command):
+    """Start a script as two processes; that which starts them is a fork."""
+    return run_forked(torch.distributed.run.__file__, '--standalone', '--nproc-per-node', '2', *command)[0]
 
 
 AGREE = f"""
@@ -81,13 +80,7 @@ def said(tmp_path_factory):
     """Return the results of each of two processes."""
     folder = tmp_path_factory.mktemp('two')
     (folder / 'agree.py').write_text(AGREE)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        shared = {'WORLD_SIZE': '2', 'LOCAL_WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1'}
-        shared['MASTER_PORT'] = str(free.getsockname()[1])
-    ranks = [{**shared, 'RANK': rank, 'LOCAL_RANK': rank} for rank in '01']
-    for done in run_forked(folder / 'agree.py', folder, environments=ranks):
-        assert done.returncode == 0, done.stderr
+    two_forks(folder / 'agree.py', folder)
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in '01']
 
 
@@ -136,7 +129,7 @@ def test_two_processes_train_like_one_on_the_same_batches(tmp_path):
     together += 'train_dataloader = dict(batch_size={}, num_batch_per_epoch=10, dataset=dict(transforms=[]))\n'
     (tmp_path / 'one.py').write_text(together.format(64))
     (tmp_path / 'two.py').write_text(together.format(32))
-    done = two_processes(tmp_path, str(ROOT / 'tools/train.py'), 'two.py')
+    done = torchrun(ROOT / 'tools/train.py', 'two.py')
     assert done.returncode == 0, done.stderr
     assert '1 epochs of 10 batches of 2 x 32' in done.stdout and done.stdout.count('written: report.json') == 1
     RUNNERS.build(prepare_training('one.py')).train()

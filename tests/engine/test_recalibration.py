@@ -5,7 +5,7 @@ from motivation.datasets import DigitsDataset
 from motivation.engine.recalibration import recalibrated
 from motivation.engine.runner import DualModelRunner
 from motivation.export.exported_model import load_exported
-from tests.conftest import digits_config, snapshot, train
+from tests.conftest import digits_config, snapshot, tiny_config, train
 
 
 def test_statistics_are_those_of_the_training_images_under_the_current_weights(tmp_path):
@@ -29,7 +29,7 @@ def test_training_data_are_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(
         DigitsDataset, '__init__', lambda self, **kwargs: built.append(kwargs['split']) or build(self, **kwargs)
     )
-    train(digits_config(tmp_path, epochs=2, **{'model.recalibrate': 64}))
+    train(tiny_config(tmp_path, epochs=2, **{'model.recalibrate': 64}))
     assert sorted(built) == ['test', 'train']
 
 
@@ -44,14 +44,14 @@ def test_images_are_the_same_every_time(tmp_path):
 
 
 def test_training_is_unchanged(tmp_path):
-    with_it = train(digits_config(tmp_path / 'a', epochs=3, **{'model.recalibrate': 64}))
-    without = train(digits_config(tmp_path / 'b', epochs=3))
+    with_it = train(tiny_config(tmp_path / 'a', epochs=2, **{'model.recalibrate': 64}))
+    without = train(tiny_config(tmp_path / 'b', epochs=2))
     tensors = without.model.state_dict()
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in with_it.model.state_dict().items())
 
 
 def test_exported_models_have_the_statistics_they_were_evaluated_with(tmp_path):
-    runner = train(digits_config(tmp_path, epochs=2, **{'model.recalibrate': 128}))
+    runner = train(tiny_config(tmp_path, epochs=2, **{'model.recalibrate': 64}))
     exported = load_exported(tmp_path / 'base.pth')
     batch = default_collate([runner.val_dataloader.dataset[i] for i in range(len(runner.val_dataloader.dataset))])
     logits = exported(exported.data_preprocessor(batch)['inputs'])

@@ -12,48 +12,11 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
-from tests.conftest import digits_config, train
+from tests.conftest import tiny_config, train
+from tests.engine.resuming_runs import Stop, resumed
 
 MOMENTUM, BATCHES = 'momentum_buffer', 6
-
-
-class Stop(Hook):
-    """Stops a run before a batch, as a crash does, and keeps its state there."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == self.iteration:
-            raise InterruptedError
-
-
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-    """Two epochs with learning rate 0.05, momentum 0.9 and a cosine over 40 epochs."""
-    folder = tmp_path_factory.mktemp('finished') / 'run'
-    train(digits_config(folder))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _copy(finished):
-    shutil.copytree(finished, 'run')
-
-
-def resumed(iteration=12, epochs=4, allow_changes=True, schedulers=None, **options):
-    """Return the run resumed with other options and stopped before a batch."""
-    config = digits_config('run', epochs, **options)
-    config.resume, config.allow_changes = True, allow_changes
-    if schedulers is not None:
-        config.param_scheduler = schedulers
-    runner = DualModelRunner.from_cfg(config)
-    runner.register_hook(Stop(iteration))
-    with pytest.raises(InterruptedError):
-        runner.train()
-    return runner
+pytestmark = pytest.mark.usefixtures('run_folder')
 
 
 def groups(runner, name='base'):
@@ -157,7 +120,7 @@ def test_schedule_that_follows_a_metric_keeps_its_state():
     plateau = dict(type='ReduceOnPlateauLR', monitor='base/accuracy/top1', rule='greater', patience=0, factor=0.5)
     plateau['threshold'] = 1000.0  # every validation but the first is none better
     shutil.rmtree('run')
-    config = digits_config('run', 3)
+    config = tiny_config('run', 3)
     config.param_scheduler = [plateau]
     train(config)  # lowered by the second validation; of the third, at its end, it is told where the run goes on
     runner = resumed(18, epochs=5, schedulers=[plateau], **{'optim_wrapper.optimizer.lr': 0.01})
@@ -173,7 +136,7 @@ def test_schedule_that_follows_a_metric_keeps_its_state():
 def test_schedule_that_holds_functions_is_saved_without_them():
     one_cycle = dict(type='OneCycleLR', eta_max=0.1, total_steps=12, by_epoch=False)
     shutil.rmtree('run')
-    config = digits_config('run', 2)
+    config = tiny_config('run', 2)
     config.param_scheduler = [one_cycle]
     whole = DualModelRunner.from_cfg(config)
     whole.register_hook(Stop(8))
@@ -194,7 +157,7 @@ def test_state_that_cannot_be_saved_raises_before_the_first_batch():
         def load_state_dict(self, state):
             pass
 
-    runner = DualModelRunner.from_cfg(digits_config('odd', 1))
+    runner = DualModelRunner.from_cfg(tiny_config('odd', 1))
     runner.register_hook(Odd())
     with pytest.raises(ConfigError, match=r"Odd\.state_dict\(\)\['seen'\] is a set, which a checkpoint cannot hold"):
         runner.train()
@@ -203,7 +166,7 @@ def test_state_that_cannot_be_saved_raises_before_the_first_batch():
 
 def test_other_hooks_are_announced_and_let_a_stopped_run_continue(capsys):
     def config(patience, **fields):
-        made = digits_config('stopped', 5)
+        made = tiny_config('stopped', 5)
         made.custom_hooks = [
             dict(type='EarlyStoppingHook', monitor='base/accuracy/top1', min_delta=1000, patience=patience)
         ]
@@ -217,29 +180,29 @@ def test_other_hooks_are_announced_and_let_a_stopped_run_continue(capsys):
 
 
 def test_nothing_left_to_train_is_announced(capsys):
-    config = digits_config('run', 1)
+    config = tiny_config('run', 1)
     config.update(resume=True, allow_changes=True)
     train(config)
     assert '2 epochs are over, and train_cfg.max_epochs is 1: nothing is left to train' in capsys.readouterr().out
 
 
 def test_epochs_may_change_their_length(capsys):
-    runner = resumed(24, epochs=4, **{'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8})
+    runner = resumed(24, epochs=4, **{'train_dataloader.batch_size': 8, 'train_dataloader.num_batch_per_epoch': 8})
     said = capsys.readouterr().out
-    assert 'batch_size is 16, and was 64' in said and 'has 8 batches, and had 6' in said
+    assert 'batch_size is 8, and was 16' in said and 'has 8 batches, and had 6' in said
     assert (runner.epoch, runner.iter, runner.max_iters) == (3, 24, 28)  # two epochs of 6, two of 8
     assert list(runner.find_hook(MotivationHook).trace.epochs) == [0] * 6 + [1] * 6 + [2] * 8 + [3] * 4
     checkpoint = read_checkpoint(find_checkpoints(Path('run'))[-1])
     assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (3, 20)
-    again = resumed(24, 4, False, **{'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8})
+    again = resumed(24, 4, False, **{'train_dataloader.batch_size': 8, 'train_dataloader.num_batch_per_epoch': 8})
     assert (again.epoch, again.iter, again.max_iters) == (3, 24, 28)
 
 
 def test_signal_of_the_epoch_follows_epochs_of_another_length(capsys):
     spans = {'motivation.policy': dict(_delete_=True, type='EpochSchedule', epochs=[(2, 3)])}
-    train(digits_config('spans', 1, **spans))
-    longer = {'train_dataloader.batch_size': 16, 'train_dataloader.num_batch_per_epoch': 8}
-    config = digits_config('spans', 3, **spans, **longer)
+    train(tiny_config('spans', 1, **spans))
+    longer = {'train_dataloader.batch_size': 8, 'train_dataloader.num_batch_per_epoch': 8}
+    config = tiny_config('spans', 3, **spans, **longer)
     config.resume = config.allow_changes = True
     trace = train(config).find_hook(MotivationHook).trace
     assert list(trace.motivated) == [0] * 14 + [1] * 8 == [epoch == 2 for epoch in trace.epochs]
@@ -252,58 +215,8 @@ def test_another_policy_starts_fresh_and_another_argument_keeps_the_state():
     assert len(runner.find_hook(MotivationHook).trace) == 13
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        ({'randomness.seed': 4}, r'randomness\.seed is 4, and was 0'),
-        ({'model.extension': 'default'}, r"model\.extension is 'default', and was left out"),
-        ({'model.base.zero_init_last': False}, r'model\.base\.zero_init_last is False, and was left out'),
-    ],
-)
-def test_fields_of_the_initial_state_cannot_change(options, message):
-    with pytest.raises(
-        ConfigError, match=rf'^{message} in .*epoch_2\.pth.; this determines how a run begins, .*load_from$'
-    ):
-        resumed(**options)
-
-
-def interrupted_within_an_epoch():
-    shutil.rmtree('run')
-    runner = DualModelRunner.from_cfg(digits_config('run', 2, **{'default_hooks.checkpoint.every_iters': 4}))
-    runner.register_hook(Stop(5))
-    with pytest.raises(InterruptedError):
-        runner.train()
-
-
-@pytest.mark.parametrize(
-    ('within', 'options', 'schedulers', 'message'),
-    [
-        (True, {}, None, 'which lies within an epoch; keep its length to the end of that epoch'),
-        (False, {}, [dict(type='LinearLR', end=9, by_epoch=False)], 'param_scheduler counts batches; keep the length'),
-    ],
-)
-def test_epochs_of_another_length_raise_within_an_epoch_or_with_a_schedule_by_iteration(
-    within, options, schedulers, message
-):
-    if within:
-        interrupted_within_an_epoch()
-    with pytest.raises(ConfigError, match=message):
-        resumed(schedulers=schedulers, **{'train_dataloader.num_batch_per_epoch': 8})
-
-
-def test_more_images_under_the_same_config_raise():
-    """The config does not show it, because the root may change."""
-    content = read_checkpoint(Path('run/epoch_2.pth'))
-    content['train_loop']['epoch_length'] = 5
-    torch.save(content, 'run/epoch_2.pth')
-    with pytest.raises(
-        ConfigError, match=r'has 6 batches, and had 5 in .*: give the same images and batch_size, or resume'
-    ):
-        resumed(epochs=2, allow_changes=False)
-
-
 def test_run_without_a_seed_resumes_with_the_same_seed():
     shutil.rmtree('run')
-    first = train(digits_config('run', 1, **{'randomness.seed': None}))
+    first = train(tiny_config('run', 1, **{'randomness.seed': None}))
     runner = resumed(7, 2, **{'randomness.seed': None})
     assert runner.seed == first.seed and runner.train_dataloader.dataset.seed == (first.seed, 0)

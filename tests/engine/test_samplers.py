@@ -11,7 +11,7 @@ from motivation.config.read import load_config
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
 from motivation.registry import DATA_SAMPLERS
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, tiny_config, train
 
 
 @DATA_SAMPLERS.register_module(force=True)
@@ -34,7 +34,7 @@ class BatchesOnAndOn(BatchSampler):
 @DATA_SAMPLERS.register_module(force=True)
 class TooShort(DefaultSampler):
     def __iter__(self):
-        return itertools.islice(super().__iter__(), 130)
+        return itertools.islice(super().__iter__(), 34)
 
 
 @DATA_SAMPLERS.register_module(force=True)
@@ -72,16 +72,16 @@ def test_epochs_end_at_the_length_of_a_sampler(tmp_path):
     """In training, in validation and after a resume within an epoch."""
     sampler = dict(type='OnAndOn')
     options = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.sampler': sampler}
-    runner = train(digits_config(tmp_path / 'run', **options, **{'val_dataloader.sampler': sampler}))
+    runner = train(tiny_config(tmp_path / 'run', **options, **{'val_dataloader.sampler': sampler}))
     assert (runner.iter, runner.epoch) == (6, 2)
     assert len(runner.find_hook(MotivationHook).trace.losses) == 6
     runner.train_loop._epoch, runner.train_loop._iter = 0, 1
-    assert [batch['inputs'].shape[0] for batch in runner.train_loop._batches.after(1, epoch=1)] == [64, 64]
+    assert [batch['inputs'].shape[0] for batch in runner.train_loop._batches.after(1, epoch=1)] == [16, 16]
 
 
 def test_epochs_end_at_the_length_of_a_batch_sampler(tmp_path):
     options = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.batch_sampler': dict(type='BatchesOnAndOn')}
-    runner = train(digits_config(tmp_path / 'run', epochs=1, **options))
+    runner = train(tiny_config(tmp_path / 'run', epochs=1, **options))
     assert (runner.iter, runner.epoch) == (3, 1)
 
 
@@ -90,4 +90,4 @@ def test_sampler_that_ends_too_early_raises(tmp_path):
     with pytest.raises(
         ConfigError, match=r'^train_dataloader\.sampler ends after 3 batches of epoch 1, which has 4 by'
     ):
-        train(digits_config(tmp_path / 'run', epochs=1, **options))
+        train(tiny_config(tmp_path / 'run', epochs=1, **options))
