@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
@@ -157,6 +158,8 @@ class DualModelRunner(Runner):
         """Set up the environment; a resumed run continues its log folder."""
         with located('env_cfg', env_cfg):
             super().setup_env(env_cfg)
+        if env_cfg.get('tf32') is not None:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = env_cfg['tf32']
         logs = find_log_folder(Path(self.work_dir)) if self.cfg.get('resume') else None
         if logs is not None:
             self._timestamp = logs.name
