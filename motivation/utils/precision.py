@@ -26,3 +26,13 @@ def autocast(precision: Precision, model: nn.Module) -> AbstractContextManager[o
 def full_precision(tensor: Tensor) -> Tensor:
     """Return a tensor of half precision as float32, in which losses and metrics are computed, and others as they are."""
     return tensor.float() if tensor.dtype in _DTYPES.values() else tensor
+
+
+def set_tf32(allowed: bool | None) -> None:
+    """Allow or forbid CUDA to round the factors of float32 products to TF32, which has 10 bits of mantissa.
+
+    Args:
+        allowed: Whether matrix products and convolutions may; ``None`` for torch's default, convolutions only.
+    """
+    if allowed is not None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
