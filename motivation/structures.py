@@ -17,6 +17,8 @@ class StepRecord:
         loss: Mean loss over all processes.
         images: Number of images, or other samples, in all processes.
         finite: Whether the loss is finite; otherwise no step was taken.
+        stepped: Whether a step was taken: the loss is finite and, in precision ``'fp16'``, the gradient too.
+        passes: Number of forward and backward passes of the model, in all processes.
         seconds: Seconds since the end of the last batch, including waiting for data but not validation.
         clock: Monotonic clock of rank 0 when the loss was read, in seconds.
         distilled: Whether the base model also took a distillation step on the batch.
@@ -31,6 +33,8 @@ class StepRecord:
     loss: float
     images: int
     finite: bool
+    stepped: bool
+    passes: int
     seconds: float
     clock: float = 0.0
     distilled: bool = False

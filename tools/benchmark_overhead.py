@@ -46,20 +46,12 @@ def parse_args() -> argparse.Namespace:
 
 def register_parts() -> None:
     """Register the images and the meter of the benchmark."""
-    import torch
+    from in_turns import register_images
 
-    from motivation.datasets.image_dataset import ImageDataset, TensorImages
     from motivation.hooks import ComputeMeterHook
-    from motivation.registry import DATASETS, HOOKS
+    from motivation.registry import HOOKS
 
-    @DATASETS.register_module()
-    class RandomImages(ImageDataset):
-        """Images of random bytes, in memory."""
-
-        def __init__(self, count: int, transforms: Any = ()) -> None:
-            images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
-            source = TensorImages(images, torch.randint(0, 10, (count,)))
-            super().__init__(source, [str(index) for index in range(10)], transforms)
+    register_images()
 
     @HOOKS.register_module()
     class TimedMeterHook(ComputeMeterHook):
@@ -96,44 +88,6 @@ def bare_loop(batch_size: int, device: Any) -> Callable[[], None]:
         loss.item()
 
     return step
-
-
-def run_in_turns(configs: list[Any], begun: Callable[[list[Any]], None]) -> None:
-    """Train several runs, each within the other, up to where their first epoch begins.
-
-    Args:
-        configs: Their configs.
-        begun: Called once, with the loops of all; then training ends.
-    """
-    from motivation.engine.train_loop import DualTrainLoop
-    from motivation.registry import LOOPS, RUNNERS
-
-    loops: list[Any] = []
-
-    @LOOPS.register_module()
-    class StepwiseLoop(DualTrainLoop):
-        """Lets another decide when it trains on a batch."""
-
-        def run_epoch(self) -> None:
-            self.runner.call_hook('before_train_epoch')
-            self.runner.model.train()
-            self.batches = enumerate(self.dataloader)
-            loops.append(self)
-            if len(loops) < len(configs):
-                RUNNERS.build(configs[len(loops)]).train()
-            else:
-                begun(loops)
-            self._epoch += 1
-
-        def step(self) -> None:
-            """Train on the next batch."""
-            index, batch = next(self.batches)
-            self.run_iter(index, batch)
-            self.runner.call_hook('between_iters')
-
-    for config in configs:
-        config.train_cfg.type = 'StepwiseLoop'
-    RUNNERS.build(configs[0]).train()
 
 
 def make_config(args: argparse.Namespace, work_dir: str) -> Any:
@@ -222,6 +176,8 @@ def measure(args: argparse.Namespace, loops: list[Any]) -> None:
 def main() -> None:
     check_stack()
     args = parse_args()
+    from in_turns import run_in_turns  # after check_stack()
+
     register_parts()
     with ExitStack() as stack:
         folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2 if args.after else 1)]

@@ -32,6 +32,13 @@ def parse_args() -> argparse.Namespace:
         help='build everything, run one batch of each model and a transfer, keep nothing',
     )
     parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='bf16',
+        choices=('bf16', 'fp16'),
+        help='train and evaluate in mixed precision, bf16 by default; short for --cfg-options model.precision=bf16',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=Options,
@@ -52,10 +59,11 @@ def main() -> None:
     from motivation.utils.distributed import join_processes
 
     join_processes()
+    options = {**(args.cfg_options or {}), **({'model.precision': args.amp} if args.amp else {})}
     if args.check:
-        config = prepare_check(args.config, args.cfg_options)
+        config = prepare_check(args.config, options)
     else:
-        config = prepare_training(args.config, args.work_dir, args.resume, args.cfg_options, args.allow_changes)
+        config = prepare_training(args.config, args.work_dir, args.resume, options, args.allow_changes)
     RUNNERS.build(config).train()
 
 

@@ -11,8 +11,12 @@ runner_type = 'DualModelRunner'
 randomness = dict(seed=0)
 
 # OpenCV would start a thread pool in every data-loading worker. cudnn_benchmark=True lets cuDNN pick the fastest
-# kernels for a fixed image size, at the price of bit-identical repetition.
-env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
+# kernels for a fixed image size, at the price of bit-identical repetition. tf32=True lets CUDA round the factors of all
+# float32 products to TF32, False of none; by default those of convolutions.
+env_cfg = dict(mp_cfg=dict(opencv_num_threads=0), cudnn_benchmark=False)
+
+# True compiles both models when they first train; a dict gives arguments of torch.compile.
+compile = False
 
 # Hooks by name. None removes one: default_hooks = dict(report=None). MMEngine's own (runtime_info, timer,
 # sampler_seed, param_scheduler) are there as well. A run trains without any of these.

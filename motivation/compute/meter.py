@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from motivation.compute.macs import ModelMacs, StepMacs
@@ -49,20 +50,26 @@ class ComputeMeter:
     Args:
         macs: MACs of each model.
         processes: Number of processes that share each batch. Default: 1.
+        accumulate: Number of micro-batches of a full batch in each process, by model. Default: 1 for both.
 
     Attributes:
         macs: MACs of each model for the batches to come; may be replaced during a run.
         trained: Batches that each model trained on while active.
         distilled: Distillation steps of the base model.
-        skipped: Batches with a non-finite loss, on which the active model ran forward and backward without a step.
+        skipped: Batches with a non-finite loss or gradient, on which the active model ran both passes without a step.
         evaluated: Validation batches of each model.
         reestimated: Batches on which each model's statistics were re-estimated.
         motivated_alone_train_flops: FLOPs of training the motivated model alone on the same batches.
     """
 
-    def __init__(self, macs: Mapping[ModelName, ModelMacs], processes: int = 1) -> None:
+    def __init__(
+        self,
+        macs: Mapping[ModelName, ModelMacs],
+        processes: int = 1,
+        accumulate: Mapping[ModelName, int] = MappingProxyType(dict.fromkeys(MODEL_NAMES, 1)),
+    ) -> None:
         self.macs = macs
-        self.processes = processes
+        self._passes: dict[ModelName, int] = {name: processes * accumulate[name] for name in MODEL_NAMES}
         self.trained = {name: BatchTotals() for name in MODEL_NAMES}
         self.distilled = BatchTotals()
         self.skipped = {name: BatchTotals() for name in MODEL_NAMES}
@@ -71,7 +78,13 @@ class ComputeMeter:
         self.motivated_alone_train_flops = 0
 
     def add_batch(
-        self, active: ModelName, images: int, seconds: float = 0.0, distilled: bool = False, skipped: bool = False
+        self,
+        active: ModelName,
+        images: int,
+        seconds: float = 0.0,
+        distilled: bool = False,
+        skipped: bool = False,
+        passes: int | None = None,
     ) -> None:
         """Count a training batch.
 
@@ -80,9 +93,10 @@ class ComputeMeter:
             images: Number of images, of all processes.
             seconds: Duration of the batch.
             distilled: Whether the base model also took a distillation step.
-            skipped: Whether the step was skipped because of a non-finite loss, after both passes.
+            skipped: Whether the step was skipped, because its loss or gradient is not finite, after both passes.
+            passes: Number of micro-batches in all processes; ``None`` (default) for those of a full batch.
         """
-        share = self.processes, images
+        share = self._passes[active] if passes is None else passes, images
         step = self._step(active, distilled)
         forward, backward = step.forward.flops(*share), step.backward.flops(*share)
         totals = self.skipped if skipped else self.trained
@@ -147,14 +161,14 @@ class ComputeMeter:
         """
 
         def flops(iters: int, images: int) -> dict[str, int]:
-            share = iters * self.processes, images
-            motivated = self._step('motivated', distillation).flops(*share)
+            base, motivated = (iters * self._passes[name] for name in MODEL_NAMES)
+            of_motivated = self._step('motivated', distillation).flops(motivated, images)
             if distillation:
-                motivated += self._step('base', distillation).flops(*share)
-            return {'base': self.macs['base'].step.flops(*share), 'motivated': motivated}
+                of_motivated += self._step('base', distillation).flops(motivated, images)
+            return {'base': self.macs['base'].step.flops(base, images), 'motivated': of_motivated}
 
         left = iters - self._total('iters'), images - self._total('images')
-        alone = self.macs['motivated'].step.flops(left[0] * self.processes, left[1])
+        alone = self.macs['motivated'].step.flops(left[0] * self._passes['motivated'], left[1])
         return Compute(
             spent=self.total_train_flops,
             left=flops(*left),

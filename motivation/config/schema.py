@@ -52,7 +52,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
     r'randomness': (Runner.set_randomness, ()),
     r'model_wrapper_cfg': (DistributedDataParallel, ('type', 'detect_anomalous_params')),
     r'compile': (torch.compile, ()),
-    r'env_cfg': (None, ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')),
+    r'env_cfg': (None, ('cudnn_benchmark', 'tf32', 'mp_cfg', 'dist_cfg', 'resource_limit')),
     r'env_cfg\.mp_cfg': (set_multi_processing, ()),
     r'auto_scale_lr': (None, ('enable', 'base_batch_size')),
     r'custom_imports': (import_modules_from_strings, ()),
@@ -64,7 +64,7 @@ PARTIAL = r'optim_wrapper\.(base|motivated)(\.optimizer)?|param_scheduler|(val|t
 
 # Fields that a component's config may have besides its arguments.
 BESIDES = {
-    registries.OPTIM_WRAPPERS: ('constructor', 'paramwise_cfg', 'base', 'motivated'),
+    registries.OPTIM_WRAPPERS: ('constructor', 'paramwise_cfg', 'accumulate', 'base', 'motivated'),
     registries.PARAM_SCHEDULERS: ('convert_to_iter_based',),
     registries.HOOKS: ('priority',),
 }
@@ -94,6 +94,7 @@ _BOUNDS: dict[str, Any] = {
     r'(train|val|test)_dataloader\.num_workers': _Processes,
     r'randomness\.seed': Annotated[int, Ge(0), Lt(2**32)] | None,
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad\.max_norm': Annotated[float, Gt(0)],
+    r'env_cfg\.(cudnn_benchmark|tf32)': bool,
     r'param_scheduler(\.base|\.motivated)?(\.\d+)?\.begin': Annotated[int, Ge(0)],
     r'param_scheduler(\.base|\.motivated)?(\.\d+)?\.(T_max|step_size|total_steps)': _Number | None,
 }

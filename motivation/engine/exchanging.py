@@ -1,13 +1,14 @@
-"""Optimizer wrappers that step on finite losses only, and share their readings with the training loop."""
+"""Optimizer wrappers for mixed precision and micro-batches that step on finite losses only."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import torch
 from mmengine.optim import OptimWrapper
-from torch import Tensor
+from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
@@ -15,6 +16,8 @@ from motivation.engine.non_finite import NonFiniteError
 from motivation.engine.step import StepExchange
 from motivation.errors import ConfigError
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import Count, checked
+from motivation.utils.precision import Precision, autocast
 
 
 class ExchangingOptimWrapper:
@@ -24,9 +27,17 @@ class ExchangingOptimWrapper:
     (:class:`~motivation.engine.step.StepExchange`). If it is non-finite, the gradients are dropped and no step is
     taken. In-place distillation steps the base model on the same batch through its own wrapper, with the same check.
 
+    The gradients of a batch may be those of several micro-batches, each in a :meth:`micro_batch`; the loss is then their
+    mean over all samples. In precision ``'fp16'`` losses are multiplied by a scale, so that small gradients are not
+    rounded to zero, and gradients divided by it; a step whose gradients are not finite is not taken, and halves the
+    scale (Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740, section 3.2).
+
     The mixin is added to the class that the config names. That class may override ``update_params``, ``backward`` and
-    ``step``, but must step through ``self.step``. If it scales losses, as MMEngine's ``AmpOptimWrapper`` does, its
-    scaler must be ``self.loss_scaler``, with a method ``scale(tensor)``.
+    ``step``, but must step through ``self.step`` and must not scale losses.
+
+    Attributes:
+        accumulate: Number of micro-batches of a batch.
+        scaler: The scale of the loss; ``None`` unless precision is ``'fp16'``.
     """
 
     # Attributes of the class that this is mixed into.
@@ -36,29 +47,80 @@ class ExchangingOptimWrapper:
     zero_grad: Callable[[], None]
 
     exchange: StepExchange
+    accumulate = 1
+    scaler: GradScaler | None = None
     _name: ModelName
+    _precision: Precision = 'fp32'
     _clips_by_read_norm = False
     # The loss of the current step, and the norm to clip its gradients by: on the device, and as read.
     _loss: Tensor | None = None
     _clip_norm: Tensor | None = None
     _read_clip_norm = 0.0
+    # Share of the batch in the current micro-batch, whether it is the last, and the number of passes since the last step.
+    _share, _is_last, _passes = 1.0, True, 0
 
-    def connect(self, name: ModelName, exchange: StepExchange) -> None:
+    @checked
+    def connect(
+        self, name: ModelName, exchange: StepExchange, precision: Precision = 'fp32', accumulate: Count = 1
+    ) -> None:
         """Connect the wrapper to an exchange.
 
         Args:
             name: The model whose parameters the wrapper optimizes.
             exchange: The exchange, common to both models.
+            precision: Precision of the forward pass. Default: ``'fp32'``.
+            accumulate: Number of micro-batches of a batch, at least 1. Default: 1.
+
+        Raises:
+            ConfigError: ``accumulate`` is below 1.
         """
-        self._name, self.exchange = name, exchange
-        # MMEngine logs the norm that it clips by; reading it in the exchange saves a wait for the device. A loss
-        # scaler unscales gradients only after that, and waits for the device anyway.
+        self._name, self.exchange, self._precision, self.accumulate = name, exchange, precision, accumulate
+        if precision == 'fp16':
+            self.scaler = GradScaler(self.optimizer.param_groups[0]['params'][0].device.type)
+        # MMEngine logs the norm that it clips by; reading it in the exchange saves a wait for the device.
         plain = (self.clip_grad_kwargs or {}).keys() <= {'max_norm', 'norm_type', 'foreach'}
-        if self.clip_grad_kwargs and self.clip_func is clip_grad_norm_ and plain and not hasattr(self, 'loss_scaler'):
+        if self.clip_grad_kwargs and self.clip_func is clip_grad_norm_ and plain:
             self.clip_func, self._clips_by_read_norm = self._clip, True
 
+    @contextmanager
+    def micro_batch(self, share: float, is_last: bool) -> Iterator[None]:
+        """Add the gradients of a micro-batch within the context, and step only on the last of a batch.
+
+        Args:
+            share: Its share of the samples of the batch, from 0 to 1.
+            is_last: Whether it is the last of the batch.
+        """
+        self._share, self._is_last = share, is_last
+        try:
+            yield
+        finally:
+            self._share, self._is_last = 1.0, True
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run a forward pass in mixed precision, and average gradients over processes on the last micro-batch only."""
+        with super().optim_context(model), autocast(self._precision, model):  # type: ignore[misc]
+            yield
+
+    def should_sync(self) -> bool:
+        """Whether the next backward pass averages gradients over processes."""
+        return self._is_last
+
+    def should_update(self) -> bool:
+        """Whether the last backward pass was that of the last micro-batch."""
+        return self._is_last
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Return the loss of a micro-batch multiplied by its share of the batch."""
+        return loss if self._share == 1 else loss * self._share
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Run the backward pass of a loss, scaled if precision is ``'fp16'``."""
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        super().backward(scaled, **kwargs)  # type: ignore[misc]
+
     def update_params(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Run the backward pass of a loss and step.
+        """Run the backward pass of a loss, and step unless further micro-batches follow.
 
         Args:
             loss: The loss, a scalar.
@@ -68,23 +130,35 @@ class ExchangingOptimWrapper:
         Raises:
             NonFiniteError: The loss of this or another process is NaN or infinite.
         """
-        self._loss = loss.detach()
+        part = self.scale_loss(loss.detach())
+        self._loss = part if self._loss is None else self._loss + part
+        self._passes += 1
         super().update_params(loss, *args, **kwargs)  # type: ignore[misc]
-        self._loss = None  # a user-defined class may choose not to step
+        if self._is_last:
+            self._loss, self._passes = None, 0  # a user-defined class may choose not to step
 
     def step(self, **kwargs: Any) -> None:
-        """Clip the gradients and step, or raise :class:`NonFiniteError` if the loss is non-finite."""
+        """Clip the gradients and step, unless they overflow; raise :class:`NonFiniteError` if the loss is non-finite."""
+        overflows = False
         if self._loss is not None:
             loss, self._loss = self._loss, None
-            reading = self.exchange.read(self._name, loss, self._measure_gradients())
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
+            reading = self.exchange.read(self._name, loss, self._measure_gradients(), self._passes)
             self._read_clip_norm = reading.own.get('clip_norm', 0.0)
-            if not math.isfinite(reading.mean['loss']):
+            overflows = reading.mean.get('overflows', 0) > 0
+            bad = not math.isfinite(reading.mean['loss'])
+            if self.scaler is not None:
+                self.scaler.update(self.scaler.get_scale() if bad else None)  # a bad loss does not change the scale
+            if bad:
                 self.zero_grad()
+                self._passes = 0
                 raise NonFiniteError(self._name, reading.mean['loss'])
-        super().step(**kwargs)  # type: ignore[misc]
+        if not overflows:
+            super().step(**kwargs)  # type: ignore[misc]
 
     def _measure_gradients(self) -> dict[str, Tensor]:
-        """Return the gradient norms before clipping: the policy's, if it asks, and the one to clip by."""
+        """Return the gradient norms before clipping, the policy's and the one to clip by, and whether they overflow."""
         gradients = [
             parameter.grad
             for group in self.optimizer.param_groups
@@ -93,18 +167,26 @@ class ExchangingOptimWrapper:
         ]
         norms = {}
         if self.exchange.needs_grad_norm:
-            norms['grad_norm'] = self._unscaled(get_total_norm(gradients))
+            norms['grad_norm'] = get_total_norm(gradients)
         if self._clips_by_read_norm:
             options = {name: value for name, value in (self.clip_grad_kwargs or {}).items() if name != 'max_norm'}
             self._clip_norm = norms['clip_norm'] = get_total_norm(gradients, **options)
+        if self.scaler is not None:
+            norm = norms['grad_norm'] if 'grad_norm' in norms else get_total_norm(gradients)
+            norms['overflows'] = 1 - norm.isfinite().float()
         return norms
 
-    def _unscaled(self, norm: Tensor) -> Tensor:
-        """Return the norm of the unscaled gradients; infinite if the loss scaler will skip the step."""
-        if not hasattr(self, 'loss_scaler'):
-            return norm
-        norm = norm / self.loss_scaler.scale(torch.ones_like(norm))
-        return torch.where(norm.isfinite(), norm, math.inf)
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the optimizer and of the loss scaler."""
+        state = super().state_dict()  # type: ignore[misc]
+        return state if self.scaler is None else {**state, 'loss_scaler': self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state that :meth:`state_dict` returned; without that of a scaler, the scale is the initial one."""
+        scaler = state_dict.get('loss_scaler')
+        super().load_state_dict({name: state_dict[name] for name in state_dict if name != 'loss_scaler'})  # type: ignore[misc]
+        if self.scaler is not None and scaler is not None:
+            self.scaler.load_state_dict(scaler)
 
     def _clip(
         self, parameters: list[Tensor], max_norm: float, norm_type: float = 2.0, foreach: bool | None = None

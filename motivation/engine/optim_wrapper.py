@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
 from motivation.engine.exchanging import ExchangingOptimWrapper, exchanging
@@ -12,7 +12,8 @@ from motivation.engine.step import StepExchange
 from motivation.errors import ConfigError, near_matches, shortened
 from motivation.models import DualModel
 from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, look_up
-from motivation.structures import MODEL_NAMES
+from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.arguments import arguments_of
 
 _FIELD = 'optim_wrapper.paramwise_cfg'
 _DEFAULT = 'DefaultOptimWrapperConstructor'
@@ -35,14 +36,19 @@ class DualOptimWrapperConstructor:
         optim_wrapper_cfg: Config of an optimizer wrapper, with optional ``base`` and ``motivated``.
         paramwise_cfg: MMEngine's parameter-wise options, for both models.
 
+    The further field ``accumulate`` is the number of micro-batches, at least 1 (default), that each batch of the data
+    loader is split into; their gradients add up to one step, with the memory of one micro-batch. Apart from dropout and
+    batch statistics it trains as one pass would.
+
     Raises:
-        ConfigError: ``accumulative_counts`` is not 1 (a switch between two accumulated batches would leave half a
-            gradient behind), or a parameter-wise option is unknown or matches no parameter.
+        ConfigError: ``accumulate`` is below 1; ``accumulative_counts`` is not 1 (a switch between two accumulated
+            batches would leave half a gradient behind); the wrapper is one of MMEngine's or Apex's mixed precision; or
+            a parameter-wise option is unknown or matches no parameter.
 
     Example:
         >>> optim_wrapper = dict(
         ...     optimizer=dict(type='SGD', lr=0.1, momentum=0.9),
-        ...     motivated=dict(optimizer=dict(lr=0.05)))
+        ...     motivated=dict(optimizer=dict(lr=0.05), accumulate=2))
     """
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
@@ -51,15 +57,23 @@ class DualOptimWrapperConstructor:
         if paramwise_cfg is not None:
             shared['paramwise_cfg'] = paramwise_cfg
         self.configs = {}
+        self._accumulate: dict[ModelName, int] = {}
         for name in MODEL_NAMES:
             config = Config(copy.deepcopy(shared))
             config.merge_from_dict(optim_wrapper_cfg.get(name, {}))
             if config.get('accumulative_counts', 1) != 1:
                 raise ConfigError(
                     f'optim_wrapper.accumulative_counts must be 1, got {config.accumulative_counts}, '
-                    'because the models switch after every batch: raise train_dataloader.batch_size instead'
+                    'because the models switch after every batch: raise train_dataloader.batch_size by that factor, and '
+                    'write optim_wrapper.accumulate instead'
                 )
+            self._accumulate[name] = config._cfg_dict.pop('accumulate', 1)
             cls = look_up(OPTIM_WRAPPERS, config.type)
+            if isinstance(cls, type) and issubclass(cls, (AmpOptimWrapper, ApexOptimWrapper)):
+                raise ConfigError(
+                    f'optim_wrapper.type is {config.type!r}, which would leave validation in single precision; write '
+                    "model.precision='fp16' or 'bf16' instead"
+                )
             if isinstance(cls, type) and issubclass(cls, OptimWrapper):  # else MMEngine raises an error
                 config._cfg_dict['type'] = exchanging(cls)
             self.configs[name] = config._cfg_dict
@@ -98,17 +112,26 @@ class DualOptimWrapperConstructor:
         exchange = StepExchange()
         for name, wrapper in wrappers.items():
             if isinstance(wrapper, ExchangingOptimWrapper):  # exchange_of checks it
-                wrapper.connect(name, exchange)
+                wrapper.connect(name, exchange, model.precision, self._accumulate[name])
         return OptimWrapperDict(**wrappers)
 
 
 def _build_wrapper(model: nn.Module, config: dict[str, Any]) -> OptimWrapper:
+    if next(model.parameters()).is_cuda:
+        _fuse(config['optimizer'])
     try:
         return build_optim_wrapper(model, config)
     except Exception:
         # Raises the error of the optimizer itself, if that is what failed.
         OPTIMIZERS.build(config['optimizer'], default_args={'params': model.parameters()})
         raise
+
+
+def _fuse(optimizer: dict[str, Any]) -> None:
+    """Set ``fused=True``, with which a step is one kernel, if the optimizer has it and its config does not choose."""
+    cls = look_up(OPTIMIZERS, optimizer.get('type'))
+    if cls is not None and 'fused' in arguments_of(cls)[0] and not {'fused', 'foreach'} & optimizer.keys():
+        optimizer['fused'] = True
 
 
 def _check_options(options: dict[str, Any]) -> None:

@@ -77,8 +77,9 @@ class RebuiltOptimizers:
                 messages.append(
                     f'the optimizer of the {name} model begins without the momentum or moments of the checkpoint'
                 )
-            if 'loss_scaler' in saved and hasattr(wrapper, 'loss_scaler'):
-                wrapper.loss_scaler.load_state_dict(saved['loss_scaler'])
+            scaler = getattr(wrapper, 'scaler', None)
+            if scaler is not None and 'loss_scaler' in saved:
+                scaler.load_state_dict(saved['loss_scaler'])
             schedule = self.schedules.get(name, ())
             for scheduler, state in zip(schedule, self._states.get(name, ()), strict=True):
                 scheduler.load_state_dict(copy.deepcopy(state))

@@ -19,6 +19,7 @@ from motivation.registry import DATASETS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import network_inputs, run_network
 from motivation.utils.example import noun_of_model
+from motivation.utils.precision import Precision, autocast
 from motivation.utils.random_state import preserved_random_state
 from motivation.utils.training_mode import evaluation_mode, uncompiled
 
@@ -41,7 +42,7 @@ def recalibrated(runner: Runner) -> Iterator[None]:
         torch.manual_seed(runner.seed)
         loader = _loader(runner, samples)
         for name in MODEL_NAMES:
-            if _estimate(getattr(runner.model, name), loader):
+            if _estimate(getattr(runner.model, name), loader, runner.model.precision):
                 runner.call_hook('after_reestimation', model=name, iters=len(loader), images=len(loader.dataset))  # type: ignore[arg-type]
     try:
         yield
@@ -76,7 +77,7 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
 
 
 @torch.no_grad()
-def _estimate(model: BaseModel, loader: DataLoader) -> bool:
+def _estimate(model: BaseModel, loader: DataLoader, precision: Precision) -> bool:
     """Re-estimate the statistics of one model in place, and return whether it has any."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     with evaluation_mode(model), uncompiled(model):
@@ -87,17 +88,19 @@ def _estimate(model: BaseModel, loader: DataLoader) -> bool:
                 warnings.simplefilter('ignore', FutureWarning)  # raised by fvcore's import
                 # Imported here because it takes a third of a second, and most runs re-estimate nothing.
                 from fvcore.nn import update_bn_stats
-            update_bn_stats(_FromBatch(model), loader, num_iters=len(loader), progress=None)
+            update_bn_stats(_FromBatch(model, precision), loader, num_iters=len(loader), progress=None)
     return bool(norms)
 
 
 class _FromBatch(nn.Module):
     """A model that takes the batch of a data loader."""
 
-    def __init__(self, model: BaseModel) -> None:
+    def __init__(self, model: BaseModel, precision: Precision) -> None:
         super().__init__()
         self.model = model
+        self.precision = precision
 
     def forward(self, batch: dict[str, Any]) -> Any:
         """Run the network on the inputs of a batch, without mixing."""
-        return run_network(self.model, network_inputs(self.model, batch))
+        with autocast(self.precision, self.model):
+            return run_network(self.model, network_inputs(self.model, batch))

@@ -35,6 +35,7 @@ from motivation.utils.interruption import Interruption
 from motivation.utils.lock import lock_folder
 from motivation.utils.logs import find_log_folder, guard_logs, warn_on_terminal
 from motivation.utils.new_folders import keep_folder, removed_if_refused
+from motivation.utils.precision import set_tf32
 
 
 @RUNNERS.register_module()
@@ -157,8 +158,8 @@ class DualModelRunner(Runner):
         """Set up the environment; a resumed run continues its log folder."""
         with located('env_cfg', env_cfg):
             super().setup_env(env_cfg)
-        logs = find_log_folder(Path(self.work_dir)) if self.cfg.get('resume') else None
-        if logs is not None:
+        set_tf32(env_cfg.get('tf32'))
+        if self.cfg.get('resume') and (logs := find_log_folder(Path(self.work_dir))) is not None:
             self._timestamp = logs.name
 
     def announce(self, message: str) -> None:

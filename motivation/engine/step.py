@@ -61,9 +61,14 @@ class StepExchange:
         self._asks_for_grad_norm = True
 
     @property
+    def awaits_first_step(self) -> bool:
+        """Whether no step has been taken on the batch."""
+        return not self._readings
+
+    @property
     def needs_grad_norm(self) -> bool:
         """Whether the next step must measure its gradient norm: if asked for, in the first step on a batch."""
-        return self._asks_for_grad_norm and not self._readings
+        return self._asks_for_grad_norm and self.awaits_first_step
 
     def begin(self, data_batch: Any, stop_requested: Callable[[], bool]) -> None:
         """Start a batch.
@@ -76,18 +81,21 @@ class StepExchange:
         self._stop_requested = stop_requested
         self._readings, self._steps = {}, {}
 
-    def read(self, model: ModelName, loss: Tensor, measured: Mapping[str, Tensor] | None = None) -> Reading:
+    def read(
+        self, model: ModelName, loss: Tensor, measured: Mapping[str, Tensor] | None = None, passes: int = 1
+    ) -> Reading:
         """Reduce the loss and the other numbers of the batch, and read them, which waits for the device.
 
         Args:
             model: The model that steps next.
             loss: Loss of the model, a scalar.
             measured: Further scalars of this step, such as gradient norms. Default: none.
+            passes: Number of micro-batches of the batch. Default: 1.
         """
         values, total = {'loss': loss, **(measured or {})}, {}
         if not self._readings:
             clock = time.monotonic() if get_rank() == 0 else 0.0
-            total = {**self._counts, 'stop_requested': self._stop_requested(), 'clock': clock}
+            total = {**self._counts, 'passes': passes, 'stop_requested': self._stop_requested(), 'clock': clock}
             if self._accuracy is not None:
                 values['accuracy'] = self._accuracy(model)
         reading = _reduce_and_read(values, total)
@@ -124,13 +132,14 @@ class StepExchange:
             loss=loss,
             images=int(first.total['images']),
             finite=math.isfinite(loss),
+            stepped=math.isfinite(loss) and not reading.mean.get('overflows'),
+            passes=int(first.total['passes']),
             seconds=seconds,
             clock=first.total['clock'],
             distilled=distilled,
             left_out=int(first.total['left_out']),
             stop_requested=bool(first.total['stop_requested']),
-            # Without a step through the wrapper there is no norm; infinite as for a skipped step.
-            grad_norm=first.mean.get('grad_norm', math.inf) if self._asks_for_grad_norm else None,
+            grad_norm=_finite_or_infinite(first.mean.get('grad_norm')) if self._asks_for_grad_norm else None,
             accuracy=first.mean.get('accuracy'),
         )
 
@@ -154,6 +163,11 @@ def _reduce_and_read(values: Mapping[str, Tensor], total: Mapping[str, float]) -
         mean={name: value / processes for name, value in zip(values, sums, strict=False)},
         total=dict(zip(total, sums[len(own) : len(packed)], strict=True)),
     )
+
+
+def _finite_or_infinite(norm: float | None) -> float:
+    """Return a gradient norm; infinite if no step was taken through the wrapper, or its gradients are not finite."""
+    return norm if norm is not None and math.isfinite(norm) else math.inf
 
 
 def left_out(data_batch: Any) -> Sequence[tuple[str, str]]:

@@ -62,6 +62,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
 
     Attributes:
         validation_due: Whether an epoch is over, but its validation is not.
+        skipped: Number of batches without a step: skipped with a non-finite loss, or with a gradient that overflows in
+            precision ``'fp16'``.
         last_step: The record of the last batch, complete before ``after_train_iter``; ``None`` before the first batch
             of this process.
 
@@ -174,6 +176,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
+            self.skipped += not self.last_step.stepped
         return outputs
 
     def _is_interrupted(self, is_last: bool) -> bool:

@@ -74,7 +74,8 @@ class ComputeMeterHook(Hook):
             batch_size=runner.train_dataloader.batch_size or 0,
         )
         try:
-            self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size())
+            accumulate = {name: runner.optim_wrapper[name].accumulate for name in MODEL_NAMES}
+            self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size(), accumulate)
         except ConfigError as error:
             self.not_counted = str(error)
         else:
@@ -122,7 +123,12 @@ class ComputeMeterHook(Hook):
         if meter is None:
             return
         meter.add_batch(
-            step.model, step.images, seconds=step.seconds, distilled=step.distilled, skipped=not step.finite
+            step.model,
+            step.images,
+            seconds=step.seconds,
+            distilled=step.distilled,
+            skipped=not step.stepped,
+            passes=step.passes,
         )
         runner.message_hub.update_scalar('train/train_flops', meter.total_train_flops)
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):

@@ -60,7 +60,7 @@ class MotivationHook(Hook):
         assert self._signals is not None
         step = runner.last_step
         decision = motivated = step.model == 'motivated'
-        if step.finite:  # otherwise no step was taken, and the decision stays
+        if step.stepped:  # otherwise the decision stays
             decision = runner.model.motivation.observe(step.loss, **self._signals.read(step))
         self.trace.append(runner.epoch, step.loss, motivated, decision)
 

@@ -79,12 +79,13 @@ class Signals:
 
 def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
     """Watch the logits and targets that each model's ``loss`` module receives, and return a function of the accuracy."""
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    exchange = exchange_of(runner.optim_wrapper)
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in MODEL_NAMES}  # of each micro-batch
 
     def watch(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
-            if torch.is_grad_enabled():
-                seen[name] = inputs[0].detach(), inputs[1]
+            if torch.is_grad_enabled() and exchange.awaits_first_step:
+                seen[name].append((inputs[0].detach(), inputs[1]))
 
         return hook
 
@@ -98,7 +99,8 @@ def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
         loss.register_forward_pre_hook(watch(name))
 
     def measure(model: ModelName) -> Tensor:
-        logits, targets = seen.pop(model)
+        logits, targets = map(torch.cat, zip(*seen[model], strict=True))
+        seen[model].clear()
         classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of mixed targets, the larger one
         return (logits.argmax(dim=1) == classes).float().mean()
 

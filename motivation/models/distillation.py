@@ -1,6 +1,6 @@
 """In-place distillation: the base model learns from the motivated model on the same batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from motivation.errors import ArgumentError, near_matches
+from motivation.models.micro_batches import accumulated
 from motivation.structures import ModelName
 from motivation.utils.arguments import check_arguments, checked
 from motivation.utils.batches import Inputs, run_network, without_targets
+from motivation.utils.precision import full_precision
 
 Weight = Annotated[float, Gt(0), Le(1)]
 Temperature = Annotated[float, Gt(0)]
@@ -78,7 +80,7 @@ class Distillation:
 
     def train_step(
         self,
-        data: Any,
+        parts: Sequence[tuple[float, Any]],
         optim_wrapper: OptimWrapperDict,
         steppers: Mapping[ModelName, Any],
         exchange: Callable[[ModelName], None],
@@ -88,7 +90,7 @@ class Distillation:
         Both optimizer wrappers check their loss, so the loss is reduced over processes and read twice.
 
         Args:
-            data: A batch.
+            parts: The micro-batches of the batch, from :func:`~motivation.utils.batches.split`.
             optim_wrapper: The optimizer wrappers of both models.
             steppers: Both models, or their ``DistributedDataParallel`` wrappers.
             exchange: Transfers the weights of the named model to the other.
@@ -96,26 +98,37 @@ class Distillation:
         Returns:
             ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
         """
-        prepared = self.motivated.data_preprocessor(data, True)
-        inputs, targets = without_targets(prepared), prepared['targets']
-        target_logits, loss = step_on_logits(
-            steppers['motivated'],
-            inputs,
-            optim_wrapper['motivated'],
-            lambda logits: self.motivated.loss(logits, targets),
-        )
+        taught: list[tuple[Inputs, Tensor, Tensor]] = []
+
+        def teach(data: Any) -> dict[str, Tensor]:
+            prepared = self.motivated.data_preprocessor(data, True)
+            inputs, targets = without_targets(prepared), prepared['targets']
+            wrapper = optim_wrapper['motivated']
+            target_logits, loss = step_on_logits(
+                steppers['motivated'], inputs, wrapper, lambda logits: self.motivated.loss(logits, targets)
+            )
+            taught.append((inputs, targets, target_logits))
+            return {'loss': loss}
+
+        def learn(batch: tuple[Inputs, Tensor, Tensor]) -> dict[str, Tensor]:
+            inputs, targets, target_logits = batch
+            _, loss = step_on_logits(
+                steppers['base'],
+                inputs,
+                optim_wrapper['base'],
+                lambda logits: (
+                    (1 - self.weight) * self.base.loss(logits, targets)
+                    + self.weight * soft_target_divergence(logits, target_logits, self.temperature)
+                ),
+            )
+            return {'distillation_loss': loss}
+
+        log_vars = accumulated(parts, optim_wrapper['motivated'], teach)
         exchange('motivated')
-        _, base_loss = step_on_logits(
-            steppers['base'],
-            inputs,
-            optim_wrapper['base'],
-            lambda logits: (
-                (1 - self.weight) * self.base.loss(logits, targets)
-                + self.weight * soft_target_divergence(logits, target_logits, self.temperature)
-            ),
-        )
+        shares = [share for share, _ in parts]
+        log_vars |= accumulated(list(zip(shares, taught, strict=True)), optim_wrapper['base'], learn)
         exchange('base')
-        return {'loss': loss, 'distillation_loss': base_loss}
+        return log_vars
 
 
 def step_on_logits(
@@ -133,7 +146,7 @@ def step_on_logits(
         The logits and the loss, detached.
     """
     with optim_wrapper.optim_context(model):
-        logits = run_network(model, inputs)
+        logits = full_precision(run_network(model, inputs))
         loss = loss_of(logits)
     optim_wrapper.update_params(loss)
     return logits.detach(), loss.detach()

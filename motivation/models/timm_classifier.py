@@ -19,6 +19,7 @@ from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
 from motivation.utils.arguments import checked
 from motivation.utils.example import find_input_size
+from motivation.utils.precision import full_precision
 
 
 @MODELS.register_module()
@@ -144,7 +145,7 @@ class TimmClassifier(BaseModel):
                 f'the images given to the model are {inputs.dtype}, not normalised; give it '
                 "model.data_preprocessor({'inputs': images})['inputs']"
             )
-        return self.backbone(inputs)
+        return full_precision(self.backbone(inputs))
 
     def _loss(self, logits: Tensor, targets: Tensor | None) -> Tensor:
         if targets is None:

@@ -167,7 +167,7 @@ class RunReport:
         motivated_fraction: Share of motivated batches, 0 to 1.
         activations: Number of activations of the motivated model.
         wall_seconds: Duration of training, with validation.
-        skipped_iters: Number of batches without a step because of a non-finite loss.
+        skipped_iters: Number of batches without a step because of a non-finite loss or, in fp16, gradient.
         rollbacks: Number of returns to a checkpoint after a non-finite loss.
         base: Results of the base model.
         motivated: Results of the motivated model.

@@ -137,7 +137,11 @@ def run_facts(report: RunReport) -> list[tuple[str, str]]:
             if compute and compute.distillation_iters
             else []
         ),
-        *([('skipped batches', f'{report.skipped_iters:,}, with a non-finite loss')] if report.skipped_iters else []),
+        *(
+            [('skipped batches', f'{report.skipped_iters:,}, whose loss or gradient is not finite')]
+            if report.skipped_iters
+            else []
+        ),
         *([('rollbacks', f'{report.rollbacks}, after a non-finite loss')] if report.rollbacks else []),
         *(
             [

@@ -6,6 +6,8 @@ A batch is a dict, possibly nested. The first dimension of its tensors is the sa
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -44,7 +46,32 @@ def samples_in(batch: Any) -> int:
 
 def first_sample(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return a batch of the first sample only, with tensors (1, ...) and lists of one entry."""
-    return _for_each(batch, lambda tensor: tensor[:1], lambda entries: entries[:1])
+    return _for_each(batch, lambda value: value[:1])
+
+
+def split(batch: Any, parts: int) -> list[tuple[float, Any]]:
+    """Split a batch into micro-batches of sizes as equal as possible.
+
+    Args:
+        batch: A batch.
+        parts: Number of micro-batches; fewer if some would have less than two samples, of which many normalisation
+            layers need two.
+
+    Returns:
+        The share of the samples, from 0 to 1, and the views of each micro-batch. If there is only one, it is the batch
+        itself.
+    """
+    samples = samples_in(batch) if parts > 1 else 0
+    parts = min(parts, samples // 2)
+    if parts <= 1:
+        return [(1.0, batch)]
+    fields = batch if isinstance(batch, Mapping) else dict(enumerate(batch))
+    sizes = [samples // parts + (number < samples % parts) for number in range(parts)]
+    result = []
+    for begin, end in pairwise(accumulate(sizes, initial=0)):
+        part: Any = _for_each(fields, itemgetter(slice(begin, end)))
+        result.append(((end - begin) / samples, part if fields is batch else type(batch)(part.values())))
+    return result
 
 
 def repeated(sample: Mapping[str, Any], samples: int) -> dict[str, Any]:
@@ -156,9 +183,10 @@ def _stacked(batch: Any) -> int | None:
 
 
 def _for_each(
-    batch: Mapping[str, Any], of_tensor: Callable[[Tensor], Tensor], of_list: Callable[[Any], Any]
-) -> dict[str, Any]:
-    """Apply functions to all tensors and lists of a batch that have one entry per sample."""
+    batch: Mapping[Any, Any], of_tensor: Callable[[Any], Any], of_list: Callable[[Any], Any] | None = None
+) -> dict[Any, Any]:
+    """Apply a function to all tensors of a batch that have one entry per sample, and it or another to such lists."""
+    of_list = of_list or of_tensor
     count, is_stacked = samples_in(batch), _stacked(batch) is not None
 
     def has_samples(value: Any) -> bool:

@@ -92,3 +92,18 @@ def test_compilation_can_be_left_out(tmp_path):
     config = tiny_config(tmp_path, epochs=1, **{'train_dataloader.num_batch_per_epoch': 1})
     config.compile = False
     assert train(config).model.base._compiled_call_impl is None
+
+
+def test_batches_of_other_sizes_do_not_compile_again_and_again(tmp_path):
+    """One graph per model for the first size and one for all others: micro-batches, last batches, two epochs."""
+    counters.clear()
+    GRAPHS.clear()
+    options = {
+        'train_dataloader.num_batch_per_epoch': None,
+        'train_dataloader.batch_size': 500,  # micro-batches of 167 and 166, of the last batch 146 and 145
+        'optim_wrapper.accumulate': 3,
+        'motivation.policy': dict(_delete_=True, type='Periodic', on=1, off=1),
+        'compile': dict(backend='counting'),
+    }
+    train(digits_config(tmp_path / 'run', 2, **options))
+    assert len(GRAPHS) <= 2 * 2 and not counters['graph_break']

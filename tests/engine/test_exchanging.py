@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import OptimWrapper
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
@@ -20,47 +20,17 @@ from tests.engine.test_step import step
 from tests.models.test_distillation import distilling
 
 
-class FixedScaler:
-    def scale(self, value):
-        return value * 1024
-
-
 @OPTIM_WRAPPERS.register_module(force=True)
-class Scales(OptimWrapper):
-    """A user-defined wrapper that scales its loss by a fixed factor."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.loss_scaler = FixedScaler()
-
-    def backward(self, loss, **kwargs):
-        super().backward(self.loss_scaler.scale(loss), **kwargs)
-
-    def step(self, **kwargs):
-        for group in self.optimizer.param_groups:
-            for parameter in group['params']:
-                parameter.grad /= 1024
-        super().step(**kwargs)
+class OfTheUser(OptimWrapper):
+    """A user-defined wrapper."""
 
 
-@OPTIM_WRAPPERS.register_module(force=True)
-class AmpOnTheCpu(AmpOptimWrapper):
-    """MMEngine's AmpOptimWrapper, with a scaler that works on the CPU."""
-
-    def __init__(self, **kwargs):
-        OptimWrapper.__init__(self, **kwargs)
-        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**10)
-        self._scale_update_param = self.cast_dtype = None
-
-    def optim_context(self, model):
-        return OptimWrapper.optim_context(self, model)  # single precision, as what it is compared with
-
-
-WRAPPERS = ['OptimWrapper', 'Scales', 'AmpOnTheCpu', Scales]
+WRAPPERS = [('OptimWrapper', 'fp32'), ('OptimWrapper', 'fp16'), ('OfTheUser', 'fp32'), (OfTheUser, 'bf16')]
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)
 
 
-def build(model, wrapper='OptimWrapper', **options):
+def build(model, wrapper='OptimWrapper', precision='fp32', **options):
+    model.precision = precision
     return DualOptimWrapperConstructor(dict(type=wrapper, optimizer=SGD, **options))(model)
 
 
@@ -68,20 +38,22 @@ def spoil(model, factor=math.nan):
     return model.loss.register_forward_hook(lambda module, inputs, loss: loss * factor)
 
 
-def gradients(model, batch):
+def gradients(model, batch, precision='fp32'):
     """Return the base model's gradients on a batch, from the backward pass of a copy."""
     one = copy.deepcopy(model.base).train()
     data = one.data_preprocessor(batch, True)
-    cross_entropy(one.backbone(data['inputs']), data['targets']).backward()
+    with torch.autocast('cpu', torch.bfloat16 if precision == 'bf16' else torch.float16, precision != 'fp32'):
+        logits = one.backbone(data['inputs'])
+    cross_entropy(logits.float(), data['targets']).backward()
     return [parameter.grad for parameter in one.parameters()], one
 
 
-@pytest.mark.parametrize('wrapper', WRAPPERS, ids=str)
+@pytest.mark.parametrize(('wrapper', 'precision'), WRAPPERS, ids=str)
 @pytest.mark.parametrize('factor', [math.nan, math.inf])
-def test_non_finite_loss_takes_no_step_and_drops_its_gradients(wrapper, factor):
+def test_non_finite_loss_takes_no_step_and_drops_its_gradients(wrapper, precision, factor):
     """The next step is the same as without the non-finite loss."""
     model, twin = small_dual_model(), small_dual_model()
-    wrappers, twins = (build(one, wrapper) for one in (model, twin))
+    wrappers, twins = (build(one, wrapper, precision) for one in (model, twin))
     for one, both_wrappers in ((model, wrappers), (twin, twins)):
         one.train().train_step(small_batch(1), both_wrappers)
     before, hook = snapshot(model), spoil(model.base, factor)
@@ -112,27 +84,27 @@ def test_non_finite_distillation_loss_takes_no_step():
 
 
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1e-3), dict(type='value', clip_value=1e-4)], ids=str)
-@pytest.mark.parametrize('wrapper', WRAPPERS, ids=str)
-def test_gradient_norm_is_that_of_the_unscaled_gradients_before_clipping(wrapper, clip):
+@pytest.mark.parametrize(('wrapper', 'precision'), WRAPPERS, ids=str)
+def test_gradient_norm_is_that_of_the_unscaled_gradients_before_clipping(wrapper, precision, clip):
     model = small_dual_model().train()
-    wrappers = build(model, wrapper, clip_grad=clip)
+    wrappers = build(model, wrapper, precision, clip_grad=clip)
     exchange_of(wrappers).ask_for_grad_norm()
-    expected = get_total_norm(gradients(model, small_batch())[0]).item()
+    expected = get_total_norm(gradients(model, small_batch(), precision)[0]).item()
     record, _ = step(model, wrappers, small_batch())
-    assert record.grad_norm == pytest.approx(expected, rel=1e-6)
+    assert record.grad_norm == pytest.approx(expected, rel=1e-3 if precision == 'fp16' else 1e-6)
 
 
 def test_gradient_norm_is_infinite_if_the_scaler_skips_the_step():
     """With a finite loss and a non-finite gradient the weights stay and the scale is halved."""
     model = small_dual_model().train()
-    wrappers = build(model, 'AmpOnTheCpu')
+    wrappers = build(model, precision='fp16')
     exchange_of(wrappers).ask_for_grad_norm()
     model.base.backbone.fc.bias.register_hook(lambda gradient: gradient * math.nan)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     record, _ = step(model, wrappers, small_batch())
-    assert record.finite and record.grad_norm == math.inf
+    assert record.finite and not record.stepped and record.grad_norm == math.inf
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
-    assert wrappers['base'].loss_scaler.get_scale() == 512
+    assert wrappers['base'].scaler.get_scale() == 2**15
 
 
 @pytest.mark.parametrize(
@@ -169,6 +141,6 @@ def test_wrapper_without_an_exchange_raises(tmp_path):
 
 
 def test_both_wrappers_share_one_exchange():
-    wrappers = build(small_dual_model(), Scales)
+    wrappers = build(small_dual_model(), OfTheUser)
     assert {id(wrappers[name].exchange) for name in MODEL_NAMES} == {id(exchange_of(wrappers))}
-    assert type(wrappers['base']).__name__ == 'Scales'
+    assert type(wrappers['base']).__name__ == 'OfTheUser'

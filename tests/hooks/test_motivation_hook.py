@@ -19,7 +19,15 @@ from tests.small import small_config
 
 def after_batch(hook, runner, loss):
     """Call the hook as after a batch of the active model."""
-    runner.last_step = StepRecord(runner.model.active, loss, images=4, finite=math.isfinite(loss), seconds=1.0)
+    runner.last_step = StepRecord(
+        runner.model.active,
+        loss,
+        images=4,
+        finite=math.isfinite(loss),
+        stepped=math.isfinite(loss),
+        passes=1,
+        seconds=1.0,
+    )
     hook.after_train_iter(runner, 0)
 
 

@@ -14,6 +14,7 @@ from motivation.utils.batches import (
     sample_text,
     samples_in,
     shapes_in,
+    split,
 )
 
 IMAGES = {'inputs': torch.zeros(3, 1, 4, 4), 'targets': torch.zeros(3, dtype=torch.long)}
@@ -80,3 +81,26 @@ def test_networks_are_called_with_inputs_by_position_and_others_by_name():
     assert list(inputs) == ['mask', 'inputs']
     assert run_network(lambda x, mask: x + mask, inputs).tolist() == [4.0, 4.0]
     assert run_network(lambda x: x, batch['inputs']).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ('samples', 'parts', 'sizes'), [(10, 4, [3, 3, 2, 2]), (8, 4, [2] * 4), (5, 4, [3, 2]), (3, 2, [3]), (7, 1, [7])]
+)
+def test_micro_batches_have_sizes_as_equal_as_possible_and_at_least_two_samples(samples, parts, sizes):
+    batch = {'inputs': torch.arange(samples), 'names': [*map(str, range(samples))], 'scale': torch.tensor(2.0)}
+    result = split(batch, parts)
+    assert [samples_in(part) for _, part in result] == sizes
+    assert [share for share, _ in result] == [size / samples for size in sizes]
+    assert torch.cat([part['inputs'] for _, part in result]).equal(batch['inputs'])
+    assert [name for _, part in result for name in part['names']] == batch['names']
+    assert all(part['scale'].equal(batch['scale']) for _, part in result)
+
+
+def test_batches_in_lists_and_nested_batches_are_split():
+    images, labels = torch.arange(4), torch.arange(4, 8)
+    assert [[tensor.tolist() for tensor in part] for _, part in split([images, labels], 2)] == [
+        [[0, 1], [4, 5]],
+        [[2, 3], [6, 7]],
+    ]
+    parts = [part['inputs']['tokens'].tolist() for _, part in split({**repeated(first_sample(NESTED), 4)}, 2)]
+    assert parts == [[[0, 1]] * 2] * 2
