@@ -13,7 +13,7 @@ from motivation.errors import ConfigError
 from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
 from motivation.utils.checkpoint import read_checkpoint
-from tests.conftest import DIGITS, tiny_config, train
+from tests.conftest import DIGITS, digits_config, tiny_config, train
 
 GRAPHS = []
 SMALL = {'model.motivated.model_name': 'cifar_resnet8'}  # compilation takes seconds for each network
