@@ -38,7 +38,8 @@ def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **option
     short = {'train_cfg.max_epochs': epochs, 'train_dataloader.num_batch_per_epoch': 6}
     if not meter:
         short['default_hooks.compute_meter'] = None
-    if not any(option == 'model' or option.startswith('model.weight_map') for option in options):
+    of_models = ('model.weight_map', 'model.base', 'model.motivated')
+    if not any(option == 'model' or option.startswith(of_models) for option in options):
         short['model.weight_map.type'] = 'DepthMap'
     config = load_config(DIGITS, {**short, 'default_hooks.report.picture': False, **options})
     object.__setattr__(config, '_format_python_code', False)
