@@ -44,9 +44,8 @@ class EpochBatches:
         """
         restarts = 0
         while done < len(self._dataloader):
-            batches = self._load(done)
             try:
-                for batch in batches:
+                for batch in self._load(done):
                     yield batch
                     done += 1
                 break

@@ -98,6 +98,24 @@ def test_samples_are_the_same_before_and_after_reading_all():
     assert torch.equal(batch['inputs'], before[2]) and batch['targets'].tolist() == batch.labels.tolist() == [3, 1]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_batches_are_the_same_on_a_gpu_and_are_made_without_waiting_for_it():
+    transforms = [CROP, FLIP, dict(type='RandomErasing'), dict(type='ColorJitter', brightness=0.4)]
+    batches = []
+    for device in ('cpu', 'cuda'):
+        kept = DeviceImages(dataset_of(), [BATCH_TRANSFORMS.build(dict(part)) for part in transforms], device)
+        kept.load()
+        torch.manual_seed(0)
+        torch.cuda.set_sync_debug_mode('error')
+        try:
+            batches.append(kept.__getitems__([*range(23)]))
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+    assert batches[1]['inputs'].is_cuda and batches[1].labels.is_cpu
+    assert torch.equal(batches[0]['inputs'], batches[1]['inputs'].cpu())
+
+
 def test_samples_of_a_batch_are_cropped_as_single_samples_are():
     """The distribution: each of the 25 crops of one image, equally often (chi-square, 24 degrees, p = 0.001)."""
     kept = loader_of(dataset_of(1), [CROP]).dataset

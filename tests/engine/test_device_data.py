@@ -5,6 +5,7 @@ import torch
 
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
+from motivation.config.same_run import config_differences, describe_run_config
 from motivation.datasets import DeviceDataLoader, DeviceImages
 from motivation.engine.recalibration import recalibrated
 from motivation.engine.runner import DualModelRunner
@@ -54,6 +55,15 @@ def test_run_stopped_within_an_epoch_resumes_bit_identically(tmp_path):
     config.resume = True
     resumed = train(config)
     assert resumed.iter == 12 and equal(resumed, whole)
+
+
+def test_run_resumes_if_the_ordinary_loader_is_named_and_not_with_the_other(tmp_path):
+    unnamed, named, kept = (
+        describe_run_config(digits_config(tmp_path, **types))
+        for types in ({}, {'train_dataloader.type': 'DataLoader'}, {'train_dataloader.type': 'DeviceDataLoader'})
+    )
+    assert not list(config_differences(unnamed, named))
+    assert list(config_differences(unnamed, kept)) == [('train_dataloader.type', 'left out', 'DeviceDataLoader')]
 
 
 def test_statistics_are_re_estimated_on_the_same_images_in_an_evaluation(tmp_path):
