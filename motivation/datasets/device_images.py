@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from motivation.datasets.image_dataset import Sample
 from motivation.datasets.loading import Batch, collate_images, init_worker
@@ -53,9 +53,14 @@ class DeviceImages(Dataset):
         self._labels: Tensor | None = None
         self._skipped: dict[int, tuple[str, str]] = {}
         self._fits = False
+        self._kept = len(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def limit(self, samples: int) -> None:
+        """Keep only the first samples on the device; others are read whenever they are asked for."""
+        self._kept = min(samples, len(self))
 
     def load(self, announce: Callable[[str], None] = lambda message: None, num_workers: int = 0) -> None:
         """Read all samples, unless that is done; on a second call nothing happens.
@@ -70,7 +75,7 @@ class DeviceImages(Dataset):
         if self._fields is not None:
             return
         reader = DataLoader(
-            self.dataset, CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
+            Subset(self.dataset, range(self._kept)), CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
             generator=torch.Generator(),  # else torch draws a seed for workers from the run's
         )  # fmt: skip
         fields: dict[str, Tensor] | None = None
@@ -85,25 +90,24 @@ class DeviceImages(Dataset):
                     self._store(fields, kept, batch)
                 if time.monotonic() - said > INTERVAL:
                     said = time.monotonic()
-                    done = min(first + CHUNK, len(self))
-                    announce(f'{done:,} of {len(self):,} samples read onto {self.device}')
+                    done = min(first + CHUNK, self._kept)
+                    announce(f'{done:,} of {self._kept:,} samples read onto {self.device}')
         if fields is None:
-            collate_images([{'skipped': problem} for problem in self._skipped.values()])  # raises
-            raise AssertionError
+            fields = collate_images([{'skipped': problem} for problem in self._skipped.values()])  # raises
         if said > begun:
-            announce(f'{len(self):,} samples are on {self.device}, in {memory_text(_bytes(fields))}')
+            announce(f'{self._kept:,} samples are on {self.device}, in {memory_text(_bytes(fields))}')
         self._labels = fields['targets'].cpu() if 'targets' in fields else None
         self._fields = fields
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a transformed sample; a skipped one has only ``'skipped'``: its name and what is wrong with it."""
-        if self._fields is None:
-            sample = self._read(range(len(self))[index])
+        index = range(len(self))[index]
+        if not self._has([index]):
+            sample = self._read(index)
             if 'skipped' in sample:
                 return sample
             batch, name = collate_images([sample]), getattr(sample, 'name', '')
         else:
-            index = range(len(self))[index]
             if index in self._skipped:
                 return {'skipped': self._skipped[index]}
             batch, name = self._gather([index]), f'image {index}'
@@ -115,9 +119,12 @@ class DeviceImages(Dataset):
         Raises:
             ConfigError: All samples are skipped.
         """
-        if self._fields is None:
+        if not self._has(indices):
             return self._transform(collate_images([self._read(index) for index in indices]))
         return self._transform(self._gather(indices))
+
+    def _has(self, indices: list[int]) -> bool:
+        return self._fields is not None and max(indices) < self._kept
 
     def _gather(self, indices: list[int]) -> Batch:
         assert self._fields is not None
@@ -161,9 +168,9 @@ class DeviceImages(Dataset):
                 )
         one = sum(values[0].numel() * values.element_size() for values in batch.values())
         free = free_memory(self.device)
-        if free is not None and one * len(self) > SHARE * free:
+        if free is not None and one * self._kept > SHARE * free:
             raise ConfigError(
-                f'{len(self):,} {noun_of(batch)}s of {tuple(batch["inputs"].shape[1:])} take {memory_text(one * len(self))}, '
+                f'{self._kept:,} {noun_of(batch)}s of {tuple(batch["inputs"].shape[1:])} take {memory_text(one * self._kept)}, '
                 f'and {self.device} has {memory_text(free)} free, of which DeviceDataLoader uses at most {SHARE:.0%}; '
                 f'{_ORDINARY}, or make them smaller with a Resize'
             )
@@ -171,7 +178,7 @@ class DeviceImages(Dataset):
         if check_only:
             return {}
         return {
-            name: torch.zeros((len(self), *values.shape[1:]), dtype=values.dtype, device=self.device)
+            name: torch.zeros((self._kept, *values.shape[1:]), dtype=values.dtype, device=self.device)
             for name, values in batch.items()
         }
 

@@ -9,7 +9,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from motivation.datasets.device_images import DeviceImages
 from motivation.datasets.loading import collate_images
-from motivation.errors import ArgumentError, shortened
+from motivation.errors import ArgumentError, TrainingError, shortened
 from motivation.registry import BATCH_TRANSFORMS, DATA_LOADERS, DATASETS, TRANSFORMS, look_up
 from motivation.utils.arguments import arguments_of
 
@@ -87,11 +87,29 @@ class DeviceDataLoader(DataLoader):
         size = drawn.batch_size or 1
         made = cls(drawn.dataset, size, drawn.sampler, own, drawn.drop_last, drawn.num_workers)
         made._announce = announce
+        drawn.dataset.limit(len(drawn.dataset))  # which MMEngine truncates to num_batch_per_epoch
         return made
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def load(self) -> None:
+        """Read the dataset onto the device, unless that is done.
+
+        Raises:
+            ConfigError: It cannot be kept there; see :meth:`DeviceImages.load`.
+            TrainingError: A process that reads has died.
+        """
         dataset: Any = self.dataset
-        dataset.load(self._announce, self._readers)
+        try:
+            dataset.load(self._announce, self._readers)
+        except RuntimeError as error:
+            if 'DataLoader worker' not in str(error):
+                raise
+            raise TrainingError(
+                f'a process that reads the data died ({error}); the machine may be short of memory: lower num_workers of the '
+                'data loader'
+            ) from error
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self.load()
         return super().__iter__()
 
 

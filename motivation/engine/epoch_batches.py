@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader
 
+from motivation.datasets import DeviceDataLoader
 from motivation.datasets.seeded import PlacedSampler
 from motivation.errors import ConfigError, TrainingError
 
@@ -31,6 +32,11 @@ class EpochBatches:
             self._sampler = PlacedSampler(dataloader.sampler)
             dataloader.batch_sampler.sampler = self._sampler
 
+    def prepare(self) -> None:
+        """Read a dataset that is kept on the device, so that its time is not the first batch's."""
+        if isinstance(self._dataloader, DeviceDataLoader):
+            self._dataloader.load()
+
     def after(self, done: int, epoch: int) -> Iterator[Any]:
         """Yield the batches of an epoch after the first ``done``.
 
@@ -44,8 +50,9 @@ class EpochBatches:
         """
         restarts = 0
         while done < len(self._dataloader):
+            batches = self._load(done)
             try:
-                for batch in self._load(done):
+                for batch in batches:
                     yield batch
                     done += 1
                 break

@@ -1,5 +1,7 @@
 """The data loader that keeps its dataset on the device: what it reads, which batches it makes, what it refuses."""
 
+import os
+import signal
 from unittest import mock
 
 import numpy as np
@@ -14,11 +16,17 @@ from motivation.datasets import DeviceDataLoader, DeviceImages, collate_images, 
 from motivation.datasets.device_loader import divide
 from motivation.datasets.image_dataset import ImageDataset
 from motivation.datasets.seeded import PlacedSampler, SeededDataset
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, TrainingError
 from motivation.registry import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
 from motivation.utils.memory import free_memory, memory_text
 
 CROP, FLIP = dict(type='RandomCrop', size=8, padding=2), dict(type='RandomHorizontalFlip')
+
+
+@TRANSFORMS.register_module(force=True)
+class Dies:
+    def __call__(self, image):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Listed(list):
@@ -234,6 +242,24 @@ def test_slow_reading_is_announced(monkeypatch):
     assert messages == [f'{done} of 23 samples read onto cpu' for done in (10, 20, 23)] + [
         '23 samples are on cpu, in 0 MiB'
     ]
+
+
+def test_only_the_samples_of_a_shortened_epoch_are_kept():
+    dataset = dataset_of()
+    kept = DeviceImages(dataset, [], 'cpu')
+    kept.limit(7)
+    kept.load()
+    assert dataset.source.reads == 7 and len(kept) == 23
+    expected = torch.stack([dataset[index]['inputs'] for index in (3, 12)])
+    assert torch.equal(kept.__getitems__([3, 12])['inputs'], expected) and torch.equal(kept[12]['inputs'], expected[1])
+
+
+def test_process_that_dies_while_it_reads_is_one_sentence():
+    dataset = dataset_of(transforms=[dict(type='Dies')])
+    with pytest.raises(
+        TrainingError, match=r'^a process that reads the data died \(DataLoader worker .*lower num_workers of'
+    ):
+        loader_of(dataset, num_workers=1).load()
 
 
 def test_transforms_up_to_the_first_random_one_are_applied_once():
