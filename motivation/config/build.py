@@ -11,8 +11,9 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from motivation.config.nodes import nodes
+from motivation.config.schema import DEFAULT_TYPES
 from motivation.errors import ArgumentError, BuildError, ConfigError, reason, shortened
-from motivation.registry import DATASETS, HOOKS, METRICS, reported_as_is
+from motivation.registry import DATA_LOADERS, DATASETS, HOOKS, METRICS, look_up, reported_as_is
 from motivation.utils.arguments import arguments_of
 
 
@@ -74,10 +75,39 @@ def build_data_loader(
     """
     if not isinstance(node, dict):
         return node
-    dataset = wrap(build(DATASETS, node['dataset'], f'{path}.dataset'))
+    dataset = wrap(build_dataset(node, path))
+    arguments = {name: value for name, value in node.items() if name != 'type'}
     with located(path, node):
         # MMEngine would copy a built dataset, but calls a function.
-        return runner.build_dataloader({**node, 'dataset': {'type': lambda: dataset}}, seed=runner.seed)
+        loader = runner.build_dataloader({**arguments, 'dataset': {'type': lambda: dataset}}, seed=runner.seed)
+        kind = _loader_class(node)
+        return loader if kind is DataLoader else kind.of(loader, runner.announce)
+
+
+def build_dataset(node: dict[str, Any], path: str) -> Any:
+    """Build the dataset of a data loader, as that class of loader makes it.
+
+    A class in :data:`~motivation.registry.DATA_LOADERS` other than torch's has two methods, like those of
+    :class:`~motivation.datasets.DeviceDataLoader`: ``make_dataset`` and ``of``.
+
+    Args:
+        node: Config of the data loader.
+        path: Dotted path of its field.
+
+    Raises:
+        ConfigError: See :func:`build`.
+    """
+    kind, field = _loader_class(node), f'{path}.dataset'
+    if kind is DataLoader or not isinstance(node['dataset'], dict):
+        return build(DATASETS, node['dataset'], field)
+    with located(field, node['dataset']):
+        return kind.make_dataset(
+            node['dataset'], lambda registry, part, inner: build(registry, part, '.'.join(filter(None, (field, inner))))
+        )
+
+
+def _loader_class(node: dict[str, Any]) -> Any:
+    return look_up(DATA_LOADERS, node.get('type', DEFAULT_TYPES['train_dataloader']))
 
 
 def build_evaluator(runner: Runner, node: Any, path: str) -> Evaluator:

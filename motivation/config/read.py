@@ -18,6 +18,9 @@ from motivation.config.schema import known_fields
 from motivation.config.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
 
+# Options whose components share most of their fields, so that another type keeps them.
+_SHARING = {'optim_wrapper.type', *(f'{stage}_dataloader.type' for stage in ('train', 'val', 'test'))}
+
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     """Read a config file and apply options to it.
@@ -102,7 +105,7 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
         if option.split('.')[0] not in known:
             fields = [field for field, _ in nodes(config._cfg_dict.to_dict())]
             raise ConfigError(f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, fields)}')
-        if option.endswith('.type') and option != 'optim_wrapper.type':  # optimizer wrappers share their fields
+        if option.endswith('.type') and option not in _SHARING:
             _clear_other_type(config, option.split('.')[:-1], options[option])
     try:
         config.merge_from_dict(options)

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 
 from motivation.config.nodes import nodes
+from motivation.config.schema import DEFAULT_TYPES
 from motivation.errors import ConfigError
 
 # Fields that determine the training of both models.
@@ -128,5 +129,10 @@ def _text(value: Any) -> str:
 
 
 def _fields(text: str) -> dict[str, Any]:
-    """Return the values of a config given as JSON, by dotted path."""
-    return {path: value for path, value in nodes(json.loads(text)) if not value or not isinstance(value, (dict, list))}
+    """Return the values of a config given as JSON, by dotted path, without types that are the default of their field."""
+    return {
+        path: value
+        for path, value in nodes(json.loads(text))
+        if (not value or not isinstance(value, (dict, list)))
+        and value != DEFAULT_TYPES.get(path.removesuffix('.type'), ())
+    }

@@ -15,7 +15,6 @@ from mmengine.utils.dl_utils import set_multi_processing
 from timm.data import Mixup
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.data import DataLoader
 
 from motivation import registry as registries
 from motivation.errors import ConfigError, shortened
@@ -31,6 +30,7 @@ _REGISTRIES = {
     r'motivation': registries.HOOKS,
     r'motivation\.policy(\.policy|\.policies\.\d+)*': registries.POLICIES,
     r'(train|val|test)_cfg': registries.LOOPS,
+    r'(train|val|test)_dataloader': registries.DATA_LOADERS,
     _DATASET: registries.DATASETS,
     _DATASET + r'(\.transforms\.\d+)+': registries.TRANSFORMS,
     r'(train|val|test)_dataloader\.(sampler|batch_sampler)': registries.DATA_SAMPLERS,
@@ -47,7 +47,6 @@ _REGISTRIES = {
 
 # Fields that hold the arguments of an unregistered class or function, with it and the names of further fields.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
-    r'(train|val|test)_dataloader': (DataLoader, ('num_batch_per_epoch',)),
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad': (clip_grad_norm_, ('type', 'clip_value')),
     r'randomness': (Runner.set_randomness, ()),
     r'model_wrapper_cfg': (DistributedDataParallel, ('type', 'detect_anomalous_params')),
@@ -67,6 +66,7 @@ BESIDES = {
     registries.OPTIM_WRAPPERS: ('constructor', 'paramwise_cfg', 'accumulate', 'base', 'motivated'),
     registries.PARAM_SCHEDULERS: ('convert_to_iter_based',),
     registries.HOOKS: ('priority',),
+    registries.DATA_LOADERS: ('num_batch_per_epoch',),
 }
 
 # The default type of a component, by its field.
@@ -76,6 +76,9 @@ DEFAULT_TYPES = {
     'train_cfg': 'DualTrainLoop',
     'val_cfg': 'DualValLoop',
     'test_cfg': 'DualTestLoop',
+    'train_dataloader': 'DataLoader',
+    'val_dataloader': 'DataLoader',
+    'test_dataloader': 'DataLoader',
     'log_processor': 'LogProcessor',
     'optim_wrapper': 'OptimWrapper',
 }

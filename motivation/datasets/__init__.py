@@ -1,6 +1,8 @@
 """Datasets of images with class labels: scikit-learn's digits and everything timm.data.create_dataset opens."""
 
-from motivation.datasets import timm_transform, transforms
+from motivation.datasets import batch_colours, batch_crops, timm_transform, transforms
+from motivation.datasets.device_images import DeviceImages
+from motivation.datasets.device_loader import DeviceDataLoader
 from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels, class_names
 from motivation.datasets.loading import Batch, collate_images, collate_of, first_batch, init_worker
@@ -11,10 +13,14 @@ __all__ = [
     'BadImageError',
     'Batch',
     'ConcatDataset',
+    'DeviceDataLoader',
+    'DeviceImages',
     'DigitsDataset',
     'ImageDataset',
     'RepeatDataset',
     'TimmDataset',
+    'batch_colours',
+    'batch_crops',
     'check_labels',
     'class_names',
     'collate_images',

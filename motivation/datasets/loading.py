@@ -43,19 +43,27 @@ class Batch(dict[str, torch.Tensor]):
     Args:
         fields: The contents of the batch.
         skipped: Name and problem of each skipped image.
+        labels: A copy of ``'targets'`` in host memory, for a batch on a device, whose labels would have to be waited
+            for. Default: none.
     """
 
-    def __init__(self, fields: Mapping[str, torch.Tensor], skipped: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        fields: Mapping[str, torch.Tensor],
+        skipped: Sequence[tuple[str, str]],
+        labels: torch.Tensor | None = None,
+    ) -> None:
         super().__init__(fields)
         self.skipped = tuple(skipped)
+        self.labels = labels
 
 
 @FUNCTIONS.register_module()
-def collate_images(samples: list[dict[str, Any]]) -> Batch:
+def collate_images(samples: list[dict[str, Any]] | Batch) -> Batch:
     """Stack images into a batch, without the skipped ones.
 
     Args:
-        samples: Items of an :class:`~motivation.datasets.ImageDataset`.
+        samples: Items of an :class:`~motivation.datasets.ImageDataset`, or the batch of a dataset that makes its own.
 
     Returns:
         ``'inputs'``: (N, C, H, W); ``'targets'``: class indices, (N,).
@@ -63,6 +71,8 @@ def collate_images(samples: list[dict[str, Any]]) -> Batch:
     Raises:
         ConfigError: The images have different sizes, or all of them are skipped.
     """
+    if isinstance(samples, Batch):
+        return samples
     if not isinstance(samples[0], Mapping):
         raise ConfigError(
             f"the dataset's samples are {type(samples[0]).__name__}s, and the default collate_fn takes dicts such as "

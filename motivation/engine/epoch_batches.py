@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader
 
+from motivation.datasets import DeviceDataLoader
 from motivation.datasets.seeded import PlacedSampler
 from motivation.errors import ConfigError, TrainingError
 
@@ -30,6 +31,11 @@ class EpochBatches:
         if type(dataloader.batch_sampler) is BatchSampler:
             self._sampler = PlacedSampler(dataloader.sampler)
             dataloader.batch_sampler.sampler = self._sampler
+
+    def prepare(self) -> None:
+        """Read a dataset that is kept on the device, so that its time is not the first batch's."""
+        if isinstance(self._dataloader, DeviceDataLoader):
+            self._dataloader.load()
 
     def after(self, done: int, epoch: int) -> Iterator[Any]:
         """Yield the batches of an epoch after the first ``done``.

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Subset
 
+from motivation.config.build import build_dataset
 from motivation.datasets import collate_of
 from motivation.errors import ConfigError
-from motivation.registry import DATASETS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.batches import network_inputs, run_network
 from motivation.utils.example import noun_of_model
@@ -63,7 +63,7 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
         available = len(dataset)
     else:  # an evaluation, for which no training data is built
         config = runner._train_dataloader
-        dataset, batch_size = DATASETS.build(config['dataset']), config['batch_size']
+        dataset, batch_size = build_dataset(config, 'train_dataloader'), config['batch_size']
         collate_fn = collate_of(config)
         batches = config.get('num_batch_per_epoch')  # MMEngine truncates the training data to them
         available = min(len(dataset), batches * batch_size * get_world_size()) if batches else len(dataset)

@@ -106,6 +106,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         evaluation = len(self.runner.val_dataloader) if self.runner.val_loop is not None else 0
         self._bounds = history_bounds(self.runner.log_processor, len(self.dataloader), evaluation)
         self.runner.call_hook('before_train')
+        self._batches.prepare()
         while self.validation_due or (self._epoch < self._max_epochs and not self.stop_training):
             try:
                 if not self.validation_due:

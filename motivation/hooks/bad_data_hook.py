@@ -44,7 +44,9 @@ class BadDataHook(Hook):
         loader = getattr(runner, f'{mode}_dataloader')
         classes = class_names(loader.dataset)
         num_classes = len(classes) if classes else getattr(runner.model.base, 'num_classes', None)
-        labels = data_batch.get('targets') if isinstance(data_batch, Mapping) else None
+        labels = getattr(data_batch, 'labels', None)
+        if labels is None and isinstance(data_batch, Mapping):
+            labels = data_batch.get('targets')
         if num_classes is None or not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
             return
         numbers = (labels if labels.is_cpu else labels.cpu()).numpy()  # in host memory: no wait

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from motivation.compute.meter import ComputeMeter
-from motivation.datasets import class_names
+from motivation.datasets import DeviceImages, class_names
 from motivation.errors import one_line
 from motivation.hooks.compute_meter_hook import find_meter
 from motivation.hooks.motivation_hook import MotivationHook
@@ -186,6 +186,9 @@ def describe_run(runner: Runner) -> list[str]:
     train = runner.train_dataloader
     classes = class_names(train.dataset)
     source = getattr(train.dataset, 'dataset', train.dataset)  # the dataset inside the SeededDataset
+    label = type(source).__name__
+    if isinstance(source, DeviceImages):
+        label = f'{type(source.dataset).__name__} on {source.device}'
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
     processes = get_world_size()
     together = f'{processes} x ' if processes > 1 else ''
@@ -201,7 +204,7 @@ def describe_run(runner: Runner) -> list[str]:
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
         *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
-        f'  data       {type(source).__name__}: {len(train.dataset):,} training and '
+        f'  data       {label}: {len(train.dataset):,} training and '
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),

@@ -17,7 +17,9 @@ def seed_everything(*key: int) -> None:
     python_seed, numpy_seed, torch_seed = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(python_seed))
     np.random.seed(numpy_seed)
-    torch.manual_seed(int(torch_seed))
+    # Without a device torch.manual_seed does nothing more, but formats the stack for each kind of device that may follow.
+    seed_torch = torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+    seed_torch(int(torch_seed))
 
 
 @contextmanager

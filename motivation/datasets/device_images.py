@@ -1,0 +1,231 @@
+"""A dataset whose samples are on the training device, gathered and augmented a batch at a time."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from motivation.datasets.image_dataset import Sample
+from motivation.datasets.loading import Batch, collate_images, init_worker
+from motivation.errors import ConfigError
+from motivation.utils.batches import noun_of
+from motivation.utils.memory import free_memory, memory_text
+
+# Largest share of the free memory of a device that the samples may take: models and activations need some as well.
+SHARE = 0.8
+
+# Samples that are read before they are copied to the device, and seconds between two messages about it.
+CHUNK, INTERVAL = 512, 10.0
+
+# What a user can do if the samples cannot be kept on the device.
+_ORDINARY = "write type='DataLoader', which reads samples batch by batch"
+
+
+class DeviceImages(Dataset):
+    """A dataset kept on a device after its samples are read once, with transforms of whole batches.
+
+    Until :meth:`load` it reads a sample whenever one is asked for; what it returns is the same.
+
+    Args:
+        dataset: The dataset; its samples are dicts of tensors of one shape, such as those of an
+            :class:`~motivation.datasets.ImageDataset`, and always the same. Skipped samples are left out of batches.
+        transforms: Functions of ``'inputs'``, (N, C, H, W), applied in order. They draw random numbers on the host.
+        device: Where the samples are kept.
+
+    Attributes:
+        metainfo: The dataset's.
+    """
+
+    def __init__(
+        self, dataset: Any, transforms: Sequence[Callable[[Tensor], Tensor]], device: torch.device | str
+    ) -> None:
+        self.dataset = dataset
+        self.transforms = list(transforms)
+        self.device = torch.device(device)
+        self.metainfo = getattr(dataset, 'metainfo', None) or {}
+        self._fields: dict[str, Tensor] | None = None
+        self._labels: Tensor | None = None
+        self._skipped: dict[int, tuple[str, str]] = {}
+        self._fits = False
+        self._kept = len(dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def limit(self, samples: int) -> None:
+        """Keep only the first samples on the device; others are read whenever they are asked for."""
+        self._kept = min(samples, len(self))
+
+    def load(self, announce: Callable[[str], None] = lambda message: None, num_workers: int = 0) -> None:
+        """Read all samples, unless that is done; on a second call nothing happens.
+
+        Args:
+            announce: Called with a message every :data:`INTERVAL` seconds. Default: no messages.
+            num_workers: Processes that read. Default: 0, this one.
+
+        Raises:
+            ConfigError: The samples do not fit into the memory of the device, have different shapes, or are random.
+        """
+        if self._fields is not None:
+            return
+        reader = DataLoader(
+            Subset(self.dataset, range(self._kept)), CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
+            generator=torch.Generator(),  # else torch draws a seed for workers from the run's
+        )  # fmt: skip
+        fields: dict[str, Tensor] | None = None
+        begun = said = time.monotonic()
+        with _without_random_numbers():
+            for place, (batch, skipped) in enumerate(reader):
+                first = place * CHUNK
+                self._skipped |= {first + number: problem for number, problem in skipped.items()}
+                if batch is not None:
+                    fields = self._allocate(batch) if fields is None else fields
+                    kept = [first + number for number in range(_length(batch) + len(skipped)) if number not in skipped]
+                    self._store(fields, kept, batch)
+                if time.monotonic() - said > INTERVAL:
+                    said = time.monotonic()
+                    done = min(first + CHUNK, self._kept)
+                    announce(f'{done:,} of {self._kept:,} samples read onto {self.device}')
+        if fields is None:
+            fields = collate_images([{'skipped': problem} for problem in self._skipped.values()])  # raises
+        if said > begun:
+            announce(f'{self._kept:,} samples are on {self.device}, in {memory_text(_bytes(fields))}')
+        self._labels = fields['targets'].cpu() if 'targets' in fields else None
+        self._fields = fields
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a transformed sample; a skipped one has only ``'skipped'``: its name and what is wrong with it."""
+        index = range(len(self))[index]
+        if not self._has([index]):
+            sample = self._read(index)
+            if 'skipped' in sample:
+                return sample
+            batch, name = collate_images([sample]), getattr(sample, 'name', '')
+        else:
+            if index in self._skipped:
+                return {'skipped': self._skipped[index]}
+            batch, name = self._gather([index]), f'image {index}'
+        return Sample({field: values[0] for field, values in self._transform(batch).items()}, name)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Return a transformed batch on the device, without the skipped samples.
+
+        Raises:
+            ConfigError: All samples are skipped.
+        """
+        if not self._has(indices):
+            return self._transform(collate_images([self._read(index) for index in indices]))
+        return self._transform(self._gather(indices))
+
+    def _has(self, indices: list[int]) -> bool:
+        return self._fields is not None and max(indices) < self._kept
+
+    def _gather(self, indices: list[int]) -> Batch:
+        assert self._fields is not None
+        skipped = [self._skipped[index] for index in indices if index in self._skipped] if self._skipped else []
+        if skipped:
+            indices = [index for index in indices if index not in self._skipped]
+            if not indices:
+                return collate_images([{'skipped': problem} for problem in skipped])  # raises
+        places = torch.tensor(indices)
+        there = places.to(self.device, non_blocking=True)
+        fields = {name: values.index_select(0, there) for name, values in self._fields.items()}
+        return Batch(fields, skipped, None if self._labels is None else self._labels[places])
+
+    def _transform(self, batch: Batch) -> Batch:
+        if self.transforms:
+            images = batch['inputs'].to(self.device)
+            for transform in self.transforms:
+                images = transform(images)
+            batch['inputs'] = images
+        return batch
+
+    def _read(self, index: int) -> dict[str, Any]:
+        """Read a sample; the first that is read is checked for the size of all."""
+        with _without_random_numbers():
+            sample = self.dataset[index]
+        if not self._fits and isinstance(sample, Mapping) and 'skipped' not in sample:
+            self._allocate(collate_images([sample]), check_only=True)
+        return sample
+
+    def _allocate(self, batch: Batch, check_only: bool = False) -> dict[str, Tensor]:
+        """Return uninitialised memory for all samples, after checking that there is enough.
+
+        Args:
+            batch: Some samples.
+            check_only: Whether to return nothing. Default: ``False``.
+        """
+        for name, values in batch.items():
+            if not isinstance(values, Tensor):
+                raise ConfigError(
+                    f'samples have a {type(values).__name__} in {name!r}, and DeviceDataLoader keeps tensors; {_ORDINARY}'
+                )
+        one = sum(values[0].numel() * values.element_size() for values in batch.values())
+        free = free_memory(self.device)
+        if free is not None and one * self._kept > SHARE * free:
+            raise ConfigError(
+                f'{self._kept:,} {noun_of(batch)}s of {tuple(batch["inputs"].shape[1:])} take {memory_text(one * self._kept)}, '
+                f'and {self.device} has {memory_text(free)} free, of which DeviceDataLoader uses at most {SHARE:.0%}; '
+                f'{_ORDINARY}, or make them smaller with a Resize'
+            )
+        self._fits = True
+        if check_only:
+            return {}
+        return {
+            name: torch.zeros((self._kept, *values.shape[1:]), dtype=values.dtype, device=self.device)
+            for name, values in batch.items()
+        }
+
+    def _store(self, fields: dict[str, Tensor], places: list[int], batch: Batch) -> None:
+        there = torch.tensor(places, device=self.device)
+        for name, values in fields.items():
+            if batch[name].shape[1:] != values.shape[1:] or batch[name].dtype != values.dtype:
+                sizes = ' and '.join(str(tuple(tensor.shape[1:])) for tensor in (values, batch[name]))
+                raise ConfigError(
+                    f'samples have {name!r} of different shapes, {sizes}, and DeviceDataLoader keeps them in one tensor; give '
+                    "the dataset a transform that makes them one, such as dict(type='Resize', size=[224, 224]) before the "
+                    f'random ones, or {_ORDINARY}'
+                )
+            values.index_copy_(0, there, batch[name].to(self.device))
+
+
+def _stack(samples: list[Any]) -> tuple[Batch | None, dict[int, tuple[str, str]]]:
+    """Return the usable samples of a list as a batch, and name and problem of the others by their place."""
+    skipped = {
+        place: sample['skipped']
+        for place, sample in enumerate(samples)
+        if isinstance(sample, Mapping) and 'skipped' in sample
+    }
+    kept = [sample for place, sample in enumerate(samples) if place not in skipped]
+    return collate_images(kept) if kept else None, skipped
+
+
+def _length(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
+
+
+def _bytes(fields: Mapping[str, Tensor]) -> int:
+    return sum(values.numel() * values.element_size() for values in fields.values())
+
+
+@contextmanager
+def _without_random_numbers() -> Iterator[None]:
+    """Check that no random numbers are drawn within the context: what is read once would repeat them in every epoch."""
+    before = _random_state()
+    yield
+    if _random_state() != before:
+        raise ConfigError(
+            'dataset.transforms draw random numbers, and DeviceDataLoader reads each image once, which would repeat them in '
+            "every epoch; use transforms that it applies to batches, such as RandomCrop or ColorJitter, or write type='DataLoader'"
+        )
+
+
+def _random_state() -> tuple[Any, ...]:
+    state: Any = np.random.get_state()
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), state[1].tobytes(), state[2]
