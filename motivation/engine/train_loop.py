@@ -174,6 +174,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
+            model.average()  # before the policy decides; no hook is needed for a run to have what it was asked for
         return outputs
 
     def _is_interrupted(self, is_last: bool) -> bool:

@@ -448,8 +448,12 @@ def test_unknown_runner_and_other_scope_raise():
         ),
         ({'log_level': 'LOUD'}, r"^log_level is 'LOUD'; there is DEBUG, ERROR, INFO, WARNING"),
         (
-            {'custom_hooks': [dict(type='EMAHook', momentu=0.1)]},
-            r"^hook EMAHook cannot be built: TypeError: .*'momentu'",
+            {'custom_hooks': [dict(type='EMAHook', momentum=0.1)]},
+            r"^custom_hooks\.0\.type is 'EMAHook', which would score averaged weights .*; write model\.ema=dict\(decay=0\.999\)",
+        ),
+        (
+            {'model.ema': dict(decay=1.0)},
+            r'^model\.ema\.decay must be below 1, got 1\.0$',
         ),
         (
             {'model.base.std': [0.0]},

@@ -250,28 +250,6 @@ def test_training_starts_with_the_weights_that_were_built(tmp_path, extension):
     assert added.any() == (extension == 'default')
 
 
-def test_moving_averages_use_the_shared_weights_and_leave_training_unchanged(tmp_path):
-    evaluated = []
-
-    class Look(Hook):
-        def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            base, motivated = runner.model.base.state_dict(), runner.model.motivated.state_dict()
-            pairs = [pair for pair in runner.model.weight_map.pairs if not pair.is_statistic]
-            evaluated.append(all(torch.equal(base[pair.base], motivated[pair.motivated]) for pair in pairs))
-
-    plain = train(digits_config(tmp_path / 'plain', epochs=3))
-    config = digits_config(tmp_path / 'averaged', epochs=3)
-    config.custom_hooks = [dict(type='EMAHook', momentum=0.1)]
-    runner = DualModelRunner.from_cfg(config)
-    runner.register_hook(Look())
-    runner.train()
-    assert evaluated and all(evaluated)
-    for name, tensor in plain.model.state_dict().items():
-        assert torch.equal(tensor, runner.model.state_dict()[name]), name
-    histories = [json.loads((tmp_path / f / 'report.json').read_text())['history'] for f in ('plain', 'averaged')]
-    assert histories[0][1]['base']['metrics'] != histories[1][1]['base']['metrics']
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
