@@ -7,6 +7,30 @@ ModelName = Literal['base', 'motivated']
 
 MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
+# Follows a model's name where its averaged weights are scored: 'base/ema'.
+_AVERAGED = '/ema'
+
+
+def averaged_name(model: ModelName) -> str:
+    """Return the name under which the averaged weights of a model are scored: ``'base/ema'`` or ``'motivated/ema'``."""
+    return f'{model}{_AVERAGED}'
+
+
+def model_of(scored: str) -> ModelName:
+    """Return the model whose weights, or averaged weights, have been scored under a name."""
+    return 'base' if scored.partition('/')[0] == 'base' else 'motivated'
+
+
+def split_metric(reported: str) -> tuple[str, str]:
+    """Split the name of a reported metric.
+
+    Returns:
+        What was scored, and the metric: ``'base/ema/accuracy/top1'`` is ``'accuracy/top1'`` of ``'base/ema'``.
+    """
+    model, _, metric = reported.partition('/')
+    averaged = _AVERAGED.removeprefix('/') + '/'
+    return (model + _AVERAGED, metric.removeprefix(averaged)) if metric.startswith(averaged) else (model, metric)
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, InfiniteSampler
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import Registry
 from mmengine.runner import Priority
 
@@ -132,6 +132,11 @@ def _misplaced(registry: Registry, path: str, component: Any) -> str:
         best = "default_hooks.export.save_best='accuracy/top1'"
         return (
             f', whose checkpoints cannot be resumed exactly; write DualCheckpointHook, and for the best models {best}'
+        )
+    if _is_below(component, EMAHook):
+        return (
+            ', which would score averaged weights under the names of the others; write model.ema=dict(decay=0.999), with '
+            'which both are scored and exported'
         )
     return ''
 

@@ -14,7 +14,7 @@ from mmengine.runner import BaseLoop
 from motivation.config.components import components
 from motivation.errors import ConfigError, near_matches
 from motivation.models import DualModel
-from motivation.structures import MODEL_NAMES, ModelName
+from motivation.structures import MODEL_NAMES, split_metric
 from motivation.utils.arguments import arguments_of
 
 
@@ -28,7 +28,7 @@ class NamedMetric(NamedTuple):
     Attributes:
         field: Dotted path of the field.
         name: Name of the metric.
-        of_each_model: Whether the name lacks ``base/`` or ``motivated/`` and stands for both.
+        of_each_model: Whether the name lacks ``base/`` or ``motivated/`` and stands for all that is scored.
     """
 
     field: str
@@ -78,7 +78,7 @@ def check_named_metrics(plain: dict[str, Any], reported: Iterable[str], open_pre
     """
     reported, open_prefixes = list(reported), tuple(open_prefixes)
     for field, name, of_each_model in named_metrics(plain):
-        known = {metric.partition('/')[2] for metric in reported} if of_each_model else set(reported)
+        known = {split_metric(metric)[1] for metric in reported} if of_each_model else set(reported)
         full = [f'{model}/{name}' for model in MODEL_NAMES] if of_each_model else [name]
         if name in known or any(metric.startswith(open_prefixes) for metric in full):
             continue
@@ -121,7 +121,7 @@ def foresee_metrics(plain: dict[str, Any], model: DualModel, loop: BaseLoop, bat
         return
     reported: list[str] = []
     open_prefixes: list[str] = []
-    evaluators: Mapping[ModelName, Any] = loop.evaluators
+    evaluators: Mapping[str, Any] = loop.evaluators
     for name, outputs in model.val_step(batch, models=list(evaluators)).items():
         for metric in _after(evaluators[name], outputs, batch):
             prefix = '/'.join(part for part in (name, metric.prefix) if part)

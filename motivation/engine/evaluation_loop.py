@@ -11,13 +11,12 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
 from motivation.config.build import build_data_loader, build_evaluator
-from motivation.config.metric_names import UnknownMetricError, check_named_metrics
-from motivation.engine.averaging import end_averaging, find_averaging_hooks
+from motivation.config.metric_names import check_named_metrics
 from motivation.engine.hook_state import is_of_framework
 from motivation.engine.recalibration import recalibrated
-from motivation.errors import ArgumentError, near_matches
+from motivation.errors import ArgumentError, ConfigError, near_matches
 from motivation.registry import LOOPS
-from motivation.structures import MODEL_NAMES, ModelName
+from motivation.structures import MODEL_NAMES, ModelName, model_of
 from motivation.utils.distributed import share_buffers
 
 
@@ -28,6 +27,8 @@ class ValidationInterruptedError(Exception):
 @LOOPS.register_module()
 class DualValLoop(BaseLoop):
     """Evaluates both models, each with its own evaluator; metric names begin with ``base/`` or ``motivated/``.
+
+    With ``model.ema`` their averaged weights are evaluated in the same pass, as ``base/ema/`` and ``motivated/ema/``.
 
     Besides MMEngine's hook points, validation calls ``on_scored`` after the last prediction, while the models still
     have the evaluated weights.
@@ -56,7 +57,11 @@ class DualValLoop(BaseLoop):
         super().__init__(runner, build_data_loader(runner, dataloader, f'{self.stage}_dataloader'))
         # Parameters of the active model before validation, if a hook may change them.
         self._trained: list[Tensor] | None = None
-        self.evaluators = {name: build_evaluator(runner, evaluator, f'{self.stage}_evaluator') for name in models}
+        self.evaluators = {
+            name: build_evaluator(runner, evaluator, f'{self.stage}_evaluator')
+            for name in runner.model.scored()
+            if model_of(name) in models
+        }
         for evaluator in self.evaluators.values():
             evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
@@ -68,18 +73,17 @@ class DualValLoop(BaseLoop):
             Metrics by name, such as ``'base/accuracy/top1'``.
         """
         model, call_hook = self.runner.model, self.runner.call_hook
-        hooks = set(self.runner.hooks) - set(find_averaging_hooks(self.runner))
-        may_change = any(map(_prepares_validation, hooks))
+        may_change = any(map(_prepares_validation, self.runner.hooks))
         self._trained = [value.clone() for value in _active_parameters(model)] if may_change else None
         call_hook(f'before_{self.stage}')
         call_hook(f'before_{self.stage}_epoch')
         model.transfer()
-        share_buffers(model)
+        for part in model.scored().values():
+            share_buffers(part)
         model.eval()
         with recalibrated(self.runner):
             for index, batch in enumerate(islice(self.dataloader, len(self.dataloader))):  # a sampler may be endless
                 if self._is_interrupted():
-                    end_averaging(self.runner)
                     raise ValidationInterruptedError
                 call_hook(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
                 outputs = model.val_step(batch, models=list(self.evaluators))
@@ -102,11 +106,7 @@ class DualValLoop(BaseLoop):
     def _check_names(self, metrics: dict[str, float]) -> None:
         """Check, in training, that this validation reports the metrics that the config names."""
         if self.stage == 'val' and isinstance(self.runner._train_loop, BaseLoop):
-            try:
-                check_named_metrics(self.runner.cfg._cfg_dict.to_dict(), metrics)
-            except UnknownMetricError:
-                end_averaging(self.runner)
-                raise
+            check_named_metrics(self.runner.cfg._cfg_dict.to_dict(), metrics)
 
     def _is_interrupted(self) -> bool:
         interruption = self.runner.interruption  # processes may have different numbers of batches to ask at
@@ -116,8 +116,7 @@ class DualValLoop(BaseLoop):
 
     def _has_other_weights(self, trained: list[Tensor]) -> bool:
         """Return whether a hook may have changed the weights until the end of the validation."""
-        now = _active_parameters(self.runner.model)
-        return bool(find_averaging_hooks(self.runner)) or not all(map(torch.equal, trained, now))
+        return not all(map(torch.equal, trained, _active_parameters(self.runner.model)))
 
 
 def _prepares_validation(hook: Hook) -> bool:
@@ -141,3 +140,16 @@ class DualTestLoop(DualValLoop):
     """
 
     stage = 'test'
+
+    def run(self) -> dict[str, float]:
+        """Evaluate the models of a checkpoint.
+
+        Raises:
+            ConfigError: The run has ``model.ema``, and the checkpoint no averages.
+        """
+        averages = self.runner.model.averages
+        if averages is not None and averages.steps == 0:
+            raise ConfigError(
+                f"model.ema asks for averaged weights, and '{self.runner._load_from}' has none; evaluate it with model.ema=None"
+            )
+        return super().run()

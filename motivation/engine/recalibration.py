@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from motivation.config.build import build_dataset
 from motivation.datasets import collate_of
 from motivation.errors import ConfigError
-from motivation.structures import MODEL_NAMES
+from motivation.structures import model_of
 from motivation.utils.batches import network_inputs, run_network
 from motivation.utils.example import noun_of_model
 from motivation.utils.precision import Precision, autocast
@@ -26,7 +26,7 @@ from motivation.utils.training_mode import evaluation_mode, uncompiled
 
 @contextmanager
 def recalibrated(runner: Runner) -> Iterator[None]:
-    """Use statistics re-estimated on ``model.recalibrate`` training samples in both models within the context.
+    """Use statistics re-estimated on ``model.recalibrate`` training samples in all that is scored within the context.
 
     fvcore's ``precise_bn`` averages the batch statistics under the current weights, unlike the running average under
     weights that have since moved (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", arXiv 2105.07576). The samples
@@ -37,13 +37,16 @@ def recalibrated(runner: Runner) -> Iterator[None]:
     if not samples:
         yield
         return
-    saved = {module: _clone(module) for module in runner.model.modules() if isinstance(module, _BatchNorm)}
+    scored = runner.model.scored()
+    modules = (module for model in scored.values() for module in model.modules())
+    saved = {module: _clone(module) for module in modules if isinstance(module, _BatchNorm)}
     with preserved_random_state():
         torch.manual_seed(runner.seed)
         loader = _loader(runner, samples)
-        for name in MODEL_NAMES:
-            if _estimate(getattr(runner.model, name), loader, runner.model.precision):
-                runner.call_hook('after_reestimation', model=name, iters=len(loader), images=len(loader.dataset))  # type: ignore[arg-type]
+        for name, model in scored.items():
+            if _estimate(model, loader, runner.model.precision):
+                counts = {'iters': len(loader), 'images': len(loader.dataset)}  # type: ignore[arg-type]
+                runner.call_hook('after_reestimation', model=model_of(name), **counts)
     try:
         yield
     finally:

@@ -63,6 +63,14 @@ def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, An
     return checkpoint
 
 
+def load_weights(runner: Any, checkpoint: dict[str, Any]) -> None:
+    """Load the weights of both models from a checkpoint and, to evaluate them, their averages; a training begins its own."""
+    runner.model.load_state_dict(checkpoint['state_dict'])
+    averages = runner.model.averages
+    if averages is not None and 'ema' in checkpoint and not runner.trains:
+        averages.load_state_dict(checkpoint['ema'])
+
+
 class Resumption:
     """Restores a run from its checkpoints.
 
@@ -73,6 +81,8 @@ class Resumption:
     def __init__(self, runner: Any) -> None:
         self._runner = runner
         register_parts(runner)
+        if runner.model.averages is not None:
+            runner.model.averages.restart()  # weights may have been loaded before
         runner.checkpointer.settle()
         self._optimizers = RebuiltOptimizers(dict(runner.optim_wrapper.items()), runner.param_schedulers or {})
 

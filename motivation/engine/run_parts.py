@@ -8,7 +8,6 @@ import mmengine
 from mmengine.logging import MessageHub
 
 from motivation.config.same_run import describe_hooks, describe_run_config
-from motivation.engine.averaging import note_active_model
 from motivation.engine.checkpointer import FORMAT
 from motivation.utils.checkpoint import from_plain, write_checkpoint
 from motivation.utils.logs import flush_logs
@@ -18,6 +17,8 @@ def register_parts(runner: Any) -> None:
     """Register the parts of a completely built run, apart from its hooks, with its checkpointer."""
     register = runner.checkpointer.register
     register('state_dict', runner.model)
+    if runner.model.averages is not None:
+        register('ema', runner.model.averages)
     register('train_loop', runner.train_loop)
     register('message_hub', MessageHubState(runner.message_hub))
     register('optimizer', runner.optim_wrapper)
@@ -37,7 +38,6 @@ def save_run(runner: Any, path: Path, meta: Mapping[str, Any]) -> None:
     """
     flush_logs(runner.visualizer)
     runner.model.transfer()
-    note_active_model(runner)
     states = runner.checkpointer.state_dict()
     checkpoint = {'format': FORMAT, 'meta': {**describe_run(runner), **meta}, 'parts': list(states), **states}
     runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)

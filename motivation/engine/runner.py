@@ -23,7 +23,7 @@ from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data
 from motivation.engine.parallel import train_together
-from motivation.engine.resuming import Resumption, find_resumed, find_seed, read_for
+from motivation.engine.resuming import Resumption, find_resumed, find_seed, load_weights, read_for
 from motivation.engine.run_parts import save_run
 from motivation.engine.write_failures import WriteFailures
 from motivation.errors import ConfigError, reason
@@ -290,7 +290,7 @@ class DualModelRunner(Runner):
         """
         checkpoint = read_for(self, Path(filename), map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        self.model.load_state_dict(checkpoint['state_dict'])
+        load_weights(self, checkpoint)
         self._has_loaded = True
         self.logger.info(f'Loaded {filename}')
         return checkpoint

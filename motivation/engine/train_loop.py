@@ -178,6 +178,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
             self.skipped += not self.last_step.stepped
+        if self.last_step.stepped:
+            model.average()  # before the policy decides; no hook is needed for a run to have what it was asked for
         return outputs
 
     def _is_interrupted(self, is_last: bool) -> bool:

@@ -12,7 +12,7 @@ from motivation.compute.meter import BatchTotals, ComputeMeter
 from motivation.datasets import first_batch
 from motivation.errors import ConfigError
 from motivation.registry import HOOKS
-from motivation.structures import MODEL_NAMES, ModelName
+from motivation.structures import MODEL_NAMES, ModelName, model_of
 from motivation.utils.arguments import Count, checked
 from motivation.utils.batches import first_sample, samples_in
 from motivation.utils.distributed import sum_over_processes
@@ -138,7 +138,7 @@ class ComputeMeterHook(Hook):
         self._validated = {}
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        for name in outputs if self.meter is not None else ():
+        for name in map(model_of, outputs) if self.meter is not None else ():  # averaged weights cost the same
             images = samples_in(data_batch)
             try:
                 flops = self._measured.inference(name, data_batch).flops(1, images)

@@ -1,6 +1,7 @@
 """The hook that exports both models."""
 
 import copy
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,31 +10,31 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from motivation.engine.averaging import averaged
 from motivation.engine.recalibration import recalibrated
 from motivation.errors import ConfigError, near_matches
 from motivation.export.exported_model import export_model
 from motivation.export.image_description import describe_images
 from motivation.models.exported_file import exported_module
 from motivation.registry import HOOKS
-from motivation.structures import MODEL_NAMES, ModelName
+from motivation.structures import model_of, split_metric
 
-# The state dict of each model.
-Weights = dict[ModelName, dict[str, Tensor]]
+# State dicts by the names of what is scored: both models, and their averages.
+Weights = dict[str, dict[str, Tensor]]
 
 
 @HOOKS.register_module()
 class ExportHook(Hook):
     """Exports the models to ``base.pth`` and ``motivated.pth`` in the work_dir after training.
 
-    The exported weights and statistics are those with which the last validation made its predictions, also where a
-    hook changes the weights for validation only, as MMEngine's EMAHook does. In a run without validation they are
-    those that a validation would have used. :func:`motivation.export.exported_model.export_model` describes the files.
+    With ``model.ema`` their averages go to ``base_ema.pth`` and ``motivated_ema.pth``. The exported weights and
+    statistics are those with which the last validation made its predictions, also where a hook changes the weights for
+    validation only. In a run without validation they are those that a validation would have used.
+    :func:`motivation.export.exported_model.export_model` describes the files.
 
     Args:
         save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is a model's highest so
-            far, that model is also exported to ``best_base.pth`` or ``best_motivated.pth``. ``None`` (default)
-            for no such files.
+            far, that model is also exported to ``best_base.pth`` or ``best_motivated.pth``; averages by their own to
+            ``best_base_ema.pth`` or ``best_motivated_ema.pth``. ``None`` (default) for no such files.
 
     Example:
         >>> default_hooks = dict(export=dict(type='ExportHook', save_best='accuracy/top1'))
@@ -46,22 +47,22 @@ class ExportHook(Hook):
 
     def __init__(self, save_best: str | None = None) -> None:
         self.save_best = save_best
-        self._best: dict[ModelName, float] = {}
+        self._best: dict[str, float] = {}
         self._trains = False
         self._metainfo: dict[str, Any] | None = None
-        self._modules: dict[ModelName, nn.Module] = {}
+        self._model: Any = None
         # Whether the last validation is of the current weights, and the state dicts that it evaluated.
         self._is_scored = False
-        self._scored: Weights = {name: {} for name in MODEL_NAMES}
+        self._scored: Weights = {}
 
     def before_run(self, runner: Runner) -> None:
-        self._modules = {name: exported_module(getattr(runner.model, name)) for name in MODEL_NAMES}
+        self._model = runner.model
 
     def before_train(self, runner: Runner) -> None:
         self._trains = True
 
     def before_train_epoch(self, runner: Runner) -> None:
-        self._is_scored, self._scored = False, {name: {} for name in MODEL_NAMES}
+        self._is_scored, self._scored = False, {}
 
     def on_scored(self, runner: Runner) -> None:
         """Keep the evaluated weights of a validation, before hooks restore the training weights."""
@@ -73,15 +74,15 @@ class ExportHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self.save_best is None or not self._trains or metrics is None:
             return
-        known = {name.partition('/')[2] for name in metrics}
+        known = {split_metric(name)[1] for name in metrics}
         if self.save_best not in known:
             raise ConfigError(
                 f'ExportHook.save_best is {self.save_best!r}, which is not a validation metric; '
                 f'{near_matches(self.save_best, known)}'
             )
-        better: list[ModelName] = [
+        better = [
             name
-            for name in MODEL_NAMES
+            for name in self._model.scored()
             if metrics.get(f'{name}/{self.save_best}', float('-inf')) > self._best.get(name, float('-inf'))
         ]
         if better:
@@ -90,37 +91,41 @@ class ExportHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         if not self._is_scored:
-            with averaged(runner):
-                runner.model.transfer()
-                with recalibrated(runner):
-                    self._scored = self._weights()
-        self._export(runner, MODEL_NAMES)
+            runner.model.transfer()
+            with recalibrated(runner):
+                self._scored = self._weights()
+        self._export(runner, self._model.scored())
 
-    def _export(self, runner: Runner, models: list[ModelName] | tuple[ModelName, ...], prefix: str = '') -> None:
+    def _export(self, runner: Runner, scored: Iterable[str], prefix: str = '') -> None:
         if runner.rank != 0:
             return
         if self._metainfo is None:
             self._metainfo = describe_images(runner)
-        for name in models:
-            model, config = getattr(runner.model, name), runner.cfg.model[name].to_dict()
-            path = Path(runner.work_dir) / f'{prefix}{name}.pth'
-            weights = {**self._modules[name].state_dict(), **self._scored[name]}
+        modules = self._modules()
+        for name in scored:
+            model, config = getattr(runner.model, model_of(name)), runner.cfg.model[model_of(name)].to_dict()
+            path = Path(runner.work_dir) / f'{prefix}{name.replace("/", "_")}.pth'
+            weights = {**modules[name].state_dict(), **self._scored.get(name, {})}
             export = partial(export_model, model, config, path, weights, self._metainfo)
             runner.unwritten.try_to_write(path, export)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best metric of each model, and the evaluated tensors that differ from the current, if still needed."""
-        scored = {name: _unlike(self._scored[name], module) for name, module in self._modules.items()}
+        scored = {name: _unlike(self._scored.get(name, {}), module) for name, module in self._modules().items()}
         return {'best': self._best, 'scored': scored if self._is_scored else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state that :meth:`state_dict` returned."""
         self._best, scored = state_dict['best'], state_dict['scored']
-        self._is_scored, self._scored = scored is not None, scored or {name: {} for name in MODEL_NAMES}
+        self._is_scored, self._scored = scored is not None, scored or {}
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """Return the module whose weights are exported, of all that is scored."""
+        return {name: exported_module(model) for name, model in self._model.scored().items()}
 
     def _weights(self) -> Weights:
-        """Return a copy of the weights of both models, on the CPU."""
-        return {name: _copy(module) for name, module in self._modules.items()}
+        """Return a copy of the weights of all that is scored, on the CPU."""
+        return {name: _copy(module) for name, module in self._modules().items()}
 
 
 def _copy(module: nn.Module) -> dict[str, Any]:

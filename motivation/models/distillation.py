@@ -10,10 +10,10 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from motivation.errors import ArgumentError, near_matches
+from motivation.errors import ArgumentError
 from motivation.models.micro_batches import accumulated
 from motivation.structures import ModelName
-from motivation.utils.arguments import check_arguments, checked
+from motivation.utils.arguments import checked
 from motivation.utils.batches import Inputs, run_network, without_targets
 from motivation.utils.precision import full_precision
 
@@ -61,22 +61,6 @@ class Distillation:
         self.motivated = motivated
         self.weight = weight
         self.temperature = temperature
-
-    @classmethod
-    def from_config(cls, base: BaseModel, motivated: BaseModel, config: Any) -> 'Distillation':
-        """Build from the argument ``distillation`` of :class:`~motivation.models.DualModel`.
-
-        Raises:
-            ConfigError: ``config`` has other keys than ``weight`` and ``temperature``, or a value is invalid.
-        """
-        for key in config.keys() - {'weight', 'temperature'}:
-            known = near_matches(key, ('weight', 'temperature'))
-            raise ArgumentError(f'distillation.{key}', f'is not an argument of Distillation; {known}')
-        try:
-            check_arguments(cls, config)
-        except ArgumentError as error:
-            raise ArgumentError(f'distillation.{error.argument}', error.problem) from error
-        return cls(base, motivated, **config)
 
     def train_step(
         self,

@@ -14,13 +14,14 @@ from torch.optim import Optimizer
 
 from motivation.errors import ConfigError
 from motivation.method import Motivation
+from motivation.models.averages import Averages
 from motivation.models.distillation import Distillation
 from motivation.models.micro_batches import accumulated
 from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
-from motivation.utils.arguments import checked
+from motivation.utils.arguments import build_nested, checked
 from motivation.utils.batches import split
 from motivation.utils.precision import Precision, autocast
 from motivation.utils.training_mode import uncompiled
@@ -57,7 +58,9 @@ class DualModel(BaseModel):
             on the same batch. Its loss is ``(1 - weight)`` times its own loss plus ``weight * temperature**2``
             times the KL divergence to the motivated model's outputs (Hinton et al., arXiv 1503.02531). Both models
             need ``loss(logits, targets)``. ``None`` (default, the paper) for no distillation.
-
+        ema: ``dict(decay=0.999)``: average the weights of both models over the steps, and score and export the
+            averages beside them; for more arguments see :class:`~motivation.models.averages.Averages`. Training is
+            the same. ``None`` (default) for no averages.
         precision: ``'bf16'`` or ``'fp16'`` trains and evaluates both models in mixed precision
             (:class:`torch.autocast`); weights, losses and metrics stay float32. ``'fp16'`` scales the loss, and skips
             steps whose gradients overflow. Default: ``'fp32'``.
@@ -69,6 +72,7 @@ class DualModel(BaseModel):
         extension_caveats: Why the motivated model does not begin as the base model's function with
             ``extension='zero'``, a sentence each.
         pretraining: What happens to the weights of a pretrained motivated model; ``None`` if it is not pretrained.
+        averages: The averaged weights of both models, outside of the state dict; ``None`` without ``ema``.
 
     Raises:
         ConfigError: An argument is invalid, or the base model does not fit into the motivated model.
@@ -85,6 +89,7 @@ class DualModel(BaseModel):
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
         extension: Literal['zero', 'default'] = 'zero',
         distillation: dict[str, float] | None = None,
+        ema: dict[str, Any] | None = None,
         precision: Precision = 'fp32',
         channels_last: bool = False,
     ) -> None:
@@ -98,9 +103,11 @@ class DualModel(BaseModel):
         self.statistics = statistics
         self.recalibrate = recalibrate
         self.extension = extension
+        models = {'base': self.base, 'motivated': self.motivated}
         self.distillation = (
-            None if distillation is None else Distillation.from_config(self.base, self.motivated, distillation)
+            None if distillation is None else build_nested(Distillation, 'distillation', distillation, **models)
         )
+        self.averages = None if ema is None else build_nested(Averages, 'ema', ema, **models)
         self.optimizer_state = optimizer_state
         self.precision = precision
         self.motivation = self._motivation(Never())
@@ -239,18 +246,30 @@ class DualModel(BaseModel):
     def _exchange(self, source: ModelName) -> None:
         self.weight_map.transfer(source, statistics=self.statistics == 'shared')
 
-    def val_step(self, data: Any, models: Sequence[ModelName] = MODEL_NAMES) -> dict[ModelName, Any]:
+    def average(self) -> None:
+        """Add the current weights of both models to their averages, if there are any; call it after every step."""
+        if self.averages is not None:
+            self.transfer()  # the inactive model is to be averaged with what it shares
+            self.averages.update()
+
+    def scored(self) -> dict[str, BaseModel]:
+        """Return what an evaluation scores, by name: both models and, with ``ema``, their averages (``'base/ema'``)."""
+        averaged = self.averages.models if self.averages is not None else {}
+        return {'base': self.base, 'motivated': self.motivated, **averaged}
+
+    def val_step(self, data: Any, models: Sequence[str] = MODEL_NAMES) -> dict[str, Any]:
         """Return the predictions of both models for one batch; call :meth:`transfer` before the first.
 
         Args:
             data: A batch as each model's ``val_step`` takes it.
-            models: Names of the models that predict.
+            models: Names of those that predict, of :meth:`scored`. Default: both models, without averages.
 
         Returns:
-            The result of each model's ``val_step``, by name.
+            The result of each one's ``val_step``, by name.
         """
+        scored = self.scored()
         with uncompiled(self.base, self.motivated), autocast(self.precision, self.base):
-            return {name: getattr(self, name).val_step(data) for name in models}
+            return {name: scored[name].val_step(data) for name in models}
 
     test_step = val_step
 

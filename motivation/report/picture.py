@@ -1,5 +1,6 @@
 """The picture of a run, ``report.png``."""
 
+import math
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -63,8 +64,12 @@ def _draw_accuracy(axes: Axes, history: Sequence[Validation]) -> None:
     evaluated = [name for name in MODEL_NAMES if history and history[-1].models[name].metrics]
     metric = next(iter(history[-1].models[evaluated[0]].metrics)) if evaluated else ''
     for name in evaluated:
-        values = [row.models[name].metrics[metric] for row in history]
-        axes.plot([row.epoch for row in history], values, marker='.', color=COLOURS[name], label=name)
+        for shown, style, label in ((metric, '-', name), (f'ema/{metric}', '--', f'{name}, averaged weights')):
+            if shown in history[-1].models[name].metrics:
+                # A resumed run may have no averages in its first rows.
+                values = [row.models[name].metrics.get(shown, math.nan) for row in history]
+                epochs = [row.epoch for row in history]
+                axes.plot(epochs, values, marker='.', linestyle=style, color=COLOURS[name], label=label)
     if evaluated:
         axes.legend(loc='lower right')
     axes.locator_params(axis='x', integer=True)

@@ -31,7 +31,8 @@ class ModelScores:
     """The results of one model in a validation.
 
     Attributes:
-        metrics: Metrics by name, such as ``'accuracy/top1'``, in percent.
+        metrics: Metrics by name, such as ``'accuracy/top1'``, in percent; those of its averaged weights are
+            ``'ema/accuracy/top1'``.
         train_flops: FLOPs of training it until then; ``None`` if not counted.
     """
 

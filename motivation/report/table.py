@@ -40,8 +40,8 @@ def model_rows(report: RunReport) -> list[tuple[str, str, str]]:
         *(_row(name, (_metric(model, name) for model in both)) for name in metrics),
         *(
             _row(f'best {name}', (_best(model, name) for model in both))
-            for name in metrics[:1]
-            if name.startswith('accuracy/')
+            for name in metrics
+            if metrics[0].startswith('accuracy/') and name in (metrics[0], f'ema/{metrics[0]}')
         ),
         *_mac_rows(counted, report.sample),
         _row('batches trained on', (f'{model.iters:,}' for model in both)),
@@ -91,7 +91,7 @@ def best_accuracies(history: Sequence[Validation], model: ModelName) -> dict[str
     best: dict[str, Best] = {}
     for row in history:
         for name, value in row.models[model].metrics.items():
-            if name.startswith('accuracy/') and (name not in best or value > best[name].value):
+            if name.startswith(('accuracy/', 'ema/accuracy/')) and (name not in best or value > best[name].value):
                 best[name] = Best(value, row.epoch)
     return best
 

@@ -89,6 +89,30 @@ def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any])
             raise ArgumentError(name, problem)
 
 
+def build_nested(cls: Callable[..., Returned], argument: str, config: Mapping[str, Any], **given: Any) -> Returned:
+    """Build the part of a component that one of its arguments describes.
+
+    Args:
+        cls: The class of the part.
+        argument: Name of the argument, for messages.
+        config: Its value: arguments of the class by name.
+        **given: Further arguments of the class, which ``config`` cannot have.
+
+    Raises:
+        ArgumentError: A key is not an argument of the class, or a value is invalid.
+    """
+    known = arguments_of(cls)[0].keys() - given.keys()
+    for key in config.keys() - known:
+        raise ArgumentError(
+            f'{argument}.{key}', f'is not an argument of {cls.__name__}; {near_matches(str(key), known)}'
+        )
+    try:
+        check_arguments(cls, config)
+    except ArgumentError as error:
+        raise ArgumentError(f'{argument}.{error.argument}', error.problem) from error
+    return cls(**given, **config)
+
+
 def check_one_of(**values: Any) -> None:
     """Check that exactly one argument is not ``None``.
 

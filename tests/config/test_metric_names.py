@@ -111,22 +111,25 @@ def test_valid_and_possibly_valid_metrics_pass(tmp_path, options):
 
 
 def test_metric_unknown_to_the_first_validation_raises_after_the_epoch_is_saved(tmp_path):
-    """The training weights are saved, not the averaged ones; with a valid name the run resumes."""
-    hooks = [dict(type='EMAHook'), dict(STOP, monitor='base/by_class/class_10', patience=9)]
-    options = {'val_evaluator': [dict(type='ByClass')], 'train_dataloader.num_batch_per_epoch': 2}
+    """With a valid name the run resumes."""
+    hooks = [dict(STOP, monitor='base/ema/by_class/class_10', patience=9)]
+    options = {
+        'model.ema.decay': 0.9,
+        'val_evaluator': [dict(type='ByClass')],
+        'train_dataloader.num_batch_per_epoch': 2,
+    }
     config = small_config(tmp_path, 2, **options)
     config.custom_hooks = hooks
     with pytest.raises(
-        ConfigError, match=r"^custom_hooks\.1\.monitor is 'base/by_class/class_10', which validation does"
+        ConfigError, match=r"^custom_hooks\.0\.monitor is 'base/ema/by_class/class_10', which validation does"
     ):
         train(config)
     (checkpoint,) = find_checkpoints(tmp_path)
     config = small_config(tmp_path, 2, **options)
-    config.custom_hooks = [hooks[0], dict(hooks[1], monitor='base/by_class/class_9')]
+    config.custom_hooks = [dict(hooks[0], monitor='base/ema/by_class/class_9')]
     config.resume, config.load_from = True, str(checkpoint)
     resumed = train(config)
     whole = small_config(tmp_path / 'whole', 2, **options)
-    whole.custom_hooks = hooks[:1]
     expected = train(whole).model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
 

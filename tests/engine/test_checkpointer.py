@@ -16,7 +16,7 @@ from motivation.hooks import ReportHook
 from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
 from tests.conftest import DIGITS, snapshot, tiny_config, train
 
-AVERAGES = [dict(type='EMAHook', momentum=0.3)]
+STOPS_EARLY = [dict(type='EarlyStoppingHook', monitor='base/accuracy/top1', patience=9)]
 
 
 class Part:
@@ -118,7 +118,7 @@ class Curriculum(Hook):
 
 def test_resumed_run_restores_a_user_defined_part_and_reports_mismatches(capsys):
     config = tiny_config('run', 1)
-    config.custom_hooks = AVERAGES
+    config.custom_hooks = STOPS_EARLY
     runner = DualModelRunner.from_cfg(config)
     runner.register_hook(Curriculum(7))
     runner.train()
@@ -131,7 +131,7 @@ def test_resumed_run_restores_a_user_defined_part_and_reports_mismatches(capsys)
     runner.train()
     assert hook.part.value == 7
     said = capsys.readouterr().out
-    for name in ("'bad_data'", 'a EMAHook'):
+    for name in ("'bad_data'", 'a EarlyStoppingHook'):
         assert f"epoch_1.pth' has the state of {name}, which the run no longer has; it is ignored" in said
 
 

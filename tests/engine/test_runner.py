@@ -92,27 +92,6 @@ def test_the_seed_determines_the_run(tmp_path, run):
     assert same == list(trace_of(run).losses)[:6] != other
 
 
-def test_moving_averages_use_the_shared_weights_and_leave_training_unchanged(tmp_path, run):
-    evaluated = []
-
-    class Look(Hook):
-        def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            base, motivated = runner.model.base.state_dict(), runner.model.motivated.state_dict()
-            pairs = [pair for pair in runner.model.weight_map.pairs if not pair.is_statistic]
-            evaluated.append(all(torch.equal(base[pair.base], motivated[pair.motivated]) for pair in pairs))
-
-    config = tiny_config(tmp_path / 'averaged', 4)
-    config.custom_hooks = [dict(type='EMAHook', momentum=0.1)]
-    runner = DualModelRunner.from_cfg(config)
-    runner.register_hook(Look())
-    runner.train()
-    assert evaluated and all(evaluated)
-    for name, tensor in run.model.state_dict().items():
-        assert torch.equal(tensor, runner.model.state_dict()[name]), name
-    histories = [json.loads(Path(one.work_dir, 'report.json').read_text())['history'] for one in (run, runner)]
-    assert histories[0][1]['base']['metrics'] != histories[1][1]['base']['metrics']
-
-
 def test_schedule_that_begins_after_the_run_raises(tmp_path):
     config = digits_config(tmp_path / 'run', epochs=1)
     config.param_scheduler = [dict(type='CosineAnnealingLR', T_max=5, begin=5)]

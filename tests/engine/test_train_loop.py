@@ -98,7 +98,7 @@ def test_dead_worker_is_replaced_and_nothing_is_lost(tmp_path, whole, monkeypatc
 
 
 def test_signal_within_a_validation_restores_the_training_weights(tmp_path):
-    averaged = {'custom_hooks': [dict(type='EMAHook', momentum=0.1)]}
+    averaged = {'model.ema.decay': 0.9}
     whole = train(config(tmp_path / 'whole', every_iters=None, **averaged))
     with pytest.raises(Interrupted):
         train(config(tmp_path / 'run', every_iters=None, **averaged), At('before_val_iter', 6, send(signal.SIGTERM)))

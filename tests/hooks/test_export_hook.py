@@ -39,10 +39,10 @@ class Predictions(Hook):
         self.logits, self.metrics = [], []
 
     def before_val_epoch(self, runner):
-        self.logits.append({name: [] for name in MODEL_NAMES})
+        self.logits.append({name: [] for name in runner.model.scored()})
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        for name in MODEL_NAMES:
+        for name in outputs:
             self.logits[-1][name] += [row['logits'] for row in outputs[name]]
 
     def after_val_epoch(self, runner, metrics=None):
@@ -70,7 +70,7 @@ def export_config(work_dir, epochs=1, **options):
     return small_config(work_dir, epochs, **{'train_dataloader.num_batch_per_epoch': 3, **options})
 
 
-AVERAGES = [dict(type='EMAHook', momentum=0.3)]
+AVERAGES = {'model.ema.decay': 0.7}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,8 @@ AVERAGES = [dict(type='EMAHook', momentum=0.3)]
     [
         ([], {}),
         ([], {'model.recalibrate': 64}),
-        (AVERAGES, {'model.recalibrate': 64, 'model.statistics': 'shared'}),
+        ([], AVERAGES),
+        ([], {**AVERAGES, 'model.recalibrate': 64, 'model.statistics': 'shared'}),
         ([dict(type='Doubled', undone='after_val_iter')], {}),
         ([dict(type='Doubled', undone='after_val')], {}),
     ],
@@ -87,24 +88,26 @@ def test_evaluated_weights_are_exported_also_by_a_resumed_run(tmp_path, hooks, o
     config = export_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
     config.custom_hooks = hooks
     seen, runner = run(config)
-    for name in MODEL_NAMES:
+    scored = {name: name.replace('/', '_') for name in runner.model.scored()}
+    assert len(scored) == (4 if AVERAGES.items() <= options.items() else 2)
+    for name, file in scored.items():
         accuracies = [metrics[f'{name}/accuracy/top1'] for metrics in seen.metrics]
         best = accuracies.index(max(accuracies))
-        for path, epoch in ((f'run/{name}.pth', 1), (f'run/best_{name}.pth', best)):
+        for path, epoch in ((f'run/{file}.pth', 1), (f'run/best_{file}.pth', best)):
             logits, accuracy = predictions(runner, path)
             assert torch.equal(logits, torch.stack(seen.logits[epoch][name])), path
             assert accuracy == pytest.approx(accuracies[epoch])
     config = export_config('test', 2, **options)  # and what the checkpoint is tested as
     config.custom_hooks, config.load_from = hooks, 'run/epoch_2.pth'
     assert DualModelRunner.from_cfg(config).test() == seen.metrics[-1]
-    written = {name: load_exported(f'run/{name}.pth').state_dict() for name in MODEL_NAMES}
-    for name in MODEL_NAMES:
-        Path(f'run/{name}.pth').unlink()
+    written = {file: load_exported(f'run/{file}.pth').state_dict() for file in scored.values()}
+    for file in scored.values():
+        Path(f'run/{file}.pth').unlink()
     config = export_config('run', 2, **{'default_hooks.export.save_best': 'accuracy/top1', **options})
     config.custom_hooks, config.resume = hooks, True
     train(config)
-    for name, before in written.items():
-        after = load_exported(f'run/{name}.pth').state_dict()
+    for file, before in written.items():
+        after = load_exported(f'run/{file}.pth').state_dict()
         assert all(torch.equal(tensor, before[key]) for key, tensor in after.items())
 
 
@@ -118,14 +121,13 @@ def test_checkpoint_holds_only_evaluated_tensors_that_differ():
 
 
 def test_averages_are_exported_without_validation():
-    config = export_config('run')
+    config = export_config('run', 1, **AVERAGES)
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    config.custom_hooks = AVERAGES
     runner = train(config)
-    averages = next(hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook').ema_model.module
-    exported = load_exported('run/base.pth').state_dict()
-    assert all(torch.equal(value, exported[name]) for name, value in averages.base.named_parameters())
-    assert not torch.equal(exported['backbone.fc.weight'], runner.model.base.backbone.fc.weight)
+    for name, model in runner.model.scored().items():
+        exported = load_exported(f'run/{name.replace("/", "_")}.pth').state_dict()
+        assert all(torch.equal(value, exported[key]) for key, value in model.state_dict().items())
+    assert not torch.equal(exported['backbone.fc.weight'], runner.model.motivated.backbone.fc.weight)
 
 
 def test_run_that_stops_early_is_validated_at_its_end():
@@ -141,8 +143,7 @@ def test_run_that_stops_early_is_validated_at_its_end():
     assert runner.epoch == 2 and len(seen.metrics) == 1
 
 
-@pytest.mark.parametrize('hook', ['EMAHook', 'Doubled'])
-def test_interruption_within_validation_keeps_the_training_weights(hook, monkeypatch):
+def test_interruption_within_validation_keeps_the_training_weights(monkeypatch):
     class Ask(Hook):
         def before_val_iter(self, runner, batch_idx, data_batch=None):
             monkeypatch.setattr(runner.interruption, 'asked', lambda: True)
@@ -152,7 +153,7 @@ def test_interruption_within_validation_keeps_the_training_weights(hook, monkeyp
     broken = export_config('broken')
     for config in (whole, broken):
         config.val_dataloader.update(batch_size=20, num_batch_per_epoch=2)
-        config.custom_hooks = [dict(type=hook)]
+        config.custom_hooks = [dict(type='Doubled')]
     expected = train(whole)
     runner = DualModelRunner.from_cfg(broken)
     runner.register_hook(Ask())
