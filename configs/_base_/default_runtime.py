@@ -15,8 +15,8 @@ randomness = dict(seed=0)
 # float32 products to TF32, False of none; by default those of convolutions.
 env_cfg = dict(mp_cfg=dict(opencv_num_threads=0), cudnn_benchmark=False)
 
-# True compiles both models when they first train; a dict gives arguments of torch.compile.
-compile = False
+# Compiles both models when they first train, with arguments of torch.compile, or True for its defaults.
+# compile = dict(mode='default')
 
 # Hooks by name. None removes one: default_hooks = dict(report=None). MMEngine's own (runtime_info, timer,
 # sampler_seed, param_scheduler) are there as well. A run trains without any of these.

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from mmengine.dist import get_rank
@@ -18,23 +19,23 @@ from motivation.hooks import ComputeMeterHook
 from motivation.registry import HOOKS
 from motivation.utils.distributed import join_processes
 from motivation.utils.interruption import Interrupted
-from tests.conftest import tiny_config
+from tests.small import small_config
 
 EVERYTHING = {
     'model.precision': 'bf16',
     'model.channels_last': True,
-    'model.ema': dict(decay=0.9),
-    'model.distillation': dict(weight=0.5),
-    'model.base.mixup': dict(mixup_alpha=0.2),
-    'model.motivated.mixup': dict(mixup_alpha=0.2),
+    'model.ema.decay': 0.9,
+    'model.distillation.weight': 0.5,
+    'model.base.mixup.mixup_alpha': 0.2,
+    'model.motivated.mixup.mixup_alpha': 0.2,
     'optim_wrapper.accumulate': 2,
-    'optim_wrapper.clip_grad': dict(max_norm=1.0),
-    'compile': dict(backend='aot_eager'),
+    'optim_wrapper.clip_grad.max_norm': 1.0,
+    'compile.backend': 'eager',
     'motivation.policy': dict(_delete_=True, type='Periodic', on=1, off=2),
     'train_dataloader.type': 'DeviceDataLoader',
-    'train_dataloader.num_batch_per_epoch': 4,
+    'train_dataloader.num_batch_per_epoch': 3,
     'train_dataloader.batch_size': 5,
-    'val_dataloader.num_batch_per_epoch': 1,
+    'val_dataloader.batch_size': 10,
 }
 
 
@@ -53,7 +54,7 @@ class StopsAfter(Hook):
 def main() -> None:
     work_dir, stop_after = Path(sys.argv[1]), int(sys.argv[2])
     join_processes()
-    config = tiny_config(work_dir, 2, meter=True, **EVERYTHING)
+    config = small_config(work_dir, 2, meter=True, **EVERYTHING)
     config.custom_hooks = [dict(type='StopsAfter', batch=stop_after)]
     config.resume = not stop_after and any(work_dir.glob('epoch_*.pth'))
     runner = DualModelRunner.from_cfg(config)
@@ -63,9 +64,13 @@ def main() -> None:
     except Interrupted as stopped:
         status = stopped.code
     meter = runner.find_hook(ComputeMeterHook).meter
-    weights = [float(value.double().sum()) for value in runner.model.parameters()]
-    macs = {name: meter.macs[name] for name in ('base', 'motivated')}
-    result = {'status': status, 'weights': weights, 'totals': meter.state_dict(), 'macs': macs}
+    totals = {'distilled': meter.distilled, **meter.trained}
+    result = {
+        'status': status,
+        'weights': [float(value.double().sum()) for value in runner.model.parameters()],
+        'totals': {name: {**asdict(work), 'seconds': None} for name, work in totals.items()},
+        'macs': meter.macs,
+    }
     Path(f'{work_dir}.{get_rank()}.json').write_text(json.dumps(result))
 
 
