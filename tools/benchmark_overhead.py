@@ -7,7 +7,7 @@ that both see the same machine. Prints the medians and their ratio, and what the
 an iteration (on a GPU that includes its wait for the end of the step).
 
 With --ema the framework averages the weights of both models as well (model.ema); prints what this takes of
-an iteration.
+an iteration (at most 2 %; measured in docs/speed.md).
 
 With --after N a second run takes turns with the first, its trace, histories and meter filled as after N
 batches. Prints what the framework adds to an iteration of each in processor time, which others on the
