@@ -134,8 +134,12 @@ class Motivation:
 
     def transfer(self) -> None:
         """Copy the mapped tensors of the active model to the other; the next switch overwrites the same tensors."""
-        inherits = self._inherits and not self.was_woken
-        self.weight_map.transfer(self.active, statistics=self._shares or inherits)
+        self.weight_map.transfer(self.active, statistics=self.transfers_statistics)
+
+    @property
+    def transfers_statistics(self) -> bool:
+        """Whether running statistics are transferred now: always if they are shared, or until the first activation."""
+        return self._shares or (self._inherits and not self.was_woken)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a resumed run needs besides models and optimizers, as plain Python values."""

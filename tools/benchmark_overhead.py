@@ -6,6 +6,9 @@ bare loop makes one of its own in the same process, with the same model, optimiz
 that both see the same machine. Prints the medians and their ratio, and what the compute meter takes of
 an iteration (on a GPU that includes its wait for the end of the step).
 
+With --ema the framework averages the weights of both models as well (model.ema); prints what this takes of
+an iteration (at most 2 %; measured in docs/speed.md).
+
 With --after N a second run takes turns with the first, its trace, histories and meter filled as after N
 batches. Prints what the framework adds to an iteration of each in processor time, which others on the
 machine do not change, the size of a checkpoint of each without the trace, and the size of the trace. A
@@ -38,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--warmup', type=int, default=10, help='iterations before them')
     parser.add_argument('--batch-size', type=int, default=128, help='images of a batch')
     parser.add_argument('--after', type=int, metavar='N', help='compare with a run that has done N batches')
+    parser.add_argument('--ema', action='store_true', help='average the weights of both models, too')
     parser.add_argument(
         '--augment', action='store_true', help="with the config's crop and flip, which the bare loop lacks"
     )
@@ -45,11 +49,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def register_parts() -> None:
-    """Register the images and the meter of the benchmark."""
+    """Register the images, the meter and the models of the benchmark."""
     from in_turns import register_images
 
+
     from motivation.hooks import ComputeMeterHook
-    from motivation.registry import HOOKS
+    from motivation.models import DualModel
+    from motivation.registry import HOOKS, MODELS
 
     register_images()
 
@@ -64,6 +70,19 @@ def register_parts() -> None:
         def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
             begun = time.perf_counter()
             super().after_train_iter(*args, **kwargs)
+            self.seconds.append(time.perf_counter() - begun)
+
+    @MODELS.register_module()
+    class TimedDualModel(DualModel):
+        """Both models, which note how long they take to be averaged after each batch."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.seconds: list[float] = []
+
+        def average(self) -> None:
+            begun = time.perf_counter()
+            super().average()
             self.seconds.append(time.perf_counter() - begun)
 
 
@@ -102,6 +121,8 @@ def make_config(args: argparse.Namespace, work_dir: str) -> Any:
     config.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config.default_hooks.update(report=None, export=None)
+    if args.ema:
+        config.model.update(type='TimedDualModel', ema=dict(decay=0.999))
     config.work_dir = work_dir
     return config
 
@@ -158,6 +179,9 @@ def measure(args: argparse.Namespace, loops: list[Any]) -> None:
     meter = next(hook for hook in loops[0].runner.hooks if type(hook).__name__ == 'TimedMeterHook')
     meter_ms = 1000 * statistics.mean(meter.seconds[args.warmup :])
     print(f'of which the compute meter {meter_ms:.3f} ms, {meter_ms / framework:.3%}')
+    if args.ema:
+        averaging = 1000 * statistics.median(loops[0].runner.model.seconds[args.warmup :])
+        print(f'of which averaging the weights {averaging:.3f} ms, {averaging / framework:.3%}')
     if not args.after:
         return
     young, old, bare = (1000 * statistics.median(own[args.warmup :]) for own in busy)

@@ -31,7 +31,8 @@ default_hooks = dict(
     compute_meter=dict(type='ComputeMeterHook', interval=20),
     # Saves after every epoch (interval=1) and keeps the two newest; every_iters and every_minutes save within one.
     checkpoint=dict(type='DualCheckpointHook', interval=1, max_keep=2),
-    # Writes base.pth and motivated.pth; save_best='accuracy/top1' also keeps the best of each.
+    # Writes base.pth and motivated.pth, with model.ema also base_ema.pth and motivated_ema.pth;
+    # save_best='accuracy/top1' also keeps the best of each, by its own score.
     export=dict(type='ExportHook', save_best=None),
     # The header, the live line on a terminal, a line an epoch; elsewhere a line every 30 seconds.
     progress=dict(type='ProgressHook', interval=30.0),

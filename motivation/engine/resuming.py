@@ -81,8 +81,7 @@ class Resumption:
     def __init__(self, runner: Any) -> None:
         self._runner = runner
         register_parts(runner)
-        if runner.model.averages is not None:
-            runner.model.averages.restart()  # weights may have been loaded before
+        self._restart_averages()
         runner.checkpointer.settle()
         self._optimizers = RebuiltOptimizers(dict(runner.optim_wrapper.items()), runner.param_schedulers or {})
 
@@ -98,6 +97,7 @@ class Resumption:
         changes = self._changes(checkpoint, path)
         runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         left_as_built = _left_as_built(runner, changes)
+        self._restart_averages()
         states = {name: checkpoint[name] for name in checkpoint['parts']}
         for clause in runner.checkpointer.load_state_dict(states, left_as_built):
             runner.announce(f"'{path}' {clause}")
@@ -119,6 +119,11 @@ class Resumption:
         loop.rollbacks = rollbacks
         for name, wrapper in self._runner.optim_wrapper.items():
             scale_rate(wrapper, (self._runner.param_schedulers or {}).get(name, ()), factor)
+
+    def _restart_averages(self) -> None:
+        """Begin averages anew, also after a user loaded weights, or in a return to a checkpoint that has none."""
+        if self._runner.model.averages is not None:
+            self._runner.model.averages.restart()
 
     def _changes(self, checkpoint: dict[str, Any], path: Path) -> list[str]:
         """Announce and return the fields in which the config differs from the checkpoint's."""

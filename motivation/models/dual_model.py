@@ -107,7 +107,7 @@ class DualModel(BaseModel):
         self.distillation = (
             None if distillation is None else build_nested(Distillation, 'distillation', distillation, **models)
         )
-        self.averages = None if ema is None else build_nested(Averages, 'ema', ema, **models)
+        self.averages = None if ema is None else build_nested(Averages, 'ema', ema, weight_map=self.weight_map)
         self.optimizer_state = optimizer_state
         self.precision = precision
         self.motivation = self._motivation(Never())
@@ -249,7 +249,8 @@ class DualModel(BaseModel):
     def average(self) -> None:
         """Add the current weights of both models to their averages, if there are any; call it after every step."""
         if self.averages is not None:
-            self.transfer()  # the inactive model is to be averaged with what it shares
+            if self.active == 'motivated' or self.motivation.transfers_statistics:
+                self.transfer()  # what an inactive motivated model shares, the averages take from the base model
             self.averages.update()
 
     def scored(self) -> dict[str, BaseModel]:

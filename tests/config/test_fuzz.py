@@ -61,6 +61,7 @@ VIT = {
         recalibrate=64,
         optimizer_state='transfer',
         distillation=dict(weight=0.5, temperature=2.0),
+        ema=dict(decay=0.9, update_after_step=2, use_warmup=False),
     ),
     'optim_wrapper': dict(
         _delete_=True,

@@ -190,7 +190,7 @@ from tests.conftest import small_batch, small_dual_model
 
 join_processes()
 rank, model = torch.distributed.get_rank(), small_dual_model()
-model.averages = Averages(model.base, model.motivated, decay=0.5)
+model.averages = Averages(model.weight_map, decay=0.5)
 optim_wrapper = DualOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=0.1)))(model)
 train_together(model, dict())
 for step in range(4):

@@ -27,7 +27,7 @@ def test_stopped_run_of_two_processes_resumes_bit_for_bit(tmp_path):
     assert (tmp_path / 'stopped/epoch_1_iter_5.pth').exists()
     assert whole == run(tmp_path, 'stopped', 1, 2)
     ends = [read_checkpoint(tmp_path / name / 'epoch_2.pth') for name in ('whole', 'stopped')]
-    for part in ('state_dict', 'averages'):
+    for part in ('state_dict', 'ema'):
         for name, value in ends[0][part].items():
             assert str(value) == str(ends[1][part][name]), (part, name)
 

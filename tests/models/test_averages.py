@@ -10,6 +10,7 @@ from motivation.errors import ConfigError
 from motivation.models import DualModel
 from motivation.models.averages import Averages
 from motivation.structures import MODEL_NAMES, averaged_name, model_of, split_metric
+from motivation.weight_maps import WeightMap
 from motivation.weight_maps.index import mesh
 from tests.conftest import classifier, small_batch, small_dual_model, snapshot
 from tests.engine.step_runs import Reads
@@ -184,16 +185,17 @@ class Tied(nn.Module):
 
 def test_tied_weights_are_averaged_once_and_replaced_buffers_are_found():
     models = Tied(), Tied()
-    averages = Averages(*models, decay=0.75, use_warmup=False)
+    names = ('first.weight', 'second.weight', 'scale')
+    averages = Averages(WeightMap(*models, [(name, name) for name in names]), decay=0.75, use_warmup=False)
     nn.init.zeros_(models[0].first.weight)
     averages.update()
     nn.init.ones_(models[0].first.weight)
     models[0].scale = torch.ones(2)
     averages.update()
-    average = averages.models['base/ema']
-    assert average.first.weight is average.second.weight
-    assert torch.equal(average.second.weight, torch.full((2, 2), 0.25))
-    assert torch.equal(average.scale, torch.full((2,), 0.25))
+    for average in averages.models.values():
+        assert average.first.weight is average.second.weight
+        assert torch.equal(average.second.weight, torch.full((2, 2), 0.25))
+        assert torch.equal(average.scale, torch.full((2,), 0.25))
 
 
 def test_no_averages_without_ema():
@@ -208,7 +210,7 @@ def test_no_averages_without_ema():
         (dict(decay=1.0), r'^ema\.decay must be below 1, got 1\.0$'),
         (dict(decay='0.99'), r"^ema\.decay must be a finite number, got '0\.99'$"),
         (dict(dekay=0.9), r"^ema\.dekay is not an argument of Averages; did you mean 'decay'\?$"),
-        (dict(base=1), r'^ema\.base is not an argument of Averages; '),
+        (dict(weight_map=1), r'^ema\.weight_map is not an argument of Averages; '),
         (dict(update_after_step=-1), r'^ema\.update_after_step must be at least 0, got -1$'),
         (dict(use_warmup=1), r'^ema\.use_warmup must be True or False, got 1$'),
         (dict(warmup_power=0), r'^ema\.warmup_power must be above 0, got 0$'),
@@ -224,7 +226,24 @@ def test_weights_too_coarse_to_average_raise():
     with pytest.raises(
         ConfigError, match=r'^ema averages weights of float32 or float64, and those of model\.motivated'
     ):
-        Averages(nn.Linear(1, 1), nn.Linear(1, 1).bfloat16())
+        Averages(linear_map(nn.Linear(1, 1), nn.Linear(1, 1).bfloat16()))
+
+
+def linear_map(base, motivated):
+    return WeightMap(base, motivated, [('weight', 'weight'), ('bias', 'bias')])
+
+
+class Uncopied(nn.Linear):
+    def __deepcopy__(self, memo):
+        raise TypeError('cannot pickle a lock')
+
+
+def test_model_that_cannot_be_copied_raises_one_sentence():
+    averages = Averages(linear_map(Uncopied(1, 1), nn.Linear(1, 1)))
+    with pytest.raises(
+        ConfigError, match=r'^ema needs copies of both models, and copy\.deepcopy fails: TypeError: cannot'
+    ):
+        averages.update()
 
 
 def test_names_of_averages_and_their_metrics_are_split():
