@@ -186,7 +186,7 @@ def _shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
         (green - blue),
         torch.where(value == green, blue - red + 2 * chroma, red - green + 4 * chroma),
     ) / torch.where(chroma == 0, 1.0, chroma)
-    sector = sixth + 6 * shifts + torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
+    sector = sixth + 6 * shifts + torch.arange(5, 0, -2, device=images.device).view(1, 3, 1, 1)
     sector = sector.remainder(6)
     turned = value - chroma * torch.minimum(sector, 4 - sector).clamp(0, 1)
     return v2.functional.to_dtype(turned, images.dtype, scale=True)

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from motivation.datasets.image_dataset import Sample
 from motivation.datasets.loading import Batch, collate_images, init_worker
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError, reason
 from motivation.utils.batches import noun_of
 from motivation.utils.memory import free_memory, memory_text
 
@@ -35,7 +35,8 @@ class DeviceImages(Dataset):
     Args:
         dataset: The dataset; its samples are dicts of tensors of one shape, such as those of an
             :class:`~motivation.datasets.ImageDataset`, and always the same. Skipped samples are left out of batches.
-        transforms: Functions of ``'inputs'``, (N, C, H, W), applied in order. They draw random numbers on the host.
+        transforms: Functions of ``'inputs'``, (N, C, H, W), by their names in errors, applied in order. They draw random
+            numbers on the host.
         device: Where the samples are kept.
 
     Attributes:
@@ -43,10 +44,10 @@ class DeviceImages(Dataset):
     """
 
     def __init__(
-        self, dataset: Any, transforms: Sequence[Callable[[Tensor], Tensor]], device: torch.device | str
+        self, dataset: Any, transforms: Mapping[str, Callable[[Tensor], Tensor]], device: torch.device | str
     ) -> None:
         self.dataset = dataset
-        self.transforms = list(transforms)
+        self.transforms = dict(transforms)
         self.device = torch.device(device)
         self.metainfo = getattr(dataset, 'metainfo', None) or {}
         self._fields: dict[str, Tensor] | None = None
@@ -80,7 +81,7 @@ class DeviceImages(Dataset):
         )  # fmt: skip
         fields: dict[str, Tensor] | None = None
         begun = said = time.monotonic()
-        with _without_random_numbers():
+        with _without_random_numbers(self.dataset):
             for place, (batch, skipped) in enumerate(reader):
                 first = place * CHUNK
                 self._skipped |= {first + number: problem for number, problem in skipped.items()}
@@ -141,14 +142,14 @@ class DeviceImages(Dataset):
     def _transform(self, batch: Batch) -> Batch:
         if self.transforms:
             images = batch['inputs'].to(self.device)
-            for transform in self.transforms:
-                images = transform(images)
+            for name, transform in self.transforms.items():
+                images = _apply(name, transform, images)
             batch['inputs'] = images
         return batch
 
     def _read(self, index: int) -> dict[str, Any]:
         """Read a sample; the first that is read is checked for the size of all."""
-        with _without_random_numbers():
+        with _without_random_numbers(self.dataset):
             sample = self.dataset[index]
         if not self._fits and isinstance(sample, Mapping) and 'skipped' not in sample:
             self._allocate(collate_images([sample]), check_only=True)
@@ -195,6 +196,20 @@ class DeviceImages(Dataset):
             values.index_copy_(0, there, batch[name].to(self.device))
 
 
+def _apply(name: str, transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Apply a transform; what it raises about an argument, or anything else, names it."""
+    try:
+        return transform(images)
+    except ArgumentError as error:
+        raise ArgumentError(f'{name}.{error.argument}', error.problem) from error
+    except (ConfigError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # transforms raise errors of any type
+        raise ArgumentError(
+            name, f'({type(transform).__name__}) fails on a batch of {tuple(images.shape)}: {reason(error)}; fix it'
+        ) from error
+
+
 def _stack(samples: list[Any]) -> tuple[Batch | None, dict[int, tuple[str, str]]]:
     """Return the usable samples of a list as a batch, and name and problem of the others by their place."""
     skipped = {
@@ -215,14 +230,17 @@ def _bytes(fields: Mapping[str, Tensor]) -> int:
 
 
 @contextmanager
-def _without_random_numbers() -> Iterator[None]:
+def _without_random_numbers(dataset: Any) -> Iterator[None]:
     """Check that no random numbers are drawn within the context: what is read once would repeat them in every epoch."""
     before = _random_state()
     yield
     if _random_state() != before:
-        raise ConfigError(
-            'dataset.transforms draw random numbers, and DeviceDataLoader reads each image once, which would repeat them in '
-            "every epoch; use transforms that it applies to batches, such as RandomCrop or ColorJitter, or write type='DataLoader'"
+        names = ', '.join(type(transform).__name__ for transform in getattr(dataset, 'transforms', ()))
+        raise ArgumentError(
+            'transforms',
+            f'{f"({names}) " if names else ""}draw random numbers, and DeviceDataLoader reads each image once, which would '
+            'repeat them in every epoch; use transforms that it applies to batches, such as RandomCrop or ColorJitter, or '
+            "write type='DataLoader'",
         )
 
 

@@ -71,7 +71,7 @@ class DeviceDataLoader(DataLoader):
             build: Builds a part with its registry, config, and dotted path within the dataset's.
         """
         once, batched = divide(config)
-        transforms = [build(BATCH_TRANSFORMS, {**node, 'type': _name(node)}, path) for path, node in batched]
+        transforms = {path: build(BATCH_TRANSFORMS, {**node, 'type': _name(node)}, path) for path, node in batched}
         return DeviceImages(build(DATASETS, once, ''), transforms, get_device())
 
     @classmethod

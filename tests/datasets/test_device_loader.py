@@ -46,8 +46,12 @@ def dataset_of(count=23, transforms=(), **options):
     return ImageDataset(Listed(zip(images, labels, strict=True)), list('abcde'), transforms, **options)
 
 
+def built(transforms):
+    return {f'transforms.{place}': BATCH_TRANSFORMS.build(dict(node)) for place, node in enumerate(transforms)}
+
+
 def loader_of(dataset, transforms=(), batch_size=4, **options):
-    kept = DeviceImages(dataset, [BATCH_TRANSFORMS.build(dict(transform)) for transform in transforms], 'cpu')
+    kept = DeviceImages(dataset, built(transforms), 'cpu')
     seeded = SeededDataset(kept, (7, 0))
     sampler = PlacedSampler(DefaultSampler(seeded, shuffle=True, seed=3))
     return DeviceDataLoader(seeded, batch_size=batch_size, sampler=sampler, **options)
@@ -91,7 +95,7 @@ def test_epoch_begun_in_the_middle_has_the_same_batches():
 
 
 def test_samples_are_the_same_before_and_after_reading_all():
-    kept = DeviceImages(dataset_of(), [BATCH_TRANSFORMS.build(dict(CROP))], 'cpu')
+    kept = DeviceImages(dataset_of(), built([CROP]), 'cpu')
     before = []
     for read in (lambda: kept[5]['inputs'], lambda: kept[-1]['inputs'], lambda: kept.__getitems__([3, 1])['inputs']):
         torch.manual_seed(0)
@@ -109,19 +113,25 @@ def test_samples_are_the_same_before_and_after_reading_all():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_batches_are_the_same_on_a_gpu_and_are_made_without_waiting_for_it():
-    transforms = [CROP, FLIP, dict(type='RandomErasing'), dict(type='ColorJitter', brightness=0.4)]
+    exact = [CROP, FLIP, dict(type='RandomErasing')]
+    others = [
+        dict(type='RandomResizedCrop', size=8),
+        dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
+    ]
     batches = []
     for device in ('cpu', 'cuda'):
-        kept = DeviceImages(dataset_of(), [BATCH_TRANSFORMS.build(dict(part)) for part in transforms], device)
-        kept.load()
-        torch.manual_seed(0)
-        torch.cuda.set_sync_debug_mode('error')
-        try:
-            batches.append(kept.__getitems__([*range(23)]))
-        finally:
-            torch.cuda.set_sync_debug_mode('default')
-    assert batches[1]['inputs'].is_cuda and batches[1].labels.is_cpu
-    assert torch.equal(batches[0]['inputs'], batches[1]['inputs'].cpu())
+        for transforms in (exact, others):
+            kept = DeviceImages(dataset_of(), built(transforms), device)
+            kept.load()
+            torch.manual_seed(0)
+            torch.cuda.set_sync_debug_mode('error')
+            try:
+                batches.append(kept.__getitems__([*range(23)]))
+            finally:
+                torch.cuda.set_sync_debug_mode('default')
+    assert batches[2]['inputs'].is_cuda and batches[2].labels.is_cpu
+    assert torch.equal(batches[0]['inputs'], batches[2]['inputs'].cpu())
+    assert batches[1]['inputs'].shape == batches[3]['inputs'].shape
 
 
 def test_samples_of_a_batch_are_cropped_as_single_samples_are():
@@ -150,7 +160,7 @@ def test_processes_share_the_samples_as_with_the_ordinary_loader(workers):
 
 
 def test_batch_sampler_and_incomplete_batches_are_those_of_the_other_loader():
-    kept = DeviceImages(dataset_of(), [], 'cpu')
+    kept = DeviceImages(dataset_of(), {}, 'cpu')
 
     class Mine(BatchSampler):
         pass
@@ -195,7 +205,7 @@ def test_set_that_does_not_fit_is_refused_with_both_sizes(monkeypatch):
     with pytest.raises(ConfigError, match=message):
         list(loader_of(dataset_of()))
     with pytest.raises(ConfigError, match=message):
-        DeviceImages(dataset_of(), [], 'cpu')[0]
+        DeviceImages(dataset_of(), {}, 'cpu')[0]
     monkeypatch.setattr(device_images, 'free_memory', lambda device: 23 * (192 + 8) / 0.8 + 1)
     assert len(list(loader_of(dataset_of()))) == 6
 
@@ -219,14 +229,18 @@ def test_images_of_different_sizes_are_refused(monkeypatch):
 def test_random_transform_that_would_be_frozen_is_refused(transform):
     arguments = dict(degrees=10) if transform == 'RandomRotation' else dict(input_size=8, is_training=True)
     dataset = dataset_of(transforms=[dict(type=transform, **arguments)])
-    with pytest.raises(ConfigError, match=r'^dataset\.transforms draw random numbers, and DeviceDataLoader reads each'):
-        DeviceImages(dataset, [], 'cpu')[0]
-    with pytest.raises(ConfigError, match=r'^dataset\.transforms draw random numbers, and DeviceDataLoader reads each'):
+    with pytest.raises(
+        ConfigError, match=rf'^transforms \({transform}\) draw random numbers, and DeviceDataLoader reads each'
+    ):
+        DeviceImages(dataset, {}, 'cpu')[0]
+    with pytest.raises(
+        ConfigError, match=rf'^transforms \({transform}\) draw random numbers, and DeviceDataLoader reads each'
+    ):
         list(loader_of(dataset))
 
 
 def test_reading_all_leaves_the_random_state_alone():
-    kept = DeviceImages(dataset_of(), [], 'cpu')
+    kept = DeviceImages(dataset_of(), {}, 'cpu')
     torch.manual_seed(0)
     kept.load()
     drawn = torch.rand(3)
@@ -238,7 +252,7 @@ def test_slow_reading_is_announced(monkeypatch):
     monkeypatch.setattr(device_images, 'CHUNK', 10)
     monkeypatch.setattr(device_images, 'INTERVAL', 0.0)
     messages = []
-    DeviceImages(dataset_of(), [], 'cpu').load(messages.append)
+    DeviceImages(dataset_of(), {}, 'cpu').load(messages.append)
     assert messages == [f'{done} of 23 samples read onto cpu' for done in (10, 20, 23)] + [
         '23 samples are on cpu, in 0 MiB'
     ]
@@ -246,7 +260,7 @@ def test_slow_reading_is_announced(monkeypatch):
 
 def test_only_the_samples_of_a_shortened_epoch_are_kept():
     dataset = dataset_of()
-    kept = DeviceImages(dataset, [], 'cpu')
+    kept = DeviceImages(dataset, {}, 'cpu')
     kept.limit(7)
     kept.load()
     assert dataset.source.reads == 7 and len(kept) == 23
@@ -291,6 +305,21 @@ def test_transform_without_a_version_for_batches_is_refused():
         r'ColorJitter, .*RandomVerticalFlip.*: use these, register one in BATCH_TRANSFORMS, or write ',
     ):
         divide(config)
+
+
+def test_transform_that_fails_on_a_batch_is_named():
+    kept = DeviceImages(dataset_of(), built([FLIP, dict(type='RandomCrop', size=20)]), 'cpu')
+    with pytest.raises(
+        ConfigError, match=r'^transforms\.1\.size is \(20, 20\), larger than the padded images, \(8, 8\)'
+    ):
+        kept[0]
+    kept = DeviceImages(
+        dataset_of(), built([dict(type='RandomCrop', size=8, padding=9, padding_mode='reflect')]), 'cpu'
+    )
+    with pytest.raises(
+        ConfigError, match=r'^transforms\.0 \(BatchRandomCrop\) fails on a batch of \(1, 3, 8, 8\): RuntimeError: '
+    ):
+        kept[0]
 
 
 def test_transform_of_a_plugin_gets_batches():

@@ -140,7 +140,11 @@ def test_transform_that_does_not_go_with_the_loader_is_refused_with_its_field(tm
             r'^train_dataloader\.dataset\.transforms\.1 is RandomRotation, which has no version for batches',
         ),
         ([FLIP, {**FLIP, 'p': 2}], r'^train_dataloader\.dataset\.transforms\.1\.p must be at most 1, got 2'),
-        ([rotation], r'^dataset\.transforms draw random numbers'),
+        ([rotation], r'^train_dataloader\.dataset\.transforms \(RandomRotation\) draw random numbers'),
+        (
+            [FLIP, dict(type='RandomErasing', value='random')],
+            r"^train_dataloader\.dataset\.transforms\.1\.value is 'random', and the images are torch\.uint8",
+        ),
     ):
         runner = DualModelRunner.from_cfg(
             digits_config(tmp_path, **KEPT, **{'train_dataloader.dataset.transforms': transforms})
