@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from mmengine.logging import print_log
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from timm.data import ImageDataset as TimmImages
 from timm.data import create_dataset
 from timm.data.readers.class_map import load_class_map
 from torch.utils.data import IterableDataset
 from torchvision.transforms import v2
 
+from motivation.datasets.decoding import Decoder, DecoderName, upright
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
 from motivation.datasets.image_files import ImageFiles, composed
 from motivation.datasets.image_folder import open_folder, open_tar
@@ -61,6 +61,11 @@ class TimmDataset(ImageDataset):
             are decoded once, which also finds unreadable images at the start; 0 decodes them on every access.
         on_error: What to do with an image that is unreadable or whose label is not a class: ``'raise'`` an error
             (default), or ``'skip'`` the image.
+        decoder: What decodes images that are read on every access: ``'opencv'`` (default), which gives
+            transforms uint8 tensors (C, H, W), as images kept in memory are; ``'pillow'``, which gives them PIL
+            images, for transforms that take nothing else; ``'scaled'``, which decodes JPEG files at 1/2, 1/4 or 1/8
+            where the first transform, a ``RandomResizedCrop`` or ``Resize``, takes no more. What differs is in
+            docs/speed.md. Images kept in memory are tensors of the full size with each.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
             ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
             such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
@@ -83,21 +88,29 @@ class TimmDataset(ImageDataset):
         image_mode: str = 'RGB',
         cache_mib: int = 1024,
         on_error: Literal['raise', 'skip'] = 'raise',
+        decoder: DecoderName = 'opencv',
         **kwargs: Any,
     ) -> None:
         opened = _open(root, name, split, image_mode, kwargs)
-        converted = _Converted(opened, image_mode)
+        converted = _Converted(opened, Decoder(decoder, image_mode))
         source = _cache(converted, cache_mib, on_error) or converted
         super().__init__(source, _classes(opened, source, on_error), transforms, on_error)
+        if source is converted and self.transforms:
+            self.applied = int(converted.decode.take_over(self.transforms[0]))
 
 
 class _Converted(Sequence[tuple[Any, int]]):
-    """The images of a timm dataset as PIL images of one mode."""
+    """The images of a timm dataset in one mode.
 
-    def __init__(self, opened: Any, image_mode: str) -> None:
+    Attributes:
+        is_fresh: Whether every access decodes an image, which nothing else then holds.
+    """
+
+    def __init__(self, opened: Any, decode: Decoder) -> None:
         # Iterable datasets are read into memory, because an epoch accesses images in random order.
         self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
-        self.image_mode = image_mode
+        self.decode = decode
+        self.is_fresh = isinstance(opened, (ImageFiles, TimmImages))
 
     def __len__(self) -> int:
         return len(self.opened)
@@ -105,19 +118,21 @@ class _Converted(Sequence[tuple[Any, int]]):
     def __getitem__(self, index: int) -> tuple[Any, int]:  # type: ignore[override]
         try:
             image, target = self._read(index)
-            return _convert(image, self.image_mode), -1 if target is None else int(target)
         except Exception as error:  # decoders raise errors of any type
             raise BadImageError(self.name(index), f'is unreadable: {_reason(error)}') from error
+        return image, -1 if target is None else int(target)
 
     def _read(self, index: int) -> tuple[Any, Any]:
+        if isinstance(self.opened, ImageFiles):
+            with self.opened.open(index) as image:
+                return self.decode(image), self.opened.samples[index][1]
         if not isinstance(self.opened, TimmImages):
-            return self.opened[index]
+            image, target = self.opened[index]
+            return upright(image, self.decode.mode), target
         # timm's own dataset is bypassed, because it replaces an unreadable image by the next one.
         file, target, *_ = self.opened.reader[index]
         with file:
-            image = Image.open(file)
-            image.load()
-        return image, target
+            return self.decode(Image.open(file)), target
 
     def name(self, index: int) -> str:
         """Return the name of an image for error messages: its quoted file if it has one, else its index."""
@@ -136,20 +151,6 @@ def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
     except Exception as error:
         raise BadImageError(f'image {len(images)}', f'is unreadable: {_reason(error)}') from error
     return images
-
-
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Return a copy of an image, rotated according to its EXIF orientation and converted to a mode."""
-    file_format = image.format
-    image = ImageOps.exif_transpose(image)  # always copies; the source may keep its images in memory
-    if image.mode == mode:
-        return image
-    if image.mode.startswith('I;16') or (image.mode == 'I' and file_format == 'PPM'):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
-    if image.mode in ('I', 'F'):
-        raise ValueError(f'its grey levels, of mode {image.mode!r}, have no known scale: save them with 8 or 16 bits')
-    image.info.pop('transparency', None)  # avoids Pillow's warning about dropping it
-    return image.convert(mode)
 
 
 def _reason(error: Exception) -> str:
@@ -225,7 +226,7 @@ def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | 
     targets = torch.zeros(len(source), dtype=torch.int64)
     unreadable: dict[int, tuple[str, str]] = {}
     for index, image, target in _readable(source, on_error, unreadable):
-        pixels = v2.functional.pil_to_tensor(image)
+        pixels = image if isinstance(image, torch.Tensor) else v2.functional.pil_to_tensor(image)
         if images is None:
             if len(source) * pixels.numel() > cache_mib * 2**20:
                 return None
