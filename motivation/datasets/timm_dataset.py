@@ -1,34 +1,22 @@
 """Image folders, tars of images and everything else that timm.data.create_dataset opens by name."""
 
-import inspect
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
 from timm.data import ImageDataset as TimmImages
-from timm.data import create_dataset
-from timm.data.readers.class_map import load_class_map
 from torch.utils.data import IterableDataset
 from torchvision.transforms import v2
 
 from motivation.datasets.decoding import Decoder, DecoderName, upright
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
 from motivation.datasets.image_files import ImageFiles, composed
-from motivation.datasets.image_folder import open_folder, open_tar
-from motivation.errors import ArgumentError, ConfigError
+from motivation.datasets.opening import open_images
+from motivation.datasets.shards import ShardImages
+from motivation.errors import ArgumentError
 from motivation.registry import DATASETS
 from motivation.utils.arguments import checked
-
-# timm's names for torchvision's ImageFolder. Our reader replaces it, because timm falls back to the root in silence
-# where the folder of the split is missing.
-_FOLDERS = ('torch/folder', 'torch/image_folder')
-
-# Arguments of create_dataset that mean nothing for image folders, with the defaults that are accepted anyway.
-_UNUSED = {name: parameter.default for name, parameter in inspect.signature(create_dataset).parameters.items()}
 
 
 @DATASETS.register_module()
@@ -50,8 +38,10 @@ class TimmDataset(ImageDataset):
 
     Args:
         root: Folder of the data, or an uncompressed tar of images.
-        name: ``''`` (default) for a folder, or tar of a folder, with one subfolder for each class; otherwise the
-            name for :func:`timm.data.create_dataset`, such as ``'torch/cifar10'`` for torchvision's or
+        name: ``''`` (default) for a folder, or tar of a folder, with one subfolder for each class; ``'wds'``
+            for WebDataset shards, whose ``split`` is ``'train-{0000..0099}.tar'`` or the like
+            (:func:`~motivation.datasets.shards.find_shards`); otherwise the name for
+            :func:`timm.data.create_dataset`, such as ``'torch/cifar10'`` for torchvision's or
             ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
         split: Split of the data, ``'train'`` by default. In a folder, the subfolder of that name, whose subfolders
             are the classes and may be nested. A tar without split folders is used whole, with a warning.
@@ -66,10 +56,13 @@ class TimmDataset(ImageDataset):
             images, for transforms that take nothing else; ``'scaled'``, which decodes JPEG files at 1/2, 1/4 or 1/8
             where the first transform, a ``RandomResizedCrop`` or ``Resize``, takes no more. What differs is in
             docs/speed.md. Images kept in memory are tensors of the full size with each.
+        in_memory: Whether to read a dataset that timm can only iterate over (``'tfds/...'``, ``'hfids/...'``) into
+            memory at the start, whole and decoded; ``False`` (default) refuses it.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
             ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
             such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
-            from ``root`` itself).
+            from ``root`` itself). For shards: ``input_key``, and ``target_key`` (the field of the JSON file of a sample
+            that holds its class index, instead of its ``.cls`` file).
 
     Raises:
         ConfigError: There are no data at ``root``, timm cannot open them, or an image is unreadable.
@@ -89,9 +82,16 @@ class TimmDataset(ImageDataset):
         cache_mib: int = 1024,
         on_error: Literal['raise', 'skip'] = 'raise',
         decoder: DecoderName = 'opencv',
+        in_memory: bool = False,
         **kwargs: Any,
     ) -> None:
-        opened = _open(root, name, split, image_mode, kwargs)
+        opened = open_images(root, name, split, image_mode, kwargs)
+        if isinstance(opened, IterableDataset) and not in_memory:
+            raise ArgumentError(
+                'name',
+                f'{name!r} can only be read as a stream, which is neither shuffled nor resumed exactly; store it as '
+                'files or WebDataset shards, or give in_memory=True if it fits into memory',
+            )
         converted = _Converted(opened, Decoder(decoder, image_mode))
         source = _cache(converted, cache_mib, on_error) or converted
         super().__init__(source, _classes(opened, source, on_error), transforms, on_error)
@@ -107,10 +107,9 @@ class _Converted(Sequence[tuple[Any, int]]):
     """
 
     def __init__(self, opened: Any, decode: Decoder) -> None:
-        # Iterable datasets are read into memory, because an epoch accesses images in random order.
         self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
         self.decode = decode
-        self.is_fresh = isinstance(opened, (ImageFiles, TimmImages))
+        self.is_fresh = isinstance(opened, (ImageFiles, ShardImages, TimmImages))
 
     def __len__(self) -> int:
         return len(self.opened)
@@ -123,7 +122,7 @@ class _Converted(Sequence[tuple[Any, int]]):
         return image, -1 if target is None else int(target)
 
     def _read(self, index: int) -> tuple[Any, Any]:
-        if isinstance(self.opened, ImageFiles):
+        if isinstance(self.opened, (ImageFiles, ShardImages)):
             with self.opened.open(index) as image:
                 return self.decode(image), self.opened.samples[index][1]
         if not isinstance(self.opened, TimmImages):
@@ -157,67 +156,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return 'it is empty or not an image'  # Pillow's own message contains a memory address
     return ' '.join(str(getattr(error, 'strerror', None) or error).split()) or type(error).__name__
-
-
-def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
-    advice = 'correct it, or see the README of the config for how to get the data'
-    is_folder = '/' not in name or name.lower() in _FOLDERS
-    if is_folder and name.lower() not in ('', 'folder', *_FOLDERS):
-        raise ArgumentError('name', f"is {name!r}; give '' for image folders, or a name like 'torch/cifar10'")
-    if is_folder and not Path(root).exists():
-        raise ArgumentError('root', f'{root!r} does not exist; {advice}')
-    has_splits = is_folder and Path(root).is_dir() and split and kwargs.get('search_split', True)
-    if has_splits and not (Path(root) / split).is_dir():
-        raise ArgumentError('split', f'is {split!r}, but {root!r} has no such subfolder; {advice}')
-    try:
-        if is_folder:
-            return _open_files(root, split, **kwargs)
-        opened = create_dataset(name, root=root, split=split, input_img_mode=image_mode, **kwargs)
-    except ConfigError:
-        raise
-    except ImportError as error:
-        raise ArgumentError(
-            'name', f'{name!r} needs a package that is missing: {error}; install it with pip'
-        ) from error
-    except Exception as error:  # formats raise errors of any type
-        reason = ' '.join(str(error).split())
-        raise ArgumentError('root', f'{root!r} cannot be opened as {name or "folder"!r}: {reason}; {advice}') from error
-    if not isinstance(opened, IterableDataset) and len(opened) == 0:
-        raise ArgumentError('root', f'{root!r} holds no images of split {split!r}; {advice}')
-    return opened
-
-
-def _open_files(
-    root: str, split: str, class_map: Any = None, input_key: Any = None, search_split: bool = True, **others: Any
-) -> ImageFiles:
-    """Open an image folder or tar with our own readers; timm's take the innermost folder as the class."""
-    for argument, value in others.items():
-        if value is not None and value != _UNUSED.get(argument):
-            raise ArgumentError(
-                argument,
-                f'is {value!r}, which image folders do not take; leave it out, they take class_map, '
-                'input_key and search_split',
-            )
-    numbers = load_class_map(class_map, root) if class_map else None
-    extensions = _extensions(input_key) if input_key else None
-    if Path(root).is_dir():
-        folder = str(Path(root) / split) if search_split and split else root
-        images = open_folder(folder, numbers, extensions)
-    elif root.lower().endswith('.tar'):
-        folder, images = root, open_tar(root, split if search_split else '', numbers, extensions)
-    else:
-        raise ArgumentError('root', f'{root!r} is neither a folder nor a .tar; unpack it and give the folder')
-    if images.remarks:
-        print_log(f'{folder!r}: {"; ".join(images.remarks)}', 'current', logging.WARNING)
-    return images
-
-
-def _extensions(input_key: Any) -> list[str]:
-    """Return the extensions of ``dataset.input_key`` as a list, in lower case with the dot."""
-    names = input_key.split(';') if isinstance(input_key, str) else input_key
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError('input_key', f"must be like '.png;.jpg', or a list of extensions, got {input_key!r}")
-    return [f'.{name.strip().lower().removeprefix(".")}' for name in names if name.strip()]
 
 
 def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:
