@@ -2,6 +2,7 @@
 
 import copy
 
+import torch
 from mmengine.config import Config
 
 from motivation.config.schema import DEFAULT_TYPES, MMENGINE_HOOKS
@@ -26,4 +27,8 @@ def with_defaults(config: Config) -> Config:
         if config.get(f'{stage}_dataloader'):
             config[f'{stage}_dataloader'].setdefault('collate_fn', dict(type='motivation.collate_images'))
             config[f'{stage}_dataloader'].setdefault('worker_init_fn', dict(type='motivation.init_worker'))
+            if config[f'{stage}_dataloader'].get('num_workers'):
+                config[f'{stage}_dataloader'].setdefault('persistent_workers', True)
+                # Copies from pinned memory alone overlap with computing; without a GPU torch warns of it.
+                config[f'{stage}_dataloader'].setdefault('pin_memory', torch.cuda.is_available())
     return config

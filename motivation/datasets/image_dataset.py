@@ -57,7 +57,8 @@ class ImageDataset(Dataset):
 
     Args:
         source: Pairs of an image (PIL, or uint8 tensor (C, H, W)) and a class index. If it has a method
-            ``name(index)``, error messages use that name for the image.
+            ``name(index)``, error messages use that name for the image; if it has ``is_fresh = True``, nothing
+            else holds its images, and transforms may modify them in place.
         classes: Names of the K classes.
         transforms: Configs of the transforms, applied in order.
         on_error: What to do with an image that ``source`` cannot read (it raises :class:`BadImageError`), that a
@@ -66,6 +67,7 @@ class ImageDataset(Dataset):
 
     Attributes:
         metainfo: A dict whose ``'classes'`` are the K names.
+        applied: Number of transforms, of the first, that ``source`` applies itself.
 
     Raises:
         ConfigError: ``on_error`` is neither ``'raise'`` nor ``'skip'``.
@@ -83,6 +85,7 @@ class ImageDataset(Dataset):
         self.on_error = on_error
         self.metainfo = {'classes': list(classes)}
         self.transforms = [TRANSFORMS.build(transform) for transform in transforms]
+        self.applied = 0
 
     def __len__(self) -> int:
         return len(self.source)
@@ -101,7 +104,7 @@ class ImageDataset(Dataset):
         try:
             image, target = self.source[index]
             check_labels([target], len(self.metainfo['classes']), lambda _: self._name(index))
-            image = self._transform(_own_copy(image), index)
+            image = self._transform(image if getattr(self.source, 'is_fresh', False) else _own_copy(image), index)
         except BadImageError as error:
             if self.on_error == 'raise':
                 raise
@@ -117,7 +120,7 @@ class ImageDataset(Dataset):
         return Sample({'inputs': image, 'targets': int(target)}, self._name(index))
 
     def _transform(self, image: Any, index: int) -> Any:
-        for place, transform in enumerate(self.transforms):
+        for place, transform in enumerate(self.transforms[self.applied :], self.applied):
             try:
                 image = transform(image)
             except MemoryError:

@@ -60,7 +60,7 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
         files: Iterable[tuple[str, Any]],
         folders: Iterable[str],
         name_of: Callable[[str], str],
-        open_file: Callable[[Any], Image.Image],
+        open_file: Callable[[Any], ImageFile.ImageFile],
         class_map: Mapping[Any, int] | None = None,
         extensions: Sequence[str] | None = None,
     ) -> None:
@@ -105,8 +105,12 @@ class ImageFiles(Sequence[tuple[Image.Image, int]]):
     def __len__(self) -> int:
         return len(self.samples)
 
+    def open(self, index: int) -> ImageFile.ImageFile:
+        """Open an image without decoding it; close it after use."""
+        return self._open_file(self._handles[index])
+
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:  # type: ignore[override]
-        with self._open_file(self._handles[index]) as image:
+        with self.open(index) as image:
             image.load()
         return image, self.samples[index][1]
 

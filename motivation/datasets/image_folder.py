@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import dirname, join, normpath
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from motivation.datasets.image_files import ImageFiles, are_splits, is_hidden, shortlist
 from motivation.errors import ArgumentError, near_matches
@@ -31,9 +31,14 @@ def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensi
         ValueError: There are no images in class folders, or the folders are splits and not classes.
     """
     walk = _Walk(folder)
-    images = ImageFiles(walk.files, walk.folders, lambda path: f'{folder}/{path}', Image.open, class_map, extensions)
+    images = ImageFiles(walk.files, walk.folders, lambda path: f'{folder}/{path}', _open_file, class_map, extensions)
     images.remarks += walk.remarks
     return images
+
+
+def _open_file(path: str) -> ImageFile.ImageFile:
+    # Read at once, because Pillow asks the file for a header in some forty parts.
+    return Image.open(io.BytesIO(Path(path).read_bytes()))
 
 
 class _Walk:
@@ -125,7 +130,7 @@ def open_tar(path: str, split: str, class_map: Mapping[Any, int] | None = None, 
     return images
 
 
-def _open_member(tar: str, place: tuple[int, int] | None) -> Image.Image:
+def _open_member(tar: str, place: tuple[int, int] | None) -> ImageFile.ImageFile:
     if place is None:
         raise OSError('it is a link to a file that is not in the tar')
     with Path(tar).open('rb') as file:  # opened each time, because forked workers would share the file position

@@ -1,34 +1,22 @@
 """Image folders, tars of images and everything else that timm.data.create_dataset opens by name."""
 
-import inspect
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from mmengine.logging import print_log
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from timm.data import ImageDataset as TimmImages
-from timm.data import create_dataset
-from timm.data.readers.class_map import load_class_map
 from torch.utils.data import IterableDataset
 from torchvision.transforms import v2
 
+from motivation.datasets.decoding import Decoder, DecoderName, upright
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
 from motivation.datasets.image_files import ImageFiles, composed
-from motivation.datasets.image_folder import open_folder, open_tar
-from motivation.errors import ArgumentError, ConfigError
+from motivation.datasets.opening import open_images
+from motivation.datasets.shards import ShardImages
+from motivation.errors import ArgumentError
 from motivation.registry import DATASETS
 from motivation.utils.arguments import checked
-
-# timm's names for torchvision's ImageFolder. Our reader replaces it, because timm falls back to the root in silence
-# where the folder of the split is missing.
-_FOLDERS = ('torch/folder', 'torch/image_folder')
-
-# Arguments of create_dataset that mean nothing for image folders, with the defaults that are accepted anyway.
-_UNUSED = {name: parameter.default for name, parameter in inspect.signature(create_dataset).parameters.items()}
 
 
 @DATASETS.register_module()
@@ -50,8 +38,10 @@ class TimmDataset(ImageDataset):
 
     Args:
         root: Folder of the data, or an uncompressed tar of images.
-        name: ``''`` (default) for a folder, or tar of a folder, with one subfolder for each class; otherwise the
-            name for :func:`timm.data.create_dataset`, such as ``'torch/cifar10'`` for torchvision's or
+        name: ``''`` (default) for a folder, or tar of a folder, with one subfolder for each class; ``'wds'``
+            for WebDataset shards, whose ``split`` is ``'train-{0000..0099}.tar'`` or the like
+            (:func:`~motivation.datasets.shards.find_shards`); otherwise the name for
+            :func:`timm.data.create_dataset`, such as ``'torch/cifar10'`` for torchvision's or
             ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
         split: Split of the data, ``'train'`` by default. In a folder, the subfolder of that name, whose subfolders
             are the classes and may be nested. A tar without split folders is used whole, with a warning.
@@ -61,10 +51,18 @@ class TimmDataset(ImageDataset):
             are decoded once, which also finds unreadable images at the start; 0 decodes them on every access.
         on_error: What to do with an image that is unreadable or whose label is not a class: ``'raise'`` an error
             (default), or ``'skip'`` the image.
+        decoder: What decodes images that are read on every access: ``'opencv'`` (default), which gives
+            transforms uint8 tensors (C, H, W), as images kept in memory are; ``'pillow'``, which gives them PIL
+            images, for transforms that take nothing else; ``'scaled'``, which decodes JPEG files at 1/2, 1/4 or 1/8
+            where the first transform, a ``RandomResizedCrop`` or ``Resize``, takes no more. What differs is in
+            docs/speed.md. Images kept in memory are tensors of the full size with each.
+        in_memory: Whether to read a dataset that timm can only iterate over (``'tfds/...'``, ``'hfids/...'``) into
+            memory at the start, whole and decoded; ``False`` (default) refuses it.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
             ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
             such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
-            from ``root`` itself).
+            from ``root`` itself). For shards: ``input_key``, and ``target_key`` (the field of the JSON file of a sample
+            that holds its class index, instead of its ``.cls`` file).
 
     Raises:
         ConfigError: There are no data at ``root``, timm cannot open them, or an image is unreadable.
@@ -83,21 +81,35 @@ class TimmDataset(ImageDataset):
         image_mode: str = 'RGB',
         cache_mib: int = 1024,
         on_error: Literal['raise', 'skip'] = 'raise',
+        decoder: DecoderName = 'opencv',
+        in_memory: bool = False,
         **kwargs: Any,
     ) -> None:
-        opened = _open(root, name, split, image_mode, kwargs)
-        converted = _Converted(opened, image_mode)
+        opened = open_images(root, name, split, image_mode, kwargs)
+        if isinstance(opened, IterableDataset) and not in_memory:
+            raise ArgumentError(
+                'name',
+                f'{name!r} can only be read as a stream, which is neither shuffled nor resumed exactly; store it as '
+                'files or WebDataset shards, or give in_memory=True if it fits into memory',
+            )
+        converted = _Converted(opened, Decoder(decoder, image_mode))
         source = _cache(converted, cache_mib, on_error) or converted
         super().__init__(source, _classes(opened, source, on_error), transforms, on_error)
+        if source is converted and self.transforms:
+            self.applied = int(converted.decode.take_over(self.transforms[0]))
 
 
 class _Converted(Sequence[tuple[Any, int]]):
-    """The images of a timm dataset as PIL images of one mode."""
+    """The images of a timm dataset in one mode.
 
-    def __init__(self, opened: Any, image_mode: str) -> None:
-        # Iterable datasets are read into memory, because an epoch accesses images in random order.
+    Attributes:
+        is_fresh: Whether every access decodes an image, which nothing else then holds.
+    """
+
+    def __init__(self, opened: Any, decode: Decoder) -> None:
         self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
-        self.image_mode = image_mode
+        self.decode = decode
+        self.is_fresh = isinstance(opened, (ImageFiles, ShardImages, TimmImages))
 
     def __len__(self) -> int:
         return len(self.opened)
@@ -105,19 +117,21 @@ class _Converted(Sequence[tuple[Any, int]]):
     def __getitem__(self, index: int) -> tuple[Any, int]:  # type: ignore[override]
         try:
             image, target = self._read(index)
-            return _convert(image, self.image_mode), -1 if target is None else int(target)
         except Exception as error:  # decoders raise errors of any type
             raise BadImageError(self.name(index), f'is unreadable: {_reason(error)}') from error
+        return image, -1 if target is None else int(target)
 
     def _read(self, index: int) -> tuple[Any, Any]:
+        if isinstance(self.opened, (ImageFiles, ShardImages)):
+            with self.opened.open(index) as image:
+                return self.decode(image), self.opened.samples[index][1]
         if not isinstance(self.opened, TimmImages):
-            return self.opened[index]
+            image, target = self.opened[index]
+            return upright(image, self.decode.mode), target
         # timm's own dataset is bypassed, because it replaces an unreadable image by the next one.
         file, target, *_ = self.opened.reader[index]
         with file:
-            image = Image.open(file)
-            image.load()
-        return image, target
+            return self.decode(Image.open(file)), target
 
     def name(self, index: int) -> str:
         """Return the name of an image for error messages: its quoted file if it has one, else its index."""
@@ -138,85 +152,10 @@ def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
     return images
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Return a copy of an image, rotated according to its EXIF orientation and converted to a mode."""
-    file_format = image.format
-    image = ImageOps.exif_transpose(image)  # always copies; the source may keep its images in memory
-    if image.mode == mode:
-        return image
-    if image.mode.startswith('I;16') or (image.mode == 'I' and file_format == 'PPM'):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
-    if image.mode in ('I', 'F'):
-        raise ValueError(f'its grey levels, of mode {image.mode!r}, have no known scale: save them with 8 or 16 bits')
-    image.info.pop('transparency', None)  # avoids Pillow's warning about dropping it
-    return image.convert(mode)
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return 'it is empty or not an image'  # Pillow's own message contains a memory address
     return ' '.join(str(getattr(error, 'strerror', None) or error).split()) or type(error).__name__
-
-
-def _open(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
-    advice = 'correct it, or see the README of the config for how to get the data'
-    is_folder = '/' not in name or name.lower() in _FOLDERS
-    if is_folder and name.lower() not in ('', 'folder', *_FOLDERS):
-        raise ArgumentError('name', f"is {name!r}; give '' for image folders, or a name like 'torch/cifar10'")
-    if is_folder and not Path(root).exists():
-        raise ArgumentError('root', f'{root!r} does not exist; {advice}')
-    has_splits = is_folder and Path(root).is_dir() and split and kwargs.get('search_split', True)
-    if has_splits and not (Path(root) / split).is_dir():
-        raise ArgumentError('split', f'is {split!r}, but {root!r} has no such subfolder; {advice}')
-    try:
-        if is_folder:
-            return _open_files(root, split, **kwargs)
-        opened = create_dataset(name, root=root, split=split, input_img_mode=image_mode, **kwargs)
-    except ConfigError:
-        raise
-    except ImportError as error:
-        raise ArgumentError(
-            'name', f'{name!r} needs a package that is missing: {error}; install it with pip'
-        ) from error
-    except Exception as error:  # formats raise errors of any type
-        reason = ' '.join(str(error).split())
-        raise ArgumentError('root', f'{root!r} cannot be opened as {name or "folder"!r}: {reason}; {advice}') from error
-    if not isinstance(opened, IterableDataset) and len(opened) == 0:
-        raise ArgumentError('root', f'{root!r} holds no images of split {split!r}; {advice}')
-    return opened
-
-
-def _open_files(
-    root: str, split: str, class_map: Any = None, input_key: Any = None, search_split: bool = True, **others: Any
-) -> ImageFiles:
-    """Open an image folder or tar with our own readers; timm's take the innermost folder as the class."""
-    for argument, value in others.items():
-        if value is not None and value != _UNUSED.get(argument):
-            raise ArgumentError(
-                argument,
-                f'is {value!r}, which image folders do not take; leave it out, they take class_map, '
-                'input_key and search_split',
-            )
-    numbers = load_class_map(class_map, root) if class_map else None
-    extensions = _extensions(input_key) if input_key else None
-    if Path(root).is_dir():
-        folder = str(Path(root) / split) if search_split and split else root
-        images = open_folder(folder, numbers, extensions)
-    elif root.lower().endswith('.tar'):
-        folder, images = root, open_tar(root, split if search_split else '', numbers, extensions)
-    else:
-        raise ArgumentError('root', f'{root!r} is neither a folder nor a .tar; unpack it and give the folder')
-    if images.remarks:
-        print_log(f'{folder!r}: {"; ".join(images.remarks)}', 'current', logging.WARNING)
-    return images
-
-
-def _extensions(input_key: Any) -> list[str]:
-    """Return the extensions of ``dataset.input_key`` as a list, in lower case with the dot."""
-    names = input_key.split(';') if isinstance(input_key, str) else input_key
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError('input_key', f"must be like '.png;.jpg', or a list of extensions, got {input_key!r}")
-    return [f'.{name.strip().lower().removeprefix(".")}' for name in names if name.strip()]
 
 
 def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:
@@ -225,7 +164,7 @@ def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | 
     targets = torch.zeros(len(source), dtype=torch.int64)
     unreadable: dict[int, tuple[str, str]] = {}
     for index, image, target in _readable(source, on_error, unreadable):
-        pixels = v2.functional.pil_to_tensor(image)
+        pixels = image if isinstance(image, torch.Tensor) else v2.functional.pil_to_tensor(image)
         if images is None:
             if len(source) * pixels.numel() > cache_mib * 2**20:
                 return None

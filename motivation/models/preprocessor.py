@@ -1,6 +1,7 @@
 """Preprocessing of image batches on the device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import torch
@@ -65,7 +66,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
             raise ConfigError(
                 f"data_preprocessor got a {type(data).__name__} without 'inputs'; give it dict(inputs=images), images (N, C, H, W)"
             )
-        data = self.cast_data(data)
+        data = _on_device(data, self.device, self.cast_data)
         inputs, targets = data['inputs'], data.get('targets')
         scale = 255.0
         if inputs.is_floating_point():
@@ -88,6 +89,26 @@ class ImagePreprocessor(BaseDataPreprocessor):
             inputs, targets = torch.cat([inputs, inputs[-1:]]), torch.cat([targets, targets[-1:]])
         mixed, soft = self.mixup(inputs, targets)
         return mixed[:images], soft[:images]
+
+
+def _on_device(data: Mapping[str, Any], device: torch.device, copy: Callable[[Any], Any]) -> Any:
+    """Copy a batch to a device, from pinned memory while a GPU still works on the step before."""
+    values = [value for value in data.values() if isinstance(value, Tensor)]
+    if device.type != 'cuda' or not all(value.is_cpu and value.is_pinned() for value in values):
+        return copy(data)
+    stream, current = _copy_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(stream):
+        copied = copy(data)
+    current.wait_stream(stream)
+    for value in copied.values():
+        if isinstance(value, Tensor):
+            value.record_stream(current)  # its memory was allocated for the other stream
+    return copied
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def _build_mixup(arguments: dict[str, Any], num_classes: int, label_smoothing: float) -> Mixup:

@@ -5,6 +5,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import v2
 
 from motivation.datasets import BadImageError, DigitsDataset, ImageDataset, TimmDataset, collate_images, first_batch
+from motivation.datasets.decoding import Decoder
 from motivation.datasets.image_dataset import TensorImages
 from motivation.datasets.timm_dataset import _Converted
 from motivation.errors import ConfigError
@@ -40,7 +41,7 @@ def read_from_a_stream():
             image.getexif()[0x0112] = 6
             yield image, 0
 
-    return _Converted(Stream(), 'L')
+    return _Converted(Stream(), Decoder('pillow', 'L'))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def contents(dataset):
 @pytest.fixture
 def warned(monkeypatch):
     said = []
-    monkeypatch.setattr('motivation.datasets.timm_dataset.print_log', lambda message, *_: said.append(message))
+    monkeypatch.setattr('motivation.datasets.opening.print_log', lambda message, *_: said.append(message))
     return said
 
 

@@ -1,0 +1,116 @@
+"""Finding the reader of a dataset by its name: our own for files on the disk, timm's for all else."""
+
+import inspect
+import logging
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from timm.data import create_dataset
+from timm.data.readers.class_map import load_class_map
+from torch.utils.data import IterableDataset
+
+from motivation.datasets.image_files import ImageFiles
+from motivation.datasets.image_folder import open_folder, open_tar
+from motivation.datasets.shards import ShardImages, find_shards
+from motivation.errors import ArgumentError, ConfigError
+
+# timm's names for torchvision's ImageFolder. Our reader replaces it, because timm falls back to the root in silence
+# where the folder of the split is missing.
+_FOLDERS = ('torch/folder', 'torch/image_folder')
+
+# Arguments of create_dataset that mean nothing for image folders, with the defaults that are accepted anyway.
+_UNUSED = {name: parameter.default for name, parameter in inspect.signature(create_dataset).parameters.items()}
+
+# timm's name for WebDataset shards, 'wds' or 'wds/' and any name.
+_SHARDS = 'wds'
+
+
+def open_images(root: str, name: str, split: str, image_mode: str, kwargs: dict[str, Any]) -> Any:
+    """Open a dataset with the reader that its name asks for.
+
+    Args:
+        root: Folder of the data, or a tar.
+        name: ``''`` for a folder or tar of folders, ``'wds'`` for WebDataset shards, else timm's name.
+        split: Split of the data.
+        image_mode: PIL mode for readers that decode their own images.
+        kwargs: Further arguments of the reader.
+
+    Raises:
+        ConfigError: There are no such data, or an argument is not one of the reader's.
+    """
+    advice = 'correct it, or see the README of the config for how to get the data'
+    is_folder = ('/' not in name and name.lower() != _SHARDS) or name.lower() in _FOLDERS
+    if is_folder and name.lower() not in ('', 'folder', *_FOLDERS):
+        raise ArgumentError('name', f"is {name!r}; give '' for image folders, or a name like 'torch/cifar10'")
+    if is_folder and not Path(root).exists():
+        raise ArgumentError('root', f'{root!r} does not exist; {advice}')
+    has_splits = is_folder and Path(root).is_dir() and split and kwargs.get('search_split', True)
+    if has_splits and not (Path(root) / split).is_dir():
+        raise ArgumentError('split', f'is {split!r}, but {root!r} has no such subfolder; {advice}')
+    try:
+        if is_folder:
+            return _open_files(root, split, **kwargs)
+        if name.lower().partition('/')[0] == _SHARDS:
+            return _open_shards(root, split, **kwargs)
+        opened = create_dataset(name, root=root, split=split, input_img_mode=image_mode, **kwargs)
+    except ConfigError:
+        raise
+    except ImportError as error:
+        raise ArgumentError(
+            'name', f'{name!r} needs a package that is missing: {error}; install it with pip'
+        ) from error
+    except Exception as error:  # formats raise errors of any type
+        reason = ' '.join(str(error).split())
+        raise ArgumentError('root', f'{root!r} cannot be opened as {name or "folder"!r}: {reason}; {advice}') from error
+    if not isinstance(opened, IterableDataset) and len(opened) == 0:
+        raise ArgumentError('root', f'{root!r} holds no images of split {split!r}; {advice}')
+    return opened
+
+
+def _open_files(
+    root: str, split: str, class_map: Any = None, input_key: Any = None, search_split: bool = True, **others: Any
+) -> ImageFiles:
+    """Open an image folder or tar with our own readers; timm's take the innermost folder as the class."""
+    _refuse(others, 'image folders', 'class_map, input_key and search_split')
+    numbers = load_class_map(class_map, root) if class_map else None
+    extensions = _extensions(input_key) if input_key else None
+    if Path(root).is_dir():
+        folder = str(Path(root) / split) if search_split and split else root
+        images = open_folder(folder, numbers, extensions)
+    elif root.lower().endswith('.tar'):
+        folder, images = root, open_tar(root, split if search_split else '', numbers, extensions)
+    else:
+        raise ArgumentError('root', f'{root!r} is neither a folder nor a .tar; unpack it and give the folder')
+    _warn(folder, images.remarks)
+    return images
+
+
+def _open_shards(
+    root: str, split: str, input_key: Any = None, target_key: str | None = None, **others: Any
+) -> ShardImages:
+    """Open WebDataset shards with our own reader; timm's reads them as streams, which are not resumed exactly."""
+    _refuse(others, 'shards', 'input_key and target_key')
+    images = ShardImages(find_shards(root, split), target_key, _extensions(input_key) if input_key else None)
+    _warn(root, images.remarks)
+    return images
+
+
+def _refuse(others: dict[str, Any], what: str, known: str) -> None:
+    """Refuse arguments that a reader of ours does not take, unless they are timm's defaults."""
+    for argument, value in others.items():
+        if value is not None and value != _UNUSED.get(argument):
+            raise ArgumentError(argument, f'is {value!r}, which {what} do not take; leave it out, they take {known}')
+
+
+def _warn(place: str, remarks: list[str]) -> None:
+    if remarks:
+        print_log(f'{place!r}: {"; ".join(remarks)}', 'current', logging.WARNING)
+
+
+def _extensions(input_key: Any) -> list[str]:
+    """Return the extensions of ``dataset.input_key`` as a list, in lower case with the dot."""
+    names = input_key.split(';') if isinstance(input_key, str) else input_key
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ArgumentError('input_key', f"must be like '.png;.jpg', or a list of extensions, got {input_key!r}")
+    return [f'.{name.strip().lower().removeprefix(".")}' for name in names if name.strip()]

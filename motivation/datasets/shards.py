@@ -1,0 +1,162 @@
+"""WebDataset shards: tars of images and their labels, read at any place without unpacking."""
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageFile
+
+from motivation.datasets.image_files import image_extensions, is_hidden, shortlist
+from motivation.errors import ArgumentError, near_matches
+
+# Files in which WebDataset tools list the shards of each split.
+_INFO = ('_info.json', 'info.json')
+
+_RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
+_ALTERNATIVES = re.compile(r'\{([^{}]*,[^{}]*)\}')
+
+# The key of a sample, and the extension of one of its files: up to the first dot after the folder.
+_MEMBER = re.compile(r'((?:.*/)?[^./][^./]*)\.([^/]+)')
+
+
+class ShardImages:
+    """Images in WebDataset shards, opened in any order.
+
+    A sample is the files of a shard that follow each other and share the part of their name before the first dot: its
+    image, and its class index as text (``.cls``) or in a JSON file. Only the headers and labels are read at the
+    start, and a table of places is kept, so that the images are shuffled, split among processes and resumed like
+    those of a folder.
+
+    Args:
+        shards: Paths of the tars, uncompressed.
+        target_key: Field of the JSON file that holds the class index; ``None`` (default) for the ``.cls`` file.
+        extensions: Extensions of images, in lower case with the dot; ``None`` (default) for all that Pillow decodes.
+
+    Attributes:
+        samples: Name and class index of each image.
+        class_to_idx: Class index by name; the names are the indices.
+        remarks: A clause on samples that were left out.
+
+    Raises:
+        OSError: A shard cannot be read.
+        tarfile.TarError: A shard is not a tar.
+        ValueError: There are no samples, or a label is not a class index.
+    """
+
+    def __init__(
+        self, shards: Sequence[Path], target_key: str | None = None, extensions: Sequence[str] | None = None
+    ) -> None:
+        known = image_extensions() if extensions is None else frozenset(extensions)
+        self.samples: list[tuple[str, int]] = []
+        self._places: list[tuple[Path, int, int]] = []
+        left_out = []
+        for shard in shards:
+            for key, files in _samples_of(shard):
+                image = next((place for extension, place in files.items() if f'.{extension.lower()}' in known), None)
+                target = _target(shard, key, files, target_key)
+                if image is None or target is None:
+                    left_out.append(f'{shard}/{key}')
+                    continue
+                self.samples.append((f'{shard}/{key}', target))
+                self._places.append((shard, *image))
+        what = 'image or class index'
+        self.remarks = (
+            [f'samples skipped, without {what}: {len(left_out):,} ({shortlist(left_out)})'] if left_out else []
+        )
+        if not self.samples:
+            raise ValueError('; '.join([f'Found 0 samples with {what}', *self.remarks]))
+        self.class_to_idx = {str(index): index for index in range(max(target for _, target in self.samples) + 1)}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def open(self, index: int) -> ImageFile.ImageFile:
+        """Open an image without decoding it; close it after use."""
+        shard, offset, size = self._places[index]
+        return Image.open(io.BytesIO(_read(shard, offset, size)))
+
+
+def find_shards(root: str, split: str) -> list[Path]:
+    """Return the shards of a split, in order.
+
+    Args:
+        root: Folder of the shards.
+        split: Their names, such as ``'train-{0000..0099}.tar'``, several joined by ``::``, and a number of samples
+            after ``|``, which is not needed; or the name of a split in ``_info.json``, or of a subfolder, or the
+            beginning of the names of the shards.
+
+    Raises:
+        ConfigError: There is no such shard or split.
+    """
+    names = split.partition('|')[0]
+    if '.tar' in names:
+        shards = [Path(root) / name for part in names.split('::') for name in _expand(part)]
+    else:
+        infos = [json.loads((Path(root) / name).read_text()) for name in _INFO if (Path(root) / name).is_file()]
+        splits = infos[0].get('splits', {}) if infos else {}
+        listed = [Path(root) / name for name in splits.get(split, {}).get('filenames', [])]
+        shards = listed or sorted([*(Path(root) / split).glob('*.tar'), *Path(root).glob(f'{split}[-_.]*tar')])
+        if not shards:
+            known = (
+                near_matches(split, splits) if splits else "give the names of the shards, as 'train-{0000..0099}.tar'"
+            )
+            raise ArgumentError('split', f'is {split!r}, of which {root!r} has no shards; {known}')
+    absent = [str(shard) for shard in shards if not shard.is_file()]
+    if absent:
+        raise ArgumentError(
+            'split',
+            f'is {split!r}, but there is no file {shortlist(absent)}; shards are files here, not URLs: fetch them',
+        )
+    return shards
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    """Yield the names that a pattern with ``{000..123}`` or ``{a,b}`` stands for."""
+    found = _RANGE.search(pattern) or _ALTERNATIVES.search(pattern)
+    if found is None:
+        yield pattern
+        return
+    if found.re is _RANGE:
+        first, last = found.groups()
+        parts = [f'{number:0{len(first)}}' for number in range(int(first), int(last) + 1)]
+    else:
+        parts = found[1].split(',')
+    for part in parts:
+        yield from _expand(pattern[: found.start()] + part + pattern[found.end() :])
+
+
+def _samples_of(shard: Path) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
+    """Yield the key of each sample of a shard, with the offset and size of its files by extension."""
+    key, files = '', dict[str, tuple[int, int]]()
+    with tarfile.open(shard, 'r:') as tar:
+        for info in tar:
+            match = _MEMBER.fullmatch(info.name)
+            if match is None or not info.isfile() or any(map(is_hidden, info.name.split('/'))):
+                continue
+            if match[1] != key and files:
+                yield key, files
+                files = {}
+            key = match[1]
+            files[match[2]] = info.offset_data, info.size
+    if files:
+        yield key, files
+
+
+def _target(shard: Path, key: str, files: dict[str, tuple[int, int]], target_key: str | None) -> int | None:
+    place = files.get('cls' if target_key is None else 'json')
+    if place is None:
+        return None
+    text = _read(shard, *place)
+    try:
+        return int(text if target_key is None else json.loads(text)[target_key])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f'the label of {f"{shard}/{key}"!r} is no class index: {text[:40]!r}') from error
+
+
+def _read(shard: Path, offset: int, size: int) -> bytes:
+    with shard.open('rb') as file:  # opened each time, because forked workers would share the file position
+        file.seek(offset)
+        return file.read(size)

@@ -1,0 +1,75 @@
+"""How long a folder of JPEG images takes to read, decode and augment: each decoder, and timm's own dataset.
+
+Makes the images of tools/benchmark_peer.py, and reads them one by one with a random resized crop and flip as training
+does, and with a resize as validation does: as uint8 tensors, from each decoder of TimmDataset and from timm's
+ImageDataset with its create_transform. Prints the processor time an image in one thread, the median over repetitions
+that take turns, and how much faster each is than timm.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from benchmark_peer import make_folder
+
+from motivation.datasets import TimmDataset
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--images', type=int, default=200, help='images read')
+    parser.add_argument('--side', type=int, default=300, help='mean side of the JPEG images in pixels')
+    parser.add_argument('--size', type=int, default=96, help='side of the crops in pixels')
+    parser.add_argument('--repeats', type=int, default=5, help='readings of each')
+    return parser.parse_args()
+
+
+def readers(folder: str, size: int, is_training: bool) -> dict[str, Callable[[int], Any]]:
+    """Return what reads an image of the folder, by name."""
+    crop = dict(type='RandomResizedCrop', size=[size, size])
+    transforms = [crop, dict(type='RandomHorizontalFlip')] if is_training else [dict(type='Resize', size=[size, size])]
+    options: dict[str, Any] = (
+        dict(no_aug=False, color_jitter=0) if is_training else dict(crop_pct=1, crop_mode='squash')
+    )
+    theirs = timm.data.create_dataset('', folder, split='train')
+    theirs.transform = timm.data.create_transform(
+        size, is_training=is_training, interpolation='bilinear', use_prefetcher=True, **options
+    )
+    ours = {
+        name: TimmDataset(folder, transforms=transforms, cache_mib=0, decoder=name)  # type: ignore[arg-type]
+        for name in ('pillow', 'opencv', 'scaled')
+    }
+    return {'timm': theirs.__getitem__, **{name: dataset.__getitem__ for name, dataset in ours.items()}}
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        make_folder(Path(folder), args.images, args.side)
+        for is_training in (True, False):
+            seconds: dict[str, list[float]] = {}
+            for _ in range(args.repeats):
+                for name, read in readers(folder, args.size, is_training).items():
+                    torch.manual_seed(0)
+                    begun = time.process_time()
+                    for index in range(args.images):
+                        read(index)
+                    seconds.setdefault(name, []).append(time.process_time() - begun)
+            for name, own in seconds.items():
+                ratio = statistics.median(peer / one for peer, one in zip(seconds['timm'], own, strict=True))
+                milliseconds = 1000 * statistics.median(own) / args.images
+                print(
+                    f'{"crop and flip" if is_training else "resize":13}  {name:7} {milliseconds:7.2f} ms an image, '
+                    f'{ratio:.2f} x timm'
+                )
+
+
+if __name__ == '__main__':
+    main()
