@@ -52,7 +52,6 @@ def register_parts() -> None:
     """Register the images, the meter and the models of the benchmark."""
     from in_turns import register_images
 
-
     from motivation.hooks import ComputeMeterHook
     from motivation.models import DualModel
     from motivation.registry import HOOKS, MODELS
