@@ -190,7 +190,7 @@ def test_check_finds_images_on_which_a_transform_fails(tmp_path, capsys):
     assert '30 of 30 images of val_dataloader read and transformed\n' in printed
 
 
-def test_check_leaves_the_random_state_unchanged(tmp_path):
+def test_check_leaves_the_random_state_unchanged(tmp_path, monkeypatch):
     @TRANSFORMS.register_module(force=True)
     class Noise:
         def __call__(self, image):
@@ -198,7 +198,7 @@ def test_check_leaves_the_random_state_unchanged(tmp_path):
 
     losses = []
     for looked_over in (64, 1):
-        pytest.MonkeyPatch().setattr('motivation.engine.data_checks.LOOKED_OVER', looked_over)
+        monkeypatch.setattr('motivation.engine.data_checks.LOOKED_OVER', looked_over)
         config = digits_config(tmp_path / str(looked_over), epochs=1)
         config.train_cfg.type = 'CheckLoop'
         config.train_dataloader.dataset.transforms = [dict(type='Noise')]
