@@ -74,7 +74,7 @@ class ComputeMeterHook(Hook):
             batch_size=runner.train_dataloader.batch_size or 0,
         )
         try:
-            accumulate = {name: runner.optim_wrapper[name].accumulate for name in MODEL_NAMES}
+            accumulate = {name: getattr(runner.optim_wrapper[name], 'accumulate', 1) for name in MODEL_NAMES}
             self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size(), accumulate)
         except ConfigError as error:
             self.not_counted = str(error)
