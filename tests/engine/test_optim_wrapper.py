@@ -1,7 +1,10 @@
 import pytest
+import torch
 
 from motivation.engine import DualOptimWrapperConstructor
+from motivation.engine.optim_wrapper import _fuse
 from motivation.errors import ConfigError
+from motivation.structures import MODEL_NAMES
 from tests.conftest import small_dual_model
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)
@@ -75,3 +78,29 @@ def test_custom_keys_may_set_arguments_of_the_optimizer():
     options = dict(custom_keys={'fc': dict(momentum=0.5)})
     wrapper = DualOptimWrapperConstructor(dict(optimizer=SGD), paramwise_cfg=options)(small_dual_model())['base']
     assert {group['momentum'] for group in wrapper.optimizer.param_groups} == {0.5, 0.9}
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'expected'),
+    [
+        (dict(type='SGD', lr=0.1), True),
+        (dict(type='AdamW', lr=0.1, fused=False), False),
+        (dict(type='SGD', lr=0.1, foreach=True), None),
+        (dict(type='Rprop', lr=0.1), None),
+    ],
+)
+def test_step_is_fused_where_the_optimizer_can_and_its_config_does_not_choose(optimizer, expected):
+    _fuse(optimizer)
+    assert optimizer.get('fused') is expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_optimizers_are_fused_on_cuda():
+    wrappers = DualOptimWrapperConstructor(dict(optimizer=SGD))(small_dual_model().cuda())
+    assert all(wrappers[name].optimizer.defaults['fused'] for name in MODEL_NAMES)
+
+
+def test_optimizers_are_not_fused_unasked_on_the_cpu():
+    wrappers = DualOptimWrapperConstructor(dict(optimizer=SGD))(small_dual_model())
+    assert not any(wrappers[name].optimizer.defaults['fused'] for name in MODEL_NAMES)
