@@ -2,7 +2,7 @@
 
 import argparse
 
-from motivation.errors import check_stack, clear_errors
+from motivation.errors import ConfigError, check_stack, clear_errors
 from motivation.utils.exit_signals import end_quietly
 
 
@@ -59,7 +59,11 @@ def main() -> None:
     from motivation.utils.distributed import join_processes
 
     join_processes()
-    options = {**(args.cfg_options or {}), **({'model.precision': args.amp} if args.amp else {})}
+    options = args.cfg_options or {}
+    if args.amp and options.setdefault('model.precision', args.amp) != args.amp:
+        raise ConfigError(
+            f'--amp {args.amp} and --cfg-options model.precision={options["model.precision"]} differ; give one'
+        )
     if args.check:
         config = prepare_check(args.config, options)
     else:

@@ -105,12 +105,25 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
         if option.split('.')[0] not in known:
             fields = [field for field, _ in nodes(config._cfg_dict.to_dict())]
             raise ConfigError(f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, fields)}')
+        _check_effect(config, option)
         if option.endswith('.type') and option not in _SHARING:
             _clear_other_type(config, option.split('.')[:-1], options[option])
     try:
         config.merge_from_dict(options)
     except Exception as error:
         raise ConfigError(f'--cfg-options {options} do not apply to {path!r}: {error}') from error
+
+
+def _check_effect(config: Config, option: str) -> None:
+    """Check that an option does not set a variable that was read when the file was: fields keep its old value."""
+    variable, plain = option.partition('.')[0], config._cfg_dict.to_dict()
+    if variable in known_fields() or not isinstance(plain.get(variable), str):
+        return
+    fields = [field for field, value in nodes(plain) if value == plain[variable] and field != variable]
+    if fields:
+        raise ConfigError(
+            f'--cfg-options {option} would change nothing: the file has set {", ".join(fields)} from it; give these'
+        )
 
 
 def _clear_other_type(config: Config, path: list[str], component: Any) -> None:

@@ -32,6 +32,22 @@ def has_single_samples(loader: DataLoader) -> bool:
     return loader.batch_size == 1 or (left == 1 and not loader.drop_last)
 
 
+def check_micro_batches(runner: Runner, loader: DataLoader) -> None:
+    """Check that a full batch can be split into as many micro-batches as the optimizer wrappers ask for.
+
+    Raises:
+        ConfigError: Some would have less than two samples.
+    """
+    size = loader.batch_size
+    for name in MODEL_NAMES:
+        parts = getattr(runner.optim_wrapper[name], 'accumulate', 1)
+        if size is not None and parts > max(size // 2, 1):
+            raise ConfigError(
+                f'optim_wrapper.accumulate is {parts} for the {name} model, and train_dataloader.batch_size is {size}; a '
+                f'micro-batch has at least two samples: give at most {max(size // 2, 1)}'
+            )
+
+
 def check_training_batches(runner: Runner, loader: DataLoader) -> None:
     """Check that both models can be trained on a single sample, if a batch has only one.
 

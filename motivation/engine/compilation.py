@@ -28,8 +28,10 @@ def compile_models(model: DualModel, value: bool | dict[str, Any] | None) -> boo
     """
     if value is None or value is False:
         return False
-    with compilation_explained(value):
+    try:
         model.compile(**({} if value is True else value))
+    except Exception as error:  # torch checks arguments with exceptions of any type
+        raise _explained(value, error) from error
     return True
 
 
@@ -48,7 +50,11 @@ def compilation_explained(value: bool | dict[str, Any] | None) -> Iterator[None]
     except Exception as error:
         if not value or not type(error).__module__.startswith(_COMPILERS):
             raise
-        raise ConfigError(
-            f'compile is {shortened(value)}, and torch.compile fails: {reason(error)}; leave it out, or try another '
-            "backend, such as compile=dict(backend='aot_eager')"
-        ) from error
+        raise _explained(value, error) from error
+
+
+def _explained(value: bool | dict[str, Any], error: Exception) -> ConfigError:
+    return ConfigError(
+        f'compile is {shortened(value)}, and torch.compile fails: {reason(error)}; leave it out, or try another '
+        "backend, such as compile=dict(backend='aot_eager')"
+    )

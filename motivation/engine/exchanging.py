@@ -38,6 +38,7 @@ class ExchangingOptimWrapper:
     Attributes:
         accumulate: Number of micro-batches of a batch.
         scaler: The scale of the loss; ``None`` unless precision is ``'fp16'``.
+        overflowed: Whether the last step was not taken because its gradients overflow.
     """
 
     # Attributes of the class that this is mixed into.
@@ -49,6 +50,7 @@ class ExchangingOptimWrapper:
     exchange: StepExchange
     accumulate = 1
     scaler: GradScaler | None = None
+    overflowed = False
     _name: ModelName
     _precision: Precision = 'fp32'
     _clips_by_read_norm = False
@@ -139,14 +141,14 @@ class ExchangingOptimWrapper:
 
     def step(self, **kwargs: Any) -> None:
         """Clip the gradients and step, unless they overflow; raise :class:`NonFiniteError` if the loss is non-finite."""
-        overflows = False
+        self.overflowed = False
         if self._loss is not None:
             loss, self._loss = self._loss, None
             if self.scaler is not None:
                 self.scaler.unscale_(self.optimizer)
             reading = self.exchange.read(self._name, loss, self._measure_gradients(), self._passes)
             self._read_clip_norm = reading.own.get('clip_norm', 0.0)
-            overflows = reading.mean.get('overflows', 0) > 0
+            self.overflowed = reading.mean.get('overflows', 0) > 0
             bad = not math.isfinite(reading.mean['loss'])
             if self.scaler is not None:
                 self.scaler.update(self.scaler.get_scale() if bad else None)  # a bad loss does not change the scale
@@ -154,7 +156,7 @@ class ExchangingOptimWrapper:
                 self.zero_grad()
                 self._passes = 0
                 raise NonFiniteError(self._name, reading.mean['loss'])
-        if not overflows:
+        if not self.overflowed:
             super().step(**kwargs)  # type: ignore[misc]
 
     def _measure_gradients(self) -> dict[str, Tensor]:

@@ -13,6 +13,9 @@ from motivation.utils.distributed import sum_over_processes
 MAX_SKIPPED_IN_A_ROW = 10
 MAX_ROLLBACKS = 5
 
+# Number of overflows in fp16 in a row; the scale of the loss is then 2 ** -8, and the gradients themselves overflow.
+MAX_OVERFLOWS_IN_A_ROW = 24
+
 
 class NonFiniteError(ArithmeticError):
     """An error about a non-finite loss or non-finite weights.

@@ -9,7 +9,7 @@ from torch import nn
 
 from motivation.engine.exchanging import ExchangingOptimWrapper, exchanging
 from motivation.engine.step import StepExchange
-from motivation.errors import ConfigError, near_matches, shortened
+from motivation.errors import ArgumentError, ConfigError, near_matches, shortened
 from motivation.models import DualModel
 from motivation.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS, look_up
 from motivation.structures import MODEL_NAMES, ModelName
@@ -58,6 +58,7 @@ class DualOptimWrapperConstructor:
             shared['paramwise_cfg'] = paramwise_cfg
         self.configs = {}
         self._accumulate: dict[ModelName, int] = {}
+        self._split_apart = {name for name in MODEL_NAMES if 'accumulate' in optim_wrapper_cfg.get(name, {})}
         for name in MODEL_NAMES:
             config = Config(copy.deepcopy(shared))
             config.merge_from_dict(optim_wrapper_cfg.get(name, {}))
@@ -112,7 +113,11 @@ class DualOptimWrapperConstructor:
         exchange = StepExchange()
         for name, wrapper in wrappers.items():
             if isinstance(wrapper, ExchangingOptimWrapper):  # exchange_of checks it
-                wrapper.connect(name, exchange, model.precision, self._accumulate[name])
+                try:
+                    wrapper.connect(name, exchange, model.precision, self._accumulate[name])
+                except ArgumentError as error:
+                    field = f'{name}.{error.argument}' if name in self._split_apart else error.argument
+                    raise ArgumentError(field, error.problem) from error
         return OptimWrapperDict(**wrappers)
 
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
 
+from motivation.errors import ConfigError
 from motivation.structures import ModelName, StepRecord
 from motivation.utils.batches import samples_in
 
@@ -102,6 +103,22 @@ class StepExchange:
         self._readings.setdefault(model, reading)
         self._steps[model] = self._steps.get(model, 0) + 1
         return reading
+
+    def check_step(self, model: ModelName, wrapper: Any) -> None:
+        """Check that a wrapper that scales losses or adds up gradients has stepped through its ``step``.
+
+        Args:
+            model: The model that trained on the batch.
+            wrapper: Its optimizer wrapper.
+
+        Raises:
+            ConfigError: It has not, so that micro-batches and loss scale have been ignored.
+        """
+        if not self._steps.get(model) and (wrapper.accumulate > 1 or wrapper.scaler is not None):
+            raise ConfigError(
+                f'optim_wrapper.type is {type(wrapper).__name__!r}, which does not step through self.step, so that '
+                "optim_wrapper.accumulate and model.precision='fp16' have no effect; let it, or leave both out"
+            )
 
     def complete(
         self, model: ModelName, outputs: dict[str, Any], seconds: float, bad_loss: float | None = None

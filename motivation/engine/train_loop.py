@@ -12,12 +12,13 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from motivation.config.build import build_data_loader
 from motivation.config.metric_names import UnknownMetricError
 from motivation.datasets.seeded import SeededDataset
-from motivation.engine.batch_checks import left_alone
+from motivation.engine.batch_checks import check_micro_batches, left_alone
 from motivation.engine.epoch_batches import EpochBatches
 from motivation.engine.evaluation_loop import ValidationInterruptedError
 from motivation.engine.exchanging import exchange_of
 from motivation.engine.log_histories import history_bounds
 from motivation.engine.non_finite import (
+    MAX_OVERFLOWS_IN_A_ROW,
     MAX_ROLLBACKS,
     MAX_SKIPPED_IN_A_ROW,
     NonFiniteError,
@@ -103,6 +104,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Train from the current batch to the end of the run."""
         self._exchange = exchange_of(self.runner.optim_wrapper)
+        check_micro_batches(self.runner, self.dataloader)
         evaluation = len(self.runner.val_dataloader) if self.runner.val_loop is not None else 0
         self._bounds = history_bounds(self.runner.log_processor, len(self.dataloader), evaluation)
         self.runner.call_hook('before_train')
@@ -158,7 +160,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._exchange.begin(data_batch, lambda: self.runner.interruption.signal is not None)
         try:
             outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
-            self._skipped_in_a_row = 0
+            self._exchange.check_step(active, self.runner.optim_wrapper[active])
         except ValueError as error:
             alone = left_alone(data_batch, error)
             if alone is None:
@@ -177,8 +179,9 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
-            self.skipped += not self.last_step.stepped
+            self._note_overflow(active, self.last_step.stepped)
         if self.last_step.stepped:
+            self._skipped_in_a_row = 0
             model.average()  # before the policy decides; no hook is needed for a run to have what it was asked for
         return outputs
 
@@ -220,6 +223,20 @@ class DualTrainLoop(EpochBasedTrainLoop):
                 "continue from an earlier checkpoint, or with train_cfg.on_bad_loss='rollback'"
             ) from bad
         self.runner.announce(f'{self._describe(bad)}; the batch is skipped')
+
+    def _note_overflow(self, model: ModelName, stepped: bool) -> None:
+        """Count a step that was not taken because its gradients overflow in fp16."""
+        if stepped:
+            return
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        place = f'the gradients of the {model} model overflow in fp16 at iteration {self._iter + 1}'
+        self.runner.logger.info(f'{place}; the step is skipped, and the scale of the loss halved')
+        if self._skipped_in_a_row > MAX_OVERFLOWS_IN_A_ROW:
+            raise TrainingError(
+                f'{place}, as in the {self._skipped_in_a_row - 1} batches before, at any scale of the loss: lower '
+                "optim_wrapper.optimizer.lr, or write model.precision='bf16'"
+            )
 
     def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
         problem = self._describe(bad)

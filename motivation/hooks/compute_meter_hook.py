@@ -192,7 +192,8 @@ class ComputeMeterHook(Hook):
             }
             for curve, field in _CURVES.items():
                 curves[f'flops/{name}/{curve}'] = now[name][field]
-                curves[f'iter_flops/{name}/{curve}'] = since[field] / steps
+                if steps:  # otherwise all batches since then were skipped
+                    curves[f'iter_flops/{name}/{curve}'] = since[field] / steps
             if since['seconds']:
                 curves |= {f'{curve}/{name}': since[field] / since['seconds'] for curve, field in _RATES.items()}
         runner.visualizer.add_scalars(curves, step=runner.iter + 1)

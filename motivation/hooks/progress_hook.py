@@ -169,6 +169,23 @@ def _name_classes(classes: list[str]) -> str:
     return f'{len(classes)} classes: {shown}' + (', ...' if len(classes) > SHOWN_CLASSES else '')
 
 
+def describe_engine(runner: Runner) -> str:
+    """Return what is switched on of the engine, as in ``'bf16, compiled, 2 micro-batches a batch'``; ``''`` if nothing."""
+    model = runner.model
+    parts = {name: getattr(runner.optim_wrapper[name], 'accumulate', 1) for name in MODEL_NAMES}
+    split = ' and '.join(f'{count} ({name})' for name, count in parts.items())
+    split = str(parts['base']) if len({*parts.values()}) == 1 else split
+    return ', '.join(
+        [
+            *([model.precision] if model.precision != 'fp32' else []),
+            *(['channels_last'] if model.channels_last else []),
+            *(['compiled when a model first trains'] if runner.cfg.get('compile') else []),
+            *([f'{split} micro-batches a batch'] if {*parts.values()} != {1} else []),
+            *([f'averaged weights (decay {model.averages.decay:g})'] if model.averages is not None else []),
+        ]
+    )
+
+
 def describe_run(runner: Runner) -> list[str]:
     """Return a header of at most 15 lines that describes models, data, schedule and device."""
     model, meter, noun = runner.model, find_meter(runner), noun_of_model(runner.model.base)
@@ -188,6 +205,9 @@ def describe_run(runner: Runner) -> list[str]:
     label = type(source).__name__
     if isinstance(source, DeviceImages):
         label = f'{type(source.dataset).__name__} on {source.device}'
+    shown, total = f'{len(train.dataset):,}', len(getattr(train.dataset, '_dataset', train.dataset))
+    if len(train.dataset) < total:  # MMEngine cuts the dataset to num_batch_per_epoch
+        shown = f'the first {shown} of {total:,}'
     validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
     processes = get_world_size()
     together = f'{processes} x ' if processes > 1 else ''
@@ -203,10 +223,11 @@ def describe_run(runner: Runner) -> list[str]:
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
         *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
-        f'  data       {label}: {len(train.dataset):,} training and '
+        f'  data       {label}: {shown} training and '
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),
+        *([f'  engine     {engine}'] if (engine := describe_engine(runner)) else []),
         f'  device     {together}{model.base.data_preprocessor.device}{threads}',
         f'  work_dir   {runner.work_dir}',
     ]

@@ -37,6 +37,7 @@ class Averages:
 
     Attributes:
         steps: Number of updates.
+        decay: Share of the average that an update keeps, after the warmup.
 
     Raises:
         ConfigError: An argument is invalid, or weights have less than single precision, in which an update is lost;
@@ -66,6 +67,7 @@ class Averages:
                         'to hold an average; leave ema out, or keep the weights in float32'
                     )
         self.steps = 0
+        self.decay = decay
         self._current = _Tensors(weight_map)
         self._options = {
             'decay': decay,

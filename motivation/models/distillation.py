@@ -80,7 +80,8 @@ class Distillation:
             exchange: Transfers the weights of the named model to the other.
 
         Returns:
-            ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model.
+            ``'loss'`` of the motivated model and ``'distillation_loss'`` of the base model, which takes no step if the
+            motivated model's gradients overflow in fp16.
         """
         taught: list[tuple[Inputs, Tensor, Tensor]] = []
 
@@ -108,6 +109,8 @@ class Distillation:
             return {'distillation_loss': loss}
 
         log_vars = accumulated(parts, optim_wrapper['motivated'], teach)
+        if getattr(optim_wrapper['motivated'], 'overflowed', False):
+            return log_vars  # a batch without a step
         exchange('motivated')
         shares = [share for share, _ in parts]
         log_vars |= accumulated(list(zip(shares, taught, strict=True)), optim_wrapper['base'], learn)

@@ -110,6 +110,7 @@ class DualModel(BaseModel):
         self.averages = None if ema is None else build_nested(Averages, 'ema', ema, weight_map=self.weight_map)
         self.optimizer_state = optimizer_state
         self.precision = precision
+        self.channels_last = channels_last
         self.motivation = self._motivation(Never())
         # The models or their DistributedDataParallel wrappers, in a dict and so not registered as submodules:
         # checkpoints have the same keys for any number of processes.

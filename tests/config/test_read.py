@@ -183,3 +183,12 @@ def test_config_of_the_readme_is_legal(tmp_path):
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     (tmp_path / 'flowers.py').write_text(text)
     check_config(load_config('flowers.py'))
+
+
+def test_option_for_a_variable_that_the_file_has_already_read_names_the_fields(tmp_path):
+    config = ROOT / 'configs/cifar10/resnet8_resnet20_consecutive.py'
+    with pytest.raises(
+        ConfigError, match=r'^--cfg-options data_root would change nothing: the file has set train_'
+    ) as e:
+        load_config(str(config), {'data_root': '/elsewhere'})
+    assert 'train_dataloader.dataset.root' in str(e.value) and 'val_dataloader.dataset.root' in str(e.value)

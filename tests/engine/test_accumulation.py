@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from motivation.compute.macs import Macs, ModelMacs, StepMacs
@@ -11,9 +12,9 @@ from motivation.engine.exchanging import exchange_of
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook
 from motivation.policies import SwitchPolicy
-from motivation.registry import POLICIES
+from motivation.registry import OPTIM_WRAPPERS, POLICIES
 from motivation.structures import MODEL_NAMES
-from tests.conftest import digits_config, small_batch, small_dual_model, train
+from tests.conftest import digits_config, small_batch, small_dual_model, tiny_config, train
 from tests.engine.test_step import step
 from tests.models.test_distillation import distilling
 
@@ -75,9 +76,32 @@ def test_invalid_number_of_micro_batches_raises(value):
         build(small_dual_model(), value)
 
 
-def test_invalid_number_of_micro_batches_names_its_field(tmp_path):
-    with pytest.raises(ConfigError, match=r'^optim_wrapper\.accumulate must be at least 1, got 0$'):
-        train(digits_config(tmp_path / 'run', 1, **{'optim_wrapper.accumulate': 0}))
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('accumulate', 0, r'^optim_wrapper\.accumulate must be at least 1, got 0$'),
+        ('base', dict(accumulate=-1), r'^optim_wrapper\.base\.accumulate must be at least 1, got -1$'),
+        ('accumulate', 9, r'^optim_wrapper\.accumulate is 9 for the base model, .* 16; .*: give at most 8$'),
+    ],
+)
+def test_invalid_number_of_micro_batches_names_its_field(tmp_path, field, value, message):
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_config(tmp_path / 'run', 1, **{f'optim_wrapper.{field}': value}))
+
+
+@OPTIM_WRAPPERS.register_module(force=True)
+class StepsByItself(OptimWrapper):
+    def update_params(self, loss, step_kwargs=None, zero_kwargs=None):
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+@pytest.mark.parametrize('options', [{'optim_wrapper.accumulate': 2}, {'model.precision': 'fp16'}], ids=str)
+def test_wrapper_that_ignores_micro_batches_and_loss_scale_raises(tmp_path, options):
+    options = {**options, 'optim_wrapper.type': 'StepsByItself', 'optim_wrapper.optimizer': dict(SGD, _delete_=True)}
+    with pytest.raises(ConfigError, match=r"^optim_wrapper\.type is 'StepsByItself', which does not step through self"):
+        train(tiny_config(tmp_path / 'run', 1, **options))
 
 
 @POLICIES.register_module(force=True)

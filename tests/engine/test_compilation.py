@@ -79,6 +79,7 @@ def test_compiled_run_resumes_an_uncompiled_one(tmp_path):
     ('value', 'message'),
     [
         (dict(backend='nonsense'), "^compile is {'backend': 'nonsense'}, and torch.compile fails: .*; leave it out"),
+        (dict(mode='foo'), '^compile is .*fails: .*Unrecognized mode=foo.*; leave it out'),
         (dict(backend='failing'), '^compile is .*fails: .*there is no compiler.*; leave it out'),
     ],
 )

@@ -9,12 +9,13 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 
 from motivation.engine import DualOptimWrapperConstructor
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, TrainingError
 from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.registry import HOOKS
 from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import digits_config, small_batch, small_dual_model, train
 from tests.engine.test_step import step
+from tests.models.test_distillation import distilling
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)
 SHORT = {'train_dataloader.num_batch_per_epoch': 3, 'train_dataloader.batch_size': 8}
@@ -106,6 +107,36 @@ def test_resumed_run_has_the_scale_and_weights_of_an_uninterrupted_one(overflowe
     assert ends[0]['optimizer']['base']['loss_scaler']['scale'] == 2**15
     for name, tensor in ends[0]['state_dict'].items():
         assert tensor.equal(ends[1]['state_dict'][name]), name
+
+
+@HOOKS.register_module(force=True)
+class AlwaysOverflows(Hook):
+    """Makes a gradient of the base model infinite in every batch."""
+
+    def before_train(self, runner):
+        runner.model.base.backbone.fc.bias.register_hook(lambda gradient: gradient * torch.inf)
+
+
+def test_gradients_that_overflow_at_any_scale_stop_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr('motivation.engine.train_loop.MAX_OVERFLOWS_IN_A_ROW', 3)
+    options = {**SHORT, 'model.precision': 'fp16', 'custom_hooks': [dict(type='AlwaysOverflows')]}
+    options['default_hooks.compute_meter.interval'] = 1  # also logs when no step was taken
+    config = digits_config(tmp_path / 'run', 2, meter=True, **options)
+    with pytest.raises(
+        TrainingError, match=r'^the gradients of the base model overflow in fp16 at iteration 4, as in the 3'
+    ):
+        train(config)
+
+
+def test_base_model_does_not_learn_from_a_motivated_step_that_overflows():
+    model = distilling(weight=0.5).train()
+    wrappers = build(model, 'fp16')
+    model.activate()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    model.motivated.backbone.fc.bias.register_hook(lambda gradient: gradient * torch.inf)
+    record, _ = step(model, wrappers, small_batch())
+    assert record.finite and not record.stepped and not record.distilled
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 
 @pytest.mark.parametrize('name', ['AmpOptimWrapper', 'ApexOptimWrapper'])

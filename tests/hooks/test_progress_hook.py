@@ -7,7 +7,7 @@ from rich.console import Console
 
 from motivation.engine.runner import DualModelRunner
 from motivation.hooks import MotivationHook
-from motivation.hooks.progress_hook import ProgressHook, describe_run, format_duration
+from motivation.hooks.progress_hook import ProgressHook, describe_engine, describe_run, format_duration
 from tests.conftest import digits_config, train
 from tests.small import small_config
 
@@ -26,7 +26,7 @@ def test_prints_a_short_header_one_line_per_epoch_and_the_table(tmp_path, capsys
     assert text.splitlines()[:6] == describe_run(runner)[:6]
     assert 'cifar_resnet8: 77,754 parameters, 0.76 MMACs forward and 1.52 backward an image' in text
     assert '56 tensors shared, extension of 194,432 parameters, statistics private' in text
-    assert '384 training and 360 validation images, 10 classes: 0, 1, 2, 3, 4, ...' in text
+    assert 'the first 384 of 1,437 training and 360 validation images, 10 classes: 0, 1, 2, 3, 4, ...' in text
     lines = printed.out.splitlines()
     assert (
         len([line for line in lines if re.match(r'epoch \d/2  batch \d/6  active (base |motivated)\s+loss \d', line)])
@@ -39,6 +39,16 @@ def test_prints_a_short_header_one_line_per_epoch_and_the_table(tmp_path, capsys
     ]
     assert len(epochs) == 2
     assert 'saving: ' in printed.out and 'accuracy/top1' in printed.out
+
+
+def test_header_names_what_is_switched_on_of_the_engine(tmp_path):
+    options = {'model.precision': 'bf16', 'model.ema.decay': 0.9, 'optim_wrapper.motivated.accumulate': 2}
+    runner = DualModelRunner.from_cfg(small_config(tmp_path / 'run', **options))
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    assert (
+        describe_engine(runner)
+        == 'bf16, 1 (base) and 2 (motivated) micro-batches a batch, averaged weights (decay 0.9)'
+    )
 
 
 def test_terminal_is_released_after_an_error(tmp_path):

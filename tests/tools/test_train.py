@@ -88,3 +88,9 @@ def test_signal_during_the_start_ends_the_tool_with_one_line(number, status):
         said = started.stderr.read()
     assert started.returncode == status
     assert said.strip() == f'{number.name}: stopped; there was nothing to save'
+
+
+def test_contradicting_precisions_are_one_sentence():
+    done = call_here('train.py', DIGITS, '--amp', 'fp16', '--cfg-options', 'model.precision=bf16')
+    assert done.returncode == 2
+    assert done.stderr == 'error: --amp fp16 and --cfg-options model.precision=bf16 differ; give one\n'
