@@ -53,6 +53,8 @@ def run_in_turns(configs: list[Any], begun: Callable[[list[Any]], None]) -> None
             index, batch = next(self.batches)
             self.run_iter(index, batch)
             self.runner.call_hook('between_iters')
+            if self.runner.interruption.asked():
+                raise SystemExit(self.runner.interruption.exit_status)
 
     for config in configs:
         config.train_cfg.type = 'StepwiseLoop'
