@@ -83,7 +83,8 @@ def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
     """
     old, new = _fields(before), _fields(now)
     for field in dict.fromkeys([*old, *new]):
-        if old.get(field) != new.get(field) and field.rpartition('.')[2] not in _FREE:
+        default = DEFAULT_TYPES.get(field.removesuffix('.type'))
+        if old.get(field, default) != new.get(field, default) and field.rpartition('.')[2] not in _FREE:
             yield field, old.get(field, _UNNAMED), new.get(field, _UNNAMED)
 
 
@@ -129,10 +130,5 @@ def _text(value: Any) -> str:
 
 
 def _fields(text: str) -> dict[str, Any]:
-    """Return the values of a config given as JSON, by dotted path, without types that are the default of their field."""
-    return {
-        path: value
-        for path, value in nodes(json.loads(text))
-        if (not value or not isinstance(value, (dict, list)))
-        and value != DEFAULT_TYPES.get(path.removesuffix('.type'), ())
-    }
+    """Return the values of a config given as JSON, by dotted path."""
+    return {path: value for path, value in nodes(json.loads(text)) if not value or not isinstance(value, (dict, list))}
