@@ -83,8 +83,10 @@ def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
     """
     old, new = _fields(before), _fields(now)
     for field in dict.fromkeys([*old, *new]):
+        # To name the default type is to leave it out.
         default = DEFAULT_TYPES.get(field.removesuffix('.type'))
-        if old.get(field, default) != new.get(field, default) and field.rpartition('.')[2] not in _FREE:
+        one, other = (None if fields.get(field) == default else fields.get(field) for fields in (old, new))
+        if one != other and field.rpartition('.')[2] not in _FREE:
             yield field, old.get(field, _UNNAMED), new.get(field, _UNNAMED)
 
 

@@ -113,6 +113,10 @@ def test_arguments_that_are_not_in_the_config_are_passed():
             {'train_dataloader.prefetch_factor': 0, 'train_dataloader.num_workers': 1},
             r'^train_dataloader\.prefetch_factor must be at least 1 or None, got 0$',
         ),
+        (
+            {'val_dataloader.batch_size': 361, 'val_dataloader.drop_last': True},
+            r'^val_dataloader\.batch_size is 361, and its 360 images do not fill a batch; lower it',
+        ),
         ({'val_dataloader.timeout': -1}, r'^val_dataloader\.timeout must be at least 0, got -1$'),
         (
             {'train_dataloader.num_batch_per_epoch': 0},
