@@ -120,6 +120,11 @@ def find_shards(root: str, split: str) -> list[Path]:
         splits = infos[0].get('splits', {}) if infos else {}
         listed = [Path(root) / name for name in splits.get(split, {}).get('filenames', [])]
         shards = listed or sorted([*(Path(root) / split).glob('*.tar'), *Path(root).glob(f'{split}[-_.]*tar')])
+        packed = sorted(path.name for path in Path(root).glob(f'{split}*.tar.*')) if not shards else []
+        if packed:
+            raise ArgumentError(
+                'split', f'is {split!r}, of which {root!r} has compressed shards, {shortlist(packed)}; decompress them'
+            )
         if not shards:
             known = (
                 near_matches(split, splits) if splits else "give the names of the shards, as 'train-{0000..0099}.tar'"

@@ -52,15 +52,15 @@ def shard_members(shard: Path) -> Iterator[tarfile.TarInfo]:
                 'root',
                 f'holds {str(shard)!r}, which is compressed ({name}), and shards are read at any place: decompress it',
             )
-    where = 0
+    where = -1
     try:
         with tarfile.open(shard, 'r:') as tar:
             for info in members_of(tar):
                 where = info.offset
                 yield info
     except tarfile.TarError as error:
-        # Those of tarfile itself, such as 'unexpected end of data', do not say where.
-        place = '' if 'byte' in str(error) else f' in the member at byte {where:,} or the one after it'
+        # Errors of tarfile itself, such as 'unexpected end of data', do not say where.
+        place = '' if where < 0 or 'byte' in str(error) else f' in the member at byte {where:,} or the one after it'
         raise ArgumentError(
             'root', f'holds {str(shard)!r}, which is not a whole tar: {error}{place}; fetch or write it again'
         ) from error

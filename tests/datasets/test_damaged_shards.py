@@ -120,7 +120,7 @@ def test_damaged_tar_of_folders_is_refused_too():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda data: b'', 'is not a whole tar: empty file'),
+        (lambda data: b'', 'is not a whole tar: empty file; fetch or write it again$'),
         (lambda data: b'x' * 2048, 'is not a whole tar: '),
         (gzip.compress, r'is compressed \(gzip\), and shards are read at any place: decompress it$'),
     ],
@@ -163,3 +163,12 @@ def test_label_beyond_num_classes_is_a_bad_image_and_a_missing_class_keeps_its_n
         opened(num_classes=2, cache_mib=cache_mib)[2]
     with pytest.raises(ConfigError, match=r'^num_classes must be at least 1 or None, got 0$'):
         opened(num_classes=0)
+
+
+def test_compressed_shards_are_found_by_the_name_of_their_split():
+    write(*samples(1), path='s/train-0.tar')
+    Path('s/train-0.tar').rename('s/train-0.tar.gz')
+    with pytest.raises(
+        ConfigError, match=r"^split is 'train', of which 's' has compressed shards, 'train-0\.tar\.gz'; deco"
+    ):
+        TimmDataset('s', 'wds')
