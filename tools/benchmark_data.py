@@ -17,19 +17,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mmengine.config import DictAction
-
-from motivation.errors import check_stack, clear_errors
+from motivation.errors import ConfigError, check_stack, clear_errors
+from motivation.utils.command_line import at_least
 
 CONFIG = Path(__file__).parent.parent / 'configs/cifar10/resnet20_resnet56_never.py'
 
 
 def parse_args() -> argparse.Namespace:
+    from motivation.cli import Options  # after check_stack()
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', default=str(CONFIG), help='config with the training data')
-    parser.add_argument('--batches', type=int, default=100, help='batches measured')
-    parser.add_argument('--warmup', type=int, default=10, help='batches before them')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='fields of the config')
+    parser.add_argument('--batches', type=at_least(1), default=100, help='batches measured')
+    parser.add_argument('--warmup', type=at_least(0), default=10, help='batches before them')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=Options, default={}, metavar='KEY=VALUE', help='fields of the config'
+    )
     return parser.parse_args()
 
 
@@ -38,11 +41,16 @@ def augmentations(node: Any) -> dict[str, Callable[[], Any]]:
     import torch
     from mmengine.device import get_device
 
+    from motivation.config.build import build
     from motivation.datasets.device_loader import divide
     from motivation.registry import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
 
     once, random = divide(node.dataset.to_dict())
-    dataset = DATASETS.build(once)
+    dataset = build(DATASETS, once, 'train_dataloader.dataset')
+    if len(dataset) < node.batch_size:
+        raise ConfigError(
+            f'train_dataloader.batch_size is {node.batch_size}, and the dataset has {len(dataset)} images; give a smaller one'
+        )
     images = [dataset[index]['inputs'] for index in range(node.batch_size)]
     batch = torch.stack(images).to(get_device())
     single, batched = (
@@ -108,9 +116,11 @@ def main() -> None:
     import torch
     from mmengine.device import get_device
 
+    from motivation.config.checks import check_config
     from motivation.config.read import load_config
 
     config = load_config(args.config, args.cfg_options)
+    check_config(config)
     print(f'{args.batches} batches on {get_device()}, {torch.get_num_threads()} threads')
     compare('random transforms', augmentations(config.train_dataloader), args)
     compare('data loaders', loaders(config), args)

@@ -16,17 +16,19 @@ from typing import Any
 
 import timm
 import torch
-from benchmark_peer import make_folder
+from benchmark_peer import SMALLEST, make_folder
 
 from motivation.datasets import TimmDataset
+from motivation.errors import clear_errors
+from motivation.utils.command_line import at_least
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', type=int, default=200, help='images read')
-    parser.add_argument('--side', type=int, default=300, help='mean side of the JPEG images in pixels')
-    parser.add_argument('--size', type=int, default=96, help='side of the crops in pixels')
-    parser.add_argument('--repeats', type=int, default=5, help='readings of each')
+    parser.add_argument('--images', type=at_least(1), default=200, help='images read')
+    parser.add_argument('--side', type=at_least(SMALLEST), default=300, help='mean side of the JPEG images in pixels')
+    parser.add_argument('--size', type=at_least(1), default=96, help='side of the crops in pixels')
+    parser.add_argument('--repeats', type=at_least(1), default=5, help='readings of each')
     return parser.parse_args()
 
 
@@ -76,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clear_errors():
+        main()

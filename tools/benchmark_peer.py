@@ -29,7 +29,13 @@ import timm
 import torch
 from PIL import Image, ImageDraw
 
+from motivation.errors import ConfigError, clear_errors
+from motivation.utils.command_line import at_least
+
 ROOT = Path(__file__).parent.parent
+# Smallest mean side of an image whose finest noise has a pixel.
+SMALLEST = 20
+
 FIGURES = {'whole': 'images/s, whole', 'step': 'images/s, step', 'processor': 'images/s of processor time'}
 
 CONFIG = """
@@ -56,18 +62,38 @@ train_cfg = dict(max_epochs={epochs})
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--timm-train', type=Path, required=True, help="path of timm's train.py")
-    parser.add_argument('--images', type=int, default=2000, help='training images; a tenth more validate')
-    parser.add_argument('--side', type=int, default=300, help='mean side of the JPEG images in pixels')
+    parser.add_argument('--images', type=at_least(10), default=2000, help='training images; a tenth more validate')
+    parser.add_argument('--side', type=at_least(SMALLEST), default=300, help='mean side of the JPEG images in pixels')
     parser.add_argument('--model', default='resnet18', help='any timm model')
-    parser.add_argument('--size', type=int, default=96, help='side of the crops in pixels')
-    parser.add_argument('--batch-size', type=int, default=64, help='images of a batch')
-    parser.add_argument('--workers', type=int, default=2, help='worker processes of each data loader')
-    parser.add_argument('--epochs', type=int, default=1, help='epochs of each process')
-    parser.add_argument('--repeats', type=int, default=3, help='runs of each')
+    parser.add_argument('--size', type=at_least(1), default=96, help='side of the crops in pixels')
+    parser.add_argument('--batch-size', type=at_least(1), default=64, help='images of a batch')
+    parser.add_argument('--workers', type=at_least(0), default=2, help='worker processes of each data loader')
+    parser.add_argument('--epochs', type=at_least(1), default=1, help='epochs of each process')
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='runs of each')
     parser.add_argument('--ours', default='', help='options of a second comparison, as after --cfg-options')
     parser.add_argument('--timm', default='', help="options of a second comparison, as timm's train.py takes them")
     parser.add_argument('--json', type=Path, help='file for the figures')
     return parser.parse_args()
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check what would otherwise be noticed only after the images are made.
+
+    Raises:
+        ConfigError: There is no such train.py, no whole batch, or no folder for the figures.
+    """
+    if not args.timm_train.is_file():
+        raise ConfigError(
+            f"--timm-train is '{args.timm_train}', which is no file; download train.py of timm {timm.__version__} from its "
+            'repository'
+        )
+    if args.images < args.batch_size:
+        raise ConfigError(
+            f'--images is {args.images}, less than a batch, --batch-size {args.batch_size}, and both drop an incomplete '
+            'batch; give more images'
+        )
+    if args.json and not args.json.resolve().parent.is_dir():
+        raise ConfigError(f"--json is '{args.json}', whose folder does not exist; make it, or name another")
 
 
 def make_folder(folder: Path, images: int, side: int) -> None:
@@ -125,6 +151,10 @@ def measure(command: list[str], args: argparse.Namespace, out: Path) -> dict[str
     logged = [json.loads(line) for file in out.rglob('scalars.json') for line in file.read_text().splitlines()]
     steps = [step['time'] for step in logged if 'loss' in step]
     steps = steps or [float(value) for value in re.findall(r'Train: .*?Time: ([\d.]+)s', done.stdout)]
+    if not steps:
+        raise ConfigError(
+            f'{shlex.join(command)} has logged no step; this is not the train.py of timm {timm.__version__}'
+        )
     images = args.images // args.batch_size * args.batch_size * args.epochs  # both drop the last batch
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     step = args.batch_size / statistics.median(steps[len(steps) // 5 :])
@@ -133,6 +163,7 @@ def measure(command: list[str], args: argparse.Namespace, out: Path) -> dict[str
 
 def main() -> None:
     args = parse_args()
+    check(args)
     rows: dict[str, Any] = {
         'plain': ('', ''),
         **({'options': (args.ours, args.timm)} if args.ours or args.timm else {}),
@@ -161,4 +192,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with clear_errors():
+        main()

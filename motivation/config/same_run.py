@@ -83,7 +83,10 @@ def config_differences(before: str, now: str) -> Iterator[tuple[str, Any, Any]]:
     """
     old, new = _fields(before), _fields(now)
     for field in dict.fromkeys([*old, *new]):
-        if old.get(field) != new.get(field) and field.rpartition('.')[2] not in _FREE:
+        # To name the default type is to leave it out.
+        default = DEFAULT_TYPES.get(field.removesuffix('.type'))
+        one, other = (None if fields.get(field) == default else fields.get(field) for fields in (old, new))
+        if one != other and field.rpartition('.')[2] not in _FREE:
             yield field, old.get(field, _UNNAMED), new.get(field, _UNNAMED)
 
 
@@ -129,10 +132,5 @@ def _text(value: Any) -> str:
 
 
 def _fields(text: str) -> dict[str, Any]:
-    """Return the values of a config given as JSON, by dotted path, without types that are the default of their field."""
-    return {
-        path: value
-        for path, value in nodes(json.loads(text))
-        if (not value or not isinstance(value, (dict, list)))
-        and value != DEFAULT_TYPES.get(path.removesuffix('.type'), ())
-    }
+    """Return the values of a config given as JSON, by dotted path."""
+    return {path: value for path, value in nodes(json.loads(text)) if not value or not isinstance(value, (dict, list))}

@@ -95,6 +95,8 @@ _BOUNDS: dict[str, Any] = {
     r'train_cfg\.(max_epochs|val_interval)|log_processor\.window_size|auto_scale_lr\.base_batch_size': _Number,
     r'(train|val|test)_dataloader\.batch_size': _Number,
     r'(train|val|test)_dataloader\.num_workers': _Processes,
+    r'(train|val|test)_dataloader\.(prefetch_factor|num_batch_per_epoch)': _Number | None,
+    r'(train|val|test)_dataloader\.timeout': Annotated[float, Ge(0)],
     r'randomness\.seed': Annotated[int, Ge(0), Lt(2**32)] | None,
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad\.max_norm': Annotated[float, Gt(0)],
     r'env_cfg\.(cudnn_benchmark|tf32)': bool,

@@ -1,5 +1,6 @@
 """Decoding of image files: upright, of one mode, by OpenCV or Pillow, and not larger than is needed."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,6 +24,9 @@ _FLAGS = {
 # The marker at the end of a JPEG, and how many bytes of other things may come after it.
 _END, _TRAILING = b'\xff\xd9', 1024
 
+# A marker in the scan of a JPEG (ITU-T T.81, B.1.1): neither a stuffed byte, a restart marker nor a fill byte.
+_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
+
 # By how much libjpeg can shrink an image while it decodes it.
 _SCALES = (8, 4, 2)
 
@@ -34,7 +38,8 @@ class Decoder:
     """Decodes opened image files to images of one mode.
 
     Only JPEG files that are upright and of the mode are decoded by anything but Pillow, and a file that OpenCV
-    refuses is left to Pillow: all else is read, or is unreadable, with each decoder alike.
+    refuses, or would accept although it is broken, is left to Pillow: all else is read, or is unreadable, with each
+    decoder alike.
 
     Args:
         name: ``'opencv'`` decodes with OpenCV, whose pixels are Pillow's; ``'pillow'`` with Pillow;
@@ -90,14 +95,31 @@ class Decoder:
 def _by_opencv(image: ImageFile.ImageFile) -> torch.Tensor:
     """Return the pixels of an opened JPEG."""
     assert image.fp is not None
+    scan = image.fp.tell()  # which Pillow has read up to
     image.fp.seek(0)
     data = image.fp.read()
-    # OpenCV before 5 fills in what is missing of a file; without its end marker Pillow has to say what is wrong.
-    if _END in data[-_TRAILING:]:
+    if _is_whole(data, scan, bool(image.info.get('progressive'))):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[image.mode])
         if pixels is not None:
             return torch.from_numpy(pixels[..., None] if pixels.ndim == 2 else _as_rgb(pixels)).permute(2, 0, 1)
     return v2.functional.pil_to_tensor(image)
+
+
+def _is_whole(data: bytes, scan: int, is_progressive: bool) -> bool:
+    """Return whether a JPEG has its end, and in the only scan, if it is not progressive, no marker before it.
+
+    OpenCV fills in what follows a wrong marker, and before version 5 what is missing of a file, where Pillow says that the
+    file is broken. It refuses broken progressive files itself.
+
+    Args:
+        data: The file.
+        scan: Place at which its first scan begins, or one before it.
+        is_progressive: Whether it has several scans, with tables between them.
+    """
+    if _END not in data[-_TRAILING:]:
+        return False
+    marker = None if is_progressive else _MARKER.search(data, scan)
+    return is_progressive or (marker is not None and marker[0] == _END)
 
 
 def _as_rgb(pixels: np.ndarray) -> np.ndarray:

@@ -1,16 +1,14 @@
 """A dataset whose samples are on the training device, gathered and augmented a batch at a time."""
 
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
+from motivation.datasets.frozen_randomness import ReadTogether, read_samples
 from motivation.datasets.image_dataset import Sample
 from motivation.datasets.loading import Batch, collate_images, init_worker
 from motivation.errors import ArgumentError, ConfigError, reason
@@ -76,23 +74,23 @@ class DeviceImages(Dataset):
         if self._fields is not None:
             return
         reader = DataLoader(
-            Subset(self.dataset, range(self._kept)), CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
+            ReadTogether(self.dataset, self._kept), CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
             generator=torch.Generator(),  # else torch draws a seed for workers from the run's
         )  # fmt: skip
         fields: dict[str, Tensor] | None = None
         begun = said = time.monotonic()
-        with _without_random_numbers(self.dataset):
-            for place, (batch, skipped) in enumerate(reader):
-                first = place * CHUNK
-                self._skipped |= {first + number: problem for number, problem in skipped.items()}
-                if batch is not None:
-                    fields = self._allocate(batch) if fields is None else fields
-                    kept = [first + number for number in range(_length(batch) + len(skipped)) if number not in skipped]
-                    self._store(fields, kept, batch)
-                if time.monotonic() - said > INTERVAL:
-                    said = time.monotonic()
-                    done = min(first + CHUNK, self._kept)
-                    announce(f'{done:,} of {self._kept:,} samples read onto {self.device}')
+        for place, (batch, skipped, randomness) in enumerate(reader):
+            _check_not_random(randomness)
+            first = place * CHUNK
+            self._skipped |= {first + number: problem for number, problem in skipped.items()}
+            if batch is not None:
+                fields = self._allocate(batch) if fields is None else fields
+                kept = [first + number for number in range(_length(batch) + len(skipped)) if number not in skipped]
+                self._store(fields, kept, batch)
+            if time.monotonic() - said > INTERVAL:
+                said = time.monotonic()
+                done = min(first + CHUNK, self._kept)
+                announce(f'{done:,} of {self._kept:,} samples read onto {self.device}')
         if fields is None:
             fields = collate_images([{'skipped': problem} for problem in self._skipped.values()])  # raises
         if said > begun:
@@ -149,8 +147,8 @@ class DeviceImages(Dataset):
 
     def _read(self, index: int) -> dict[str, Any]:
         """Read a sample; the first that is read is checked for the size of all."""
-        with _without_random_numbers(self.dataset):
-            sample = self.dataset[index]
+        (sample,), randomness = read_samples(self.dataset, [index], twice=0 if self._fits else 1)
+        _check_not_random(randomness)
         if not self._fits and isinstance(sample, Mapping) and 'skipped' not in sample:
             self._allocate(collate_images([sample]), check_only=True)
         return sample
@@ -210,15 +208,20 @@ def _apply(name: str, transform: Callable[[Tensor], Tensor], images: Tensor) -> 
         ) from error
 
 
-def _stack(samples: list[Any]) -> tuple[Batch | None, dict[int, tuple[str, str]]]:
-    """Return the usable samples of a list as a batch, and name and problem of the others by their place."""
+def _stack(read: Any) -> tuple[Batch | None, dict[int, tuple[str, str]], str]:
+    """Return the usable samples of a list as a batch, name and problem of the others by place, and what is random.
+
+    Args:
+        read: What :meth:`ReadTogether.__getitems__` returns.
+    """
+    samples, randomness = read
     skipped = {
         place: sample['skipped']
         for place, sample in enumerate(samples)
         if isinstance(sample, Mapping) and 'skipped' in sample
     }
     kept = [sample for place, sample in enumerate(samples) if place not in skipped]
-    return collate_images(kept) if kept else None, skipped
+    return collate_images(kept) if kept else None, skipped, randomness
 
 
 def _length(batch: Batch) -> int:
@@ -229,21 +232,12 @@ def _bytes(fields: Mapping[str, Tensor]) -> int:
     return sum(values.numel() * values.element_size() for values in fields.values())
 
 
-@contextmanager
-def _without_random_numbers(dataset: Any) -> Iterator[None]:
-    """Check that no random numbers are drawn within the context: what is read once would repeat them in every epoch."""
-    before = _random_state()
-    yield
-    if _random_state() != before:
-        names = ', '.join(type(transform).__name__ for transform in getattr(dataset, 'transforms', ()))
+def _check_not_random(clause: str) -> None:
+    """Refuse samples of which :func:`read_samples` says that they are random."""
+    if clause:
         raise ArgumentError(
             'transforms',
-            f'{f"({names}) " if names else ""}draw random numbers, and DeviceDataLoader reads each image once, which would '
-            'repeat them in every epoch; use transforms that it applies to batches, such as RandomCrop or ColorJitter, or '
+            f'{clause}, and DeviceDataLoader reads each image once, which would repeat them in every epoch; register a '
+            'version for batches in BATCH_TRANSFORMS, use transforms that have one, such as RandomCrop or ColorJitter, or '
             "write type='DataLoader'",
         )
-
-
-def _random_state() -> tuple[Any, ...]:
-    state: Any = np.random.get_state()
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), state[1].tobytes(), state[2]

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from motivation.datasets.image_files import ImageFiles, are_splits, is_hidden, shortlist
+from motivation.datasets.tars import members_of
 from motivation.errors import ArgumentError, near_matches
 
 
@@ -114,7 +115,7 @@ def open_tar(path: str, split: str, class_map: Mapping[Any, int] | None = None, 
 
     Raises:
         OSError: The file cannot be read.
-        tarfile.TarError: The file is not a tar.
+        tarfile.TarError: The file is not a whole tar.
         ConfigError: The folders are splits, and none of them is ``split``.
         ValueError: There are no images in class folders, or the folders are splits and not classes.
     """
@@ -143,7 +144,7 @@ def _members(tar: tarfile.TarFile, folder: str = '', offset: int = 0) -> Iterato
 
     The offset and size of a broken link are ``None``.
     """
-    infos = {normpath(info.name): info for info in tar}
+    infos = {normpath(info.name): info for info in members_of(tar)}
     for name, info in infos.items():
         if info.isdir() or any(map(is_hidden, name.split('/'))):
             continue

@@ -87,11 +87,17 @@ def _open_files(
 
 
 def _open_shards(
-    root: str, split: str, input_key: Any = None, target_key: str | None = None, **others: Any
+    root: str,
+    split: str,
+    input_key: Any = None,
+    target_key: str | None = None,
+    num_classes: int | None = None,
+    **others: Any,
 ) -> ShardImages:
     """Open WebDataset shards with our own reader; timm's reads them as streams, which are not resumed exactly."""
-    _refuse(others, 'shards', 'input_key and target_key')
-    images = ShardImages(find_shards(root, split), target_key, _extensions(input_key) if input_key else None)
+    _refuse(others, 'shards', 'input_key, target_key and num_classes')
+    extensions = _extensions(input_key) if input_key else None
+    images = ShardImages(find_shards(root, split), target_key, extensions, num_classes)
     _warn(root, images.remarks)
     return images
 

@@ -3,14 +3,16 @@
 import io
 import json
 import re
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageFile
 
 from motivation.datasets.image_files import image_extensions, is_hidden, shortlist
+from motivation.datasets.tars import shard_members
 from motivation.errors import ArgumentError, near_matches
+from motivation.utils.arguments import Count, checked
 
 # Files in which WebDataset tools list the shards of each split.
 _INFO = ('_info.json', 'info.json')
@@ -20,6 +22,11 @@ _ALTERNATIVES = re.compile(r'\{([^{}]*,[^{}]*)\}')
 
 # The key of a sample, and the extension of one of its files: up to the first dot after the folder.
 _MEMBER = re.compile(r'((?:.*/)?[^./][^./]*)\.([^/]+)')
+
+_INTEGER = re.compile(rb'\s*[+-]?\d+\s*')
+
+# Offset and size of a file in its shard, in bytes.
+Place = tuple[int, int]
 
 
 class ShardImages:
@@ -34,6 +41,7 @@ class ShardImages:
         shards: Paths of the tars, uncompressed.
         target_key: Field of the JSON file that holds the class index; ``None`` (default) for the ``.cls`` file.
         extensions: Extensions of images, in lower case with the dot; ``None`` (default) for all that Pillow decodes.
+        num_classes: Number of classes; ``None`` (default) for one more than the highest class index in the shards.
 
     Attributes:
         samples: Name and class index of each image.
@@ -42,23 +50,31 @@ class ShardImages:
 
     Raises:
         OSError: A shard cannot be read.
-        tarfile.TarError: A shard is not a tar.
-        ValueError: There are no samples, or a label is not a class index.
+        ArgumentError: A shard is not a whole tar, a key or an image is there twice, or ``target_key`` is no field.
+        ValueError: There are no samples, or a label is not an integer.
     """
 
+    @checked
     def __init__(
-        self, shards: Sequence[Path], target_key: str | None = None, extensions: Sequence[str] | None = None
+        self,
+        shards: Sequence[Path],
+        target_key: str | None = None,
+        extensions: Sequence[str] | None = None,
+        num_classes: Count | None = None,
     ) -> None:
         known = image_extensions() if extensions is None else frozenset(extensions)
         self.samples: list[tuple[str, int]] = []
         self._places: list[tuple[Path, int, int]] = []
         left_out = []
+        described = b''
         for shard in shards:
             for key, files in _samples_of(shard):
-                image = next((place for extension, place in files.items() if f'.{extension.lower()}' in known), None)
+                image = _image(shard, key, files, known)
                 target = _target(shard, key, files, target_key)
                 if image is None or target is None:
                     left_out.append(f'{shard}/{key}')
+                    if image is not None and 'json' in files:
+                        described = described or _read(shard, *files['json'])
                     continue
                 self.samples.append((f'{shard}/{key}', target))
                 self._places.append((shard, *image))
@@ -66,9 +82,14 @@ class ShardImages:
         self.remarks = (
             [f'samples skipped, without {what}: {len(left_out):,} ({shortlist(left_out)})'] if left_out else []
         )
+        if not self.samples and described:
+            raise ArgumentError(
+                'target_key', f'is left out, and labels are in JSON files, {_fields(described)}; name it'
+            )
         if not self.samples:
             raise ValueError('; '.join([f'Found 0 samples with {what}', *self.remarks]))
-        self.class_to_idx = {str(index): index for index in range(max(target for _, target in self.samples) + 1)}
+        classes = max(target for _, target in self.samples) + 1 if num_classes is None else num_classes
+        self.class_to_idx = {str(index): index for index in range(classes)}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -99,6 +120,11 @@ def find_shards(root: str, split: str) -> list[Path]:
         splits = infos[0].get('splits', {}) if infos else {}
         listed = [Path(root) / name for name in splits.get(split, {}).get('filenames', [])]
         shards = listed or sorted([*(Path(root) / split).glob('*.tar'), *Path(root).glob(f'{split}[-_.]*tar')])
+        packed = sorted(path.name for path in Path(root).glob(f'{split}*.tar.*')) if not shards else []
+        if packed:
+            raise ArgumentError(
+                'split', f'is {split!r}, of which {root!r} has compressed shards, {shortlist(packed)}; decompress them'
+            )
         if not shards:
             known = (
                 near_matches(split, splits) if splits else "give the names of the shards, as 'train-{0000..0099}.tar'"
@@ -128,32 +154,76 @@ def _expand(pattern: str) -> Iterator[str]:
         yield from _expand(pattern[: found.start()] + part + pattern[found.end() :])
 
 
-def _samples_of(shard: Path) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
-    """Yield the key of each sample of a shard, with the offset and size of its files by extension."""
-    key, files = '', dict[str, tuple[int, int]]()
-    with tarfile.open(shard, 'r:') as tar:
-        for info in tar:
-            match = _MEMBER.fullmatch(info.name)
-            if match is None or not info.isfile() or any(map(is_hidden, info.name.split('/'))):
-                continue
-            if match[1] != key and files:
+def _samples_of(shard: Path) -> Iterator[tuple[str, dict[str, Place]]]:
+    """Yield the key of each sample of a shard, with the place of its files by extension."""
+    key, files = '', dict[str, Place]()
+    keys = set[str]()
+    for info in shard_members(shard):
+        match = _MEMBER.fullmatch(info.name)
+        if match is None or not info.isfile() or any(map(is_hidden, info.name.split('/'))):
+            continue
+        if match[1] != key:
+            if files:
                 yield key, files
-                files = {}
-            key = match[1]
-            files[match[2]] = info.offset_data, info.size
+                keys.add(key)
+            key, files = match[1], {}
+        if key in keys or match[2] in files:
+            raise ArgumentError(
+                'root',
+                f'holds {str(shard)!r}, in which two samples have the key {key!r} ({info.name!r} comes again); give each a key '
+                'of its own',
+            )
+        files[match[2]] = info.offset_data, info.size
     if files:
         yield key, files
 
 
-def _target(shard: Path, key: str, files: dict[str, tuple[int, int]], target_key: str | None) -> int | None:
+def _image(shard: Path, key: str, files: Mapping[str, Place], known: Collection[str]) -> Place | None:
+    """Return the place of the image of a sample."""
+    images = [extension for extension in files if f'.{extension.lower()}' in known]
+    if len(images) > 1:
+        raise ArgumentError(
+            'root',
+            f'holds {str(shard)!r}, in which the sample {key!r} has several images, {shortlist(images)}; say which counts, as in '
+            f'input_key={images[0]!r}, or give each a key of its own',
+        )
+    return files[images[0]] if images else None
+
+
+def _target(shard: Path, key: str, files: Mapping[str, Place], target_key: str | None) -> int | None:
     place = files.get('cls' if target_key is None else 'json')
     if place is None:
         return None
     text = _read(shard, *place)
+    name = f'{shard}/{key}'
+    if target_key is None:
+        label = int(text) if _INTEGER.fullmatch(text) else None
+    else:
+        fields = _json(text)
+        if isinstance(fields, dict) and target_key not in fields:
+            raise ArgumentError(
+                'target_key',
+                f'is {target_key!r}, which the JSON file of {name!r} lacks; {near_matches(target_key, fields)}',
+            )
+        label = fields[target_key] if isinstance(fields, dict) else None
+    if type(label) is not int:  # a bool is one to isinstance
+        raise ValueError(f'the label of {name!r} is no class index, an integer: {text[:40]!r}')
+    return label
+
+
+def _json(text: bytes) -> Any:
+    """Return the content of a JSON file, ``None`` if it is none."""
     try:
-        return int(text if target_key is None else json.loads(text)[target_key])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'the label of {f"{shard}/{key}"!r} is no class index: {text[:40]!r}') from error
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _fields(text: bytes) -> str:
+    """Return a clause on the fields of a JSON file."""
+    content = _json(text)
+    names = ', '.join(map(repr, content)) if isinstance(content, dict) else ''
+    return f'one of whose fields ({names or "none"}) holds the class index'
 
 
 def _read(shard: Path, offset: int, size: int) -> bytes:

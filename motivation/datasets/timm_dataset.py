@@ -61,8 +61,9 @@ class TimmDataset(ImageDataset):
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
             ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
             such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
-            from ``root`` itself). For shards: ``input_key``, and ``target_key`` (the field of the JSON file of a sample
-            that holds its class index, instead of its ``.cls`` file).
+            from ``root`` itself). For shards: ``input_key``, ``target_key`` (the field of the JSON file of a sample
+            that holds its class index, instead of its ``.cls`` file), and ``num_classes`` (by default one more than the
+            highest class index; a label beyond it is an error about its image).
 
     Raises:
         ConfigError: There are no data at ``root``, timm cannot open them, or an image is unreadable.

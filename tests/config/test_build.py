@@ -109,6 +109,19 @@ def test_arguments_that_are_not_in_the_config_are_passed():
             {'train_dataloader.num_workers': -1},
             r'^train_dataloader\.num_workers must be at least 0, got -1$',
         ),
+        (
+            {'train_dataloader.prefetch_factor': 0, 'train_dataloader.num_workers': 1},
+            r'^train_dataloader\.prefetch_factor must be at least 1 or None, got 0$',
+        ),
+        (
+            {'val_dataloader.batch_size': 361, 'val_dataloader.drop_last': True},
+            r'^val_dataloader\.batch_size is 361, and its 360 images do not fill a batch; lower it',
+        ),
+        ({'val_dataloader.timeout': -1}, r'^val_dataloader\.timeout must be at least 0, got -1$'),
+        (
+            {'train_dataloader.num_batch_per_epoch': 0},
+            r'^train_dataloader\.num_batch_per_epoch must be at least 1 or None, got 0$',
+        ),
         ({'train_dataloader.persistent_workers': True}, r'^train_dataloader\.persistent_workers is True, which needs'),
         ({'val_cfg.models': ['bas']}, r"^val_cfg\.models names 'bas'; did you mean 'base'"),
         ({'train_cfg.val_begin': 50}, r'^train_cfg\.val_begin is 50, after train_cfg\.max_epochs, which is 40'),
@@ -136,8 +149,8 @@ def test_arguments_that_are_not_in_the_config_are_passed():
             r'^train_dataloader\.num_batch_per_epoch is 1000000000, .* 1,437',
         ),
         (
-            {'train_dataloader.num_batch_per_epoch': 0},
-            r'^train_dataloader\.batch_size is 64, and its 0 images do not fill',
+            {'train_dataloader.batch_size': 1438, 'train_dataloader.drop_last': True},
+            r'^train_dataloader\.batch_size is 1438, and its dataset has 1,437 images; give at most that$',
         ),
         (
             {'train_dataloader.dataset.transforms.0.size': 10**6},

@@ -109,6 +109,36 @@ CROPS = [
 ]
 
 
+@pytest.mark.parametrize(
+    'options', [{}, dict(restart_marker_blocks=5), dict(progressive=True)], ids=['', 'restart', 'progr']
+)
+def test_damage_anywhere_in_a_scan_has_the_verdict_of_pillow(options):
+    """Every marker and random bytes, of which libjpeg takes some for the end of the data and goes on."""
+    data = encoded(photo(40, 40), **options)
+    draw = np.random.default_rng(0)
+    refused = 0
+    for number in range(400):
+        broken = bytearray(data)
+        place = int(draw.integers(len(data) // 2, len(data) - 20))
+        broken[place : place + 2] = bytes([255, number]) if number < 256 else bytes(draw.integers(0, 256, 2).tolist())
+        results = []
+        for name in ('pillow', 'opencv'):
+            try:
+                results.append(decoded(name, bytes(broken)))
+            except OSError as error:
+                results.append(str(error))
+        refused += isinstance(results[0], str)
+        same = results[0] == results[1]
+        assert same if isinstance(same, bool) else same.all(), (number, place)
+    assert 100 < refused < 300
+
+
+def test_whole_files_are_not_left_to_pillow(monkeypatch):
+    monkeypatch.setattr('motivation.datasets.decoding.v2.functional.pil_to_tensor', None)
+    for options in ({}, dict(restart_marker_blocks=5), dict(progressive=True)):
+        assert decoded('opencv', encoded(photo(), **options)).shape == (3, 83, 97)
+
+
 @pytest.mark.parametrize('crop', CROPS, ids=repr)
 def test_scaled_decoding_shows_the_part_of_the_image_that_the_transform_draws(crop):
     shapes = set()

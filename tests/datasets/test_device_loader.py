@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from motivation.config.build import build
 from motivation.datasets import DeviceDataLoader, DeviceImages, collate_images, device_images
 from motivation.datasets.device_loader import divide
+from motivation.datasets.frozen_randomness import TWICE
 from motivation.datasets.image_dataset import ImageDataset
 from motivation.datasets.seeded import PlacedSampler, SeededDataset
 from motivation.errors import ConfigError, TrainingError
@@ -70,12 +71,12 @@ def test_without_augmentation_its_batches_are_those_of_the_ordinary_loader():
     assert same(batches, loader_of(dataset_of(transforms=[resize])))
 
 
-def test_samples_are_read_once():
+def test_samples_are_read_once_and_a_few_a_second_time():
     dataset = dataset_of()
     loader = loader_of(dataset)
     for _ in range(3):
         list(loader)
-    assert dataset.source.reads == len(dataset)
+    assert dataset.source.reads == len(dataset) + TWICE
 
 
 def test_same_seed_and_place_give_the_same_batches_and_other_epochs_others():
@@ -263,7 +264,7 @@ def test_only_the_samples_of_a_shortened_epoch_are_kept():
     kept = DeviceImages(dataset, {}, 'cpu')
     kept.limit(7)
     kept.load()
-    assert dataset.source.reads == 7 and len(kept) == 23
+    assert dataset.source.reads == 2 * 7 and len(kept) == 23
     expected = torch.stack([dataset[index]['inputs'] for index in (3, 12)])
     assert torch.equal(kept.__getitems__([3, 12])['inputs'], expected) and torch.equal(kept[12]['inputs'], expected[1])
 

@@ -87,7 +87,9 @@ def test_labels_in_json_are_read_by_their_field():
 
     write_shards(files=reversed_labels)
     assert [shards(target_key='fine')[number]['targets'] for number in (0, 1, 14)] == [9, 8, 5]
-    with pytest.raises(ConfigError, match=r"the label of 'shards/train-0000\.tar/\./000000' is no class index: b'x'"):
+    with pytest.raises(
+        ConfigError, match=r"the label of 'shards/train-0000\.tar/\./000000' is no class index, an integer: b'x'"
+    ):
         shards()
 
 

@@ -66,6 +66,7 @@ def test_run_resumes_if_the_ordinary_loader_is_named_and_not_with_the_other(tmp_
     )
     assert not list(config_differences(unnamed, named))
     assert list(config_differences(unnamed, kept)) == [('train_dataloader.type', 'left out', 'DeviceDataLoader')]
+    assert list(config_differences(kept, named)) == [('train_dataloader.type', 'DeviceDataLoader', 'DataLoader')]
 
 
 def test_statistics_are_re_estimated_on_the_same_images_in_an_evaluation(tmp_path):
