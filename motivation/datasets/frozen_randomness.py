@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 # Samples of those read together that are read a second time, because a generator of a transform's own is not seen.
 TWICE = 8
 
-# Images on which each transform is tried, to name the random one.
+# About as many images each transform is tried on, to name the random one.
 _TRIES = 20
 
 
@@ -83,9 +83,9 @@ def _parts(dataset: Any) -> Iterator[Any]:
 
 
 def _random_transforms(dataset: Any) -> Iterator[str]:
-    """Yield the names of the random transforms of an image dataset, tried on its first images."""
+    """Yield the names of the random transforms of an image dataset, tried on images spread over it."""
     source, transforms = getattr(dataset, 'source', ()), getattr(dataset, 'transforms', None) or ()
-    for index in range(min(len(source), _TRIES)):
+    for index in range(0, len(source), max(1, len(source) // _TRIES)):
         try:
             image = source[index][0]
             for transform in transforms[getattr(dataset, 'applied', 0) :]:
