@@ -41,7 +41,10 @@ def test_without_augmentation_a_run_is_that_of_the_ordinary_loader(tmp_path):
     assert traces[0] == traces[1]
     described = [load_exported(tmp_path / name / 'base.pth').metainfo for name in ('kept', 'ordinary')]
     assert described[0] == described[1]
-    assert any('DigitsDataset on cpu: the first 384 of 1,437 training and 360 validation images' in line for line in describe_run(kept))
+    assert any(
+        'DigitsDataset on cpu: the first 384 of 1,437 training and 360 validation images' in line
+        for line in describe_run(kept)
+    )
 
 
 def test_run_stopped_within_an_epoch_resumes_bit_identically(tmp_path):
