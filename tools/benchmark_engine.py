@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from motivation.errors import ConfigError, check_stack, clear_errors, near_matches
+from motivation.utils.command_line import at_least
 
 CONFIG = Path(__file__).parent.parent / 'configs/cifar10/resnet20_resnet56_consecutive.py'
 
@@ -50,9 +51,11 @@ MODES: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--iters', type=int, default=24, help='iterations measured, of each loop')
-    parser.add_argument('--warmup', type=int, default=8, help='iterations before them, in which models are compiled')
-    parser.add_argument('--batch-size', type=int, default=128, help='images of a batch')
+    parser.add_argument('--iters', type=at_least(1), default=24, help='iterations measured, of each loop')
+    parser.add_argument(
+        '--warmup', type=at_least(0), default=8, help='iterations before them, in which models are compiled'
+    )
+    parser.add_argument('--batch-size', type=at_least(1), default=128, help='images of a batch')
     parser.add_argument('--base', default='cifar_resnet20', help='timm model')
     parser.add_argument('--motivated', default='cifar_resnet56', help='timm model that contains it')
     parser.add_argument('--switches', nargs='+', default=[*SWITCHES], metavar='NAME', help=f'of {", ".join(SWITCHES)}')
@@ -160,7 +163,7 @@ def busy(spans: list[tuple[float, float]]) -> float:
 
 def measure(args: argparse.Namespace, switch: str, mode: str) -> dict[str, Any]:
     """Time the framework and both bare loops in turns."""
-    from in_turns import run_in_turns
+    from in_turns import run_in_turns, time_in_turns
 
     result: dict[str, Any] = {'switch': switch, 'mode': mode}
 
@@ -171,16 +174,10 @@ def measure(args: argparse.Namespace, switch: str, mode: str) -> dict[str, Any]:
             bare_loop(args, switch, mode, device),
             *([bare_loop(args, 'plain', mode, device)] if switch != 'plain' else []),
         ]
-        seconds: list[list[float]] = [[] for _ in steps]
-        for index in range(args.warmup + args.iters):
-            for turn in range(len(steps)):  # another is first each time
-                place = (index + turn) % len(steps)
-                begun = time.perf_counter()
-                steps[place]()
-                seconds[place].append(time.perf_counter() - begun)
+        seconds, _ = time_in_turns(steps, args.iters, args.warmup)
         # With both models a period has batches of two costs, so that a mean is meant.
         middle = statistics.median if mode != 'both' else statistics.mean
-        framework, same, *plain = (middle(own[args.warmup :]) for own in seconds)
+        framework, same, *plain = map(middle, seconds)
         result['images_per_second'] = args.batch_size / framework
         result['to_bare'] = framework / same
         result['speed_up'] = (plain[0] if plain else same) / framework

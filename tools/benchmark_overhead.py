@@ -31,16 +31,17 @@ from pathlib import Path
 from typing import Any
 
 from motivation.errors import check_stack, clear_errors
+from motivation.utils.command_line import at_least
 
 CONFIG = Path(__file__).parent.parent / 'configs/cifar10/resnet20_resnet56_never.py'
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--iters', type=int, default=100, help='iterations measured')
-    parser.add_argument('--warmup', type=int, default=10, help='iterations before them')
-    parser.add_argument('--batch-size', type=int, default=128, help='images of a batch')
-    parser.add_argument('--after', type=int, metavar='N', help='compare with a run that has done N batches')
+    parser.add_argument('--iters', type=at_least(1), default=100, help='iterations measured')
+    parser.add_argument('--warmup', type=at_least(0), default=10, help='iterations before them')
+    parser.add_argument('--batch-size', type=at_least(1), default=128, help='images of a batch')
+    parser.add_argument('--after', type=at_least(1), metavar='N', help='compare with a run that has done N batches')
     parser.add_argument('--ema', action='store_true', help='average the weights of both models, too')
     parser.add_argument(
         '--augment', action='store_true', help="with the config's crop and flip, which the bare loop lacks"
@@ -158,21 +159,13 @@ def checkpoint_sizes(runner: Any, folder: Path) -> tuple[int, int]:
 def measure(args: argparse.Namespace, loops: list[Any]) -> None:
     """Time the loops and a bare one in turns, and print what follows."""
     import torch
+    from in_turns import time_in_turns
 
     device = loops[0].runner.model.base.data_preprocessor.device
     steps = [*(loop.step for loop in loops), bare_loop(args.batch_size, device)]
-    seconds: list[list[float]] = [[] for _ in steps]
-    busy: list[list[float]] = [[] for _ in steps]  # of the processor, which other processes do not share
-    for index in range(args.warmup + args.iters):
-        for turn in range(len(steps)):  # another is first each time
-            place = (index + turn) % len(steps)
-            begun = time.perf_counter(), time.process_time()
-            steps[place]()
-            seconds[place].append(time.perf_counter() - begun[0])
-            busy[place].append(time.process_time() - begun[1])
-        if index == 0 and args.after:
-            age(loops[1], args.after)
-    framework, *_, bare = (1000 * statistics.median(own[args.warmup :]) for own in seconds)
+    grow_old = (lambda: age(loops[1], args.after)) if args.after else lambda: None
+    seconds, busy = time_in_turns(steps, args.iters, args.warmup, grow_old)
+    framework, *_, bare = (1000 * statistics.median(own) for own in seconds)
     print(f'{args.iters} iterations at batch {args.batch_size} on {device}, {torch.get_num_threads()} threads')
     print(f'framework {framework:.1f} ms, bare loop {bare:.1f} ms, ratio {framework / bare:.3f}')
     meter = next(hook for hook in loops[0].runner.hooks if type(hook).__name__ == 'TimedMeterHook')
@@ -183,7 +176,7 @@ def measure(args: argparse.Namespace, loops: list[Any]) -> None:
         print(f'of which averaging the weights {averaging:.3f} ms, {averaging / framework:.3%}')
     if not args.after:
         return
-    young, old, bare = (1000 * statistics.median(own[args.warmup :]) for own in busy)
+    young, old, bare = (1000 * statistics.median(own) for own in busy)
     print(
         f'processor time: bare loop {bare:.2f} ms; the framework adds {young - bare:.2f} ms at first and {old - bare:.2f} '
         f'ms after {args.after:,} batches, {1 - bare / young:.2%} and {1 - bare / old:.2%} of an iteration'

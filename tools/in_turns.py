@@ -1,6 +1,7 @@
 """Training several runs in one process in turns, so that benchmarks compare them on the same machine."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -59,3 +60,34 @@ def run_in_turns(configs: list[Any], begun: Callable[[list[Any]], None]) -> None
     for config in configs:
         config.train_cfg.type = 'StepwiseLoop'
     RUNNERS.build(configs[0]).train()
+
+
+def time_in_turns(
+    steps: Sequence[Callable[[], None]],
+    iterations: int,
+    warmup: int,
+    after_first: Callable[[], None] = lambda: None,
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Time the iterations of several loops, of which another is first each time.
+
+    Args:
+        steps: Makes one iteration of each loop.
+        iterations: Number of iterations measured.
+        warmup: Number of iterations before them.
+        after_first: Called after the first iteration of all.
+
+    Returns:
+        Seconds of each iteration of each loop, and those of the processor, which other processes do not share.
+    """
+    seconds: list[list[float]] = [[] for _ in steps]
+    busy: list[list[float]] = [[] for _ in steps]
+    for index in range(warmup + iterations):
+        for turn in range(len(steps)):
+            place = (index + turn) % len(steps)
+            begun = time.perf_counter(), time.process_time()
+            steps[place]()
+            seconds[place].append(time.perf_counter() - begun[0])
+            busy[place].append(time.process_time() - begun[1])
+        if index == 0:
+            after_first()
+    return [own[warmup:] for own in seconds], [own[warmup:] for own in busy]

@@ -179,10 +179,11 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
-            self._note_overflow(active, self.last_step.stepped)
         if self.last_step.stepped:
             self._skipped_in_a_row = 0
             model.average()  # before the policy decides; no hook is needed for a run to have what it was asked for
+        elif self.last_step.finite:
+            self._note_overflow(active)
         return outputs
 
     def _is_interrupted(self, is_last: bool) -> bool:
@@ -224,10 +225,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
             ) from bad
         self.runner.announce(f'{self._describe(bad)}; the batch is skipped')
 
-    def _note_overflow(self, model: ModelName, stepped: bool) -> None:
+    def _note_overflow(self, model: ModelName) -> None:
         """Count a step that was not taken because its gradients overflow in fp16."""
-        if stepped:
-            return
         self.skipped += 1
         self._skipped_in_a_row += 1
         place = f'the gradients of the {model} model overflow in fp16 at iteration {self._iter + 1}'

@@ -41,6 +41,8 @@ def beside_each_other(monkeypatch):
             ['--timm-train', __file__, '--json', 'no/x.json'],
             "error: --json is 'no/x.json', whose folder",
         ),
+        ('benchmark_engine.py', ['--iters', '0'], "argument --iters: must be a whole number of at least 1, got '0'"),
+        ('benchmark_overhead.py', ['--after', '0'], "argument --after: must be a whole number of at least 1, got '0'"),
         ('benchmark_data.py', ['--batches', '0'], "argument --batches: must be a whole number of at least 1, got '0'"),
         ('benchmark_data.py', ['--cfg-options', 'x'], 'error: --cfg-options takes KEY=VALUE'),
         (
