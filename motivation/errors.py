@@ -3,6 +3,7 @@
 This module imports nothing heavy, so that it can report packages that cannot be imported.
 """
 
+import atexit
 import difflib
 import errno
 import gc
@@ -118,6 +119,7 @@ def check_stack() -> None:
         'cv2': "run 'pip install --force-reinstall opencv-python-headless', which needs no desktop libraries",
         'mmengine': "install it with 'pip install mmengine-lite'",
     }
+    atexit.register(gc.freeze)  # the last collection of a program takes a second for torch's objects, and frees nothing
     with _no_collection():
         for module, remedy in remedies.items():
             try:
