@@ -192,7 +192,7 @@ def test_arguments_that_are_not_in_the_config_are_passed():
         ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr\.base_batch_size is missing; give the batch size'),
         (
             {'model.recalibrate': 1438},
-            r'^model\.recalibrate is 1,438, and an epoch of train_dataloader has 1,437 images',
+            r'^model\.recalibrate is 1,438, and train_dataloader\.dataset has 1,437 images',
         ),
         (
             {'val_evaluator.topk': (0,)},
