@@ -9,10 +9,10 @@ from motivation.errors import ArgumentError
 
 
 class SpreadSampler(Sampler):
-    """A sampler that yields part of what another yields in an epoch, spread evenly over it.
+    """A sampler that yields part of what another yields in an epoch, from all of the data set.
 
-    Of an order that is shuffled in every epoch this is a new random part each time; of one that is not, it is the same
-    part, which reaches from the first sample to the last.
+    Of an order that the other shuffles these are the first samples, a new random part in every epoch, and any number of
+    processes draws the same. Of any other order they are spread evenly from its first sample to its last.
 
     Args:
         sampler: The other sampler; its other attributes, such as ``epoch``, are available on this one.
@@ -35,7 +35,8 @@ class SpreadSampler(Sampler):
 
     def __iter__(self) -> Iterator[Any]:
         total = len(self.sampler)
-        places = (number * total // self._samples for number in range(self._samples))
+        first = getattr(self.sampler, 'shuffle', False)
+        places = (number if first else number * total // self._samples for number in range(self._samples))
         due = next(places, None)
         for place, index in enumerate(self.sampler):
             if place == due:

@@ -89,9 +89,9 @@ def test_epochs_end_at_the_length_of_a_batch_sampler(tmp_path):
 
 
 def test_sampler_that_ends_too_early_raises(tmp_path):
-    options = {'train_dataloader.num_batch_per_epoch': None, 'train_dataloader.sampler': dict(type='TooShort')}
+    options = {'train_dataloader.num_batch_per_epoch': 4, 'train_dataloader.sampler': dict(type='TooShort')}
     with pytest.raises(
-        ConfigError, match=r'^train_dataloader\.sampler ends after 3 batches of epoch 1, which has 90 by'
+        ConfigError, match=r'^train_dataloader\.sampler ends after 3 batches of epoch 1, which has 4 by'
     ):
         train(tiny_config(tmp_path / 'run', epochs=1, **options))
 
