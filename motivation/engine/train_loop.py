@@ -24,6 +24,7 @@ from motivation.engine.non_finite import (
     NonFiniteError,
     check_weights,
     describe,
+    newest_saved,
     ways_out,
 )
 from motivation.errors import TrainingError
@@ -228,7 +229,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(
                 f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights will not recover; '
-                "continue from an earlier checkpoint, or with train_cfg.on_bad_loss='rollback'"
+                f"{newest_saved(Path(self.runner.work_dir))}: continue from it with train_cfg.on_bad_loss='rollback'"
             ) from bad
         what = 'the batch' if bad.model == active else 'its distillation step'
         self.runner.announce(f'{self._describe(bad)}; {what} is skipped')
@@ -248,7 +249,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
     def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
         problem = self._describe(bad)
         if self.on_bad_loss != 'rollback':
-            raise TrainingError(f'{problem}; {ways_out(bad)}') from bad
+            raise TrainingError(f'{problem}; {ways_out(bad, Path(self.runner.work_dir))}') from bad
         checkpoint, _ = newest_whole(find_checkpoints(Path(self.runner.work_dir)))
         if checkpoint is None or self.rollbacks == MAX_ROLLBACKS:
             reason = f'{MAX_ROLLBACKS} rollbacks did not help' if checkpoint else 'there is no checkpoint to go back to'

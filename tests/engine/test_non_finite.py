@@ -48,6 +48,7 @@ def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options,
     assert f'the loss of the {model} model is {value} at batch 3 of epoch 2 (iteration 9), learning rate 0.' in said
     assert 'last good losses' in said and "train_cfg.on_bad_loss='skip'" in said
     newest = find_checkpoints(tmp_path)[-1]
+    assert f"; the newest checkpoint is '{newest}': lower" in said
     assert newest.name == 'epoch_1_iter_8.pth'
     assert all(tensor.isfinite().all() for tensor in read_checkpoint(newest)['state_dict'].values())
 
