@@ -55,6 +55,7 @@ class ProgressHook(Hook):
         self._trace = SwitchTrace()
         self._noun = 'sample'
         self._progress: Progress | None = None
+        self._compiled: set[str] = set()
         self._begun_iter = 0
         self._begun = self._last_line = 0.0
 
@@ -77,6 +78,15 @@ class ProgressHook(Hook):
             )
             self._progress.start()
             self._progress.add_task('train', total=runner.max_iters, completed=runner.iter, state='')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say why the first batch of a compiled model takes long."""
+        name = runner.model.active
+        if runner.cfg.get('compile') and name not in self._compiled:
+            self._compiled.add(name)
+            runner.announce(
+                f'compiling the {name} model, which takes a while, and once more for batches of other sizes'
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
