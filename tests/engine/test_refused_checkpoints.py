@@ -32,6 +32,15 @@ def test_load_from_loads_weights_and_starts_a_new_run(tmp_path):
     assert all(torch.equal(tensor, begun[name]) for name, tensor in loaded.items() if name != '_extra_state')
 
 
+def test_exported_model_raises_with_the_checkpoints_beside_it():
+    config = tiny_config('second', 1)
+    config.load_from = 'run/base.pth'
+    with pytest.raises(
+        ConfigError, match=r"'run/base\.pth' is one exported model, .*; there is 'run/epoch_1\.pth' and "
+    ):
+        train(config)
+
+
 def test_checkpoint_of_other_models_raises():
     config = tiny_config('second', 1, **{'model.motivated.model_name': 'cifar_resnet32'})
     config.load_from = 'run/epoch_1.pth'
