@@ -83,7 +83,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         runner: Runner,
         dataloader: Any,
         max_epochs: Count,
-        val_begin: int = 1,
+        val_begin: Count = 1,
         val_interval: Count = 1,
         on_bad_loss: Literal['stop', 'skip', 'rollback'] = 'stop',
     ) -> None:
