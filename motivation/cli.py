@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
 from motivation.errors import ConfigError
-from motivation.utils.checkpoint import find_checkpoints, newest_whole, require_file
+from motivation.utils.checkpoint import find_checkpoints, name_checkpoints, newest_whole, require_file
 from motivation.utils.distributed import decide_once
 from motivation.utils.lock import FolderInUseError, lock_folder
 from motivation.utils.new_folders import make_folder
@@ -82,7 +82,8 @@ def _place(path: str, named: str | None, resume: str | None) -> tuple[Path, Path
         return _begin(path, named), None
     if resume not in (LATEST, AUTO):
         if not Path(resume).is_file():
-            raise ConfigError(f'--resume {resume!r} does not exist; give the path of an epoch_<n>.pth')
+            what = 'is a folder' if Path(resume).is_dir() else 'does not exist'
+            raise ConfigError(f'--resume {resume!r} {what}; {name_checkpoints(Path(resume))}')
         folder = Path(named) if named else Path(resume).parent
         _claim(folder)
         _require_newest(folder, Path(resume))

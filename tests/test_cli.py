@@ -63,12 +63,24 @@ def test_resume_from_an_older_checkpoint_does_not_overwrite_newer_ones():
     [
         (None, 'latest', f"--resume finds no run under 'work_dirs/{NAME}'"),
         ('empty', 'latest', r"--resume finds no epoch_<n>\.pth in work_dir 'empty'; leave --resume out"),
-        (None, 'gone/epoch_1.pth', r"--resume 'gone/epoch_1\.pth' does not exist"),
+        (None, 'gone/epoch_1.pth', r"--resume 'gone/epoch_1\.pth' does not exist; give .*, of which 'gone' has none$"),
     ],
 )
 def test_nothing_to_resume_is_an_error(work_dir, resume, message):
     with pytest.raises(ConfigError, match=message):
         prepare_training(DIGITS, work_dir, resume)
+
+
+def test_checkpoints_that_exist_are_named_where_one_does_not():
+    hold_run('mine', epochs=range(1, 8))
+    Path('mine/epoch_7_iter_30.pth').touch()
+    there = (
+        r"there is 'mine/epoch_4\.pth' and .* and 'mine/epoch_7\.pth' and 'mine/epoch_7_iter_30\.pth', after 3 older$"
+    )
+    with pytest.raises(ConfigError, match=r"^--resume 'mine/epoch_9\.pth' does not exist; " + there):
+        prepare_training(DIGITS, resume='mine/epoch_9.pth')
+    with pytest.raises(ConfigError, match=r"^checkpoint 'mine' is a folder; " + there):
+        prepare_test(DIGITS, 'mine')
 
 
 def test_unwritable_work_dir_is_an_error(tmp_path):

@@ -17,7 +17,7 @@ from tests.small import small_config
 from tests.tools.call import call_here
 
 SHORTER = (
-    'train_cfg.max_epochs=1 train_dataloader.batch_size=16 train_dataloader.num_batch_per_epoch=12 '
+    'train_cfg.max_epochs=1 train_dataloader.batch_size=16 train_dataloader.num_batch_per_epoch=16 '
     'val_dataloader.num_batch_per_epoch=1 param_scheduler=[] default_hooks.compute_meter=None '
     'default_hooks.report.picture=False'
 )

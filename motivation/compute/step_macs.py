@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
@@ -22,8 +22,9 @@ from motivation.compute.shortcuts import SHORTCUTS
 from motivation.errors import ConfigError
 from motivation.models.distillation import step_on_logits
 from motivation.utils.batches import Inputs, run_network, samples_in, without_targets
+from motivation.utils.fake_tensors import asked_device, quiet_fake_tensors
 from motivation.utils.random_state import seed_everything
-from motivation.utils.training_mode import evaluation_mode, quiet_fake_tensors
+from motivation.utils.training_mode import evaluation_mode
 
 
 class Dispatched(NamedTuple):
@@ -110,8 +111,9 @@ class _MacsCounter(TorchDispatchMode):
         self._custom = {formulas.operator_of(name): name for name in formulas.CUSTOM}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
-            return args[0].fake_device  # torch asks many times for each operator
+        device = asked_device(func, args)
+        if device is not None:
+            return device
         kwargs = kwargs or {}
         outputs = self._shortcuts.get(func, func)(*args, **kwargs)
         macs = self._macs(func, args, kwargs, outputs)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -12,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from motivation.config.nodes import nodes
 from motivation.config.schema import DEFAULT_TYPES
+from motivation.datasets.spread_sampler import SpreadSampler
 from motivation.errors import ArgumentError, BuildError, ConfigError, reason, shortened
-from motivation.registry import DATA_LOADERS, DATASETS, HOOKS, METRICS, look_up, reported_as_is
+from motivation.registry import DATA_LOADERS, DATA_SAMPLERS, DATASETS, HOOKS, METRICS, look_up, reported_as_is
 from motivation.utils.arguments import arguments_of
 
 
@@ -77,11 +79,23 @@ def build_data_loader(
         return node
     dataset = wrap(build_dataset(node, path))
     arguments = {name: value for name, value in node.items() if name != 'type'}
+    batches = arguments.pop('num_batch_per_epoch', None)
+    if batches is not None:  # MMEngine would cut the dataset to its first samples
+        arguments['sampler'] = {'type': partial(_spread, node, batches)}
     with located(path, node):
         # MMEngine would copy a built dataset, but calls a function.
         loader = runner.build_dataloader({**arguments, 'dataset': {'type': lambda: dataset}}, seed=runner.seed)
         kind = _loader_class(node)
         return loader if kind is DataLoader else kind.of(loader, runner.announce)
+
+
+def _spread(node: dict[str, Any], batches: int, dataset: Any, seed: int) -> SpreadSampler:
+    """Build the sampler of a data loader that draws some batches of an epoch only."""
+    sampler = node['sampler']
+    if isinstance(sampler, dict):
+        sampler = DATA_SAMPLERS.build(sampler, default_args={'dataset': dataset, 'seed': seed})
+    size = node.get('batch_size') or (node.get('batch_sampler') or {}).get('batch_size', 1)
+    return SpreadSampler(sampler, batches, size)
 
 
 def build_dataset(node: dict[str, Any], path: str) -> Any:

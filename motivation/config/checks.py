@@ -86,9 +86,9 @@ def _check_loaders(plain: dict[str, Any]) -> None:
         for name in ('dataset', 'sampler') if node else ():
             if name not in node:
                 raise ConfigError(f'{loader}.{name} is missing; a data loader needs it')
-        for name in ('persistent_workers', 'prefetch_factor'):
+        for name in ('persistent_workers', 'prefetch_factor', 'timeout'):
             if node.get(name) and not node.get('num_workers'):
-                raise ConfigError(f'{loader}.{name} is {node[name]}, which needs num_workers of at least 1')
+                raise ConfigError(f'{loader}.{name} is {shortened(node[name])}, which needs num_workers of at least 1')
 
 
 def _check_agreement(plain: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from mmengine.runner import BaseLoop
 from motivation.config.components import components
 from motivation.errors import ConfigError, near_matches
 from motivation.models import DualModel
-from motivation.structures import MODEL_NAMES, split_metric
+from motivation.structures import MODEL_NAMES, averaged_name, model_of, split_metric
 from motivation.utils.arguments import arguments_of
 
 
@@ -82,7 +82,25 @@ def check_named_metrics(plain: dict[str, Any], reported: Iterable[str], open_pre
         full = [f'{model}/{name}' for model in MODEL_NAMES] if of_each_model else [name]
         if name in known or any(metric.startswith(open_prefixes) for metric in full):
             continue
-        raise UnknownMetricError(f'{field} is {name!r}, which validation does not report; {near_matches(name, known)}')
+        raise UnknownMetricError(f'{field} is {name!r}, which {_way_out(name, known, reported, of_each_model)}')
+
+
+def _way_out(name: str, known: Iterable[str], reported: Iterable[str], of_each_model: bool) -> str:
+    """Return why a metric is not reported, and what to write instead."""
+    scored = dict.fromkeys(split_metric(metric)[0] for metric in reported)
+    every = [*MODEL_NAMES, *map(averaged_name, MODEL_NAMES)]
+    # The name of a model, or of its average, before a metric; a field for all of them also sees 'ema/...'.
+    begun = next((part for part in reversed(every) if name.startswith(f'{part}/')), '')
+    metric = name.removeprefix(f'{begun}/').removeprefix('ema/' if of_each_model else '')
+    if of_each_model and metric != name and metric in known:
+        return f'names what is scored, and each model and average has its own best: write {metric!r}'
+    if begun and begun not in scored and metric in {split_metric(other)[1] for other in reported}:
+        if begun not in MODEL_NAMES and model_of(begun) in scored:
+            return (
+                f'needs averaged weights: write model.ema=dict(decay=0.999), or name {f"{model_of(begun)}/{metric}"!r}'
+            )
+        return f'needs the {model_of(begun)} model, which val_cfg.models leaves out; add it, or name another metric'
+    return f'validation does not report; {near_matches(name, known)}'
 
 
 def check_no_metrics(plain: dict[str, Any]) -> None:

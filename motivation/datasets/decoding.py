@@ -10,6 +10,8 @@ import torch
 from PIL import Image, ImageFile, ImageOps
 from torchvision.transforms import v2
 
+from motivation.utils.native_messages import NativeMessages
+
 DecoderName = Literal['opencv', 'pillow', 'scaled']
 
 # The tag of EXIF data that says how an image is to be turned, and its value for an image that is upright already.
@@ -49,12 +51,15 @@ class Decoder:
 
     Attributes:
         first: The transform that is applied in decoding; ``None`` at first.
+        complaints: What libjpeg has said about the pixels of the last image, which it decoded nevertheless.
     """
 
     def __init__(self, name: DecoderName, mode: str) -> None:
         self.name = name
         self.mode = mode
         self.first: Any = None
+        self.complaints: list[str] = []
+        self._messages = NativeMessages()
 
     def take_over(self, first: Any) -> bool:
         """Apply a transform in decoding, with the random numbers that it would draw, if this saves any decoding.
@@ -81,28 +86,46 @@ class Decoder:
         Raises:
             Exception: Whatever Pillow raises for an image that it cannot decode.
         """
+        self.complaints = []
         if self.name == 'pillow':
             image.load()
             return upright(image, self.mode)
         orientation = image.getexif().get(_ORIENTATION, _UPRIGHT)
         if image.format == 'JPEG' and image.mode == self.mode in _FLAGS and orientation == _UPRIGHT:
-            return _by_opencv(image) if self.first is None else _scaled(image, self.first)
+            return self._by_opencv(image) if self.first is None else self._scaled(image, self.first)
         image.load()
         pixels = v2.functional.pil_to_tensor(upright(image, self.mode))
         return pixels if self.first is None else self.first(pixels)
 
+    def _by_opencv(self, image: ImageFile.ImageFile) -> torch.Tensor:
+        """Return the pixels of an opened JPEG."""
+        assert image.fp is not None
+        scan = image.fp.tell()  # which Pillow has read up to
+        image.fp.seek(0)
+        data = image.fp.read()
+        if _is_whole(data, scan, bool(image.info.get('progressive'))):
+            with self._messages.collected() as self.complaints:  # which libjpeg writes without the name of the image
+                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[image.mode])
+            if pixels is not None:
+                return torch.from_numpy(pixels[..., None] if pixels.ndim == 2 else _as_rgb(pixels)).permute(2, 0, 1)
+        return v2.functional.pil_to_tensor(image)
 
-def _by_opencv(image: ImageFile.ImageFile) -> torch.Tensor:
-    """Return the pixels of an opened JPEG."""
-    assert image.fp is not None
-    scan = image.fp.tell()  # which Pillow has read up to
-    image.fp.seek(0)
-    data = image.fp.read()
-    if _is_whole(data, scan, bool(image.info.get('progressive'))):
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[image.mode])
-        if pixels is not None:
-            return torch.from_numpy(pixels[..., None] if pixels.ndim == 2 else _as_rgb(pixels)).permute(2, 0, 1)
-    return v2.functional.pil_to_tensor(image)
+    def _scaled(self, image: ImageFile.ImageFile, first: Any) -> torch.Tensor:
+        """Return what a crop or resize makes of an opened JPEG, decoded at the smallest scale that is not enlarged."""
+        width, height = image.size
+        # Torchvision reads no more of an image here than its size, and draws as it would for the image itself.
+        params = first.make_params([image])
+        top, left, rows, columns = 0, 0, height, width
+        if isinstance(first, v2.RandomResizedCrop):
+            top, left, rows, columns = (params[side] for side in ('top', 'left', 'height', 'width'))
+        size = _output_size(first.size, rows, columns)
+        scale = next((scale for scale in _SCALES if rows >= scale * size[0] and columns >= scale * size[1]), 1)
+        if scale == 1:
+            return first.transform(self._by_opencv(image), params)
+        image.draft(None, (width // scale, height // scale))
+        image.load()
+        box = (left / scale, top / scale, (left + columns) / scale, (top + rows) / scale)
+        return v2.functional.pil_to_tensor(image.resize((size[1], size[0]), _filter(first), box))
 
 
 def _is_whole(data: bytes, scan: int, is_progressive: bool) -> bool:
@@ -131,24 +154,6 @@ def _can_scale(first: Any) -> bool:
     if isinstance(first, v2.Resize) and (first.size is None or first.max_size is not None):
         return False
     return isinstance(first, (v2.RandomResizedCrop, v2.Resize)) and _filter(first) is not None
-
-
-def _scaled(image: ImageFile.ImageFile, first: Any) -> torch.Tensor:
-    """Return what a crop or resize makes of an opened JPEG, decoded at the smallest scale that is not enlarged."""
-    width, height = image.size
-    # Torchvision reads no more of an image here than its size, and draws as it would for the image itself.
-    params = first.make_params([image])
-    top, left, rows, columns = 0, 0, height, width
-    if isinstance(first, v2.RandomResizedCrop):
-        top, left, rows, columns = (params[side] for side in ('top', 'left', 'height', 'width'))
-    size = _output_size(first.size, rows, columns)
-    scale = next((scale for scale in _SCALES if rows >= scale * size[0] and columns >= scale * size[1]), 1)
-    if scale == 1:
-        return first.transform(_by_opencv(image), params)
-    image.draft(None, (width // scale, height // scale))
-    image.load()
-    box = (left / scale, top / scale, (left + columns) / scale, (top + rows) / scale)
-    return v2.functional.pil_to_tensor(image.resize((size[1], size[0]), _filter(first), box))
 
 
 def _filter(transform: Any) -> Image.Resampling | None:

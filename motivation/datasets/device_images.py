@@ -52,14 +52,9 @@ class DeviceImages(Dataset):
         self._labels: Tensor | None = None
         self._skipped: dict[int, tuple[str, str]] = {}
         self._fits = False
-        self._kept = len(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-    def limit(self, samples: int) -> None:
-        """Keep only the first samples on the device; others are read whenever they are asked for."""
-        self._kept = min(samples, len(self))
 
     def load(self, announce: Callable[[str], None] = lambda message: None, num_workers: int = 0) -> None:
         """Read all samples, unless that is done; on a second call nothing happens.
@@ -74,7 +69,7 @@ class DeviceImages(Dataset):
         if self._fields is not None:
             return
         reader = DataLoader(
-            ReadTogether(self.dataset, self._kept), CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
+            ReadTogether(self.dataset), CHUNK, num_workers=num_workers, collate_fn=_stack, worker_init_fn=init_worker,
             generator=torch.Generator(),  # else torch draws a seed for workers from the run's
         )  # fmt: skip
         fields: dict[str, Tensor] | None = None
@@ -89,19 +84,19 @@ class DeviceImages(Dataset):
                 self._store(fields, kept, batch)
             if time.monotonic() - said > INTERVAL:
                 said = time.monotonic()
-                done = min(first + CHUNK, self._kept)
-                announce(f'{done:,} of {self._kept:,} samples read onto {self.device}')
+                done = min(first + CHUNK, len(self))
+                announce(f'{done:,} of {len(self):,} samples read onto {self.device}')
         if fields is None:
             fields = collate_images([{'skipped': problem} for problem in self._skipped.values()])  # raises
         if said > begun:
-            announce(f'{self._kept:,} samples are on {self.device}, in {memory_text(_bytes(fields))}')
+            announce(f'{len(self):,} samples are on {self.device}, in {memory_text(_bytes(fields))}')
         self._labels = fields['targets'].cpu() if 'targets' in fields else None
         self._fields = fields
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a transformed sample; a skipped one has only ``'skipped'``: its name and what is wrong with it."""
         index = range(len(self))[index]
-        if not self._has([index]):
+        if self._fields is None:
             sample = self._read(index)
             if 'skipped' in sample:
                 return sample
@@ -118,12 +113,9 @@ class DeviceImages(Dataset):
         Raises:
             ConfigError: All samples are skipped.
         """
-        if not self._has(indices):
+        if self._fields is None:
             return self._transform(collate_images([self._read(index) for index in indices]))
         return self._transform(self._gather(indices))
-
-    def _has(self, indices: list[int]) -> bool:
-        return self._fields is not None and max(indices) < self._kept
 
     def _gather(self, indices: list[int]) -> Batch:
         assert self._fields is not None
@@ -167,9 +159,9 @@ class DeviceImages(Dataset):
                 )
         one = sum(values[0].numel() * values.element_size() for values in batch.values())
         free = free_memory(self.device)
-        if free is not None and one * self._kept > SHARE * free:
+        if free is not None and one * len(self) > SHARE * free:
             raise ConfigError(
-                f'{self._kept:,} {noun_of(batch)}s of {tuple(batch["inputs"].shape[1:])} take {memory_text(one * self._kept)}, '
+                f'{len(self):,} {noun_of(batch)}s of {tuple(batch["inputs"].shape[1:])} take {memory_text(one * len(self))}, '
                 f'and {self.device} has {memory_text(free)} free, of which DeviceDataLoader uses at most {SHARE:.0%}; '
                 f'{_ORDINARY}, or make them smaller with a Resize'
             )
@@ -177,7 +169,7 @@ class DeviceImages(Dataset):
         if check_only:
             return {}
         return {
-            name: torch.zeros((self._kept, *values.shape[1:]), dtype=values.dtype, device=self.device)
+            name: torch.zeros((len(self), *values.shape[1:]), dtype=values.dtype, device=self.device)
             for name, values in batch.items()
         }
 

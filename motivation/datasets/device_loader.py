@@ -87,7 +87,6 @@ class DeviceDataLoader(DataLoader):
         size = drawn.batch_size or 1
         made = cls(drawn.dataset, size, drawn.sampler, own, drawn.drop_last, drawn.num_workers)
         made._announce = announce
-        drawn.dataset.limit(len(drawn.dataset))  # which MMEngine truncates to num_batch_per_epoch
         return made
 
     def load(self) -> None:

@@ -17,21 +17,19 @@ _TRIES = 20
 
 
 class ReadTogether(Dataset):
-    """The first samples of a dataset, read in lists, each with what is said about random ones.
+    """The samples of a dataset, read in lists, each with what is said about random ones.
 
     It checks where it reads, so also in a worker process, whose random state the main process does not see.
 
     Args:
         dataset: The dataset.
-        count: Number of samples.
     """
 
-    def __init__(self, dataset: Any, count: int) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        self.count = count
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.dataset)
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[list[Any], str]:
         """Return samples, and :func:`read_samples`'s clause."""

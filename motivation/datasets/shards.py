@@ -11,11 +11,14 @@ from PIL import Image, ImageFile
 
 from motivation.datasets.image_files import image_extensions, is_hidden, shortlist
 from motivation.datasets.tars import shard_members
-from motivation.errors import ArgumentError, near_matches
+from motivation.errors import ArgumentError, near_matches, reason
 from motivation.utils.arguments import Count, checked
 
 # Files in which WebDataset tools list the shards of each split.
 _INFO = ('_info.json', 'info.json')
+
+# What such a file holds.
+_EXAMPLE = '{"splits": {"train": {"filenames": ["train-0000.tar"]}}}'
 
 _RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 _ALTERNATIVES = re.compile(r'\{([^{}]*,[^{}]*)\}')
@@ -116,9 +119,8 @@ def find_shards(root: str, split: str) -> list[Path]:
     if '.tar' in names:
         shards = [Path(root) / name for part in names.split('::') for name in _expand(part)]
     else:
-        infos = [json.loads((Path(root) / name).read_text()) for name in _INFO if (Path(root) / name).is_file()]
-        splits = infos[0].get('splits', {}) if infos else {}
-        listed = [Path(root) / name for name in splits.get(split, {}).get('filenames', [])]
+        splits = _listed(root)
+        listed = [Path(root) / name for name in splits.get(split, ())]
         shards = listed or sorted([*(Path(root) / split).glob('*.tar'), *Path(root).glob(f'{split}[-_.]*tar')])
         packed = sorted(path.name for path in Path(root).glob(f'{split}*.tar.*')) if not shards else []
         if packed:
@@ -137,6 +139,27 @@ def find_shards(root: str, split: str) -> list[Path]:
             f'is {split!r}, but there is no file {shortlist(absent)}; shards are files here, not URLs: fetch them',
         )
     return shards
+
+
+def _listed(root: str) -> dict[str, list[str]]:
+    """Return the names of the shards of each split that the first file of :data:`_INFO` lists; empty without one."""
+    path = next((path for path in (Path(root) / name for name in _INFO) if path.is_file()), None)
+    if path is None:
+        return {}
+    try:
+        splits = json.loads(path.read_bytes()).get('splits', {})
+        listed = {split: about.get('filenames', []) for split, about in splits.items()}
+        if not all(
+            isinstance(names, list) and all(isinstance(name, str) for name in names) for names in listed.values()
+        ):
+            raise TypeError('filenames are no list of names')
+        return listed
+    except (ValueError, AttributeError, TypeError) as error:  # no JSON, or made otherwise
+        raise ArgumentError(
+            'root',
+            f'holds {str(path)!r}, which is not a JSON file like {_EXAMPLE} ({reason(error)}); correct it, or remove it and name '
+            "the shards in split, as 'train-{0000..0099}.tar'",
+        ) from error
 
 
 def _expand(pattern: str) -> Iterator[str]:

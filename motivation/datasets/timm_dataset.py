@@ -1,9 +1,11 @@
 """Image folders, tars of images and everything else that timm.data.create_dataset opens by name."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
 from timm.data import ImageDataset as TimmImages
 from torch.utils.data import IterableDataset
@@ -110,6 +112,7 @@ class _Converted(Sequence[tuple[Any, int]]):
     def __init__(self, opened: Any, decode: Decoder) -> None:
         self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
         self.decode = decode
+        self._complained: set[int] = set()  # images that this process has named
         self.is_fresh = isinstance(opened, (ImageFiles, ShardImages, TimmImages))
 
     def __len__(self) -> int:
@@ -120,6 +123,14 @@ class _Converted(Sequence[tuple[Any, int]]):
             image, target = self._read(index)
         except Exception as error:  # decoders raise errors of any type
             raise BadImageError(self.name(index), f'is unreadable: {_reason(error)}') from error
+        if self.decode.complaints and index not in self._complained:
+            self._complained.add(index)
+            said = '; '.join(dict.fromkeys(self.decode.complaints))
+            print_log(
+                f'{self.name(index)} is damaged, and some of its pixels may be wrong: {said}',
+                'current',
+                logging.WARNING,
+            )
         return image, -1 if target is None else int(target)
 
     def _read(self, index: int) -> tuple[Any, Any]:

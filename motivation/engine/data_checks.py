@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmengine.runner import BaseLoop, Runner
-from mmengine.runner.runner import _SlicedDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -74,26 +73,19 @@ def _check_lengths(runner: Runner, stage: str, loop: BaseLoop) -> None:
     """Check that a dataset is large enough for its data loader and for the re-estimation of statistics."""
     field, loader, noun = f'{stage}_dataloader', loop.dataloader, noun_of_model(runner.model.base)
     dataset, batch_size = loader.dataset, loader.batch_size
-    # MMEngine truncates it to num_batch_per_epoch without checking that it is long enough.
-    total = len(dataset._dataset if isinstance(dataset, _SlicedDataset) else dataset)
-    if len(dataset) > total:
-        raise ConfigError(
-            f'{field}.num_batch_per_epoch is {runner.cfg[field].num_batch_per_epoch}, for which its dataset with '
-            f'{total:,} {noun}s is too small; lower it, or leave it out for all of them'
-        )
+    total = len(dataset)
     if stage == 'train' and (batch_size or 0) > total:
         raise ConfigError(
             f'{field}.batch_size is {batch_size}, and its dataset has {total:,} {noun}s; give at most that'
         )
     if len(loader) == 0:
         raise ConfigError(
-            f'{field}.batch_size is {batch_size}, and its {len(dataset):,} {noun}s do not fill a batch; lower it, or leave '
-            'out drop_last and num_batch_per_epoch'
+            f'{field}.batch_size is {batch_size}, and its {total:,} {noun}s do not fill a batch; lower it, or leave '
+            'out drop_last'
         )
-    if stage == 'train' and runner.model.recalibrate > len(dataset):
+    if stage == 'train' and runner.model.recalibrate > total:
         raise ConfigError(
-            f'model.recalibrate is {runner.model.recalibrate:,}, and an epoch of {field} has {len(dataset):,} {noun}s; '
-            'give at most that'
+            f'model.recalibrate is {runner.model.recalibrate:,}, and {field}.dataset has {total:,} {noun}s; give at most that'
         )
 
 

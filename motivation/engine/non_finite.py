@@ -1,12 +1,14 @@
 """Non-finite losses and weights: the error, the check and its messages."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from motivation.structures import MODEL_NAMES, ModelName
+from motivation.utils.checkpoint import find_checkpoints
 from motivation.utils.distributed import sum_over_processes
 
 # Numbers of skipped batches and rollbacks after which training stops.
@@ -65,10 +67,16 @@ def describe(bad: NonFiniteError, place: str, rate: float, losses: Iterable[floa
     return f'{what} {place}, learning rate {rate:.4g}, last good losses {before}'
 
 
-def ways_out(bad: NonFiniteError) -> str:
+def newest_saved(work_dir: Path) -> str:
+    """Return a clause with the path of the newest checkpoint of a run that stops."""
+    saved = find_checkpoints(work_dir)
+    return f"the newest checkpoint is '{saved[-1]}'" if saved else 'no checkpoint was saved before'
+
+
+def ways_out(bad: NonFiniteError, work_dir: Path) -> str:
     """Return the advice for a run that stops at a non-finite loss or weight, as text."""
     remedies = "'rollback'" if bad.loss is None else "'skip' or 'rollback'"
     return (
-        'nothing was saved after it: lower optim_wrapper.optimizer.lr or clip the gradient '
+        f'{newest_saved(work_dir)}: lower optim_wrapper.optimizer.lr or clip the gradient '
         f'(optim_wrapper.clip_grad), or go on with train_cfg.on_bad_loss={remedies}'
     )

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
@@ -63,13 +62,11 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
     if isinstance(runner._train_loop, BaseLoop):
         loader = runner.train_dataloader
         dataset, batch_size, collate_fn = loader.dataset, loader.batch_size, loader.collate_fn
-        available = len(dataset)
     else:  # an evaluation, for which no training data is built
         config = runner._train_dataloader
         dataset, batch_size = build_dataset(config, 'train_dataloader'), config['batch_size']
         collate_fn = collate_of(config)
-        batches = config.get('num_batch_per_epoch')  # MMEngine truncates the training data to them
-        available = min(len(dataset), batches * batch_size * get_world_size()) if batches else len(dataset)
+    available = len(dataset)
     if samples > available:
         noun = noun_of_model(runner.model.base)
         raise ConfigError(f'model.recalibrate is {samples}, but there are only {available:,} training {noun}s')

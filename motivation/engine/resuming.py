@@ -15,7 +15,7 @@ from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_opt
 from motivation.engine.run_parts import register_parts
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
-from motivation.utils.checkpoint import check_fits, find_checkpoints, newest_whole, read_checkpoint
+from motivation.utils.checkpoint import check_fits, find_checkpoints, name_checkpoints, newest_whole, read_checkpoint
 from motivation.utils.logs import forget_later_steps
 
 
@@ -57,7 +57,10 @@ def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, An
     """
     checkpoint = read_checkpoint(path, map_location)
     if 'config' in checkpoint:
-        raise ConfigError(f"'{path}' is one exported model, and both are needed; give an epoch_<n>.pth of a run")
+        raise ConfigError(
+            f"'{path}' is one exported model, and a checkpoint of both is needed, which with model.ema has their averages, too; "
+            f'{name_checkpoints(path)}'
+        )
     check_fits(checkpoint['state_dict'], runner.model, path)
     check_trained_classes(runner, checkpoint, path)
     return checkpoint

@@ -24,11 +24,12 @@ from motivation.engine.non_finite import (
     NonFiniteError,
     check_weights,
     describe,
+    newest_saved,
     ways_out,
 )
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
-from motivation.structures import ModelName, StepRecord
+from motivation.structures import MODEL_NAMES, ModelName, StepRecord
 from motivation.utils.arguments import Count, checked
 from motivation.utils.checkpoint import find_checkpoints, newest_whole
 from motivation.utils.interruption import Interrupted
@@ -57,14 +58,15 @@ class DualTrainLoop(EpochBasedTrainLoop):
         val_interval: Epochs between validations; the last epoch is always validated. Default: 1.
         on_bad_loss: What to do on a non-finite loss, on which no step is ever taken and which the policy does not
             receive: ``'stop'`` (default) raises an error without saving; ``'skip'`` skips the batch, at most ten in a
-            row; ``'rollback'`` restores the newest checkpoint with half the learning rate, at most five times.
+            row (with distillation only the base model's step, if the motivated model's loss is finite);
+            ``'rollback'`` restores the newest checkpoint with half the learning rate, at most five times.
             Non-finite weights, after a non-finite gradient of a finite loss, are never evaluated or saved: the run
             stops or is rolled back.
 
     Attributes:
         validation_due: Whether an epoch is over, but its validation is not.
-        skipped: Number of batches without a step: skipped with a non-finite loss, or with a gradient that overflows in
-            precision ``'fp16'``.
+        skipped: Number of batches without a step of the active model or, with distillation, of the base model: skipped
+            with a non-finite loss, or with a gradient of the active model that overflows in precision ``'fp16'``.
         last_step: The record of the last batch, complete before ``after_train_iter``; ``None`` before the first batch
             of this process.
 
@@ -81,7 +83,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         runner: Runner,
         dataloader: Any,
         max_epochs: Count,
-        val_begin: int = 1,
+        val_begin: Count = 1,
         val_interval: Count = 1,
         on_bad_loss: Literal['stop', 'skip', 'rollback'] = 'stop',
     ) -> None:
@@ -156,7 +158,8 @@ class DualTrainLoop(EpochBasedTrainLoop):
             The values that the model logs, with losses as numbers.
         """
         model, active, bad_loss = self.runner.model, self.runner.model.active, None
-        statistics = [buffer.clone() for buffer in model.buffers()] if self.on_bad_loss == 'skip' else []
+        names, skipped = MODEL_NAMES if self.on_bad_loss == 'skip' else (), self.skipped
+        statistics = {name: [buffer.clone() for buffer in getattr(model, name).buffers()] for name in names}
         self._exchange.begin(data_batch, lambda: self.runner.interruption.signal is not None)
         try:
             outputs = model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
@@ -169,18 +172,23 @@ class DualTrainLoop(EpochBasedTrainLoop):
         except NonFiniteError as bad:
             if self.on_bad_loss != 'skip':
                 raise
-            self._skip(bad)
-            for buffer, value in zip(model.buffers(), statistics, strict=True):
+            self._skip(bad, active)
+            for buffer, value in zip(getattr(model, bad.model).buffers(), statistics[bad.model], strict=True):
                 buffer.copy_(value)
-            bad_loss = bad.loss
             outputs = {'motivated': float(active == 'motivated')}
+            if bad.model == active:
+                bad_loss = bad.loss
+            else:  # the motivated model has stepped, and only the base model's distillation step is skipped
+                outputs['distillation_loss'] = bad.loss
+                model.transfer()  # shared statistics, too
         now = time.perf_counter()
         self.last_step = self._exchange.complete(active, outputs, now - self._ended, bad_loss)
         self._ended = now
         if self.last_step.finite:
             self._last_losses.append(self.last_step.loss)
-        if self.last_step.stepped:
+        if self.skipped == skipped and self.last_step.stepped:
             self._skipped_in_a_row = 0
+        if self.last_step.stepped:
             model.average()  # before the policy decides; no hook is needed for a run to have what it was asked for
         elif self.last_step.finite:
             self._note_overflow(active)
@@ -215,15 +223,16 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_interruption')
         raise Interrupted(self.runner.interruption.exit_status)
 
-    def _skip(self, bad: NonFiniteError) -> None:
+    def _skip(self, bad: NonFiniteError, active: ModelName) -> None:
         self.skipped += 1
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(
                 f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights will not recover; '
-                "continue from an earlier checkpoint, or with train_cfg.on_bad_loss='rollback'"
+                f"{newest_saved(Path(self.runner.work_dir))}: continue from it with train_cfg.on_bad_loss='rollback'"
             ) from bad
-        self.runner.announce(f'{self._describe(bad)}; the batch is skipped')
+        what = 'the batch' if bad.model == active else 'its distillation step'
+        self.runner.announce(f'{self._describe(bad)}; {what} is skipped')
 
     def _note_overflow(self, model: ModelName) -> None:
         """Count a step that was not taken because its gradients overflow in fp16."""
@@ -240,7 +249,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
     def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
         problem = self._describe(bad)
         if self.on_bad_loss != 'rollback':
-            raise TrainingError(f'{problem}; {ways_out(bad)}') from bad
+            raise TrainingError(f'{problem}; {ways_out(bad, Path(self.runner.work_dir))}') from bad
         checkpoint, _ = newest_whole(find_checkpoints(Path(self.runner.work_dir)))
         if checkpoint is None or self.rollbacks == MAX_ROLLBACKS:
             reason = f'{MAX_ROLLBACKS} rollbacks did not help' if checkpoint else 'there is no checkpoint to go back to'

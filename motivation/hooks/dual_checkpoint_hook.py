@@ -80,7 +80,7 @@ class DualCheckpointHook(Hook):
         """Save a checkpoint when the run is interrupted, and show its name."""
         within = runner.train_loop.validation_due or runner.train_loop.is_within_epoch
         if self._save(runner, runner.iter if within else None):
-            runner.announce(f"saved '{self._saved}' in '{runner.work_dir}'; continue with --resume")
+            runner.announce(f"saved '{Path(runner.work_dir) / str(self._saved)}'; continue with --resume")
 
     def _save(self, runner: Runner, iteration: int | None = None) -> bool:
         """Save a checkpoint and return whether the current state is on disk."""

@@ -12,9 +12,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import DataLoader
 
 from motivation.compute.meter import ComputeMeter
 from motivation.datasets import DeviceImages, class_names
+from motivation.datasets.spread_sampler import drawn_in_an_epoch
 from motivation.errors import one_line
 from motivation.hooks.compute_meter_hook import find_meter
 from motivation.hooks.motivation_hook import MotivationHook
@@ -53,6 +55,7 @@ class ProgressHook(Hook):
         self._trace = SwitchTrace()
         self._noun = 'sample'
         self._progress: Progress | None = None
+        self._compiled: set[str] = set()
         self._begun_iter = 0
         self._begun = self._last_line = 0.0
 
@@ -75,6 +78,15 @@ class ProgressHook(Hook):
             )
             self._progress.start()
             self._progress.add_task('train', total=runner.max_iters, completed=runner.iter, state='')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Say why the first batch of a compiled model takes long."""
+        name = runner.model.active
+        if runner.cfg.get('compile') and name not in self._compiled:
+            self._compiled.add(name)
+            runner.announce(
+                f'compiling the {name} model, which takes a while, and once more for batches of other sizes'
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -186,6 +198,12 @@ def describe_engine(runner: Runner) -> str:
     )
 
 
+def _describe_amount(loader: DataLoader) -> str:
+    """Return the number of samples of a data set, and of those that all processes draw in an epoch if they are fewer."""
+    drawn, total = drawn_in_an_epoch(loader), len(loader.dataset)  # type: ignore[arg-type]
+    return f'{total:,}' if drawn is None else f'{drawn * get_world_size():,} of {total:,}'
+
+
 def describe_run(runner: Runner) -> list[str]:
     """Return a header of at most 15 lines that describes models, data, schedule and device."""
     model, meter, noun = runner.model, find_meter(runner), noun_of_model(runner.model.base)
@@ -205,10 +223,7 @@ def describe_run(runner: Runner) -> list[str]:
     label = type(source).__name__
     if isinstance(source, DeviceImages):
         label = f'{type(source.dataset).__name__} on {source.device}'
-    shown, total = f'{len(train.dataset):,}', len(getattr(train.dataset, '_dataset', train.dataset))
-    if len(train.dataset) < total:  # MMEngine cuts the dataset to num_batch_per_epoch
-        shown = f'the first {shown} of {total:,}'
-    validation = f'{len(runner.val_dataloader.dataset):,}' if runner.cfg.get('val_cfg') is not None else 'no'
+    validation = _describe_amount(runner.val_dataloader) if runner.cfg.get('val_cfg') is not None else 'no'
     processes = get_world_size()
     together = f'{processes} x ' if processes > 1 else ''
     threads = (
@@ -223,7 +238,7 @@ def describe_run(runner: Runner) -> list[str]:
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
         *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
-        f'  data       {label}: {shown} training and '
+        f'  data       {label}: {_describe_amount(train)} training and '
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),

@@ -21,7 +21,7 @@ from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
-from motivation.utils.arguments import build_nested, checked
+from motivation.utils.arguments import Written, build_nested, checked
 from motivation.utils.batches import split
 from motivation.utils.precision import Precision, autocast
 from motivation.utils.training_mode import uncompiled
@@ -83,13 +83,13 @@ class DualModel(BaseModel):
         self,
         base: dict[str, Any],
         motivated: dict[str, Any],
-        weight_map: dict[str, Any] | None = None,
+        weight_map: Annotated[dict[str, Any], Written("dict(type='AutoMap')")] | None = None,
         statistics: Literal['private', 'shared'] = 'private',
         recalibrate: Annotated[int, Ge(0)] = 0,
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
         extension: Literal['zero', 'default'] = 'zero',
-        distillation: dict[str, float] | None = None,
-        ema: dict[str, Any] | None = None,
+        distillation: Annotated[dict[str, float], Written('dict(weight=0.5)')] | None = None,
+        ema: Annotated[dict[str, Any], Written('dict(decay=0.999)')] | None = None,
         precision: Precision = 'fp32',
         channels_last: bool = False,
     ) -> None:

@@ -17,7 +17,7 @@ from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
-from motivation.utils.arguments import checked
+from motivation.utils.arguments import Written, checked
 from motivation.utils.example import find_input_size
 from motivation.utils.precision import full_precision
 
@@ -60,7 +60,7 @@ class TimmClassifier(BaseModel):
         mean: Sequence[float] | None = None,
         std: Sequence[Annotated[float, Gt(0)]] | None = None,
         label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
-        mixup: dict[str, Any] | None = None,
+        mixup: Annotated[dict[str, Any], Written('dict(mixup_alpha=0.2)')] | None = None,
         **model_kwargs: Any,
     ) -> None:
         backbone = _create_backbone(model_name, num_classes, model_kwargs)

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from annotated_types import Ge, Le, Lt
@@ -22,6 +22,13 @@ Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 Momentum = Annotated[float, Ge(0), Lt(1)]
+
+
+class Written(NamedTuple):
+    """How a value is written, for the message about another: ``Annotated[dict[str, Any], Written('dict(a=1)')]``."""
+
+    example: str
+
 
 Parameters = ParamSpec('Parameters')
 Returned = TypeVar('Returned')
@@ -140,8 +147,17 @@ def problem_of(value: Any, argument: inspect.Parameter) -> str:
         words = ' or '.join(dict.fromkeys([*map(_in_words, error.errors()), *none]))
         choices = re.findall(r"'([^']*)'", words) if isinstance(value, str) else ()
         near = near_matches(value, choices) if choices else ''
-        return f'must be {words}, got {shortened(value)}' + (f'; {near}' if near.startswith('did') else '')
+        way_out = near if near.startswith('did') else _example(argument.annotation)
+        return f'must be {words}, got {shortened(value)}' + (f'; {way_out}' if way_out else '')
     return ''
+
+
+def _example(annotation: Any) -> str:
+    """Return the advice to write what an annotation, or a member of it, gives as an example; ``''`` if none does."""
+    inner = typing.get_args(annotation) if typing.get_origin(annotation) is not Literal else ()
+    if typing.get_origin(annotation) is Annotated:
+        return next((f'write {part.example}' for part in inner if isinstance(part, Written)), '')
+    return next(filter(None, map(_example, inner)), '')
 
 
 def _in_words(error: Any) -> str:

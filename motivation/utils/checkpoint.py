@@ -37,6 +37,19 @@ def find_checkpoints(work_dir: Path) -> list[Path]:
     return sorted(places, key=places.__getitem__)
 
 
+def name_checkpoints(path: Path) -> str:
+    """Return the advice to give another checkpoint than one that is not there, with the names of those that are.
+
+    Args:
+        path: What was given: a file, or a folder.
+    """
+    folder = path if path.is_dir() else path.parent
+    names = [repr(str(found)) for found in find_checkpoints(folder)]
+    if not names:
+        return f"give the path of an epoch_<n>.pth, of which '{folder}' has none"
+    return f'there is {" and ".join(names[-5:])}' + (f', after {len(names) - 5} older' if len(names) > 5 else '')
+
+
 def newest_whole(checkpoints: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     """Find the last checkpoint that is not damaged.
 
@@ -151,7 +164,7 @@ def require_file(path: Path) -> None:
     """
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'does not exist'
-        raise ConfigError(f'checkpoint {str(path)!r} {what}; give the path of an epoch_<n>.pth')
+        raise ConfigError(f'checkpoint {str(path)!r} {what}; {name_checkpoints(path)}')
 
 
 def check_fits(state_dict: dict[str, torch.Tensor], model: nn.Module, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Context managers that run models in another mode and restore it afterwards."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -45,15 +44,3 @@ def _mode(models: tuple[nn.Module, ...], training: bool) -> Iterator[None]:
     finally:
         for module, was_training in modes.items():
             module.training = was_training
-
-
-@contextmanager
-def quiet_fake_tensors() -> Iterator[None]:
-    """Silence torch's log about operators that do not run on fake tensors; the error is reported anyway."""
-    logger = logging.getLogger('torch._subclasses.fake_tensor')
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

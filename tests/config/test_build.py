@@ -123,6 +123,8 @@ def test_arguments_that_are_not_in_the_config_are_passed():
             r'^train_dataloader\.num_batch_per_epoch must be at least 1 or None, got 0$',
         ),
         ({'train_dataloader.persistent_workers': True}, r'^train_dataloader\.persistent_workers is True, which needs'),
+        ({'val_dataloader.timeout': 5}, r'^val_dataloader\.timeout is 5, which needs num_workers of at least 1'),
+        ({'train_cfg.val_begin': 0}, r'^train_cfg\.val_begin must be at least 1, got 0$'),
         ({'val_cfg.models': ['bas']}, r"^val_cfg\.models names 'bas'; did you mean 'base'"),
         ({'train_cfg.val_begin': 50}, r'^train_cfg\.val_begin is 50, after train_cfg\.max_epochs, which is 40'),
         (
@@ -192,7 +194,7 @@ def test_arguments_that_are_not_in_the_config_are_passed():
         ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr\.base_batch_size is missing; give the batch size'),
         (
             {'model.recalibrate': 1438},
-            r'^model\.recalibrate is 1,438, and an epoch of train_dataloader has 1,437 images',
+            r'^model\.recalibrate is 1,438, and train_dataloader\.dataset has 1,437 images',
         ),
         (
             {'val_evaluator.topk': (0,)},

@@ -122,7 +122,7 @@ def test_iteration_based_loops_raise():
 
 def test_map_that_is_not_a_component_raises_with_the_correct_form():
     refused(
-        r"^model\.weight_map must be a dict or None, got 'AutoMap'$",
+        r"^model\.weight_map must be a dict or None, got 'AutoMap'; write dict\(type='AutoMap'\)$",
         **{'model.weight_map': 'AutoMap'},
     )
 

@@ -71,10 +71,26 @@ def build(tmp_path, param_scheduler=(), **options):
             {'default_hooks.export.save_best': 'accuracy/top2'},
             r"^default_hooks\.export\.save_best is .*'accuracy/top1'",
         ),
+        (
+            {'default_hooks.export.save_best': 'ema/accuracy/top1', 'model.ema.decay': 0.9},
+            r"^default_hooks\.export\.save_best is 'ema/accuracy/top1', which names what is scored, .* write 'accuracy/top1'$",
+        ),
+        (
+            {'default_hooks.export.save_best': 'base/ema/accuracy/top1'},
+            r"^default_hooks\.export\.save_best is .*: write 'accuracy/top1'$",
+        ),
+        (
+            {'custom_hooks': [dict(STOP, monitor='base/ema/accuracy/top1')]},
+            r"^custom_hooks\.0\.monitor is .*: write model\.ema=dict\(decay=0\.999\), or name 'base/accuracy/top1'$",
+        ),
+        (
+            {'motivation.policy': dict(_delete_=True, type='ValidationGain', metric='motivated/ema/accuracy/top1')},
+            r"^motivation\.policy\.metric is .*: write model\.ema=.*, or name 'motivated/accuracy/top1'$",
+        ),
         ({'motivation.policy': GAIN}, r"^motivation\.policy\.policy\.metric is 'base/accuracy/top3', which"),
         (
             {'val_cfg.models': ['base'], 'custom_hooks': [dict(STOP, monitor='motivated/accuracy/top1')]},
-            r'^custom_hooks\.0\.monitor is ',
+            r'^custom_hooks\.0\.monitor is .*, which needs the motivated model, which val_cfg\.models leaves out; add it',
         ),
         (
             {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='by_class/class_1')]},

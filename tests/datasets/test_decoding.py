@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from motivation.datasets import BadImageError, TimmDataset
+from motivation.datasets import BadImageError, TimmDataset, timm_dataset
 from motivation.datasets.decoding import Decoder
 from motivation.errors import ConfigError
 
@@ -184,3 +184,20 @@ def test_transforms_of_a_folder_get_one_type_of_image_and_each_is_applied_once(t
         assert all(isinstance(image, kind) for image in seen)
     with pytest.raises(ConfigError, match=r"^decoder must be 'opencv', 'pillow' or 'scaled', got 'turbo'$"):
         TimmDataset(str(tmp_path), split='', decoder='turbo')
+
+
+def test_damage_that_libjpeg_passes_over_is_said_once_with_the_name_of_the_image(tmp_path, capfd, monkeypatch):
+    """Without a line of libjpeg's own, which names no image; an image that is whole is not named."""
+    lines = []
+    monkeypatch.setattr(timm_dataset, 'print_log', lambda message, *_: lines.append(message))
+    whole = encoded(photo())
+    folder = tmp_path / 'train' / 'a'
+    folder.mkdir(parents=True)
+    (folder / '0.jpg').write_bytes(whole)
+    (folder / '1.jpg').write_bytes(whole[:-2] + bytes([18] * 20) + whole[-2:])
+    dataset = TimmDataset(str(tmp_path), cache_mib=0)
+    images = [dataset[index]['inputs'] for index in (0, 1, 1, 0)]
+    assert torch.equal(images[0], images[1])
+    (line,) = lines
+    assert line.startswith(f"'{folder / '1.jpg'}' is damaged, and some of its pixels may be wrong: Corrupt JPEG data: ")
+    assert capfd.readouterr().err == ''

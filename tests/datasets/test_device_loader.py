@@ -259,16 +259,6 @@ def test_slow_reading_is_announced(monkeypatch):
     ]
 
 
-def test_only_the_samples_of_a_shortened_epoch_are_kept():
-    dataset = dataset_of()
-    kept = DeviceImages(dataset, {}, 'cpu')
-    kept.limit(7)
-    kept.load()
-    assert dataset.source.reads == 2 * 7 and len(kept) == 23
-    expected = torch.stack([dataset[index]['inputs'] for index in (3, 12)])
-    assert torch.equal(kept.__getitems__([3, 12])['inputs'], expected) and torch.equal(kept[12]['inputs'], expected[1])
-
-
 def test_process_that_dies_while_it_reads_is_one_sentence():
     dataset = dataset_of(transforms=[dict(type='Dies')])
     with pytest.raises(

@@ -81,6 +81,22 @@ def test_every_way_to_name_shards_names_the_same():
     assert len(shards('val')) == 5
 
 
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'{', b'\xff', b'[]', b'{"splits": []}', b'{"splits": {"some": []}}', b'{"splits": {"some": {"filenames": "a"}}}',
+     b'{"splits": {"some": {"filenames": [1]}}}'],
+)  # fmt: skip
+def test_broken_list_of_shards_is_named(content):
+    write_shards()
+    Path('shards/_info.json').write_bytes(content)
+    with pytest.raises(
+        ConfigError,
+        match=r"^root holds 'shards/_info\.json', which is not a JSON file like \{\"splits\".*; correct it, or remove",
+    ) as caught:
+        shards('some')
+    assert '\n' not in str(caught.value)
+
+
 def test_labels_in_json_are_read_by_their_field():
     def reversed_labels(number):
         return files_of(number) | {'json': json.dumps({'fine': 9 - number % 10}).encode(), 'cls': b'x'}

@@ -107,6 +107,7 @@ def test_single_image_left_by_skipped_ones_raises_one_sentence(tmp_path):
             return {'skipped': ('image 1', 'is unreadable')} if index == 1 else super().__getitem__(index)
 
     loader = {'train_dataloader.batch_size': 2, 'train_dataloader.sampler.shuffle': False}
+    loader |= {'train_dataloader.num_batch_per_epoch': None, 'train_dataloader.drop_last': True}
     config = digits_config(tmp_path, epochs=1, **on_maps_of_one_pixel(**loader))
     config.train_dataloader.dataset.type = 'OneBad'
     with pytest.raises(

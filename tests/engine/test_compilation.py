@@ -95,7 +95,7 @@ def test_compilation_can_be_left_out(tmp_path):
     assert train(config).model.base._compiled_call_impl is None
 
 
-def test_batches_of_other_sizes_do_not_compile_again_and_again(tmp_path):
+def test_batches_of_other_sizes_do_not_compile_again_and_again(tmp_path, capsys):
     """One graph per model for the first size and one for all others: micro-batches, last batches, two epochs."""
     counters.clear()
     GRAPHS.clear()
@@ -108,3 +108,5 @@ def test_batches_of_other_sizes_do_not_compile_again_and_again(tmp_path):
     }
     train(digits_config(tmp_path / 'run', 2, **options))
     assert len(GRAPHS) <= 2 * 2 and not counters['graph_break']
+    said = capsys.readouterr().out  # before a first batch that takes long
+    assert [said.count(f'compiling the {name} model') for name in ('base', 'motivated')] == [1, 1]

@@ -42,8 +42,7 @@ def test_without_augmentation_a_run_is_that_of_the_ordinary_loader(tmp_path):
     described = [load_exported(tmp_path / name / 'base.pth').metainfo for name in ('kept', 'ordinary')]
     assert described[0] == described[1]
     assert any(
-        'DigitsDataset on cpu: the first 384 of 1,437 training and 360 validation images' in line
-        for line in describe_run(kept)
+        'DigitsDataset on cpu: 384 of 1,437 training and 360 validation images' in line for line in describe_run(kept)
     )
 
 
@@ -104,7 +103,7 @@ def test_check_reads_and_trains_on_kept_data(tmp_path):
 def test_labels_that_are_no_class_are_found_without_reading_the_device(tmp_path):
     runner = DualModelRunner.from_cfg(digits_config(tmp_path, **KEPT))
     runner._train_loop = runner.build_train_loop(runner._train_loop)
-    assert isinstance(runner.train_dataloader.dataset._dataset.dataset, DeviceImages)
+    assert isinstance(runner.train_dataloader.dataset.dataset, DeviceImages)
     batch = next(iter(runner.train_dataloader))
     assert batch.labels.equal(batch['targets'])
     batch['targets'] = None  # not looked at

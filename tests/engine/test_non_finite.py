@@ -48,6 +48,7 @@ def test_non_finite_loss_stops_training_without_saving(tmp_path, model, options,
     assert f'the loss of the {model} model is {value} at batch 3 of epoch 2 (iteration 9), learning rate 0.' in said
     assert 'last good losses' in said and "train_cfg.on_bad_loss='skip'" in said
     newest = find_checkpoints(tmp_path)[-1]
+    assert f"; the newest checkpoint is '{newest}': lower" in said
     assert newest.name == 'epoch_1_iter_8.pth'
     assert all(tensor.isfinite().all() for tensor in read_checkpoint(newest)['state_dict'].values())
 
@@ -83,6 +84,45 @@ def test_skipped_batch_is_counted_and_not_passed_to_the_policy(tmp_path, capsys,
     assert meter.forward_flops(model) == macs.step.forward.flops(0, meter.trained[model].images + 2 * 16)
     assert meter.backward_flops(model) == macs.step.backward.flops(0, meter.trained[model].images + 2 * 16)
     assert [math.isfinite(loss) for loss in runner.find_hook(MotivationHook).trace.losses].count(False) == 2
+
+
+@pytest.mark.parametrize('statistics', ['private', 'shared'])
+def test_bad_distillation_loss_skips_the_step_of_the_base_model_only(tmp_path, statistics):
+    """The motivated model ends the batch as without distillation, statistics included, and the base model has its image."""
+    bad, states, averaged = 4, {}, {}
+
+    class Look(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == bad:
+                states[runner.model.distillation is not None] = snapshot(runner.model)
+                averaged['steps'] = runner.model.averages.steps
+
+    options = {'model.statistics': statistics, 'param_scheduler': [], 'train_cfg.on_bad_loss': 'skip', **ALWAYS}
+    options |= {'model.ema.decay': 0.5}
+    teach = {'model.distillation': dict(weight=0.5)}
+    built = config(tmp_path / 'with', epochs=1, every_iters=None, meter=True, **options, **teach)
+    runner = train(built, SpoilLoss('base', set(range(1, 6))), Look())
+    train(config(tmp_path / 'without', epochs=1, every_iters=None, **options), Look())
+    trace = runner.find_hook(MotivationHook).trace
+    assert all(map(math.isfinite, trace.losses)) and runner.train_loop.skipped == 5 and averaged['steps'] == bad + 1
+    meter = runner.find_hook(ComputeMeterHook).meter
+    assert meter.trained['motivated'].iters == 5 == meter.distilled.iters and not meter.skipped['motivated'].iters
+    ours, theirs = states[True], states[False]
+    for name, tensor in theirs.items():
+        if name.startswith('motivated.'):
+            assert torch.equal(tensor, ours[name]), name
+    weight_map = runner.model.weight_map
+    for pair in weight_map.pairs:
+        if all(positions is None for positions in pair.index) and (statistics == 'shared' or not pair.is_statistic):
+            ours_of_base = ours[f'base.{pair.base}']
+            assert torch.equal(ours_of_base, ours[f'motivated.{pair.motivated}']), pair.base
+    assert all(tensor.isfinite().all() for tensor in ours.values())
+
+
+def test_too_many_skipped_distillation_steps_in_a_row_raise(tmp_path):
+    options = {'model.distillation': dict(weight=0.5), 'train_cfg.on_bad_loss': 'skip', **ALWAYS}
+    with pytest.raises(TrainingError, match=r'the loss of the base model is nan .* for the 11th batch in a row'):
+        train(config(tmp_path, every_iters=None, **options), SpoilLoss('base', range(3, 18)))
 
 
 def test_too_many_skips_in_a_row_raise(tmp_path):

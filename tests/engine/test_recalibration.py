@@ -53,7 +53,7 @@ def test_training_is_unchanged(tmp_path):
 def test_exported_models_have_the_statistics_they_were_evaluated_with(tmp_path):
     runner = train(tiny_config(tmp_path, epochs=2, **{'model.recalibrate': 64}))
     exported = load_exported(tmp_path / 'base.pth')
-    batch = default_collate([runner.val_dataloader.dataset[i] for i in range(len(runner.val_dataloader.dataset))])
+    batch = default_collate([runner.val_dataloader.dataset[i] for i in runner.val_dataloader.sampler])
     logits = exported(exported.data_preprocessor(batch)['inputs'])
     accuracy = 100 * (logits.argmax(1) == batch['targets']).double().mean()
     with recalibrated(runner):

@@ -10,8 +10,9 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
 from motivation.utils.checkpoint import read_checkpoint
-from tests.conftest import tiny_config, train
+from tests.conftest import snapshot, tiny_config, train
 from tests.engine.resuming_runs import Stop, resumed
+from tests.engine.stopped_runs import At
 
 pytestmark = pytest.mark.usefixtures('run_folder')
 
@@ -20,11 +21,24 @@ def test_load_from_loads_weights_and_starts_a_new_run(tmp_path):
     first = train(tiny_config(tmp_path / 'first', **{'motivation.policy': dict(_delete_=True, type='Always')}))
     config = tiny_config(tmp_path / 'second', epochs=1)
     config.load_from = str(tmp_path / 'first/epoch_2.pth')
-    second = train(config)
+    second, begun = DualModelRunner.from_cfg(config), {}
+    second.register_hook(At('before_train_iter', 0, lambda: begun.update(snapshot(second.model))))
+    second.train()
     trace = second.find_hook(MotivationHook).trace
     assert first.model.active == 'motivated'
     assert len(trace) == 6 and not trace.motivated[0]
-    assert trace.losses[0] < first.find_hook(MotivationHook).trace.losses[0] - 0.1
+    loaded = read_checkpoint(Path(config.load_from))['state_dict']
+    assert begun.keys() == loaded.keys()
+    assert all(torch.equal(tensor, begun[name]) for name, tensor in loaded.items() if name != '_extra_state')
+
+
+def test_exported_model_raises_with_the_checkpoints_beside_it():
+    config = tiny_config('second', 1)
+    config.load_from = 'run/base.pth'
+    with pytest.raises(
+        ConfigError, match=r"'run/base\.pth' is one exported model, .*; there is 'run/epoch_1\.pth' and "
+    ):
+        train(config)
 
 
 def test_checkpoint_of_other_models_raises():

@@ -3,11 +3,14 @@
 import itertools
 
 import pytest
+import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.hooks import Hook
 from torch.utils.data import BatchSampler
 
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
+from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.hooks import MotivationHook
 from motivation.registry import DATA_SAMPLERS
@@ -91,3 +94,31 @@ def test_sampler_that_ends_too_early_raises(tmp_path):
         ConfigError, match=r'^train_dataloader\.sampler ends after 3 batches of epoch 1, which has 4 by'
     ):
         train(tiny_config(tmp_path / 'run', epochs=1, **options))
+
+
+class Watch(Hook):
+    """Keeps the images of every training and validation batch."""
+
+    def __init__(self):
+        self.trained, self.validated = [], []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.trained += data_batch['inputs'].clone()
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        self.validated += data_batch['inputs'].clone()
+
+
+@pytest.mark.parametrize('kind', ['DataLoader', 'DeviceDataLoader'])
+def test_shortened_epochs_draw_from_the_whole_set(tmp_path, kind):
+    """In training other images in each epoch, in validation always the same, spread over the set."""
+    options = {'train_dataloader.num_batch_per_epoch': 2, 'train_dataloader.dataset.transforms': []}
+    options |= {f'{stage}_dataloader.type': kind for stage in ('train', 'val')}
+    runner, watch = DualModelRunner.from_cfg(tiny_config(tmp_path / 'run', epochs=3, **options)), Watch()
+    runner.register_hook(watch)
+    runner.train()
+    images = [runner.train_dataloader.dataset.dataset[index]['inputs'] for index in range(1437)]
+    places = [next(place for place, image in enumerate(images) if torch.equal(image, seen)) for seen in watch.trained]
+    assert len(places) == 3 * 32 and len({*places}) > 80 and max(places) > 1200
+    expected = [runner.val_dataloader.dataset[number * 360 // 32]['inputs'] for number in range(32)]
+    assert torch.equal(torch.stack(watch.validated), torch.stack(expected * 3))

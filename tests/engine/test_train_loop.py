@@ -74,7 +74,7 @@ def test_signal_finishes_the_batch_saves_and_stops(tmp_path, whole, capsys, numb
         train(config(tmp_path, every_iters=None), At(point, batch, send(number)))
     assert ended.value.code == status and signal.getsignal(number) is before
     assert find_checkpoints(tmp_path)[-1].name == saved
-    assert f"saved '{saved}' in '{tmp_path}'; continue with --resume" in capsys.readouterr().out
+    assert f"saved '{tmp_path / saved}'; continue with --resume" in capsys.readouterr().out
     assert_same(train(config(tmp_path, resume=True, every_iters=None)), whole)
 
 

@@ -26,7 +26,7 @@ def test_prints_a_short_header_one_line_per_epoch_and_the_table(tmp_path, capsys
     assert text.splitlines()[:6] == describe_run(runner)[:6]
     assert 'cifar_resnet8: 77,754 parameters, 0.76 MMACs forward and 1.52 backward an image' in text
     assert '56 tensors shared, extension of 194,432 parameters, statistics private' in text
-    assert 'the first 384 of 1,437 training and 360 validation images, 10 classes: 0, 1, 2, 3, 4, ...' in text
+    assert ': 384 of 1,437 training and 360 validation images, 10 classes: 0, 1, 2, 3, 4, ...' in text
     lines = printed.out.splitlines()
     assert (
         len([line for line in lines if re.match(r'epoch \d/2  batch \d/6  active (base |motivated)\s+loss \d', line)])

@@ -214,7 +214,8 @@ def test_no_averages_without_ema():
         (dict(update_after_step=-1), r'^ema\.update_after_step must be at least 0, got -1$'),
         (dict(use_warmup=1), r'^ema\.use_warmup must be True or False, got 1$'),
         (dict(warmup_power=0), r'^ema\.warmup_power must be above 0, got 0$'),
-        (0.999, r'^ema must be a dict or None, got 0\.999$'),
+        (0.999, r'^ema must be a dict or None, got 0\.999; write dict\(decay=0\.999\)$'),
+        (True, r'^ema must be a dict or None, got True; write dict\(decay=0\.999\)$'),
     ],
 )
 def test_bad_values_raise_with_their_field(ema, message):

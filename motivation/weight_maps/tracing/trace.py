@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from motivation.errors import ConfigError
 from motivation.utils.example import Example
-from motivation.utils.training_mode import evaluation_mode, quiet_fake_tensors, unfused_attention
+from motivation.utils.fake_tensors import asked_device, quiet_fake_tensors
+from motivation.utils.training_mode import evaluation_mode, unfused_attention
 from motivation.weight_maps.tracing.rules import Call, Spaces, apply, flat, positions
 from motivation.weight_maps.tracing.spaces import Space
 
@@ -144,8 +145,9 @@ class _Recorder(TorchDispatchMode):
                 self._keep(tensor, positions(tensor.shape), Step('inputs', '', (), frozenset(), False))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
-            return args[0].fake_device  # torch asks many times for each operator
+        device = asked_device(func, args)
+        if device is not None:
+            return device
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         tensors = [output for output in flat([outputs]) if isinstance(output, Tensor)]
