@@ -3,20 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
-from torch import Tensor, nn
 
 from motivation.engine.exchanging import exchange_of
+from motivation.engine.sample_history import SampleHistory
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import require_meter
+from motivation.hooks.watched_logits import watch_accuracy, watch_sample_losses
 from motivation.policies import Compute
-from motivation.structures import MODEL_NAMES, ModelName, StepRecord
+from motivation.structures import StepRecord
 
 SIGNALS = {
     'accuracy': "the active model's training accuracy on the batch, 0 to 1",
     'grad_norm': "L2 norm of the active model's gradient before clipping; infinite if a loss scaler skipped the step",
+    'sample_progress': "mean decrease of the loss of the batch's images since each was last seen, or None if none was",
     'iter': 'batches done, this one included: the index of the next batch, from 0',
     'max_iters': 'batches of the whole run',
     'progress': 'iter / max_iters, above 0 and at most 1',
@@ -60,11 +61,13 @@ class Signals:
             'metrics': lambda step: self._take_metrics(),
         }
         if 'accuracy' in names:
-            exchange_of(runner.optim_wrapper).ask_for_accuracy(_watch_accuracy(runner))
+            exchange_of(runner.optim_wrapper).ask_for(watch_accuracy(runner))
         if 'grad_norm' in names:
             exchange_of(runner.optim_wrapper).ask_for_grad_norm()
         if 'compute' in names:
             readers['compute'] = _watch_compute(runner)
+        if 'sample_progress' in names:
+            readers['sample_progress'] = _watch_progress(runner)
         self._readers = {name: readers[name] for name in sorted(names)}
         self.metrics: dict[str, float] | None = None
 
@@ -77,34 +80,23 @@ class Signals:
         return metrics
 
 
-def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
-    """Watch the logits and targets that each model's ``loss`` module receives, and return a function of the accuracy."""
-    exchange = exchange_of(runner.optim_wrapper)
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in MODEL_NAMES}  # of each micro-batch
+def _watch_progress(runner: Runner) -> Callable[[StepRecord], float | None]:
+    """Return a function of the mean decrease of the losses of a batch's samples since each was last seen."""
+    loader, signal = runner.train_dataloader, 'sample_progress'
+    if get_world_size() > 1 and not loader.batch_size:
+        raise ConfigError(
+            f'motivation.policy asks for {signal!r}, which needs train_dataloader.batch_size with several processes; give it '
+            'instead of batch_sampler, or choose another policy'
+        )
+    exchange_of(runner.optim_wrapper).ask_for_sample_losses(watch_sample_losses(runner, signal), loader.batch_size or 0)
+    history = SampleHistory(len(loader.dataset))
+    runner.checkpointer.register('sample_history', history)
 
-    def watch(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
-            if torch.is_grad_enabled() and exchange.awaits_first_step:
-                seen[name].append((inputs[0].detach(), inputs[1]))
+    def read(step: StepRecord) -> float | None:
+        assert step.sample_losses is not None
+        return history.update(step.sample_losses)
 
-        return hook
-
-    for name in MODEL_NAMES:
-        loss = getattr(getattr(runner.model, name), 'loss', None)
-        if not isinstance(loss, nn.Module):
-            raise ConfigError(
-                f"motivation.policy asks for 'accuracy', which needs model.{name} to have a module 'loss' that is called "
-                'with logits and targets; add it, or choose another policy'
-            )
-        loss.register_forward_pre_hook(watch(name))
-
-    def measure(model: ModelName) -> Tensor:
-        logits, targets = map(torch.cat, zip(*seen[model], strict=True))
-        seen[model].clear()
-        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of mixed targets, the larger one
-        return (logits.argmax(dim=1) == classes).float().mean()
-
-    return measure
+    return read
 
 
 def _watch_compute(runner: Runner) -> Callable[[StepRecord], Compute]:

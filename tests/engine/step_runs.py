@@ -42,7 +42,7 @@ class AsksForAll(SwitchPolicy):
     def __init__(self) -> None:
         self.batches = 0
 
-    def update(self, loss: float, accuracy: float, grad_norm: float) -> bool:
+    def update(self, loss: float, accuracy: float, grad_norm: float, sample_progress: float | None) -> bool:
         self.batches += 1
         return self.batches % 2 == 1
 

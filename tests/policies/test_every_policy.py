@@ -41,6 +41,8 @@ CONFIGS = [
     dict(type='GradientNorm', below=1.0, relative=0.9),
     dict(type='GradientNorm', above=2.0),
     dict(type='ValidationGain', min_gain=0.1),
+    dict(type='LearningProgress', drops=1, window=5),
+    dict(type='LearningProgress', reference='zero'),
     dict(type='All', policies=[DROP, GATE, dict(type='GradientNorm', below=3.0)]),
     dict(type='Any', policies=[DROP, dict(type='Periodic', on=1, off=4)]),
     dict(type='Not', policy=GATE),
@@ -74,6 +76,7 @@ LOSSES = each_batch(st.floats(allow_nan=True, allow_infinity=True, width=32) | s
 GIVEN = {  # every signal that is not a count
     'accuracy': st.floats(0, 1),
     'grad_norm': st.floats(0, 10) | st.just(float('inf')),
+    'sample_progress': st.none() | st.floats(allow_nan=True, allow_infinity=True),
     'metrics': st.none() | st.builds(lambda x: {'base/accuracy/top1': x}, st.floats(0, 100)),
 }
 
