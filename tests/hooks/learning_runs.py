@@ -15,15 +15,17 @@ from tests.conftest import tiny_config
 from tests.engine.resuming_runs import Stop
 
 POLICY = dict(
-    _delete_=True, type='Any', policies=[dict(type='LearningProgress', drops=1, window=3), dict(type='ConsecutiveDrop')]
+    _delete_=True, type='Any', policies=[dict(type='LearningProgress', drops=1, window=2), dict(type='ConsecutiveDrop')]
 )
 OPTIONS = {
     'motivation.policy': POLICY,
-    'default_hooks.checkpoint.every_iters': 1,
+    'default_hooks.checkpoint.every_iters': 2,
     'train_dataloader.num_batch_per_epoch': 3,
     'train_dataloader.batch_size': 8,
+    **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
+    **dict.fromkeys(('default_hooks.export', 'default_hooks.report')),
 }
-EPOCHS = 3
+EPOCHS = 2
 
 
 class Witness(Hook):

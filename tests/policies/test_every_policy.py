@@ -30,6 +30,7 @@ CONFIGS = [
     dict(type='Always'),
     GATE,
     dict(type='MatchedRandom', run='recorded'),
+    dict(type='MatchedRandom', run='recorded', windows=4, spells=True),
     dict(type='Replay', run='recorded'),
     dict(type='Periodic', on=2, off=3),
     dict(type='EpochSchedule', epochs=[(1, 3), (5, None)]),
