@@ -1,12 +1,14 @@
 """The signals that a switch policy can ask for besides the loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
 from motivation.engine.exchanging import exchange_of
+from motivation.engine.gradient_agreement import GradientAgreement
+from motivation.engine.held_in_loss import HeldInLoss
 from motivation.engine.sample_history import SampleHistory
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import require_meter
@@ -18,6 +20,8 @@ SIGNALS = {
     'accuracy': "the active model's training accuracy on the batch, 0 to 1",
     'grad_norm': "L2 norm of the active model's gradient before clipping; infinite if a loss scaler skipped the step",
     'sample_progress': "mean decrease of the loss of the batch's images since each was last seen, or None if none was",
+    'held_in_loss': "the base model's loss on fixed training images, of the weights before the batch; None if not due",
+    'grad_agreement': 'cosine of the gradients of the batch and the one before, over what both models share, or None',
     'iter': 'batches done, this one included: the index of the next batch, from 0',
     'max_iters': 'batches of the whole run',
     'progress': 'iter / max_iters, above 0 and at most 1',
@@ -33,6 +37,7 @@ class Signals:
     Args:
         runner: The run.
         names: Names of the signals, of :data:`SIGNALS`.
+        options: Options of some, by name: those of :class:`~motivation.engine.held_in_loss.HeldInLoss`.
 
     Attributes:
         metrics: Results of a validation that the policy has not received yet, or ``None``.
@@ -41,7 +46,7 @@ class Signals:
         ConfigError: A signal does not exist, or is not available in this run.
     """
 
-    def __init__(self, runner: Runner, names: frozenset[str]) -> None:
+    def __init__(self, runner: Runner, names: frozenset[str], options: Mapping[str, Mapping[str, Any]]) -> None:
         for name in sorted(names - SIGNALS.keys()):
             raise ConfigError(
                 f'motivation.policy asks for {name!r}, which is not a signal; {near_matches(name, SIGNALS)}'
@@ -54,6 +59,8 @@ class Signals:
         readers: dict[str, Callable[[StepRecord], Any]] = {
             'accuracy': lambda step: step.accuracy,
             'grad_norm': lambda step: step.grad_norm,
+            'held_in_loss': lambda step: step.measured.get('held_in_loss'),
+            'grad_agreement': lambda step: step.measured.get('grad_agreement'),
             'iter': lambda step: runner.iter + 1,
             'max_iters': lambda step: runner.max_iters,
             'progress': lambda step: (runner.iter + 1) / runner.max_iters,
@@ -64,8 +71,16 @@ class Signals:
             exchange_of(runner.optim_wrapper).ask_for(watch_accuracy(runner))
         if 'grad_norm' in names:
             exchange_of(runner.optim_wrapper).ask_for_grad_norm()
+        held_in: HeldInLoss | None = None
+        if 'held_in_loss' in names:
+            held_in = HeldInLoss(runner, **options.get('held_in_loss', {}))
+            exchange_of(runner.optim_wrapper).ask_for(held_in.measure)
+        if 'grad_agreement' in names:
+            agreement = GradientAgreement(runner.model)
+            exchange_of(runner.optim_wrapper).ask_for(agreement.measure)
+            runner.checkpointer.register('grad_agreement', agreement)
         if 'compute' in names:
-            readers['compute'] = _watch_compute(runner)
+            readers['compute'] = _watch_compute(runner, held_in)
         if 'sample_progress' in names:
             readers['sample_progress'] = _watch_progress(runner)
         self._readers = {name: readers[name] for name in sorted(names)}
@@ -99,10 +114,15 @@ def _watch_progress(runner: Runner) -> Callable[[StepRecord], float | None]:
     return read
 
 
-def _watch_compute(runner: Runner) -> Callable[[StepRecord], Compute]:
+def _watch_compute(runner: Runner, held_in: HeldInLoss | None) -> Callable[[StepRecord], Compute]:
     require_meter(runner)
     loader, processes = runner.train_dataloader, get_world_size()
     images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
     images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
-    return lambda step: require_meter(runner).forecast(runner.max_iters, images, batch_size, distils)
+
+    def read(step: StepRecord) -> Compute:
+        measured = (held_in.left(), held_in.images * processes) if held_in is not None else (0, 0)
+        return require_meter(runner).forecast(runner.max_iters, images, batch_size, distils, *measured)
+
+    return read

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from torch.nn import functional as F
@@ -13,17 +14,23 @@ from motivation.hooks import MotivationHook
 from motivation.utils.distributed import join_processes
 from tests.conftest import tiny_config
 from tests.engine.resuming_runs import Stop
+from tests.small import BARE
 
 POLICY = dict(
-    _delete_=True, type='Any', policies=[dict(type='LearningProgress', drops=1, window=2), dict(type='ConsecutiveDrop')]
+    _delete_=True,
+    type='Any',
+    policies=[
+        dict(type='LearningProgress', drops=1, window=2),
+        dict(type='GradientAgreement', quantile=0.5, window=1),
+        dict(type='HeldInDrop', drops=1, every=2, images=9),
+    ],
 )
 OPTIONS = {
     'motivation.policy': POLICY,
     'default_hooks.checkpoint.every_iters': 2,
     'train_dataloader.num_batch_per_epoch': 3,
     'train_dataloader.batch_size': 8,
-    **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
-    **dict.fromkeys(('default_hooks.export', 'default_hooks.report')),
+    **BARE,
 }
 EPOCHS = 2
 
@@ -49,7 +56,8 @@ class Witness(Hook):
         policy.update = recorded
 
     def _keep(self, module, inputs, logits) -> None:
-        self.logits = logits.detach()
+        if torch.is_grad_enabled():
+            self.logits = logits.detach()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.own.append(list(data_batch.indices))
@@ -63,6 +71,7 @@ def train(folder, resume=False, hook=None):
     if hook is not None:
         runner.register_hook(hook)
     runner.train()
+    runner.model.transfer()  # saving a checkpoint has made both models current in the first process alone
     return {
         'losses': list(runner.find_hook(MotivationHook).trace.losses),
         'decisions': list(runner.find_hook(MotivationHook).trace.decisions),

@@ -17,9 +17,10 @@ from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import ROOT, tiny_config, train
 from tests.engine.forked_processes import two_forks
 from tests.engine.resuming_runs import Stop
+from tests.small import BARE
 
-ASKING = {'motivation.policy': dict(_delete_=True, type='RecordsProgress')}
-CONDITION = {'motivation.policy': dict(_delete_=True, type='LearningProgress', drops=1, window=3)}
+ASKING = {**BARE, 'motivation.policy': dict(_delete_=True, type='RecordsProgress')}
+CONDITION = {**BARE, 'motivation.policy': dict(_delete_=True, type='LearningProgress', drops=1, window=3)}
 
 
 @POLICIES.register_module(force=True)
