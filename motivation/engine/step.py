@@ -97,8 +97,8 @@ class StepExchange:
 
     @property
     def awaits_first_step(self) -> bool:
-        """Whether no step has been taken on the batch."""
-        return not self._readings
+        """Whether a batch has begun, and no step has been taken on it."""
+        return bool(self._counts) and not self._readings
 
     @property
     def needs_grad_norm(self) -> bool:

@@ -122,6 +122,17 @@ def test_processes_share_what_they_see_and_resume_bit_for_bit(tmp_path):
     assert first['progress'][3:] == pytest.approx(expected[3:], abs=1e-6)
 
 
+def test_check_of_a_run_measures_what_its_policy_asks_for(tmp_path):
+    """The passes that ``--check`` makes before, to count compute and to try the data, are not watched."""
+    asked = [
+        dict(type='HeldInDrop', every=1, images=96),
+        dict(type='GradientAgreement', above=0),
+        dict(type='LearningProgress'),
+    ]
+    options = {'motivation.policy': dict(_delete_=True, type='All', policies=asked)}
+    train(tiny_config(tmp_path / 'run', 1, meter=True, **{**BARE, **options, 'train_cfg.type': 'CheckLoop'}))
+
+
 def test_mixed_images_and_batches_without_indices_are_refused(tmp_path):
     mixing = {f'model.{name}.mixup': dict(mixup_alpha=0.2) for name in ('base', 'motivated')}
     with pytest.raises(ConfigError, match=r"asks for 'sample_progress', and model\.base\.mixup trains on mixtures"):
