@@ -1,7 +1,8 @@
 """Types that several parts share: the names of the two models and the record of a training step."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
 
 ModelName = Literal['base', 'motivated']
 
@@ -32,6 +33,18 @@ def split_metric(reported: str) -> tuple[str, str]:
     return (model + _AVERAGED, metric.removeprefix(averaged)) if metric.startswith(averaged) else (model, metric)
 
 
+class SampleLosses(NamedTuple):
+    """The loss of each sample of a batch, in all processes.
+
+    Attributes:
+        indices: Index of each sample in the training data set.
+        losses: Its loss, whose mean over the batch is the batch's loss.
+    """
+
+    indices: list[int]
+    losses: list[float]
+
+
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """The record of one training batch, equal in all processes.
@@ -50,7 +63,8 @@ class StepRecord:
         stop_requested: Whether any process has received a signal to stop.
         grad_norm: L2 norm of the gradient before clipping, mean over all processes; infinite if a loss scaler skips
             the step, ``None`` unless a policy asks for it.
-        accuracy: Training accuracy on the batch, 0 to 1, mean over all processes; ``None`` unless a policy asks for it.
+        measured: Other numbers that a policy asks for, by name, means over all processes.
+        sample_losses: The loss of each sample; ``None`` unless a policy asks for it.
     """
 
     model: ModelName
@@ -65,4 +79,10 @@ class StepRecord:
     left_out: int = 0
     stop_requested: bool = False
     grad_norm: float | None = None
-    accuracy: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    sample_losses: SampleLosses | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Training accuracy on the batch, 0 to 1, mean over all processes; ``None`` unless a policy asks for it."""
+        return self.measured.get('accuracy')

@@ -9,6 +9,12 @@ FEW_IMAGES = {
     for name, value in (('batch_size', 40), ('num_batch_per_epoch', 1))
 }
 
+# A run that only trains.
+BARE = {
+    **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
+    **dict.fromkeys(('default_hooks.export', 'default_hooks.report', 'default_hooks.progress')),
+}
+
 
 def small_config(work_dir, epochs=1, **options):
     return digits_config(work_dir, epochs, **{**SMALL_PAIR, **FEW_IMAGES, **options})

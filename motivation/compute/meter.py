@@ -56,6 +56,7 @@ class ComputeMeter:
         macs: MACs of each model for the batches to come; may be replaced during a run.
         trained: Batches that each model trained on while active.
         distilled: Distillation steps of the base model.
+        held_in: Measurements of the base model's loss on fixed training images, for the policy; part of its training.
         skipped: Batches with a non-finite loss or gradient, on which the active model ran both passes without a step.
         evaluated: Validation batches of each model.
         reestimated: Batches on which each model's statistics were re-estimated.
@@ -69,9 +70,11 @@ class ComputeMeter:
         accumulate: Mapping[ModelName, int] = MappingProxyType(dict.fromkeys(MODEL_NAMES, 1)),
     ) -> None:
         self.macs = macs
+        self._processes = processes
         self._passes: dict[ModelName, int] = {name: processes * accumulate[name] for name in MODEL_NAMES}
         self.trained = {name: BatchTotals() for name in MODEL_NAMES}
         self.distilled = BatchTotals()
+        self.held_in = BatchTotals()
         self.skipped = {name: BatchTotals() for name in MODEL_NAMES}
         self.evaluated = {name: BatchTotals() for name in MODEL_NAMES}
         self.reestimated = {name: BatchTotals() for name in MODEL_NAMES}
@@ -106,6 +109,13 @@ class ComputeMeter:
             self.distilled.add(images, step.forward.flops(*share), step.backward.flops(*share))
         self.motivated_alone_train_flops += self.macs['motivated'].step.flops(*share)
 
+    def add_held_in(self, images: int) -> None:
+        """Count a measurement of the base model's loss, on images of all processes."""
+        self.held_in.add(images, self._held_in_flops(images))
+
+    def _held_in_flops(self, images: int) -> int:
+        return self.macs['base'].inference.flops(self._processes, images)
+
     def _step(self, model: ModelName, distillation: bool) -> StepMacs:
         macs = self.macs[model]
         return macs.distillation if distillation and macs.distillation is not None else macs.step
@@ -123,7 +133,8 @@ class ComputeMeter:
         return self.forward_flops(model) + self.backward_flops(model)
 
     def _training_totals(self, model: ModelName) -> list[BatchTotals]:
-        return [self.trained[model], self.skipped[model], *([self.distilled] if model == 'base' else [])]
+        of_base = [self.distilled, self.held_in] if model == 'base' else []
+        return [self.trained[model], self.skipped[model], *of_base]
 
     @property
     def total_train_flops(self) -> int:
@@ -150,7 +161,15 @@ class ComputeMeter:
         """Return the FLOPs of the batches of one active model; motivated batches include distillation steps."""
         return self.trained[model].flops + (self.distilled.flops if model == 'motivated' else 0)
 
-    def forecast(self, iters: int, images: int, batch_size: int, distillation: bool) -> Compute:
+    def forecast(
+        self,
+        iters: int,
+        images: int,
+        batch_size: int,
+        distillation: bool,
+        measurements_left: int = 0,
+        held_in_images: int = 0,
+    ) -> Compute:
         """Return the compute spent so far and a forecast of the rest of the run.
 
         Args:
@@ -158,7 +177,10 @@ class ComputeMeter:
             images: Number of images of the whole run.
             batch_size: Images per full batch of all processes.
             distillation: Whether motivated batches include a distillation step.
+            measurements_left: Number of measurements of the held-in loss to come. Default: 0.
+            held_in_images: Images of each, in all processes. Default: 0.
         """
+        further = measurements_left * self._held_in_flops(held_in_images)
 
         def flops(iters: int, images: int) -> dict[str, int]:
             base, motivated = (iters * self._passes[name] for name in MODEL_NAMES)
@@ -171,7 +193,7 @@ class ComputeMeter:
         alone = self.macs['motivated'].step.flops(left[0] * self._passes['motivated'], left[1])
         return Compute(
             spent=self.total_train_flops,
-            left=flops(*left),
+            left={name: value + further for name, value in flops(*left).items()},
             batch=flops(1, batch_size),
             motivated_alone=self.motivated_alone_train_flops + alone,
         )
@@ -198,6 +220,7 @@ class ComputeMeter:
         return {
             **{kind: {name: asdict(getattr(self, kind)[name]) for name in MODEL_NAMES} for kind in _KINDS},
             'distilled': asdict(self.distilled),
+            'held_in': asdict(self.held_in),
             'motivated_alone_train_flops': self.motivated_alone_train_flops,
         }
 
@@ -205,6 +228,7 @@ class ComputeMeter:
         for kind in _KINDS:
             setattr(self, kind, {name: BatchTotals(**state_dict[kind][name]) for name in MODEL_NAMES})
         self.distilled = BatchTotals(**state_dict['distilled'])
+        self.held_in = BatchTotals(**state_dict.get('held_in', {}))  # older checkpoints have none
         self.motivated_alone_train_flops = state_dict['motivated_alone_train_flops']
 
 

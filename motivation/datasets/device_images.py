@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from motivation.datasets.frozen_randomness import ReadTogether, read_samples
 from motivation.datasets.image_dataset import Sample
-from motivation.datasets.loading import Batch, collate_images, init_worker
+from motivation.datasets.loading import Batch, Samples, collate_images, init_worker
 from motivation.errors import ArgumentError, ConfigError, reason
 from motivation.utils.batches import noun_of
 from motivation.utils.memory import free_memory, memory_text
@@ -114,7 +114,7 @@ class DeviceImages(Dataset):
             ConfigError: All samples are skipped.
         """
         if self._fields is None:
-            return self._transform(collate_images([self._read(index) for index in indices]))
+            return self._transform(collate_images(Samples([self._read(index) for index in indices], indices)))
         return self._transform(self._gather(indices))
 
     def _gather(self, indices: list[int]) -> Batch:
@@ -127,7 +127,7 @@ class DeviceImages(Dataset):
         places = torch.tensor(indices)
         there = places.to(self.device, non_blocking=True)
         fields = {name: values.index_select(0, there) for name, values in self._fields.items()}
-        return Batch(fields, skipped, None if self._labels is None else self._labels[places])
+        return Batch(fields, skipped, None if self._labels is None else self._labels[places], indices)
 
     def _transform(self, batch: Batch) -> Batch:
         if self.transforms:

@@ -1,7 +1,7 @@
 """The worker initialisation and the collate function of data loaders, and a first batch."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -37,14 +37,28 @@ def init_worker(worker_id: int) -> None:
     np.random.seed(seed)
 
 
+class Samples(list[Any]):
+    """The samples of a batch before they are collated, with their indices in the dataset.
+
+    Args:
+        samples: The samples.
+        indices: The index of each.
+    """
+
+    def __init__(self, samples: Iterable[Any], indices: Sequence[int]) -> None:
+        super().__init__(samples)
+        self.indices = tuple(indices)
+
+
 class Batch(dict[str, torch.Tensor]):
-    """A batch that records which images were skipped, for hooks only.
+    """A batch that records which images it holds and which were skipped, for hooks only.
 
     Args:
         fields: The contents of the batch.
         skipped: Name and problem of each skipped image.
         labels: A copy of ``'targets'`` in host memory, for a batch on a device, whose labels would have to be waited
             for. Default: none.
+        indices: Indices of its samples in the dataset. Default: not known.
     """
 
     def __init__(
@@ -52,10 +66,12 @@ class Batch(dict[str, torch.Tensor]):
         fields: Mapping[str, torch.Tensor],
         skipped: Sequence[tuple[str, str]],
         labels: torch.Tensor | None = None,
+        indices: Sequence[int] | None = None,
     ) -> None:
         super().__init__(fields)
         self.skipped = tuple(skipped)
         self.labels = labels
+        self.indices = None if indices is None else tuple(indices)
 
 
 @FUNCTIONS.register_module()
@@ -63,7 +79,8 @@ def collate_images(samples: list[dict[str, Any]] | Batch) -> Batch:
     """Stack images into a batch, without the skipped ones.
 
     Args:
-        samples: Items of an :class:`~motivation.datasets.ImageDataset`, or the batch of a dataset that makes its own.
+        samples: Items of an :class:`~motivation.datasets.ImageDataset`, such as :class:`Samples` that know their
+            indices, or the batch of a dataset that makes its own.
 
     Returns:
         ``'inputs'``: (N, C, H, W); ``'targets'``: class indices, (N,).
@@ -100,7 +117,10 @@ def collate_images(samples: list[dict[str, Any]] | Batch) -> Batch:
             f'images of one batch have different sizes, {" and ".join(examples)}; give the dataset '
             "transforms that make them one, such as transforms=[dict(type='Resize', size=[224, 224])]"
         )
-    return Batch(default_collate(kept), skipped)
+    indices = getattr(samples, 'indices', None)
+    if indices is not None:
+        indices = [index for index, sample in zip(indices, samples, strict=True) if 'skipped' not in sample]
+    return Batch(default_collate(kept), skipped, indices=indices)
 
 
 def collate_of(config: Mapping[str, Any]) -> Callable[[list[Any]], Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset, Sampler
 
+from motivation.datasets.loading import Batch, Samples
 from motivation.utils.random_state import seed_everything
 
 
@@ -76,13 +77,14 @@ class SeededDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         return self.dataset[int(index)]
 
-    def __getitems__(self, indices: list[int]) -> list[Any]:
+    def __getitems__(self, indices: list[int]) -> Samples | Batch:
         """Return the samples of one batch; the data loader calls this instead of ``__getitem__``."""
         if isinstance(indices[0], PlacedIndex):
             seed_everything(*self.seed, *indices[0].place)
         indices = [int(index) for index in indices]
         together = getattr(self.dataset, '__getitems__', None)
-        return together(indices) if together else [self.dataset[index] for index in indices]
+        samples = together(indices) if together else [self.dataset[index] for index in indices]
+        return samples if isinstance(samples, Batch) else Samples(samples, indices)
 
     def __getattr__(self, name: str) -> Any:
         if name == 'dataset':  # unpickling asks for attributes before any exists

@@ -3,6 +3,7 @@
 import torch
 
 from motivation.engine.data_checks import look_over
+from motivation.engine.exchanging import exchange_of
 from motivation.engine.non_finite import NonFiniteError
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import TrainingError
@@ -31,6 +32,7 @@ class CheckLoop(DualTrainLoop):
             look_over(runner, 'val', runner.val_dataloader)
         model.train()
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
+            exchange_of(runner.optim_wrapper).begin(batch, bool)
             try:
                 loss = torch.as_tensor(model.train_step(batch, runner.optim_wrapper)['loss']).item()
             except NonFiniteError as bad:

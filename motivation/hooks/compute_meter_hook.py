@@ -162,6 +162,11 @@ class ComputeMeterHook(Hook):
                 images * processes, forward_flops=flops * processes, iters=iters * processes
             )
 
+    def after_held_in_loss(self, runner: Runner, images: int) -> None:
+        """Count a measurement of the base model's loss, which every process makes on images of its own."""
+        if self.meter is not None:
+            self.meter.add_held_in(images * get_world_size())
+
     def state_dict(self) -> dict[str, Any]:
         """Return the totals so far and at the last entry of the curves, or why there are none."""
         if self.meter is None:

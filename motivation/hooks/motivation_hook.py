@@ -42,7 +42,7 @@ class MotivationHook(Hook):
     def before_run(self, runner: Runner) -> None:
         self.policy.set_seed(runner.seed)
         if runner.trains:
-            self._signals = Signals(runner, self.policy.signals)
+            self._signals = Signals(runner, self.policy.signals, self.policy.signal_options)
             runner.checkpointer.register('policy', self.policy)
             runner.checkpointer.register('switch_trace', self.trace)
 

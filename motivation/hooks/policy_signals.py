@@ -1,22 +1,27 @@
 """The signals that a switch policy can ask for besides the loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
-from torch import Tensor, nn
 
 from motivation.engine.exchanging import exchange_of
+from motivation.engine.gradient_agreement import GradientAgreement
+from motivation.engine.held_in_loss import HeldInLoss
+from motivation.engine.sample_history import SampleHistory
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import require_meter
+from motivation.hooks.watched_logits import watch_accuracy, watch_sample_losses
 from motivation.policies import Compute
-from motivation.structures import MODEL_NAMES, ModelName, StepRecord
+from motivation.structures import StepRecord
 
 SIGNALS = {
     'accuracy': "the active model's training accuracy on the batch, 0 to 1",
     'grad_norm': "L2 norm of the active model's gradient before clipping; infinite if a loss scaler skipped the step",
+    'sample_progress': "mean decrease of the loss of the batch's images since each was last seen, or None if none was",
+    'held_in_loss': "the base model's loss on fixed training images, of the weights before the batch; None if not due",
+    'grad_agreement': 'cosine of the gradients of the batch and the one before, over what both models share, or None',
     'iter': 'batches done, this one included: the index of the next batch, from 0',
     'max_iters': 'batches of the whole run',
     'progress': 'iter / max_iters, above 0 and at most 1',
@@ -32,6 +37,7 @@ class Signals:
     Args:
         runner: The run.
         names: Names of the signals, of :data:`SIGNALS`.
+        options: Options of some, by name: those of :class:`~motivation.engine.held_in_loss.HeldInLoss`.
 
     Attributes:
         metrics: Results of a validation that the policy has not received yet, or ``None``.
@@ -40,7 +46,7 @@ class Signals:
         ConfigError: A signal does not exist, or is not available in this run.
     """
 
-    def __init__(self, runner: Runner, names: frozenset[str]) -> None:
+    def __init__(self, runner: Runner, names: frozenset[str], options: Mapping[str, Mapping[str, Any]]) -> None:
         for name in sorted(names - SIGNALS.keys()):
             raise ConfigError(
                 f'motivation.policy asks for {name!r}, which is not a signal; {near_matches(name, SIGNALS)}'
@@ -53,6 +59,8 @@ class Signals:
         readers: dict[str, Callable[[StepRecord], Any]] = {
             'accuracy': lambda step: step.accuracy,
             'grad_norm': lambda step: step.grad_norm,
+            'held_in_loss': lambda step: step.measured.get('held_in_loss'),
+            'grad_agreement': lambda step: step.measured.get('grad_agreement'),
             'iter': lambda step: runner.iter + 1,
             'max_iters': lambda step: runner.max_iters,
             'progress': lambda step: (runner.iter + 1) / runner.max_iters,
@@ -60,11 +68,21 @@ class Signals:
             'metrics': lambda step: self._take_metrics(),
         }
         if 'accuracy' in names:
-            exchange_of(runner.optim_wrapper).ask_for_accuracy(_watch_accuracy(runner))
+            exchange_of(runner.optim_wrapper).ask_for(watch_accuracy(runner))
         if 'grad_norm' in names:
             exchange_of(runner.optim_wrapper).ask_for_grad_norm()
+        held_in: HeldInLoss | None = None
+        if 'held_in_loss' in names:
+            held_in = HeldInLoss(runner, **options.get('held_in_loss', {}))
+            exchange_of(runner.optim_wrapper).ask_for(held_in.measure)
+        if 'grad_agreement' in names:
+            agreement = GradientAgreement(runner.model)
+            exchange_of(runner.optim_wrapper).ask_for(agreement.measure)
+            runner.checkpointer.register('grad_agreement', agreement)
         if 'compute' in names:
-            readers['compute'] = _watch_compute(runner)
+            readers['compute'] = _watch_compute(runner, held_in)
+        if 'sample_progress' in names:
+            readers['sample_progress'] = _watch_progress(runner)
         self._readers = {name: readers[name] for name in sorted(names)}
         self.metrics: dict[str, float] | None = None
 
@@ -77,40 +95,34 @@ class Signals:
         return metrics
 
 
-def _watch_accuracy(runner: Runner) -> Callable[[ModelName], Tensor]:
-    """Watch the logits and targets that each model's ``loss`` module receives, and return a function of the accuracy."""
-    exchange = exchange_of(runner.optim_wrapper)
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in MODEL_NAMES}  # of each micro-batch
+def _watch_progress(runner: Runner) -> Callable[[StepRecord], float | None]:
+    """Return a function of the mean decrease of the losses of a batch's samples since each was last seen."""
+    loader, signal = runner.train_dataloader, 'sample_progress'
+    if get_world_size() > 1 and not loader.batch_size:
+        raise ConfigError(
+            f'motivation.policy asks for {signal!r}, which needs train_dataloader.batch_size with several processes; give it '
+            'instead of batch_sampler, or choose another policy'
+        )
+    exchange_of(runner.optim_wrapper).ask_for_sample_losses(watch_sample_losses(runner, signal), loader.batch_size or 0)
+    history = SampleHistory(len(loader.dataset))
+    runner.checkpointer.register('sample_history', history)
 
-    def watch(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, Tensor]) -> None:
-            if torch.is_grad_enabled() and exchange.awaits_first_step:
-                seen[name].append((inputs[0].detach(), inputs[1]))
+    def read(step: StepRecord) -> float | None:
+        assert step.sample_losses is not None
+        return history.update(step.sample_losses)
 
-        return hook
-
-    for name in MODEL_NAMES:
-        loss = getattr(getattr(runner.model, name), 'loss', None)
-        if not isinstance(loss, nn.Module):
-            raise ConfigError(
-                f"motivation.policy asks for 'accuracy', which needs model.{name} to have a module 'loss' that is called "
-                'with logits and targets; add it, or choose another policy'
-            )
-        loss.register_forward_pre_hook(watch(name))
-
-    def measure(model: ModelName) -> Tensor:
-        logits, targets = map(torch.cat, zip(*seen[model], strict=True))
-        seen[model].clear()
-        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of mixed targets, the larger one
-        return (logits.argmax(dim=1) == classes).float().mean()
-
-    return measure
+    return read
 
 
-def _watch_compute(runner: Runner) -> Callable[[StepRecord], Compute]:
+def _watch_compute(runner: Runner, held_in: HeldInLoss | None) -> Callable[[StepRecord], Compute]:
     require_meter(runner)
     loader, processes = runner.train_dataloader, get_world_size()
     images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
     images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
-    return lambda step: require_meter(runner).forecast(runner.max_iters, images, batch_size, distils)
+
+    def read(step: StepRecord) -> Compute:
+        measured = (held_in.left(), held_in.images * processes) if held_in is not None else (0, 0)
+        return require_meter(runner).forecast(runner.max_iters, images, batch_size, distils, *measured)
+
+    return read

@@ -5,6 +5,7 @@ from motivation.policies.combinators import All, Any, During, LimitSpells, Not
 from motivation.policies.compute import Compute
 from motivation.policies.consecutive_drop import ConsecutiveDrop
 from motivation.policies.constant import Always, Never
+from motivation.policies.learning_conditions import GradientAgreement, HeldInDrop, LearningProgress
 from motivation.policies.loss_conditions import LossBelow, LossRise, LossZScore, Plateau
 from motivation.policies.random_gate import RandomGate
 from motivation.policies.recorded import MatchedRandom, Replay
@@ -21,7 +22,10 @@ __all__ = [
     'ConsecutiveDrop',
     'During',
     'EpochSchedule',
+    'GradientAgreement',
     'GradientNorm',
+    'HeldInDrop',
+    'LearningProgress',
     'LimitSpells',
     'LossBelow',
     'LossRise',

@@ -2,12 +2,12 @@
 
 import random
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from motivation.errors import ArgumentError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.policies.spell_limits import SpellLimits
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.registry import POLICIES
@@ -52,6 +52,18 @@ class CompositePolicy(SwitchPolicy):
     @property
     def signals(self) -> frozenset[str]:
         return frozenset().union(*(policy.signals for policy in self._inner))
+
+    @property
+    def signal_options(self) -> Mapping[str, Mapping[str, typing.Any]]:
+        together: dict[str, Mapping[str, typing.Any]] = {}
+        for policy in self._inner:
+            for name, options in policy.signal_options.items():
+                if together.setdefault(name, options) != options:
+                    raise ConfigError(
+                        f'motivation.policy has policies that ask for {name!r} with {together[name]} and with {options}; it '
+                        'is measured once for all: make them agree'
+                    )
+        return together
 
     def set_seed(self, seed: int) -> None:
         draws = random.Random(seed)

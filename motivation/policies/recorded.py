@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from motivation.errors import ArgumentError, ConfigError
+from motivation.policies.matching import draw_batches, draw_spells
 from motivation.policies.switch_policy import SwitchPolicy
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
-from motivation.utils.arguments import Seed, checked
+from motivation.utils.arguments import Count, Seed, checked
 
 
 class _Recorded(SwitchPolicy):
@@ -53,24 +54,35 @@ class Replay(_Recorded):
 class MatchedRandom(_Recorded):
     """A policy with as many motivated batches as a recorded run had, at random positions.
 
-    Every choice of that many batches is equally likely, without the first batch, which is always the base model's.
+    Every choice of that many batches is equally likely, without the first batch, which is always the base model's. A
+    condition may also owe its result to *when* in the run it wakes the motivated model, or to how long for; ``windows``
+    and ``spells`` match these too, so that only the choice of the very batches is left to differ.
 
-    Source: control experiment B of "Motivation is Something You Need", arXiv 2602.21064.
+    Source: control experiment B of "Motivation is Something You Need", arXiv 2602.21064; ``windows`` and ``spells`` are
+    this project's.
 
     Args:
         run: The work_dir of the recorded run, or its ``switches.npz``.
         seed: Seed of the random draws, at least 0; ``None`` (default) for the seed of the run.
+        windows: Number of equal parts of the run; each has as many motivated batches as it had in the recorded run. 1
+            by default, the whole run.
+        spells: Whether the motivated batches form as many spells as in the recorded run, of the same lengths; a spell
+            that crosses the end of a window stays where it was. Default: ``False``, single batches at random.
 
     Raises:
-        ValueError: There is no switch trace, or (after the first batch) it has another number of batches.
+        ValueError: A value is out of range, there is no switch trace, or (after the first batch) it has another number
+            of batches.
 
     Example:
-        >>> motivation = dict(policy=dict(type='MatchedRandom', run='work_dirs/resnet8_resnet20_consecutive'))
+        >>> motivation = dict(policy=dict(
+        ...     type='MatchedRandom', run='work_dirs/resnet8_resnet20_consecutive', windows=10, spells=True))
     """
 
     @checked
-    def __init__(self, run: str | Path, seed: Seed | None = None) -> None:
+    def __init__(self, run: str | Path, seed: Seed | None = None, windows: Count = 1, spells: bool = False) -> None:
         super().__init__(run)
+        self.windows = windows
+        self.spells = spells
         self.seed = seed
         self._seed = seed or 0
         self._chosen: set[int] | None = None
@@ -82,8 +94,12 @@ class MatchedRandom(_Recorded):
     def update(self, loss: float, iter: int, max_iters: int) -> bool:
         if self._chosen is None:
             self._check_length(max_iters)
-            count = self._trace.motivated[1:].count(1)
-            self._chosen = set(random.Random(self._seed).sample(range(1, max_iters), count))
+            generator, trace = random.Random(self._seed), self._trace
+            self._chosen = (
+                draw_spells(generator, trace.spells(), max_iters, self.windows)
+                if self.spells
+                else draw_batches(generator, trace.motivated, self.windows)
+            )
         return iter in self._chosen
 
     def state_dict(self) -> dict[str, Any]:

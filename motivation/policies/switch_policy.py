@@ -2,6 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -36,6 +37,11 @@ class SwitchPolicy(ABC):
         """Names of the signals that :meth:`update` receives besides the loss: its other parameters."""
         _, *others = inspect.signature(self.update).parameters.values()
         return frozenset(p.name for p in others if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+
+    @property
+    def signal_options(self) -> Mapping[str, Mapping[str, Any]]:
+        """Options of signals that :meth:`update` receives, by name of the signal; none by default."""
+        return {}
 
     def set_seed(self, seed: int) -> None:  # noqa: B027, a policy without randomness needs none
         """Set the seed of a random policy; called once before training with the seed of the run."""

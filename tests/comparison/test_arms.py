@@ -108,6 +108,10 @@ def test_control_takes_the_rate_or_trace_of_its_reference():
     )  # the first batch is always the base model's
     matched = configured('matched', 'consecutive', reference=Path('run'))
     assert matched.motivation.policy.to_dict() == dict(type='MatchedRandom', run='run')
+    text = 'matched:windows=10,spells=true,arm=consecutive:drops=2,window=5'
+    scheduled = configured(text, 'consecutive', 'consecutive:drops=2,window=5', reference=Path('run'))
+    check_config(scheduled)
+    assert scheduled.motivation.policy.to_dict() == dict(type='MatchedRandom', run='run', windows=10, spells=True)
 
 
 def test_distillation_trains_the_base_with_the_motivated_model_of_always():

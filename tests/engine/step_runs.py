@@ -42,7 +42,19 @@ class AsksForAll(SwitchPolicy):
     def __init__(self) -> None:
         self.batches = 0
 
-    def update(self, loss: float, accuracy: float, grad_norm: float) -> bool:
+    @property
+    def signal_options(self) -> dict[str, dict[str, int]]:
+        return {'held_in_loss': {'every': 2, 'images': 9}}
+
+    def update(
+        self,
+        loss: float,
+        accuracy: float,
+        grad_norm: float,
+        sample_progress: float | None,
+        held_in_loss: float | None,
+        grad_agreement: float | None,
+    ) -> bool:
         self.batches += 1
         return self.batches % 2 == 1
 

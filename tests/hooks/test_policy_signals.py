@@ -28,10 +28,14 @@ class Records(SwitchPolicy):
 
 @POLICIES.register_module(force=True)
 class RecordsAll(Records):
-    def update(self, loss, accuracy, grad_norm, iter, max_iters, progress, epoch, metrics, compute):
+    def update(
+        self, loss, accuracy, grad_norm, sample_progress, held_in_loss, grad_agreement, iter, max_iters, progress, epoch,
+        metrics, compute,
+    ):  # fmt: skip
         return self._keep(
-            accuracy=accuracy, grad_norm=grad_norm, iter=iter, max_iters=max_iters, progress=progress, epoch=epoch,
-            metrics=metrics, compute=compute,
+            accuracy=accuracy, grad_norm=grad_norm, sample_progress=sample_progress,
+            held_in_loss=held_in_loss, grad_agreement=grad_agreement, iter=iter, max_iters=max_iters, progress=progress,
+            epoch=epoch, metrics=metrics, compute=compute,
         )  # fmt: skip
 
 

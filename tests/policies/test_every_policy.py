@@ -30,6 +30,7 @@ CONFIGS = [
     dict(type='Always'),
     GATE,
     dict(type='MatchedRandom', run='recorded'),
+    dict(type='MatchedRandom', run='recorded', windows=4, spells=True),
     dict(type='Replay', run='recorded'),
     dict(type='Periodic', on=2, off=3),
     dict(type='EpochSchedule', epochs=[(1, 3), (5, None)]),
@@ -41,6 +42,11 @@ CONFIGS = [
     dict(type='GradientNorm', below=1.0, relative=0.9),
     dict(type='GradientNorm', above=2.0),
     dict(type='ValidationGain', min_gain=0.1),
+    dict(type='HeldInDrop', drops=1, every=5),
+    dict(type='GradientAgreement', above=0.2),
+    dict(type='GradientAgreement', quantile=0.5, window=5),
+    dict(type='LearningProgress', drops=1, window=5),
+    dict(type='LearningProgress', reference='zero'),
     dict(type='All', policies=[DROP, GATE, dict(type='GradientNorm', below=3.0)]),
     dict(type='Any', policies=[DROP, dict(type='Periodic', on=1, off=4)]),
     dict(type='Not', policy=GATE),
@@ -74,6 +80,9 @@ LOSSES = each_batch(st.floats(allow_nan=True, allow_infinity=True, width=32) | s
 GIVEN = {  # every signal that is not a count
     'accuracy': st.floats(0, 1),
     'grad_norm': st.floats(0, 10) | st.just(float('inf')),
+    'sample_progress': st.none() | st.floats(allow_nan=True, allow_infinity=True),
+    'held_in_loss': st.none() | st.floats(allow_nan=True, allow_infinity=True),
+    'grad_agreement': st.none() | st.just(float('nan')) | st.floats(-1, 1),
     'metrics': st.none() | st.builds(lambda x: {'base/accuracy/top1': x}, st.floats(0, 100)),
 }
 
