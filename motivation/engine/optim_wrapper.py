@@ -144,7 +144,12 @@ def _check_options(options: dict[str, Any]) -> None:
     for option in options:
         if option not in _PARAMWISE:
             raise ConfigError(f'{_FIELD}.{option} is not a parameter-wise option; {near_matches(option, _PARAMWISE)}')
-    for key, values in (options.get('custom_keys') or {}).items():
+    keys = options.get('custom_keys') or {}
+    if not isinstance(keys, dict):
+        raise ConfigError(
+            f"{_FIELD}.custom_keys must be a dict, got {shortened(keys)}; write {{'conv1': dict(lr_mult=...)}} in the config"
+        )
+    for key, values in keys.items():
         if not isinstance(values, dict):
             raise ConfigError(
                 f'{_FIELD}.custom_keys has {key!r}: {shortened(values)}; write dict(lr_mult=..., decay_mult=...)'

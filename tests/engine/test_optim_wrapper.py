@@ -66,6 +66,7 @@ def test_parameter_wise_options_of_one_model_override_the_shared_ones():
             r"custom_keys has 'backbone\.fcc', which is part of no name",
         ),
         (dict(custom_keys={'fc': dict(lr_mul=9)}), r"custom_keys\['fc'\] has 'lr_mul', .* did you mean 'lr_mult'"),
+        (dict(custom_keys=['fc']), r"custom_keys must be a dict, got \['fc'\]; write"),
         (dict(custom_keys={'fc': 9}), r"custom_keys has 'fc': 9; write dict\(lr_mult=\.\.\., decay_mult"),
     ],
 )
