@@ -12,7 +12,8 @@ from motivation.structures import SampleLosses
 class SampleHistory:
     """The loss of every training sample when it was last seen: 4 bytes a sample, in memory and in a checkpoint.
 
-    All processes keep the same, because an epoch distributes the samples anew.
+    All processes keep the same, because an epoch distributes the samples anew. What a ``RepeatDataset`` repeats counts as
+    so many samples.
 
     Args:
         samples: Number of samples in the data set.

@@ -145,7 +145,7 @@ class StepExchange:
         if self._indices is None or len(self._indices) != len(losses):
             raise ConfigError(
                 'train_dataloader makes batches that do not say which samples they hold, and motivation.policy compares '
-                'the losses of each: leave out its collate_fn, or choose another policy'
+                'the losses of each: leave out its collate_fn, take a data set with indices, or choose another policy'
             )
         return _Samples(self._indices, losses, self._slots)
 
