@@ -17,7 +17,7 @@ from motivation.datasets.shards import ShardImages, find_shards
 from motivation.datasets.stream_facts import classes_of, total_of
 from motivation.datasets.tar_stream import TarStream, find_urls, is_compressed, is_url, known_lengths
 from motivation.datasets.tfds_stream import TfdsStream
-from motivation.errors import ArgumentError, ConfigError
+from motivation.errors import ArgumentError, ConfigError, one_line
 
 # timm's names for torchvision's ImageFolder. Our reader replaces it, because timm falls back to the root in silence
 # where the folder of the split is missing.
@@ -68,11 +68,9 @@ def open_images(root: str, name: str, split: str, image_mode: str, in_memory: bo
     except ConfigError:
         raise
     except ImportError as error:
-        raise ArgumentError(
-            'name', f'{name!r} needs a package that is missing: {error}; install it with pip'
-        ) from error
+        raise ArgumentError('name', f'{name!r} needs a package that is missing: {error}; {_package(prefix)}') from error
     except Exception as error:  # formats raise errors of any type
-        reason = ' '.join(str(error).split())
+        reason = one_line(str(error), 400)  # TensorFlow Datasets lists all that there are
         raise ArgumentError('root', f'{root!r} cannot be opened as {name or "folder"!r}: {reason}; {advice}') from error
     if not isinstance(opened, IterableDataset) and len(opened) == 0:
         raise ArgumentError('root', f'{root!r} holds no images of split {split!r}; {advice}')
@@ -131,6 +129,12 @@ def _open_stream(prefix: str, name: str, root: str, split: str, **kwargs: Any) -
     known = list(inspect.signature(reader).parameters)[3:]
     _refuse({key: value for key, value in kwargs.items() if key not in known}, 'streams', ', '.join(known))
     return reader(name, root, split, **{key: value for key, value in kwargs.items() if key in known})
+
+
+def _package(prefix: str) -> str:
+    """Return what to install for a dataset whose package is missing."""
+    extra = {_HUB: 'streams', _SHARDS: 'streams', _TFDS: 'tfds'}.get(prefix)
+    return f"run pip install 'motivation[{extra}]'" if extra else 'install it with pip'
 
 
 def _refuse(others: dict[str, Any], what: str, known: str) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import os
+import weakref
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +27,9 @@ _SPREAD = 16
 
 # What the samples of a lane are kept under that are read to be looked at, and to round up.
 _STORED, _REPEATED = -1, -2
+
+
+_ALL: 'weakref.WeakSet[StreamImages]' = weakref.WeakSet()
 
 
 class StreamImages(Sequence[tuple[Any, int]]):
@@ -54,6 +59,7 @@ class StreamImages(Sequence[tuple[Any, int]]):
         self._shuffle_buffer = shuffle_buffer
         self._lanes: dict[int, tuple[int, Lane]] = {}  # with the epoch of each
         self._named = (-1, '')
+        _ALL.add(self)
 
     def __len__(self) -> int:
         return self.stream.total
@@ -138,8 +144,18 @@ class StreamImages(Sequence[tuple[Any, int]]):
                 logging.WARNING,
             )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        _ALL.add(self)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_lanes': {}}  # open files do not travel to a worker
+
+    def close(self) -> None:
+        """Close all shards; what is drawn next is read again up to its place."""
+        for _, lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
 
     def _draw(self, index: int) -> RawSample:
         place = getattr(index, 'place', None)
@@ -156,6 +172,8 @@ class StreamImages(Sequence[tuple[Any, int]]):
         """Return a lane of an epoch from which the sample of that number can still be drawn."""
         known = self._lanes.get(key)
         if known is None or known[0] != epoch or number < known[1].drawn - 1:
+            if known is not None:
+                known[1].close()
             known = self._lanes[key] = epoch, self._opened(key, epoch)
         return known[1]
 
@@ -210,6 +228,15 @@ def stream_of(dataset: Any) -> StreamImages | None:
     """
     source = getattr(dataset, 'source', None)
     return source if isinstance(source, StreamImages) else None
+
+
+def _close_all() -> None:
+    for images in list(_ALL):
+        images.close()
+
+
+# A worker that is forked would hold the pipes of this process open, whose commands then never end.
+os.register_at_fork(before=_close_all)
 
 
 class _Count:

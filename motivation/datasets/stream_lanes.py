@@ -1,7 +1,7 @@
 """Reading the samples of a stream in a given order, decoding none."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any, Protocol, runtime_checkable
@@ -72,7 +72,7 @@ class Walk:
         self._whole = whole
         self._ends = None if stream.lengths is None else list(accumulate(stream.lengths[shard] for shard in shards))
         self._open = -1  # place, in the order, of the shard that is read
-        self._samples: Iterator[RawSample] = iter(())
+        self._samples = self._nothing()
         self._next = 0  # position of its next sample
 
     def at(self, position: int) -> RawSample:
@@ -81,6 +81,7 @@ class Walk:
             self._open = bisect_right(self._ends, position)
             self._next = position
             begin = self._ends[self._open - 1] if self._open else 0
+            self.close()
             self._samples = self._read(self._shards[self._open], position - begin)
         elif self._ends is None and self._open < 0:
             self._open, self._samples = 0, self._all()
@@ -97,7 +98,14 @@ class Walk:
         assert sample is not None
         return sample
 
-    def _all(self) -> Iterator[RawSample]:
+    def close(self) -> None:
+        """Close the shard that is open."""
+        self._samples.close()
+
+    def _nothing(self) -> Generator[RawSample, None, None]:
+        yield from ()
+
+    def _all(self) -> Generator[RawSample, None, None]:
         found = True
         while found:
             found = False
@@ -106,7 +114,7 @@ class Walk:
                     found = self._repeats
                     yield sample
 
-    def _read(self, shard: int, first: int) -> Iterator[RawSample]:
+    def _read(self, shard: int, first: int) -> Generator[RawSample, None, None]:
         try:
             yield from self._stream.read(shard, first)
         except ConfigError:
@@ -148,6 +156,10 @@ class Lane:
         self._order = order
         self._held: dict[int, RawSample] = {}
         self._ahead: Iterator[int] = iter(order.positions)  # positions to read, ascending
+
+    def close(self) -> None:
+        """Close what is open; nothing can be drawn any more."""
+        self._walk.close()
 
     def take(self, number: int) -> RawSample:
         """Draw the sample of that number in the lane, from 0, not below the last one."""

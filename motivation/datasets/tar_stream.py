@@ -62,8 +62,13 @@ class TarStream:
         """Yield the samples of a shard, without the first ones."""
         name = self.shards[shard]
         with _open(name) as file, tarfile.open(fileobj=file, mode='r|*') as tar:
-            for key, files in islice(grouped(name, _members(tar)), first, None):
-                yield self._sample(name, key, files)
+            try:
+                for key, files in islice(grouped(name, _members(tar)), first, None):
+                    yield self._sample(name, key, files)
+            except GeneratorExit:
+                if hasattr(file, 'ignore_errors'):
+                    file.ignore_errors = True  # a command fails whose output is not read to its end
+                raise
 
     def _sample(self, shard: str, key: str, files: dict[str, bytes]) -> RawSample:
         name, image, text = f'{shard}/{key}', image_of(shard, key, files, self._known), label_file(self._target_key)

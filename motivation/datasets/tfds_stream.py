@@ -65,6 +65,7 @@ class TfdsStream:
 
     def read(self, shard: int, first: int) -> Iterator[RawSample]:
         """Yield the samples of a shard, without the first ones."""
+        # Imported here because it is optional; a worker imports it again.
         import tensorflow_datasets as tfds
 
         image_key, target_key = self._keys

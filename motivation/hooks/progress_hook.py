@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from motivation.compute.meter import ComputeMeter
-from motivation.datasets import DeviceImages, class_names
+from motivation.datasets import DeviceImages, class_names, stream_of
 from motivation.errors import one_line
 from motivation.hooks.compute_meter_hook import find_meter
 from motivation.hooks.motivation_hook import MotivationHook
@@ -205,6 +205,8 @@ def describe_run(runner: Runner) -> list[str]:
     label = type(source).__name__
     if isinstance(source, DeviceImages):
         label = f'{type(source.dataset).__name__} on {source.device}'
+    if stream_of(train.dataset) is not None:
+        label += ', a stream'
     shown, total = f'{len(train.dataset):,}', len(getattr(train.dataset, '_dataset', train.dataset))
     if len(train.dataset) < total:  # MMEngine cuts the dataset to num_batch_per_epoch
         shown = f'the first {shown} of {total:,}'
