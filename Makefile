@@ -17,7 +17,7 @@ test: $(VENV)/.installed
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: setup.py requirements/runtime.txt requirements/tests.txt requirements/energy.txt requirements/constraints.txt
+$(VENV)/.installed: setup.py requirements/runtime.txt requirements/tests.txt requirements/energy.txt requirements/streams.txt requirements/constraints.txt
 	@echo "installing into $(VENV), which takes a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[tests]'

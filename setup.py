@@ -23,5 +23,10 @@ setup(
     packages=find_packages(include=['motivation', 'motivation.*']),
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
-    extras_require={'energy': requirements('energy'), 'tests': requirements('tests') + requirements('energy')},
+    extras_require={
+        'energy': requirements('energy'),
+        'streams': requirements('streams'),
+        'tests': requirements('tests') + requirements('energy') + requirements('streams'),
+        'tfds': requirements('tfds'),
+    },
 )

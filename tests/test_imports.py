@@ -15,7 +15,18 @@ print(*(name for name in sys.argv[1:] if name in sys.modules))
 
 
 def test_run_starts_without_modules_that_it_does_not_need_yet():
-    unneeded = ['matplotlib.figure', 'fvcore', 'sklearn', 'scipy', 'pandas', 'codecarbon', 'hypothesis', 'pytest']
+    unneeded = [
+        'matplotlib.figure',
+        'fvcore',
+        'sklearn',
+        'scipy',
+        'pandas',
+        'codecarbon',
+        'hypothesis',
+        'pytest',
+        'datasets',
+        'webdataset',
+    ]
     done = subprocess.run(
         [sys.executable, '-c', PROGRAM, *unneeded],
         capture_output=True, text=True, check=True, env={**os.environ, 'PYTHONPATH': str(ROOT)},

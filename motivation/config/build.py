@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from motivation.config.nodes import nodes
 from motivation.config.schema import DEFAULT_TYPES
+from motivation.datasets import stream_of
 from motivation.datasets.spread_sampler import SpreadSampler
 from motivation.errors import ArgumentError, BuildError, ConfigError, reason, shortened
 from motivation.registry import DATA_LOADERS, DATA_SAMPLERS, DATASETS, HOOKS, METRICS, look_up, reported_as_is
@@ -86,6 +87,9 @@ def build_data_loader(
         # MMEngine would copy a built dataset, but calls a function.
         loader = runner.build_dataloader({**arguments, 'dataset': {'type': lambda: dataset}}, seed=runner.seed)
         kind = _loader_class(node)
+        stream = stream_of(dataset)
+        if stream is not None:
+            stream.follow(loader)
         return loader if kind is DataLoader else kind.of(loader, runner.announce)
 
 

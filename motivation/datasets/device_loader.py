@@ -9,6 +9,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from motivation.datasets.device_images import DeviceImages
 from motivation.datasets.loading import collate_images
+from motivation.datasets.stream_images import stream_of
 from motivation.errors import ArgumentError, TrainingError, shortened
 from motivation.registry import BATCH_TRANSFORMS, DATA_LOADERS, DATASETS, TRANSFORMS, look_up
 from motivation.utils.arguments import arguments_of
@@ -72,7 +73,13 @@ class DeviceDataLoader(DataLoader):
         """
         once, batched = divide(config)
         transforms = {path: build(BATCH_TRANSFORMS, {**node, 'type': _name(node)}, path) for path, node in batched}
-        return DeviceImages(build(DATASETS, once, ''), transforms, get_device())
+        dataset = build(DATASETS, once, '')
+        if stream_of(dataset) is not None:
+            raise ArgumentError(
+                'name',
+                "is that of a stream, which DeviceDataLoader does not keep; write type='DataLoader' for the loader",
+            )
+        return DeviceImages(dataset, transforms, get_device())
 
     @classmethod
     def of(cls, loader: DataLoader, announce: Callable[[str], None]) -> 'DeviceDataLoader':

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
@@ -35,6 +35,20 @@ class BadImageError(ConfigError):
         self.image = image
         self.problem = problem
         self.remedy = remedy
+
+
+def unreadable(image: str, error: Exception) -> BadImageError:
+    """Return the error about an image that a decoder cannot read.
+
+    Args:
+        image: Name of the image.
+        error: What the decoder raised.
+    """
+    if isinstance(error, UnidentifiedImageError):
+        why = 'it is empty or not an image'  # Pillow's own message contains a memory address
+    else:
+        why = ' '.join(str(getattr(error, 'strerror', None) or error).split()) or type(error).__name__
+    return BadImageError(image, f'is unreadable: {why}')
 
 
 class Sample(dict[str, Any]):

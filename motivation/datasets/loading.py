@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import default_collate
 
 from motivation.datasets.image_dataset import Sample, check_labels
+from motivation.datasets.stream_images import stream_of
 from motivation.errors import ConfigError
 from motivation.registry import FUNCTIONS, look_up
 from motivation.utils.batches import noun_of
@@ -149,8 +150,7 @@ def first_batch(
     Raises:
         ConfigError: Every image that was tried is skipped, or the label is out of range.
     """
-    why, total = '', len(dataset)
-    indices = range(total) if total <= TRIED else [number * total // TRIED for number in range(TRIED)]
+    why, indices = '', spread(dataset, TRIED)
     for index in indices:
         sample = dataset[index]
         if 'skipped' in sample:
@@ -164,6 +164,18 @@ def first_batch(
     raise ConfigError(
         f"dataset.on_error is 'skip', which leaves nothing of {len(indices)} images; fix the data or its transforms: {why}"
     )
+
+
+def spread(dataset: Any, count: int) -> list[int]:
+    """Return the indices of samples spread evenly over a dataset, or of those that are quick to read from a stream.
+
+    Args:
+        dataset: A dataset, or a wrapper with its attributes.
+        count: Number of indices, or as many as there are samples if these are fewer.
+    """
+    stream, total = stream_of(dataset), len(dataset)
+    count = min(count, total)
+    return [number * total // count for number in range(count)] if stream is None else stream.few(count)
 
 
 def _is_class(target: Any) -> bool:

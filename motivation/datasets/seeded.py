@@ -75,13 +75,12 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[int(index)]
+        return self.dataset[index]
 
     def __getitems__(self, indices: list[int]) -> Samples | Batch:
         """Return the samples of one batch; the data loader calls this instead of ``__getitem__``."""
         if isinstance(indices[0], PlacedIndex):
             seed_everything(*self.seed, *indices[0].place)
-        indices = [int(index) for index in indices]
         together = getattr(self.dataset, '__getitems__', None)
         samples = together(indices) if together else [self.dataset[index] for index in indices]
         return samples if isinstance(samples, Batch) else Samples(samples, indices)

@@ -3,30 +3,25 @@
 import io
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageFile
 
-from motivation.datasets.image_files import image_extensions, is_hidden, shortlist
+from motivation.datasets.image_files import image_extensions, shortlist
+from motivation.datasets.shard_samples import described_fields, grouped, image_of, label_file, label_in
 from motivation.datasets.tars import shard_members
 from motivation.errors import ArgumentError, near_matches, reason
 from motivation.utils.arguments import Count, checked
 
 # Files in which WebDataset tools list the shards of each split.
-_INFO = ('_info.json', 'info.json')
+INFO = ('_info.json', 'info.json')
 
 # What such a file holds.
 _EXAMPLE = '{"splits": {"train": {"filenames": ["train-0000.tar"]}}}'
 
 _RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 _ALTERNATIVES = re.compile(r'\{([^{}]*,[^{}]*)\}')
-
-# The key of a sample, and the extension of one of its files: up to the first dot after the folder.
-_MEMBER = re.compile(r'((?:.*/)?[^./][^./]*)\.([^/]+)')
-
-_INTEGER = re.compile(rb'\s*[+-]?\d+\s*')
 
 # Offset and size of a file in its shard, in bytes.
 Place = tuple[int, int]
@@ -71,9 +66,11 @@ class ShardImages:
         left_out = []
         described = b''
         for shard in shards:
-            for key, files in _samples_of(shard):
-                image = _image(shard, key, files, known)
-                target = _target(shard, key, files, target_key)
+            places = ((info, (info.offset_data, info.size)) for info in shard_members(shard))
+            for key, files in grouped(str(shard), places):
+                image = image_of(str(shard), key, files, known)
+                place = files.get(label_file(target_key))
+                target = None if place is None else label_in(_read(shard, *place), f'{shard}/{key}', target_key)
                 if image is None or target is None:
                     left_out.append(f'{shard}/{key}')
                     if image is not None and 'json' in files:
@@ -87,7 +84,7 @@ class ShardImages:
         )
         if not self.samples and described:
             raise ArgumentError(
-                'target_key', f'is left out, and labels are in JSON files, {_fields(described)}; name it'
+                'target_key', f'is left out, and labels are in JSON files, {described_fields(described)}; name it'
             )
         if not self.samples:
             raise ValueError('; '.join([f'Found 0 samples with {what}', *self.remarks]))
@@ -104,7 +101,7 @@ class ShardImages:
 
 
 def find_shards(root: str, split: str) -> list[Path]:
-    """Return the shards of a split, in order.
+    """Return the shards of a split, in order; compressed ones where there are no others.
 
     Args:
         root: Folder of the shards.
@@ -117,16 +114,12 @@ def find_shards(root: str, split: str) -> list[Path]:
     """
     names = split.partition('|')[0]
     if '.tar' in names:
-        shards = [Path(root) / name for part in names.split('::') for name in _expand(part)]
+        shards = [Path(root) / name for part in names.split('::') for name in expand(part)]
     else:
         splits = _listed(root)
         listed = [Path(root) / name for name in splits.get(split, ())]
         shards = listed or sorted([*(Path(root) / split).glob('*.tar'), *Path(root).glob(f'{split}[-_.]*tar')])
-        packed = sorted(path.name for path in Path(root).glob(f'{split}*.tar.*')) if not shards else []
-        if packed:
-            raise ArgumentError(
-                'split', f'is {split!r}, of which {root!r} has compressed shards, {shortlist(packed)}; decompress them'
-            )
+        shards = shards or sorted(Path(root).glob(f'{split}*.tar.*'))  # compressed
         if not shards:
             known = (
                 near_matches(split, splits) if splits else "give the names of the shards, as 'train-{0000..0099}.tar'"
@@ -136,14 +129,14 @@ def find_shards(root: str, split: str) -> list[Path]:
     if absent:
         raise ArgumentError(
             'split',
-            f'is {split!r}, but there is no file {shortlist(absent)}; shards are files here, not URLs: fetch them',
+            f'is {split!r}, but there is no file {shortlist(absent)}; correct it, or give the URL of the shards as root',
         )
     return shards
 
 
 def _listed(root: str) -> dict[str, list[str]]:
-    """Return the names of the shards of each split that the first file of :data:`_INFO` lists; empty without one."""
-    path = next((path for path in (Path(root) / name for name in _INFO) if path.is_file()), None)
+    """Return the names of the shards of each split that the first file of :data:`INFO` lists; empty without one."""
+    path = next((path for path in (Path(root) / name for name in INFO) if path.is_file()), None)
     if path is None:
         return {}
     try:
@@ -162,7 +155,7 @@ def _listed(root: str) -> dict[str, list[str]]:
         ) from error
 
 
-def _expand(pattern: str) -> Iterator[str]:
+def expand(pattern: str) -> Iterator[str]:
     """Yield the names that a pattern with ``{000..123}`` or ``{a,b}`` stands for."""
     found = _RANGE.search(pattern) or _ALTERNATIVES.search(pattern)
     if found is None:
@@ -174,79 +167,7 @@ def _expand(pattern: str) -> Iterator[str]:
     else:
         parts = found[1].split(',')
     for part in parts:
-        yield from _expand(pattern[: found.start()] + part + pattern[found.end() :])
-
-
-def _samples_of(shard: Path) -> Iterator[tuple[str, dict[str, Place]]]:
-    """Yield the key of each sample of a shard, with the place of its files by extension."""
-    key, files = '', dict[str, Place]()
-    keys = set[str]()
-    for info in shard_members(shard):
-        match = _MEMBER.fullmatch(info.name)
-        if match is None or not info.isfile() or any(map(is_hidden, info.name.split('/'))):
-            continue
-        if match[1] != key:
-            if files:
-                yield key, files
-                keys.add(key)
-            key, files = match[1], {}
-        if key in keys or match[2] in files:
-            raise ArgumentError(
-                'root',
-                f'holds {str(shard)!r}, in which two samples have the key {key!r} ({info.name!r} comes again); give each a key '
-                'of its own',
-            )
-        files[match[2]] = info.offset_data, info.size
-    if files:
-        yield key, files
-
-
-def _image(shard: Path, key: str, files: Mapping[str, Place], known: Collection[str]) -> Place | None:
-    """Return the place of the image of a sample."""
-    images = [extension for extension in files if f'.{extension.lower()}' in known]
-    if len(images) > 1:
-        raise ArgumentError(
-            'root',
-            f'holds {str(shard)!r}, in which the sample {key!r} has several images, {shortlist(images)}; say which counts, as in '
-            f'input_key={images[0]!r}, or give each a key of its own',
-        )
-    return files[images[0]] if images else None
-
-
-def _target(shard: Path, key: str, files: Mapping[str, Place], target_key: str | None) -> int | None:
-    place = files.get('cls' if target_key is None else 'json')
-    if place is None:
-        return None
-    text = _read(shard, *place)
-    name = f'{shard}/{key}'
-    if target_key is None:
-        label = int(text) if _INTEGER.fullmatch(text) else None
-    else:
-        fields = _json(text)
-        if isinstance(fields, dict) and target_key not in fields:
-            raise ArgumentError(
-                'target_key',
-                f'is {target_key!r}, which the JSON file of {name!r} lacks; {near_matches(target_key, fields)}',
-            )
-        label = fields[target_key] if isinstance(fields, dict) else None
-    if type(label) is not int:  # a bool is one to isinstance
-        raise ValueError(f'the label of {name!r} is no class index, an integer: {text[:40]!r}')
-    return label
-
-
-def _json(text: bytes) -> Any:
-    """Return the content of a JSON file, ``None`` if it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _fields(text: bytes) -> str:
-    """Return a clause on the fields of a JSON file."""
-    content = _json(text)
-    names = ', '.join(map(repr, content)) if isinstance(content, dict) else ''
-    return f'one of whose fields ({names or "none"}) holds the class index'
+        yield from expand(pattern[: found.start()] + part + pattern[found.end() :])
 
 
 def _read(shard: Path, offset: int, size: int) -> bytes:

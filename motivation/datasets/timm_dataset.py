@@ -6,19 +6,21 @@ from typing import Any, Literal
 
 import torch
 from mmengine.logging import print_log
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from timm.data import ImageDataset as TimmImages
 from torch.utils.data import IterableDataset
 from torchvision.transforms import v2
 
 from motivation.datasets.decoding import Decoder, DecoderName, upright
-from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages
+from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages, unreadable
 from motivation.datasets.image_files import ImageFiles, composed
 from motivation.datasets.opening import open_images
 from motivation.datasets.shards import ShardImages
+from motivation.datasets.stream_images import StreamImages
+from motivation.datasets.stream_lanes import SampleStream
 from motivation.errors import ArgumentError
 from motivation.registry import DATASETS
-from motivation.utils.arguments import checked
+from motivation.utils.arguments import Count, checked
 
 
 @DATASETS.register_module()
@@ -44,7 +46,9 @@ class TimmDataset(ImageDataset):
             for WebDataset shards, whose ``split`` is ``'train-{0000..0099}.tar'`` or the like
             (:func:`~motivation.datasets.shards.find_shards`); otherwise the name for
             :func:`timm.data.create_dataset`, such as ``'torch/cifar10'`` for torchvision's or
-            ``'hfds/<owner>/<name>'`` for the Hugging Face hub.
+            ``'hfds/<owner>/<name>'`` for the Hugging Face hub. ``'hfids/...'`` (the hub without a download),
+            ``'tfds/...'`` and ``'wds'`` with URLs or compressed shards are streams
+            (:class:`~motivation.datasets.stream_images.StreamImages`).
         split: Split of the data, ``'train'`` by default. In a folder, the subfolder of that name, whose subfolders
             are the classes and may be nested. A tar without split folders is used whole, with a warning.
         transforms: Configs of the transforms, applied in order.
@@ -59,13 +63,17 @@ class TimmDataset(ImageDataset):
             where the first transform, a ``RandomResizedCrop`` or ``Resize``, takes no more. What differs is in
             docs/speed.md. Images kept in memory are tensors of the full size with each.
         in_memory: Whether to read a dataset that timm can only iterate over (``'tfds/...'``, ``'hfids/...'``) into
-            memory at the start, whole and decoded; ``False`` (default) refuses it.
+            memory at the start, whole and decoded; ``False`` (default) reads it as a stream.
+        shuffle_buffer: Number of undecoded images of a stream from which each worker draws a random next one; 1,000 by
+            default. Without shuffling there is none.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
             ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
             such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
             from ``root`` itself). For shards: ``input_key``, ``target_key`` (the field of the JSON file of a sample
             that holds its class index, instead of its ``.cls`` file), and ``num_classes`` (by default one more than the
-            highest class index; a label beyond it is an error about its image).
+            highest class index; a label beyond it is an error about its image). For streams: ``input_key``,
+            ``target_key``, ``num_classes`` if the labels have no names, and ``num_samples`` if the data set does not
+            state it.
 
     Raises:
         ConfigError: There are no data at ``root``, timm cannot open them, or an image is unreadable.
@@ -86,20 +94,21 @@ class TimmDataset(ImageDataset):
         on_error: Literal['raise', 'skip'] = 'raise',
         decoder: DecoderName = 'opencv',
         in_memory: bool = False,
+        shuffle_buffer: Count = 1000,
         **kwargs: Any,
     ) -> None:
-        opened = open_images(root, name, split, image_mode, kwargs)
-        if isinstance(opened, IterableDataset) and not in_memory:
-            raise ArgumentError(
-                'name',
-                f'{name!r} can only be read as a stream, which is neither shuffled nor resumed exactly; store it as '
-                'files or WebDataset shards, or give in_memory=True if it fits into memory',
-            )
-        converted = _Converted(opened, Decoder(decoder, image_mode))
-        source = _cache(converted, cache_mib, on_error) or converted
-        super().__init__(source, _classes(opened, source, on_error), transforms, on_error)
-        if source is converted and self.transforms:
-            self.applied = int(converted.decode.take_over(self.transforms[0]))
+        opened = open_images(root, name, split, image_mode, in_memory, kwargs)
+        decode = Decoder(decoder, image_mode)
+        source: Any
+        if isinstance(opened, SampleStream):
+            source, classes = StreamImages(opened, decode, shuffle_buffer), opened.classes
+        else:
+            converted = _Converted(opened, decode)
+            source = _cache(converted, cache_mib, on_error) or converted
+            classes = _classes(opened, source, on_error)
+        super().__init__(source, classes, transforms, on_error)
+        if self.transforms and not isinstance(source, TensorImages):
+            self.applied = int(decode.take_over(self.transforms[0]))
 
 
 class _Converted(Sequence[tuple[Any, int]]):
@@ -122,7 +131,7 @@ class _Converted(Sequence[tuple[Any, int]]):
         try:
             image, target = self._read(index)
         except Exception as error:  # decoders raise errors of any type
-            raise BadImageError(self.name(index), f'is unreadable: {_reason(error)}') from error
+            raise unreadable(self.name(index), error) from error
         if self.decode.complaints and index not in self._complained:
             self._complained.add(index)
             said = '; '.join(dict.fromkeys(self.decode.complaints))
@@ -160,14 +169,8 @@ def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
     try:
         images.extend(opened)
     except Exception as error:
-        raise BadImageError(f'image {len(images)}', f'is unreadable: {_reason(error)}') from error
+        raise unreadable(f'image {len(images)}', error) from error
     return images
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return 'it is empty or not an image'  # Pillow's own message contains a memory address
-    return ' '.join(str(getattr(error, 'strerror', None) or error).split()) or type(error).__name__
 
 
 def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:

@@ -8,6 +8,7 @@ from torch.utils.data import ConcatDataset as TorchConcatDataset
 from torch.utils.data import Dataset
 
 from motivation.datasets.image_dataset import BadImageError, Sample, class_difference
+from motivation.datasets.stream_images import stream_of
 from motivation.errors import ArgumentError
 from motivation.registry import DATASETS
 from motivation.utils.arguments import Count, checked
@@ -95,7 +96,10 @@ def _build(config: Any, place: str) -> Any:
     """Build a dataset within another."""
     if not isinstance(config, dict):
         raise ArgumentError(place, f'must be a dataset: dict(type=...), got {config!r}')
-    return DATASETS.build(config)
+    dataset = DATASETS.build(config)
+    if stream_of(dataset) is not None:
+        raise ArgumentError(place, 'is read as a stream, which is no part of another data set; use it alone')
+    return dataset
 
 
 def _check_same(ours: Sequence[str], theirs: Sequence[str], first: int, place: int) -> None:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from motivation.config.build import located
 from motivation.config.metric_names import check_no_metrics, foresee_metrics
-from motivation.datasets import check_labels, class_names, first_batch
+from motivation.datasets import check_labels, class_names, first_batch, spread
 from motivation.datasets.image_dataset import class_difference
 from motivation.engine.batch_checks import (
     check_training_batches,
@@ -102,7 +102,7 @@ def look_over(runner: Runner, stage: str, dataloader: DataLoader) -> None:
     """
     dataset = dataloader.dataset
     total = len(dataset)  # type: ignore[arg-type]
-    indices = [number * total // min(LOOKED_OVER, total) for number in range(min(LOOKED_OVER, total))]
+    indices = spread(dataset, LOOKED_OVER)
     with preserved_random_state():
         samples = [dataset[index] for index in indices]
         batch = dataloader.collate_fn(samples)

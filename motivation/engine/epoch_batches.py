@@ -20,7 +20,7 @@ class EpochBatches:
 
     Args:
         dataloader: The data loader. Unless its batch sampler is user-defined, its sampler is wrapped in a
-            :class:`~motivation.datasets.seeded.PlacedSampler`.
+            :class:`~motivation.datasets.seeded.PlacedSampler`, if it is none.
         announce: Called with messages for the user.
     """
 
@@ -29,7 +29,8 @@ class EpochBatches:
         self._announce = announce
         self._sampler: PlacedSampler | None = None
         if type(dataloader.batch_sampler) is BatchSampler:
-            self._sampler = PlacedSampler(dataloader.sampler)
+            given = dataloader.batch_sampler.sampler
+            self._sampler = given if isinstance(given, PlacedSampler) else PlacedSampler(given)
             dataloader.batch_sampler.sampler = self._sampler
 
     def prepare(self) -> None:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Subset
 
 from motivation.config.build import build_dataset
-from motivation.datasets import collate_of
+from motivation.datasets import collate_of, spread, stream_of
 from motivation.errors import ConfigError
 from motivation.structures import model_of
 from motivation.utils.batches import network_inputs, run_network
@@ -29,7 +29,7 @@ def recalibrated(runner: Runner) -> Iterator[None]:
 
     fvcore's ``precise_bn`` averages the batch statistics under the current weights, unlike the running average under
     weights that have since moved (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", arXiv 2105.07576). The samples
-    are the same every time. The training statistics and random state are restored at the end. If
+    are the same every time, and of a stream those that are quick to read. The training statistics and random state are restored at the end. If
     ``model.recalibrate`` is 0, nothing changes.
     """
     samples = runner.model.recalibrate
@@ -70,7 +70,7 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
     if samples > available:
         noun = noun_of_model(runner.model.base)
         raise ConfigError(f'model.recalibrate is {samples}, but there are only {available:,} training {noun}s')
-    chosen = torch.randperm(available)[:samples].tolist()
+    chosen = torch.randperm(available)[:samples].tolist() if stream_of(dataset) is None else spread(dataset, samples)
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
         chosen.pop()  # a batch of one may have no variance
     return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_fn)

@@ -8,6 +8,7 @@ import mmengine
 from mmengine.logging import MessageHub
 
 from motivation.config.same_run import describe_hooks, describe_run_config
+from motivation.datasets import stream_of
 from motivation.engine.checkpointer import FORMAT
 from motivation.utils.checkpoint import from_plain, write_checkpoint
 from motivation.utils.logs import flush_logs
@@ -20,6 +21,9 @@ def register_parts(runner: Any) -> None:
     if runner.model.averages is not None:
         register('ema', runner.model.averages)
     register('train_loop', runner.train_loop)
+    stream = stream_of(runner.train_dataloader.dataset)
+    if stream is not None:
+        register('stream', stream)
     register('message_hub', MessageHubState(runner.message_hub))
     register('optimizer', runner.optim_wrapper)
     register('param_schedulers', ScheduleStates(runner.param_schedulers or {}))

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from motivation.compute.meter import ComputeMeter
-from motivation.datasets import DeviceImages, class_names
+from motivation.datasets import DeviceImages, class_names, stream_of
 from motivation.datasets.spread_sampler import drawn_in_an_epoch
 from motivation.errors import one_line
 from motivation.hooks.compute_meter_hook import find_meter
@@ -223,6 +223,8 @@ def describe_run(runner: Runner) -> list[str]:
     label = type(source).__name__
     if isinstance(source, DeviceImages):
         label = f'{type(source.dataset).__name__} on {source.device}'
+    if stream_of(train.dataset) is not None:
+        label += ', a stream'
     validation = _describe_amount(runner.val_dataloader) if runner.cfg.get('val_cfg') is not None else 'no'
     processes = get_world_size()
     together = f'{processes} x ' if processes > 1 else ''

@@ -163,12 +163,3 @@ def test_label_beyond_num_classes_is_a_bad_image_and_a_missing_class_keeps_its_n
         opened(num_classes=2, cache_mib=cache_mib)[2]
     with pytest.raises(ConfigError, match=r'^num_classes must be at least 1 or None, got 0$'):
         opened(num_classes=0)
-
-
-def test_compressed_shards_are_found_by_the_name_of_their_split():
-    write(*samples(1), path='s/train-0.tar')
-    Path('s/train-0.tar').rename('s/train-0.tar.gz')
-    with pytest.raises(
-        ConfigError, match=r"^split is 'train', of which 's' has compressed shards, 'train-0\.tar\.gz'; deco"
-    ):
-        TimmDataset('s', 'wds')
