@@ -17,7 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from motivation.datasets.decoding import Decoder
 from motivation.datasets.image_dataset import BadImageError, unreadable
-from motivation.datasets.seeded import PlacedSampler
+from motivation.datasets.places import PlacedSampler
 from motivation.datasets.spread_sampler import SpreadSampler
 from motivation.datasets.stream_lanes import Lane, RawSample, SampleStream, Walk
 from motivation.datasets.stream_order import BufferedOrder, Drawing
@@ -37,7 +37,7 @@ class StreamImages(Sequence[tuple[Any, int]]):
     """The images of a stream, in the order that a data loader draws them in.
 
     The sampler of the loader does not choose images by their indices but only says how many are drawn; their *places*
-    (:class:`~motivation.datasets.seeded.PlacedIndex`) say which: shards are shuffled from seed and epoch, divided among
+    (:class:`~motivation.datasets.places.PlacedIndex`) say which: shards are shuffled from seed and epoch, divided among
     the processes and their lanes, and shuffled by a buffer in each lane. An index without a place is the number of an
     image in stored order, which is cheap to read in ascending order only.
 

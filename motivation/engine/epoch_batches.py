@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader
 
 from motivation.datasets import DeviceDataLoader
-from motivation.datasets.seeded import PlacedSampler
+from motivation.datasets.places import PlacedSampler
 from motivation.errors import ConfigError, TrainingError
 
 # Number of restarts of the workers within an epoch before an error is raised.
@@ -20,7 +20,7 @@ class EpochBatches:
 
     Args:
         dataloader: The data loader. Unless its batch sampler is user-defined, its sampler is wrapped in a
-            :class:`~motivation.datasets.seeded.PlacedSampler`, if it is none.
+            :class:`~motivation.datasets.places.PlacedSampler`, if it is none.
         announce: Called with messages for the user.
     """
 

@@ -16,7 +16,8 @@ from motivation.datasets import DeviceDataLoader, DeviceImages, collate_images, 
 from motivation.datasets.device_loader import divide
 from motivation.datasets.frozen_randomness import TWICE
 from motivation.datasets.image_dataset import ImageDataset
-from motivation.datasets.seeded import PlacedSampler, SeededDataset
+from motivation.datasets.places import PlacedSampler
+from motivation.datasets.seeded import SeededDataset
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
 from motivation.utils.memory import free_memory, memory_text

@@ -6,7 +6,8 @@ from mmengine.dataset import DefaultSampler
 from torch.utils.data import DataLoader
 
 from motivation.datasets import collate_images
-from motivation.datasets.seeded import PlacedSampler, SeededDataset
+from motivation.datasets.places import PlacedSampler
+from motivation.datasets.seeded import SeededDataset
 from tests.datasets.test_device_loader import dataset_of, loader_of
 
 

@@ -89,10 +89,10 @@ def test_validation_of_a_stream_is_that_of_the_shards_on_the_disk(tmp_path):
 def test_check_looks_at_a_stream_and_num_batch_per_epoch_cuts_its_epochs(tmp_path, capsys):
     train(config(tmp_path / 'run', 0, **{'train_cfg.type': 'CheckLoop', 'train_dataloader.num_batch_per_epoch': 4}))
     said = capsys.readouterr().out
-    assert '64 of 64 images of train_dataloader read and transformed' in said
+    assert '64 of 96 images of train_dataloader read and transformed' in said
     assert '64 of 96 images of val_dataloader read and transformed' in said
     with pytest.raises(
-        ConfigError, match=r'^train_dataloader\.num_batch_per_epoch is 7, for which its dataset with 96'
+        ConfigError, match=r'^train_dataloader\.num_batch_per_epoch is 7, and an epoch has 96 samples'
     ):
         train(config(tmp_path / 'long', 0, **{'train_dataloader.num_batch_per_epoch': 7}))
 
