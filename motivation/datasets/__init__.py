@@ -5,7 +5,15 @@ from motivation.datasets.device_images import DeviceImages
 from motivation.datasets.device_loader import DeviceDataLoader
 from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels, class_names
-from motivation.datasets.loading import Batch, collate_images, collate_of, first_batch, init_worker, spread
+from motivation.datasets.loading import (
+    Batch,
+    collate_images,
+    collate_of,
+    first_batch,
+    init_worker,
+    some_at_random,
+    spread,
+)
 from motivation.datasets.stream_images import stream_of
 from motivation.datasets.timm_dataset import TimmDataset
 from motivation.datasets.wrappers import ConcatDataset, RepeatDataset
@@ -28,6 +36,7 @@ __all__ = [
     'collate_of',
     'first_batch',
     'init_worker',
+    'some_at_random',
     'spread',
     'stream_of',
     'timm_transform',

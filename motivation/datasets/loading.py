@@ -178,6 +178,16 @@ def spread(dataset: Any, count: int) -> list[int]:
     return [number * total // count for number in range(count)] if stream is None else stream.few(count)
 
 
+def some_at_random(dataset: Any, count: int) -> list[int]:
+    """Return the indices of different random samples, or of those that are quick to read from a stream.
+
+    Args:
+        dataset: A dataset, or a wrapper with its attributes.
+        count: Number of indices, at most that of the samples.
+    """
+    return torch.randperm(len(dataset))[:count].tolist() if stream_of(dataset) is None else spread(dataset, count)
+
+
 def _is_class(target: Any) -> bool:
     """Whether a target is one whole number."""
     if isinstance(target, torch.Tensor):

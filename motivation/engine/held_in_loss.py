@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Subset
 
+from motivation.datasets import some_at_random
 from motivation.errors import ConfigError
 from motivation.structures import ModelName
 from motivation.utils.arguments import Count, checked
@@ -54,7 +55,7 @@ class HeldInLoss:
             )
         with preserved_random_state():
             seed_everything(runner.seed)
-            chosen = torch.randperm(len(dataset))[: images - images % get_world_size()].tolist()
+            chosen = some_at_random(dataset, images - images % get_world_size())
             ours = Subset(dataset, chosen[get_rank() :: get_world_size()])
             batch = runner.train_dataloader.collate_fn(ours.__getitems__([*range(len(ours))]))
             prepared = base.data_preprocessor(batch, False)

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Subset
 
 from motivation.config.build import build_dataset
-from motivation.datasets import collate_of, spread, stream_of
+from motivation.datasets import collate_of, some_at_random
 from motivation.errors import ConfigError
 from motivation.structures import model_of
 from motivation.utils.batches import network_inputs, run_network
@@ -70,7 +70,7 @@ def _loader(runner: Runner, samples: int) -> DataLoader:
     if samples > available:
         noun = noun_of_model(runner.model.base)
         raise ConfigError(f'model.recalibrate is {samples}, but there are only {available:,} training {noun}s')
-    chosen = torch.randperm(available)[:samples].tolist() if stream_of(dataset) is None else spread(dataset, samples)
+    chosen = some_at_random(dataset, samples)
     if len(chosen) % batch_size == 1 and len(chosen) > 1:
         chosen.pop()  # a batch of one may have no variance
     return DataLoader(Subset(dataset, chosen), batch_size, collate_fn=collate_fn)

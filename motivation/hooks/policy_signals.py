@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from motivation.datasets import stream_of
 from motivation.engine.exchanging import exchange_of
 from motivation.engine.gradient_agreement import GradientAgreement
 from motivation.engine.held_in_loss import HeldInLoss
@@ -102,6 +103,11 @@ def _watch_progress(runner: Runner) -> Callable[[StepRecord], float | None]:
         raise ConfigError(
             f'motivation.policy asks for {signal!r}, which needs train_dataloader.batch_size with several processes; give it '
             'instead of batch_sampler, or choose another policy'
+        )
+    if stream_of(loader.dataset) is not None:
+        raise ConfigError(
+            f'motivation.policy asks for {signal!r}, which needs to know each image again, and train_dataloader.dataset is read '
+            'as a stream; give in_memory=True or another data set, or choose another policy'
         )
     exchange_of(runner.optim_wrapper).ask_for_sample_losses(watch_sample_losses(runner, signal), loader.batch_size or 0)
     history = SampleHistory(len(loader.dataset))

@@ -54,7 +54,8 @@ class Witness(Hook):
         self.losses = []
 
     def before_train(self, runner):
-        data = [runner.train_dataloader.dataset[index] for index in range(96)]
+        dataset = runner.train_dataloader.dataset
+        data = [dataset[index] for index in range(len(dataset))]
         images, targets = torch.stack([item['inputs'] for item in data]), torch.tensor([i['targets'] for i in data])
         prepared = runner.model.base.data_preprocessor({'inputs': images})['inputs']
         held_in = HeldInLoss(runner, images=30)._inputs['inputs']
@@ -131,6 +132,6 @@ def test_forecast_reserves_the_measurements_to_come(tmp_path):
 
 
 def test_more_images_than_there_are_is_refused(tmp_path):
-    policy = dict(_delete_=True, type='HeldInDrop', images=97)
-    with pytest.raises(ConfigError, match=r"measures 'held_in_loss' on 97 images, and there are 96 training images"):
+    policy = dict(_delete_=True, type='HeldInDrop', images=1438)
+    with pytest.raises(ConfigError, match=r"measures 'held_in_loss' on 1,438 images, and there are 1,437 training images"):
         train(tiny_config(tmp_path / 'run', 1, **{'motivation.policy': policy}))

@@ -64,10 +64,9 @@ def test_run_on_a_stream_stopped_within_an_epoch_resumes_bit_identically_with_ot
             raise StopError
         run_iter(loop, batch_idx, data_batch)
 
-    monkeypatch.setattr(DualTrainLoop, 'run_iter', stopping)
-    with pytest.raises(StopError):
+    with monkeypatch.context() as patched, pytest.raises(StopError):
+        patched.setattr(DualTrainLoop, 'run_iter', stopping)
         train(config(tmp_path / 'cut', 2, **options))
-    monkeypatch.undo()
     assert find_checkpoints(tmp_path / 'cut')[-1].name == 'epoch_0_iter_4.pth'
     resumed = train(config(tmp_path / 'cut', 0, resume=True, **options))
     assert stream_of(resumed.train_dataloader.dataset).drawing.lanes == 2
@@ -108,6 +107,10 @@ def test_what_a_stream_does_not_do_is_refused_with_its_field(tmp_path):
         (
             {'train_dataloader.type': 'DeviceDataLoader'},
             r'^train_dataloader\.dataset\.name is that of a stream, which D',
+        ),
+        (
+            {'motivation.policy': dict(_delete_=True, type='LearningProgress')},
+            r"asks for 'sample_progress', which needs to know each image again",
         ),
     ):
         with pytest.raises(ConfigError, match=message):
