@@ -1,5 +1,7 @@
 """Runs with a small pair of models and few images to validate on."""
 
+from motivation.datasets import DigitsDataset
+from motivation.registry import DATASETS
 from tests.conftest import digits_config
 
 SMALL_PAIR = {'model.motivated.model_name': 'cifar_resnet8', 'model.motivated.width': 2}
@@ -18,3 +20,16 @@ BARE = {
 
 def small_config(work_dir, epochs=1, **options):
     return digits_config(work_dir, epochs, **{**SMALL_PAIR, **FEW_IMAGES, **options})
+
+
+@DATASETS.register_module(force=True)
+class FewDigits(DigitsDataset):
+    """The first training digits, so that an epoch of few batches sees every image."""
+
+    def __init__(self, count, transforms=()):
+        super().__init__('train', transforms)
+        self.source.images, self.source.targets = self.source.images[:count], self.source.targets[:count]
+
+
+def few_digits(count):
+    return {'train_dataloader.dataset.type': 'FewDigits', 'train_dataloader.dataset.count': count}

@@ -14,7 +14,7 @@ from motivation.hooks import ComputeMeterHook
 from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
 from tests.conftest import snapshot, tiny_config, train
-from tests.small import BARE
+from tests.small import BARE, few_digits
 
 PLAIN = {**BARE, 'train_dataloader.dataset.transforms': []}
 
@@ -54,8 +54,7 @@ class Witness(Hook):
         self.losses = []
 
     def before_train(self, runner):
-        dataset = runner.train_dataloader.dataset
-        data = [dataset[index] for index in range(len(dataset))]
+        data = [runner.train_dataloader.dataset[index] for index in range(96)]
         images, targets = torch.stack([item['inputs'] for item in data]), torch.tensor([i['targets'] for i in data])
         prepared = runner.model.base.data_preprocessor({'inputs': images})['inputs']
         held_in = HeldInLoss(runner, images=30)._inputs['inputs']
@@ -78,7 +77,9 @@ class Witness(Hook):
 
 def run(folder, policy, *hooks, **options):
     runner = DualModelRunner.from_cfg(
-        tiny_config(folder, 2, **{'motivation.policy': dict(_delete_=True, type=policy), **PLAIN, **options})
+        tiny_config(
+            folder, 2, **{'motivation.policy': dict(_delete_=True, type=policy), **PLAIN, **few_digits(96), **options}
+        )
     )
     for hook in hooks:
         runner.register_hook(hook)
@@ -132,6 +133,6 @@ def test_forecast_reserves_the_measurements_to_come(tmp_path):
 
 
 def test_more_images_than_there_are_is_refused(tmp_path):
-    policy = dict(_delete_=True, type='HeldInDrop', images=1438)
-    with pytest.raises(ConfigError, match=r"measures 'held_in_loss' on 1,438 images, and there are 1,437 training images"):
-        train(tiny_config(tmp_path / 'run', 1, **{'motivation.policy': policy}))
+    policy = dict(_delete_=True, type='HeldInDrop', images=97)
+    with pytest.raises(ConfigError, match=r"measures 'held_in_loss' on 97 images, and there are 96 training images"):
+        train(tiny_config(tmp_path / 'run', 1, **{'motivation.policy': policy, **few_digits(96)}))

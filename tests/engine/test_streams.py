@@ -90,9 +90,7 @@ def test_check_looks_at_a_stream_and_num_batch_per_epoch_cuts_its_epochs(tmp_pat
     said = capsys.readouterr().out
     assert '64 of 96 images of train_dataloader read and transformed' in said
     assert '64 of 96 images of val_dataloader read and transformed' in said
-    with pytest.raises(
-        ConfigError, match=r'^train_dataloader\.num_batch_per_epoch is 7, and an epoch has 96 samples'
-    ):
+    with pytest.raises(ConfigError, match=r'^train_dataloader\.num_batch_per_epoch is 7, and an epoch has 96 samples'):
         train(config(tmp_path / 'long', 0, **{'train_dataloader.num_batch_per_epoch': 7}))
 
 

@@ -14,7 +14,7 @@ from motivation.hooks import MotivationHook
 from motivation.utils.distributed import join_processes
 from tests.conftest import tiny_config
 from tests.engine.resuming_runs import Stop
-from tests.small import BARE
+from tests.small import BARE, few_digits
 
 POLICY = dict(
     _delete_=True,
@@ -31,6 +31,7 @@ OPTIONS = {
     'train_dataloader.num_batch_per_epoch': 3,
     'train_dataloader.batch_size': 8,
     **BARE,
+    **few_digits(48),
 }
 EPOCHS = 2
 

@@ -17,10 +17,14 @@ from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import ROOT, tiny_config, train
 from tests.engine.forked_processes import two_forks
 from tests.engine.resuming_runs import Stop
-from tests.small import BARE
+from tests.small import BARE, few_digits
 
-ASKING = {**BARE, 'motivation.policy': dict(_delete_=True, type='RecordsProgress')}
-CONDITION = {**BARE, 'motivation.policy': dict(_delete_=True, type='LearningProgress', drops=1, window=3)}
+ASKING = {**BARE, **few_digits(96), 'motivation.policy': dict(_delete_=True, type='RecordsProgress')}
+CONDITION = {
+    **BARE,
+    **few_digits(80),
+    'motivation.policy': dict(_delete_=True, type='LearningProgress', drops=1, window=3),
+}
 
 
 @POLICIES.register_module(force=True)
