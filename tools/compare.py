@@ -27,6 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
     )
+    parser.add_argument(
+        '--forecast', action='store_true', help='time the models, print the hours that the comparison takes, and end'
+    )
     parser.add_argument('--work-dir', help='folder of all runs; work_dirs/compare_<config> by default')
     parser.add_argument(
         '--cfg-options',
@@ -54,6 +57,9 @@ def main() -> None:
         epochs=args.epochs,
         metric=args.metric,
     )
+    if args.forecast:
+        comparison.show(comparison.forecast(limit=args.jobs))
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises SystemExit, so that the runs are terminated too
     try:
         comparison.run(Path(__file__).with_name('train.py'), limit=args.jobs)

@@ -13,18 +13,24 @@ from motivation.comparison.arms import Arm, configure, plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
 from motivation.comparison.executors import choose_executor
+from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
 from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
-from motivation.config.build import build
+from motivation.comparison.timing import time_runs
+from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
 from motivation.config.comparison_plan import ComparisonPlan
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
-from motivation.errors import ArgumentError, ConfigError
+from motivation.errors import ArgumentError, ConfigError, TrainingError
 from motivation.models.distilled_classifier import DistilledClassifier
 from motivation.registry import MODELS, POLICIES
 from motivation.utils.checkpoint import find_checkpoints
+
+# Seconds of an hour, from which on a comparison is forecast unasked; one of fewer batches would need more than a second
+# for each, and is not timed.
+_LONG = 3600
 
 
 class Comparison:
@@ -92,6 +98,61 @@ class Comparison:
         Raises:
             ConfigError: ``limit`` is below 1.
         """
+        environment = self._environment(limit)
+        if self._may_be_long():
+            try:
+                forecast = self.forecast(limit)
+            except TrainingError as error:
+                self.console.print(str(error), markup=False)
+            else:
+                if forecast.seconds > _LONG:
+                    self.show(forecast)
+        executor = choose_executor(script, environment)
+        with Display(self.console, self.jobs, self.work_dir) as display, closing(executor):
+            run_jobs(self.jobs, limit, executor, self._prepare, display.changed, display.update)
+
+    def forecast(self, limit: int = 1) -> Forecast:
+        """Time the models of the arms on this machine, and return what the runs that are left will take.
+
+        Args:
+            limit: Number of runs at a time, at least 1.
+
+        Raises:
+            ConfigError: ``limit`` is below 1.
+            TrainingError: The models cannot be timed.
+        """
+        configs = {arm.label: self._configure(arm, self.plan.seeds[0], None) for arm in self.arms}
+        left = list(dict.fromkeys(job.arm.label for job in self.jobs if job.status != 'finished'))
+        timings = time_runs([configs[label] for label in left], self._environment(limit))
+        return make_forecast(self.jobs, configs, dict(zip(left, timings, strict=True)), limit)
+
+    def show(self, forecast: Forecast) -> None:
+        """Print a forecast."""
+        self.console.print(forecast.table)
+        for sentence in forecast.sentences:
+            self.console.print(sentence, markup=False)
+
+    def _may_be_long(self) -> bool:
+        """Return whether the runs that are left have enough batches to be worth timing first."""
+        batches, lengths = 0.0, dict[str, float]()
+        try:
+            for job in self.jobs:
+                if job.status != 'finished':
+                    config = self._configure(job.arm, job.seed, None)
+                    loader = config.train_dataloader.to_dict()
+                    key = repr(loader)
+                    if key not in lengths:
+                        length = len(build_dataset(loader, 'train_dataloader')) / loader.get('batch_size', 1)
+                        lengths[key] = min(length, loader.get('num_batch_per_epoch') or length)
+                    batches += config.train_cfg.max_epochs * lengths[key]
+        except ConfigError:
+            return False  # the runs will say what is wrong
+        except TypeError:
+            return True  # a dataset without a length
+        return batches >= _LONG
+
+    def _environment(self, limit: int) -> dict[str, str]:
+        """Return the environment variables of the runs, in addition to those of this process."""
         if limit < 1:
             raise ConfigError(f'--jobs must be at least 1, got {limit}')
         configs = [self.path, *(arm.source for arm in self.arms if arm.source.endswith('.py'))]
@@ -99,9 +160,7 @@ class Comparison:
         environment = {'PYTHONPATH': os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))}
         if limit > 1 and 'OMP_NUM_THREADS' not in os.environ:
             environment['OMP_NUM_THREADS'] = str(max((os.cpu_count() or 1) // limit, 1))
-        executor = choose_executor(script, environment)
-        with Display(self.console, self.jobs, self.work_dir) as display, closing(executor):
-            run_jobs(self.jobs, limit, executor, self._prepare, display.changed, display.update)
+        return environment
 
     def write(self) -> bool:
         """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.
