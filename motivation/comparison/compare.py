@@ -136,15 +136,15 @@ class Comparison:
         """Return whether the runs that are left have enough batches to be worth timing first."""
         batches, lengths = 0.0, dict[str, float]()
         try:
-            for job in self.jobs:
-                if job.status != 'finished':
-                    config = self._configure(job.arm, job.seed, None)
-                    loader = config.train_dataloader.to_dict()
-                    key = repr(loader)
-                    if key not in lengths:
-                        length = len(build_dataset(loader, 'train_dataloader')) / loader.get('batch_size', 1)
-                        lengths[key] = min(length, loader.get('num_batch_per_epoch') or length)
-                    batches += config.train_cfg.max_epochs * lengths[key]
+            for arm in self.arms:
+                left = sum(job.arm is arm and job.status != 'finished' for job in self.jobs)
+                config = self._configure(arm, self.plan.seeds[0], None)
+                loader = config.train_dataloader.to_dict()
+                key = repr(loader)
+                if left and key not in lengths:
+                    length = len(build_dataset(loader, 'train_dataloader')) / loader.get('batch_size', 1)
+                    lengths[key] = min(length, loader.get('num_batch_per_epoch') or length)
+                batches += left * config.train_cfg.max_epochs * lengths.get(key, 0)
         except ConfigError:
             return False  # the runs will say what is wrong
         except TypeError:

@@ -196,6 +196,8 @@ def time_runs(configs: Sequence[Config], environment: Mapping[str, str]) -> list
     Raises:
         TrainingError: A run cannot be timed; says why.
     """
+    if not configs:
+        return []
     reduced = [reduce_to_timed(config) for config in configs]
     keys = [json.dumps([config.get(part) for part in _PARTS], default=repr) for config in reduced]
     distinct = dict(zip(keys, reduced, strict=True))

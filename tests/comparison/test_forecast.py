@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from motivation.comparison.compare import Comparison
 from motivation.comparison.forecast import Share, count_validations, forecast_share, run_seconds, whole_seconds
-from motivation.comparison.timing import Timing, reduce_to_timed, time_run, time_runs
+from motivation.comparison.timing import Timing, main, reduce_to_timed, time_runs
 from motivation.config.read import load_config
 from motivation.errors import TrainingError
 from tests.conftest import DIGITS
@@ -185,7 +185,8 @@ def timed_config(path='timed.py', **options):
 def test_batches_and_validation_of_real_models_are_timed(monkeypatch):
     monkeypatch.setattr('motivation.comparison.timing._SECONDS', 0.0)
     timed_config(**{'model.distillation.weight': 0.5, 'compile': None})
-    found = time_run(load_config('timed.py'))
+    main('timings.json', 'timed.py')
+    (found,) = (Timing(**timing) for timing in json.loads(Path('timings.json').read_text()))
     assert found.batches == 23 and found.setup > 0
     assert 0 < found.base < 2 and 0 < found.motivated < 2
     assert found.validation.keys() == {'base', 'motivated'} and min(found.validation.values()) > 0
@@ -208,3 +209,12 @@ def test_equal_models_are_timed_once(monkeypatch):
     monkeypatch.setattr('motivation.comparison.timing.subprocess.run', run)
     assert [timing.base for timing in time_runs([shared, other_policy, distilled, larger], {})] == [0, 0, 0, 1]
     assert len(called) == 2
+
+
+def test_reason_why_models_cannot_be_timed_is_one_sentence(monkeypatch):
+    done = type('Done', (), {'returncode': 2, 'stderr': 'a warning\nerror: train_dataloader.dataset.root is gone\n'})
+    monkeypatch.setattr('motivation.comparison.timing.subprocess.run', lambda *_, **__: done)
+    with pytest.raises(
+        TrainingError, match=r'^no forecast, because the models cannot be timed: train_dataloader.*gone$'
+    ):
+        time_runs([load_config(DIGITS)], {})
