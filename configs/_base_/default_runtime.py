@@ -18,6 +18,9 @@ env_cfg = dict(mp_cfg=dict(opencv_num_threads=0), cudnn_benchmark=False)
 # Compiles both models when they first train, with arguments of torch.compile, or True for its defaults.
 # compile = dict(mode='default')
 
+# What tools/compare.py compares where its command line does not say; training ignores it (docs/comparing.md).
+# comparison = dict(arms=['never', 'always', 'config', 'matched'], seeds=[0, 1, 2])
+
 # Hooks by name. None removes one: default_hooks = dict(report=None). MMEngine's own (runtime_info, timer,
 # sampler_seed, param_scheduler) are there as well. A run trains without any of these.
 default_hooks = dict(

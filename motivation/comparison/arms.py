@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from motivation.config.read import apply_options, load_config
 from motivation.config.schedule import scale_epochs
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, ConfigError, near_matches
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 
@@ -27,6 +27,7 @@ ALIASES = {
 }
 # Controls that are derived from the runs of another arm, and the field that comes from it.
 _FROM_ANOTHER = {'RandomGate': 'rate', 'MatchedRandom': 'run', 'Replay': 'run'}
+_PERCENT = re.compile(r'(\d+(?:\.\d+)?)%')
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Arm:
         policy: Type of the policy; ``None`` for distillation.
         options: Fields of the policy, or of the distillation.
         config_options: Other fields of the config, by dotted name.
-        max_epochs: Number of epochs; ``None`` (default) for that of the other arms.
+        max_epochs: Number of epochs, or a percentage of that of the other arms, such as ``'150%'``; ``None``
+            (default) for that of the other arms.
         reference: Label of the arm that this one is derived from, seed by seed; ``None`` (default) if none.
     """
 
@@ -49,7 +51,7 @@ class Arm:
     policy: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     config_options: dict[str, Any] = field(default_factory=dict)
-    max_epochs: int | None = None
+    max_epochs: int | str | None = None
     reference: str | None = None
 
     @property
@@ -68,67 +70,81 @@ class Arm:
         return self.policy not in (None, 'Never', 'Always', *_FROM_ANOTHER)
 
 
-def plan_arms(texts: Sequence[str], config: Config, options: dict[str, Any] | None = None) -> list[Arm]:
-    """Parse the arms of a command line and find the reference of each derived arm.
+def plan_arms(
+    texts: Sequence[str], config: Config, options: dict[str, Any] | None = None, folder: Path | None = None
+) -> list[Arm]:
+    """Parse the arms of a comparison and find the reference of each derived arm.
 
     Args:
         texts: ``NAME`` or ``NAME:KEY=VALUE,...`` for each arm; see ``docs/comparing.md``.
         config: Config that the arms share.
         options: Values by dotted field name, which also override fields of an arm's own config file.
+        folder: Folder in which config files are looked for that the current folder does not have.
 
     Raises:
-        ConfigError: A name is unknown, an arm is given twice, or the arm that another is derived from is missing.
+        ArgumentError: A name is unknown, an arm is given twice, or the arm that another is derived from is missing.
     """
-    arms = [_parse_arm(text, texts, config, options) for text in texts]
+    arms = [_parse_arm(text, texts, config, options, folder or Path()) for text in texts]
     labels, folders = [arm.label for arm in arms], [arm.folder for arm in arms]
     for arm in arms:
         if labels.count(arm.label) > 1:
-            raise ConfigError(f'--arms has {arm.label!r} twice; give each arm once')
+            raise ArgumentError('arms', f'has {arm.label!r} twice; give each arm once')
         if folders.count(arm.folder) > 1:
-            raise ConfigError(
-                f'--arms has two arms whose folder would be {arm.folder!r}; write one of them differently'
+            raise ArgumentError(
+                'arms', f'has two arms whose folder would be {arm.folder!r}; write one of them differently'
             )
     return [_settle_reference(arm, arms) for arm in arms]
 
 
-def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[str, Any] | None) -> Arm:
+def _refused(label: str, problem: str) -> ArgumentError:
+    return ArgumentError('arms', f'{label!r} {problem}')
+
+
+def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[str, Any] | None, folder: Path) -> Arm:
     name, _, rest = text.partition(':')
     rest, reference = _split_reference(rest, texts)
-    fields: dict[str, Any] = {}
+    policy, fields = None, dict[str, Any]()
     for part in re.split(r',(?=[\w.]+=)', rest) if rest else []:
         key, equals, value = part.partition('=')
         if not equals or not key:
-            raise ConfigError(
-                f'--arms {text!r} is not of the form NAME:KEY=VALUE,...; write it like consecutive:drops=3'
-            )
+            raise _refused(text, 'is not of the form NAME:KEY=VALUE,...; write it like consecutive:drops=3')
         fields[key] = _value(value)
     source = ALIASES.get(name, name)
     if name.endswith('.py'):
         if any('.' not in key and key != 'max_epochs' for key in fields):
-            raise ConfigError(
-                f'--arms {text!r}: another config takes dotted fields only, such as motivation.policy.drops=3'
-            )
-        policy = _policy_type(load_config(name, options))
+            raise _refused(text, 'is another config, which takes dotted fields only, such as motivation.policy.drops=3')
+        source = str(folder / name) if (folder / name).is_file() and not Path(name).is_file() else name
     elif name == 'config':
         policy = _policy_type(config)
-    elif name == 'distillation':
-        policy = None
     elif source and POLICIES.get(source) is not None:
         policy = source
-    else:
+    elif name != 'distillation':
         known = {*ALIASES, 'config', 'distillation', *POLICIES.module_dict}
-        raise ConfigError(f'--arms {text!r} is neither an arm nor a registered policy; {near_matches(name, known)}')
+        raise _refused(text, f'is neither an arm nor a registered policy; {near_matches(name, known)}')
     if 'randomness.seed' in fields:
-        raise ConfigError(f'--arms {text!r} sets randomness.seed, which is what --seeds is for; leave it out')
-    return Arm(
+        raise _refused(text, 'sets randomness.seed, which is what the seeds are for; leave it out')
+    max_epochs = fields.pop('max_epochs', None)
+    if max_epochs is not None and not _is_length(max_epochs):
+        raise _refused(
+            text, f"has max_epochs={max_epochs}, which must be a whole number of at least 1, or a share such as '150%'"
+        )
+    arm = Arm(
         label=text,
         source=source,
-        policy=policy,
-        options={key: value for key, value in fields.items() if '.' not in key and key != 'max_epochs'},
+        options={key: value for key, value in fields.items() if '.' not in key},
         config_options={key: value for key, value in fields.items() if '.' in key},
-        max_epochs=fields.get('max_epochs'),
+        max_epochs=max_epochs,
         reference=reference,
     )
+    if arm.source.endswith('.py'):
+        policy = _policy_type(_apply_own_options(arm, load_config(source, options)))
+    return replace(arm, policy=policy)
+
+
+def _is_length(max_epochs: Any) -> bool:
+    if isinstance(max_epochs, str):
+        return _PERCENT.fullmatch(max_epochs) is not None
+    return isinstance(max_epochs, int) and not isinstance(max_epochs, bool) and max_epochs >= 1
 
 
 def _split_reference(rest: str, texts: Sequence[str]) -> tuple[str, str | None]:
@@ -163,9 +179,7 @@ def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
     field_name = 'teacher' if arm.source == 'distillation' else _FROM_ANOTHER.get(arm.source)
     if field_name is None or field_name in arm.options:
         if arm.reference is not None:
-            raise ConfigError(
-                f'--arms {arm.label!r} gives arm={arm.reference}, but is not derived from another arm; leave it out'
-            )
+            raise _refused(arm.label, f'gives arm={arm.reference}, but is not derived from another arm; leave it out')
         return arm
     if arm.source == 'distillation':
         candidates = [label for label, other in others.items() if other.policy == 'Always']
@@ -175,11 +189,10 @@ def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
         problem = 'is derived from the runs of another arm, and there is none; add an arm such as consecutive'
     reference = arm.reference or next(iter(candidates), None)
     if reference is None:
-        raise ConfigError(f'--arms {arm.label!r} {problem}, or give {field_name} itself')
+        raise _refused(arm.label, f'{problem}, or give {field_name} itself')
     if reference not in others:
-        raise ConfigError(
-            f'--arms {arm.label!r} is derived from {reference!r}, which is not an arm; '
-            f'{near_matches(reference, others)}'
+        raise _refused(
+            arm.label, f'is derived from {reference!r}, which is not an arm; {near_matches(reference, others)}'
         )
     epochs = arm.max_epochs if arm.source == 'distillation' or arm.max_epochs else others[reference].max_epochs
     return replace(arm, reference=reference, max_epochs=epochs)
@@ -205,7 +218,7 @@ def configure(
         options: Values by dotted field name, which override fields of an arm's own config file.
 
     Raises:
-        ConfigError: An option does not apply to the config.
+        ArgumentError: An option does not apply to the config, or ``epochs`` is invalid.
     """
     if arm.source.endswith('.py'):
         config = load_config(arm.source, options)
@@ -219,16 +232,31 @@ def configure(
         config.motivation.policy.update(fields)
     elif not arm.source.endswith('.py'):
         config.motivation = dict(policy=dict(type=arm.policy, **fields))
-    if arm.trains != ('base', 'motivated') and config.get('val_cfg') is not None:
-        config.val_cfg.models = list(arm.trains)
-    if arm.max_epochs is not None:
-        scale_epochs(config, arm.max_epochs, f'--arms {arm.label!r}: max_epochs')
-    elif epochs is not None:
-        scale_epochs(config, epochs, '--epochs')
+    config.pop('comparison', None)
+    if arm.trains != ('base', 'motivated'):
+        if config.get('val_cfg') is not None:
+            config.val_cfg.models = list(arm.trains)
+        if arm.source in ('Never', 'Always', 'distillation'):
+            config.model.pop('distillation', None)  # or the base model would train beside the motivated one
+    length = _own_epochs(arm, epochs or config.train_cfg.max_epochs) or epochs
+    if length is not None:
+        scale_epochs(config, length)
+    return _apply_own_options(arm, config)
+
+
+def _own_epochs(arm: Arm, others: int) -> int | None:
+    """Return an arm's own number of epochs, or ``None`` if it has none; ``others`` is that of the other arms."""
+    if isinstance(arm.max_epochs, str):
+        return max(round(others * float(arm.max_epochs.removesuffix('%')) / 100), 1)
+    return arm.max_epochs
+
+
+def _apply_own_options(arm: Arm, config: Config) -> Config:
+    """Override the fields of a config that an arm names, in place, and return it."""
     try:
         apply_options(config, arm.label, arm.config_options)
     except ConfigError as error:
-        raise ConfigError(str(error).replace('--cfg-options', f'--arms {arm.label!r}:')) from error
+        raise _refused(arm.label, f'cannot be applied: {str(error).replace("--cfg-options ", "")}') from error
     return config
 
 

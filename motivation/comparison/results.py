@@ -7,7 +7,7 @@ from typing import Any
 
 from motivation.comparison.jobs import Job, find_reference
 from motivation.comparison.statistics import Interval, paired_interval, summarise
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.report.structure import RunReport
 from motivation.structures import MODEL_NAMES
 
@@ -138,8 +138,8 @@ def read_teacher_report(teacher: str) -> RunReport:
 
 def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
     if metric not in metrics:
-        raise ConfigError(
-            f'--metric is {metric!r}, which a run does not report for {model}; it reports {", ".join(metrics)}'
+        raise ArgumentError(
+            'metric', f'is {metric!r}, which a run does not report for {model}; it reports {", ".join(metrics)}'
         )
     return metrics[metric]
 

@@ -4,27 +4,26 @@ from typing import Any
 
 from mmengine.config import Config
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError
 
 # Fields of MMEngine's schedulers that hold epochs, or lists of them.
 _EPOCH_FIELDS = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'restarts', 'total_steps')
 
 
-def scale_epochs(config: Config, epochs: int, field: str = 'epochs') -> None:
+def scale_epochs(config: Config, epochs: int) -> None:
     """Set the number of epochs of a config, and scale its schedules by the same factor, in place.
 
-    Scaled epochs are rounded, and those of at least 1 stay at least 1.
+    Scaled epochs are rounded; those of at least 1 stay at least 1, and a phase keeps at least one epoch.
 
     Args:
         config: The config; ``train_cfg.max_epochs`` and ``param_scheduler`` change.
         epochs: Number of epochs, at least 1.
-        field: Name of the number in messages. Default: ``'epochs'``.
 
     Raises:
-        ConfigError: ``epochs`` is not an integer of at least 1.
+        ArgumentError: ``epochs`` is not an integer of at least 1.
     """
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise ConfigError(f'{field} must be a whole number of at least 1, got {epochs!r}')
+        raise ArgumentError('epochs', f'must be a whole number of at least 1, got {epochs!r}')
     factor = epochs / config.train_cfg.max_epochs
     config.train_cfg.max_epochs = epochs
     for scheduler in _schedulers(config.get('param_scheduler')):
@@ -33,6 +32,9 @@ def scale_epochs(config: Config, epochs: int, field: str = 'epochs') -> None:
         for field in _EPOCH_FIELDS:
             if scheduler.get(field) is not None:
                 scheduler[field] = _scale(scheduler[field], factor)
+        begin, end = scheduler.get('begin'), scheduler.get('end')
+        if begin is not None and end is not None and 0 < end <= begin:
+            scheduler['begin'] = end - 1  # a phase of less than an epoch, which would have no length
 
 
 def _schedulers(node: Any) -> list[dict[str, Any]]:

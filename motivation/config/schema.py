@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from motivation import registry as registries
+from motivation.config.comparison_plan import ComparisonPlan
 from motivation.errors import ConfigError, shortened
 from motivation.utils.arguments import arguments_of
 
@@ -55,6 +56,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
     r'env_cfg\.mp_cfg': (set_multi_processing, ()),
     r'auto_scale_lr': (None, ('enable', 'base_batch_size')),
     r'custom_imports': (import_modules_from_strings, ()),
+    r'comparison': (ComparisonPlan, ()),
     r'model\.(base|motivated)\.mixup': (Mixup, ()),
 }
 
@@ -132,6 +134,7 @@ def _further_fields(
     compile: bool | dict[str, Any] | None = None,
     activation_checkpointing: Any = None,
     efficient_conv_bn_eval: Any = None,
+    comparison: dict[str, Any] | None = None,
 ) -> None:
     """Declare the types of fields that are not arguments of MMEngine's runner, but are read from the config."""
 

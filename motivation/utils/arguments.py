@@ -58,6 +58,7 @@ _WORDS = {
     'greater_than': 'above {gt:,}',
     'less_than_equal': 'at most {le:,}',
     'less_than': 'below {lt:,}',
+    'too_short': 'a list that is not empty',
     'value_error': '{error}',
 }
 
@@ -144,7 +145,9 @@ def problem_of(value: Any, argument: inspect.Parameter) -> str:
         _adapter(argument.annotation).validate_python(value)
     except ValidationError as error:
         none = ['None'] if types.NoneType in typing.get_args(argument.annotation) else []
-        words = ' or '.join(dict.fromkeys([*map(_in_words, error.errors()), *none]))
+        # A list whose items are invalid counts as too short as well.
+        errors = [one for one in error.errors() if one['type'] != 'too_short'] or error.errors()
+        words = ' or '.join(dict.fromkeys([*map(_in_words, errors), *none]))
         choices = re.findall(r"'([^']*)'", words) if isinstance(value, str) else ()
         near = near_matches(value, choices) if choices else ''
         way_out = near if near.startswith('did') else _example(argument.annotation)

@@ -59,6 +59,54 @@ def test_arm_changes_other_fields_by_their_dotted_names_and_its_own_epochs():
     assert configured('consecutive').train_cfg.max_epochs == 40
 
 
+def test_share_of_epochs_is_one_of_those_of_the_other_arms():
+    assert configured('never:max_epochs=150%').param_scheduler[0].T_max == 60
+    assert configured('never:max_epochs=49.4%', epochs=164).train_cfg.max_epochs == 81
+    assert configured('never:max_epochs=1%', epochs=20).train_cfg.max_epochs == 1
+
+
+def test_model_that_trains_alone_is_not_distilled_unless_the_arm_says_so():
+    shared = load_config(DIGITS, {'model.distillation.weight': 0.5})
+    wanted = {
+        'never': None,
+        'always': None,
+        'distillation': None,
+        'config': {'weight': 0.5},
+        'matched': {'weight': 0.5},
+    }
+    for arm in plan_arms(list(wanted), shared):
+        assert configure(arm, shared, 0, Path('run')).model.get('distillation') == wanted[arm.label], arm.label
+    (arm,) = plan_arms(['always:model.distillation.weight=0.1'], shared)
+    assert configure(arm, shared, 0, None).model.distillation == {'weight': 0.1}
+
+
+def test_config_of_an_arm_is_found_beside_the_config_that_names_it_and_first_in_the_current_folder():
+    for folder, rate in (('there', 0.1), ('.', 0.2)):
+        Path(folder).mkdir(exist_ok=True)
+        Path(folder, 'mine.py').write_text(f'_base_ = {DIGITS!r}\noptim_wrapper = dict(optimizer=dict(lr={rate}))')
+    shared = load_config(DIGITS)
+
+    def learning_rate(folder):
+        (arm,) = plan_arms(['mine.py'], shared, folder=Path(folder))
+        return configure(arm, shared, 0, None).optim_wrapper.optimizer.lr
+
+    assert learning_rate('there') == 0.2
+    Path('mine.py').unlink()
+    assert learning_rate('there') == 0.1
+    with pytest.raises(ConfigError, match=r"config 'mine\.py' does not exist"):
+        learning_rate('elsewhere')
+
+
+def test_config_of_an_arm_is_the_kind_of_arm_that_its_fields_make_it():
+    Path('mine.py').write_text(f'_base_ = {DIGITS!r}')
+    text = 'mine.py:motivation.policy.type=Never'
+    arm = plan(text)[text]
+    assert (arm.policy, arm.trains, arm.is_condition) == ('Never', ('base',), False)
+    config = configured(text)
+    assert config.motivation.policy.to_dict() == {'type': 'Never'} and config.val_cfg.models == ['base']
+    assert plan('mine.py')['mine.py'].policy == 'ConsecutiveDrop'
+
+
 def test_arm_may_be_another_config():
     other = str(ROOT / 'configs/cifar10/resnet8_resnet20_always.py')
     config = configured(f'{other}:train_dataloader.batch_size=64', seed=3)
@@ -138,9 +186,13 @@ def test_distillation_trains_the_base_with_the_motivated_model_of_always():
             "learns from the motivated model of an arm 'always', and there is none; add that arm",
         ),
         (['other.py:drops=3'], 'takes dotted fields only'),
-        (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0': max_epochs must be a whole number"),
-        (['consecutive:optim_wraper.optimizer.lr=1'], r'--arms .*: optim_wraper\.optimizer\.lr is not a field'),
-        (['consecutive:randomness.seed=5'], 'sets randomness.seed, which is what --seeds is for'),
+        (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0' has max_epochs=0, which must be a whole number"),
+        (['consecutive:max_epochs=50x'], 'has max_epochs=50x, which must be a whole number'),
+        (
+            ['consecutive:optim_wraper.optimizer.lr=1'],
+            r"arms 'consecutive:.*' cannot be applied: optim_wraper\.optimizer\.lr is not a field",
+        ),
+        (['consecutive:randomness.seed=5'], 'sets randomness.seed, which is what the seeds are for'),
         ([''], "'' is neither an arm"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.conftest import DIGITS
 
 
 def comparison(*arms, **kwargs):
-    return Comparison(DIGITS, arms, kwargs.pop('seeds', [0, 1]), Path('work'), **kwargs)
+    return Comparison(DIGITS, Path('work'), **{'arms': arms, 'seeds': [0, 1], **kwargs})
 
 
 def hold(job, planned):

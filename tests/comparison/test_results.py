@@ -252,7 +252,7 @@ def test_nothing_to_compare_raises_one_sentence():
     write_report(Path('never'), 50, None, 100, 0)
     job = Job(arm, 0, Path('never'), status='finished')
     with pytest.raises(
-        ConfigError, match="--metric is 'top2', which a run does not report for base; it reports accuracy"
+        ConfigError, match=r"^metric is 'top2', which a run does not report for base; it reports accuracy"
     ):
         gather([job], 'top2', about)
 

@@ -29,6 +29,15 @@ def test_nonzero_epochs_stay_at_least_one():
     assert scaled([dict(type='LinearLR', begin=0, end=3)], 100, 5) == [dict(type='LinearLR', begin=0, end=1)]
 
 
+def test_phase_that_would_have_no_length_keeps_an_epoch():
+    decay = dict(type='LinearLR', start_factor=1.0, end_factor=0.0, begin=98, end=164)
+    assert [(part['begin'], part['end']) for epochs in (16, 2, 1) for part in scaled([dict(decay)], 164, epochs)] == [
+        (10, 16),
+        (1, 2),
+        (0, 1),
+    ]
+
+
 def test_schedulers_by_iteration_or_for_one_model_or_none():
     by_iter = dict(type='LinearLR', end=500, by_epoch=False)
     assert scaled(dict(base=[by_iter], motivated=dict(type='StepLR', step_size=30)), 90, 30) == dict(

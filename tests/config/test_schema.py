@@ -45,6 +45,7 @@ TESTED = {
     'find_unused_parameters': 'test_processes.test_unused_parameters_can_be_found',
     'sync_bn': 'test_processes.test_sync_bn_raises_on_the_cpu',
     'compile': 'test_compilation',
+    'comparison': 'test_comparison_plan',
 }
 
 
@@ -52,7 +53,7 @@ def test_every_field_of_mmengine_is_listed_here():
     source = inspect.getsource(mmengine.runner.runner)
     read = set(re.findall(r"(?:self\.)?\bcfg\.get\(\s*'(\w+)'", source)) - {'mp_start_method'}
     fields = {*inspect.signature(Runner).parameters, *read} - {'cfg'}
-    ours = {'motivation', 'runner_type', 'custom_imports'}
+    ours = {'motivation', 'runner_type', 'custom_imports', 'comparison'}
     nested = {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit', 'type', 'num_workers', 'seed'}
     assert fields - nested | ours == {*REFUSED, *PARTS, *TESTED}
     assert known_fields().keys() == {*REFUSED, *PARTS, *TESTED}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from motivation.comparison.timing import Timing
 from motivation.policies.switch_trace import SwitchTrace
 from tests.conftest import DIGITS
 from tests.tools.call import call_forked, call_here
@@ -80,6 +81,16 @@ def test_comparison_with_a_plugin_policy_a_control_and_a_failure():
     assert Path('work/switches.png').stat().st_size > 10_000 and not Path('switches.png').exists()
     drawn = call_here('plot_switches.py', 'work/matched/seed0')
     assert (drawn.returncode, drawn.stdout) == (0, 'written: work/matched/seed0/switches.png\n')
+
+
+def test_forecast_prints_hours_and_runs_nothing(monkeypatch):
+    timing = Timing(base=0.1, motivated=0.2, validation={'base': 1.0, 'motivated': 2.0}, setup=5.0, batches=23)
+    monkeypatch.setattr('motivation.comparison.compare.time_runs', lambda configs, _: [timing] * len(configs))
+    done = call_here('compare.py', DIGITS, '--arms', 'never', 'always', '--seeds', '0', '--forecast')
+    assert (done.returncode, done.stderr) == (0, '')
+    # 40 epochs of 23 batches and a validation: 137 s of the base model; 269 s of the other, which misses a batch.
+    assert 'about 0.113 hours for the 2 of 2 runs that are left, 1 at a time' in done.stdout
+    assert not Path('work_dirs').exists()
 
 
 @pytest.mark.parametrize(
