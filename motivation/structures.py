@@ -12,6 +12,11 @@ MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 _AVERAGED = '/ema'
 
 
+def lower_is_better(metric: str) -> bool:
+    """Return whether a metric is a loss: ``'loss/cross_entropy'``, ``'base/ema/loss/...'``."""
+    return 'loss' in metric.split('/')[:-1]
+
+
 def averaged_name(model: ModelName) -> str:
     """Return the name under which the averaged weights of a model are scored: ``'base/ema'`` or ``'motivated/ema'``."""
     return f'{model}{_AVERAGED}'

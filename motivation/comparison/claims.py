@@ -5,7 +5,7 @@ from typing import Any
 
 from motivation.comparison.results import Arm, Run, both_counted, compare_pair, find_kind, paired
 from motivation.comparison.statistics import Interval
-from motivation.structures import MODEL_NAMES
+from motivation.structures import MODEL_NAMES, lower_is_better
 
 # Kinds of arms that do not decide when to activate the motivated model.
 _BASELINES = ('Never', 'Always', 'distillation')
@@ -58,18 +58,20 @@ def judge_claims(comparison: dict[str, Any]) -> list[dict[str, str]]:
         ``'claim'``, ``'verdict'`` (``'supported'``, ``'contradicted'`` or ``'not decided'``) and ``'evidence'``
         of each claim.
     """
-    claims = [_judge(row, '') for row in comparison['differences']]
+    metric = comparison['metric']
+    claims = [_judge(row, metric) for row in comparison['differences']]
     for one in comparison['equal_flops'].values():
-        claims += [_judge(row, f' after {one["train_flops"]:.3g} FLOPs') for row in one['differences']]
+        claims += [_judge(row, metric, f' after {one["train_flops"]:.3g} FLOPs') for row in one['differences']]
     return claims + list(_cost_claims(comparison))
 
 
-def _judge(row: dict[str, Any], when: str) -> dict[str, str]:
+def _judge(row: dict[str, Any], metric: str, when: str = '') -> dict[str, str]:
     interval = Interval(row['mean'], row['low'], row['high'], row['n'])
+    better = interval.negated() if lower_is_better(metric) else interval
     return {
         'claim': f'{row["arm"]}: its {row["model"]} model is better than that of {row["against"]}{when}',
-        'verdict': interval.verdict(),
-        'evidence': describe_interval(interval, 'points'),
+        'verdict': better.verdict(),
+        'evidence': describe_interval(interval, unit_of(metric)),
     }
 
 
@@ -93,9 +95,15 @@ def _percent_saved(run: Run, other: Run) -> float | None:
     return 100 * (1 - run['total_train_flops'] / other['total_train_flops']) if both_counted(run, other) else None
 
 
+def unit_of(metric: str) -> str:
+    """Return the unit of a metric's differences."""
+    return 'nats' if lower_is_better(metric) else 'points'
+
+
 def describe_interval(interval: Interval, unit: str) -> str:
     """Return an interval as text, such as ``'+1.20 points, 95 % interval +0.31 to +2.09 (3 seeds)'``."""
     seeds = f'{interval.n} seed{"s" if interval.n > 1 else ""}'
+    form = '+.3f' if unit == 'nats' else '+.2f'
     if interval.low is None or interval.high is None:
-        return f'{interval.mean:+.2f} {unit} ({seeds}: no interval)'
-    return f'{interval.mean:+.2f} {unit}, 95 % interval {interval.low:+.2f} to {interval.high:+.2f} ({seeds})'
+        return f'{interval.mean:{form}} {unit} ({seeds}: no interval)'
+    return f'{interval.mean:{form}} {unit}, 95 % interval {interval.low:{form}} to {interval.high:{form}} ({seeds})'

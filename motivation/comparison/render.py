@@ -1,19 +1,17 @@
-"""Output of a comparison: Markdown, JSON, a picture and a table for the terminal."""
+"""Output of a comparison: Markdown, JSON and a table for the terminal."""
 
 import json
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from motivation.comparison.claims import unit_of
+from motivation.comparison.picture import draw_comparison, named
 from motivation.comparison.statistics import FEWEST
 from motivation.report.table import DEFINITION
-from motivation.structures import MODEL_NAMES
+from motivation.structures import lower_is_better
 
 
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
@@ -64,7 +62,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
 def _about(comparison: dict[str, Any]) -> str:
     seeds = ', '.join(map(str, comparison['seeds']))
     return (
-        f'`{comparison["config"]}`, {comparison["epochs"]} epochs, seeds {seeds}; {comparison["metric"]} in percent, '
+        f'`{comparison["config"]}`, {comparison["epochs"]} epochs, seeds {seeds}; {named(comparison["metric"])}, '
         f'after the last epoch. {DEFINITION}'
     )
 
@@ -72,6 +70,10 @@ def _about(comparison: dict[str, Any]) -> str:
 def _markdown_table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     marks = [':--' if column < left else '--:' for column in range(len(header))]
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in [header, marks, *rows])
+
+
+def _form(metric: str) -> str:
+    return '.3f' if lower_is_better(metric) else '.2f'
 
 
 def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
@@ -88,8 +90,12 @@ def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
 def build_table(comparison: dict[str, Any]) -> Table:
     """Return the results as a table for the terminal, with fewer columns than the Markdown."""
     table = Table(
-        title=f'{comparison["metric"]} (%) and training compute', title_justify='left', box=SIMPLE_HEAD, pad_edge=False
+        title=f'{named(comparison["metric"])}, and training compute',
+        title_justify='left',
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
+    form = _form(comparison['metric'])
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
@@ -97,8 +103,8 @@ def build_table(comparison: dict[str, Any]) -> Table:
         own = arm['summary']
         table.add_row(
             arm['arm'],
-            _spread(own['base']),
-            _spread(own['motivated']),
+            _spread(own['base'], form),
+            _spread(own['motivated'], form),
             _mean(own['total_train_flops'], '.3g'),
             _mean(own['saving'], '.2f', ' x'),
             _mean(own['motivated_fraction'], '.1%'),
@@ -114,15 +120,15 @@ def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _results_table(comparison: dict[str, Any]) -> str:
     """Return the results as Markdown: a row for each arm, and one for both standalone trainings together."""
-    rows = []
+    rows, form = [], _form(comparison['metric'])
     for arm in _arms_and_standalone(comparison):
         own = arm['summary']
         rows.append(
             [
                 f'`{arm["arm"]}`',
                 str(len(arm['runs'])),
-                _spread(own['base']),
-                _spread(own['motivated']),
+                _spread(own['base'], form),
+                _spread(own['motivated'], form),
                 _mean(own['base_train_flops'], '.3g'),
                 _mean(own['motivated_train_flops'], '.3g'),
                 _mean(own['total_train_flops'], '.4g'),
@@ -171,13 +177,14 @@ def _unfinished(comparison: dict[str, Any]) -> str:
 def _differences_table(comparison: dict[str, Any]) -> str:
     if not comparison['differences']:
         return 'None: no other arm has a seed in common with an arm `never` or `always`.'
-    rows = []
+    rows, form = [], _form(comparison['metric'])
     for row in comparison['differences']:
-        interval = '' if row['low'] is None else f'{row["low"]:+.2f} to {row["high"]:+.2f}'
+        interval = '' if row['low'] is None else f'{row["low"]:+{form}} to {row["high"]:+{form}}'
         rows.append(
-            [f'`{row["arm"]}`', f'`{row["against"]}`', row['model'], f'{row["mean"]:+.2f}', interval, str(row['n'])]
+            [f'`{row["arm"]}`', f'`{row["against"]}`', row['model'], f'{row["mean"]:+{form}}', interval, str(row['n'])]
         )
-    return _markdown_table(['arm', 'against', 'model', 'difference (points)', '95 % interval', 'seeds'], rows, left=3)
+    difference = f'difference ({unit_of(comparison["metric"])})'
+    return _markdown_table(['arm', 'against', 'model', difference, '95 % interval', 'seeds'], rows, left=3)
 
 
 def _claims_table(comparison: dict[str, Any]) -> str:
@@ -197,7 +204,7 @@ def _claims_note(comparison: dict[str, Any]) -> str:
 
 
 def _equal_flops_table(comparison: dict[str, Any]) -> str:
-    equal = comparison['equal_flops']
+    equal, form = comparison['equal_flops'], _form(comparison['metric'])
     if not equal:
         return 'No run was validated whose FLOPs were counted.'
     labels = list(dict.fromkeys(label for one in equal.values() for label in one['arms']))
@@ -207,14 +214,16 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
         header += [f'{model}, at {one["train_flops"]:.4g} FLOPs', f'against `{against}`' if against else '']
         gained = {row['arm']: row for row in one['differences']}
         for label, row in zip(labels, rows, strict=True):
-            row += [_spread(one['arms'].get(label)), _interval(gained.get(label))]
+            row += [_spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
     return _markdown_table(header, rows)
 
 
-def _interval(row: dict[str, Any] | None) -> str:
+def _interval(row: dict[str, Any] | None, form: str) -> str:
     if row is None:
         return ''
-    return f'{row["mean"]:+.2f}' + ('' if row['low'] is None else f' ({row["low"]:+.2f} to {row["high"]:+.2f})')
+    return f'{row["mean"]:+{form}}' + (
+        '' if row['low'] is None else f' ({row["low"]:+{form}} to {row["high"]:+{form}})'
+    )
 
 
 _EQUAL_FLOPS_NOTE = (
@@ -224,61 +233,3 @@ _EQUAL_FLOPS_NOTE = (
     'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
     'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
 )
-
-
-def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
-    """Draw the metric of each model against the training FLOPs spent, or against epochs if none were counted.
-
-    There is one curve for each arm: it is the mean over seeds, the band extends from the lowest to the highest value, and the large dot marks the
-    end of the schedule.
-
-    Args:
-        comparison: Data of the comparison.
-        path: Path of the picture to write.
-    """
-    figure = Figure(figsize=(13, 6.5), layout='constrained')
-    panels = figure.subplots(1, 2)
-    colours = colormaps['tab20' if len(comparison['arms']) > 10 else 'tab10']
-    handles: dict[str, Any] = {}
-    rows = [row for arm in comparison['arms'] for run in arm['runs'] for row in run['history']]
-    counted = any(row['total_train_flops'] is not None for row in rows)
-    against = 'total_train_flops' if counted or not rows else 'epoch'
-    for axes, model in zip(panels, MODEL_NAMES, strict=True):
-        for place, arm in enumerate(comparison['arms']):
-            line = _draw_arm(axes, arm, model, against, colours(place))
-            if line is not None:
-                handles.setdefault(arm['arm'], line)
-        axes.set(
-            title=f'{model} model',
-            xlabel='epoch' if against == 'epoch' else 'training FLOPs spent on both models',
-            ylabel=f'{comparison["metric"]} (%)',
-        )
-        axes.grid(alpha=0.3)
-    figure.suptitle(
-        f'{Path(comparison["config"]).stem}, {comparison["epochs"]} epochs, {len(comparison["seeds"])} seeds: '
-        'mean, lowest and highest'
-    )
-    if handles:
-        figure.legend(
-            handles.values(), handles.keys(), loc='outside lower center', ncols=min(len(handles), 4), frameon=False
-        )
-    figure.savefig(path, dpi=110)
-
-
-def _draw_arm(axes: Axes, arm: dict[str, Any], model: str, against: str, colour: Any) -> Any:
-    histories = [
-        [row for row in run['history'] if row[model] is not None and row[against] is not None] for run in arm['runs']
-    ]
-    lengths = {len(history) for history in histories}
-    if not histories or 0 in lengths:
-        return None
-    rows = list(zip(*(history[: min(lengths)] for history in histories), strict=True))
-    places = [fmean(row[against] for row in at) for at in rows]
-    values = [[row[model] for row in at] for at in rows]
-    means = [fmean(at) for at in values]
-    axes.fill_between(
-        places, [min(at) for at in values], [max(at) for at in values], color=colour, alpha=0.15, linewidth=0
-    )
-    (line,) = axes.plot(places, means, color=colour, marker='.')
-    axes.plot(places[-1:], means[-1:], color=colour, marker='o', markersize=8)
-    return line

@@ -54,6 +54,11 @@ class Interval:
     high: float | None
     n: int
 
+    def negated(self) -> 'Interval':
+        """Return the interval of the differences with the other sign."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return Interval(-self.mean, low, high, self.n)
+
     def verdict(self, than: float = 0.0) -> Verdict:
         """Judge the claim that the mean is above ``than``; fewer than three pairs decide nothing."""
         if self.low is None or self.high is None or self.n < FEWEST:

@@ -16,7 +16,7 @@ from motivation.export.exported_model import export_model
 from motivation.export.image_description import describe_images
 from motivation.models.exported_file import exported_module
 from motivation.registry import HOOKS
-from motivation.structures import model_of, split_metric
+from motivation.structures import lower_is_better, model_of, split_metric
 
 # State dicts by the names of what is scored: both models, and their averages.
 Weights = dict[str, dict[str, Tensor]]
@@ -32,8 +32,8 @@ class ExportHook(Hook):
     :func:`motivation.export.exported_model.export_model` describes the files.
 
     Args:
-        save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is a model's highest so
-            far, that model is also exported to ``best_base.pth`` or ``best_motivated.pth``; averages by their own to
+        save_best: A metric, such as ``'accuracy/top1'``: after each validation in which it is a model's best so far
+            (the highest, of a loss the lowest), that model is also exported to ``best_base.pth`` or ``best_motivated.pth``; averages by their own to
             ``best_base_ema.pth`` or ``best_motivated_ema.pth``. ``None`` (default) for no such files.
 
     Example:
@@ -80,14 +80,15 @@ class ExportHook(Hook):
                 f'ExportHook.save_best is {self.save_best!r}, which is not a validation metric; '
                 f'{near_matches(self.save_best, known)}'
             )
-        better = [
-            name
-            for name in self._model.scored()
-            if metrics.get(f'{name}/{self.save_best}', float('-inf')) > self._best.get(name, float('-inf'))
-        ]
-        if better:
-            self._best |= {name: metrics[f'{name}/{self.save_best}'] for name in better}
-            self._export(runner, better, 'best_')
+        scores = {name: metrics.get(f'{name}/{self.save_best}') for name in self._model.scored()}
+        reached = {name: score for name, score in scores.items() if score is not None and self._is_best(name, score)}
+        if reached:
+            self._best |= reached
+            self._export(runner, list(reached), 'best_')
+
+    def _is_best(self, name: str, score: float) -> bool:
+        best = self._best.get(name)
+        return best is None or (score < best if lower_is_better(self.save_best or '') else score > best)
 
     def after_train(self, runner: Runner) -> None:
         if not self._is_scored:

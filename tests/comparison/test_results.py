@@ -24,7 +24,11 @@ def write_report(folder, base, motivated, base_flops, motivated_flops, seconds=1
     accuracies, flops = {'base': base, 'motivated': motivated}, {'base': base_flops, 'motivated': motivated_flops}
 
     def scores(name, share):
-        metrics = {} if accuracies[name] is None else {'accuracy/top1': accuracies[name] * share}
+        metrics = (
+            {}
+            if accuracies[name] is None
+            else dict.fromkeys(('accuracy/top1', 'loss/cross_entropy'), accuracies[name] * share)
+        )
         return ModelScores(metrics, flops[name] * share if counted else None)
 
     models = [
@@ -51,7 +55,7 @@ RUNS = {
 }
 
 
-def compare(labels=tuple(RUNS), failed=()):
+def compare(labels=tuple(RUNS), failed=(), metric=None):
     jobs = []
     for arm in plan_arms(labels, Config(dict())):
         base, motivated, base_flops, motivated_flops = RUNS[arm.label]
@@ -63,11 +67,11 @@ def compare(labels=tuple(RUNS), failed=()):
                 write_report(job.folder, base[seed], motivated[seed], base_flops, motivated_flops)
                 job.status = 'finished'
             jobs.append(job)
-    return compare_jobs(jobs)
+    return compare_jobs(jobs, metric)
 
 
-def compare_jobs(jobs):
-    comparison = gather(jobs, None, {'config': 'some_config.py', 'epochs': 2, 'seeds': [0, 1, 2]})
+def compare_jobs(jobs, metric=None):
+    comparison = gather(jobs, metric, {'config': 'some_config.py', 'epochs': 2, 'seeds': [0, 1, 2]})
     comparison['differences'] = find_differences(comparison['arms'])
     comparison['claims'] = judge_claims(comparison)
     return comparison
@@ -149,6 +153,16 @@ def test_claims_are_judged_by_their_intervals():
     assert (
         verdict(comparison, 'distillation: both models cost fewer training FLOPs than never + always') == 'contradicted'
     )
+
+
+def test_of_a_loss_the_lower_is_better():
+    comparison = compare(metric='loss/cross_entropy')
+    claim = 'consecutive: its base model is better than that of never'
+    assert verdict(comparison, claim) == 'contradicted'
+    (row,) = (row for row in comparison['claims'] if row['claim'] == claim)
+    assert row['evidence'] == '+2.667 nats, 95 % interval +1.232 to +4.101 (3 seeds)'
+    assert verdict(comparison, 'consecutive: both models cost fewer training FLOPs than always') == 'supported'
+    assert 'loss/cross_entropy in nats, lower is better' in render_markdown(comparison)
 
 
 def test_equal_flops_interpolates_between_validations():

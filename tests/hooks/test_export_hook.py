@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 
 from motivation.engine.runner import DualModelRunner
 from motivation.export.exported_model import load_exported
+from motivation.hooks.export_hook import ExportHook
 from motivation.registry import HOOKS
 from motivation.structures import MODEL_NAMES
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
@@ -109,6 +110,16 @@ def test_evaluated_weights_are_exported_also_by_a_resumed_run(tmp_path, hooks, o
     for file, before in written.items():
         after = load_exported(f'run/{file}.pth').state_dict()
         assert all(torch.equal(tensor, before[key]) for key, tensor in after.items())
+
+
+@pytest.mark.parametrize(('metric', 'best'), [('accuracy/top1', [1, 3]), ('loss/cross_entropy', [1, 2])])
+def test_best_of_an_accuracy_is_the_highest_and_of_a_loss_the_lowest(metric, best):
+    hook, found = ExportHook(metric), []
+    for place, score in enumerate((0.5, 0.4, 0.6), 1):
+        if hook._is_best('base', score):
+            hook._best['base'] = score
+            found.append(place)
+    assert found == best
 
 
 def test_checkpoint_holds_only_evaluated_tensors_that_differ():
