@@ -4,13 +4,11 @@ _base_ = [
     '../_base_/models/cifar_resnet20_resnet56.py', '../_base_/datasets/cifar100.py',
     '../_base_/schedules/wsd.py', '../_base_/default_runtime.py',
 ]  # fmt: skip
-model = dict(
-    base=dict(num_classes=100), motivated=dict(num_classes=100), distillation=dict(weight=0.5), channels_last=True
-)
+of_100 = dict(num_classes=100)
+model = dict(base=of_100, motivated=of_100, distillation=dict(weight=0.5), channels_last=True)
 motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))
 train_cfg = dict(val_interval=4)
 val_evaluator = test_evaluator = [dict(type='Accuracy'), dict(type='CrossEntropy')]
-# The last arms: the paper's letter, each model alone with its cosine, and each alone for the FLOPs of the recipe.
 comparison = dict(seeds=[0, 1, 2, 3, 4], metric='accuracy/top1', arms=[
     'never', 'always', 'config', 'matched:arm=config,windows=10', 'distillation', 'cifar100_letter.py',
     'cifar100_letter.py:motivation.policy.type=Never', 'cifar100_letter.py:motivation.policy.type=Always',
