@@ -14,9 +14,9 @@ from motivation.policies import SwitchPolicy
 from motivation.registry import POLICIES
 from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import DIGITS, digits_config, tiny_config, train
+from tests.small import SMALL_PAIR
 
 GRAPHS = []
-SMALL = {'model.motivated.model_name': 'cifar_resnet8'}  # compilation takes seconds for each network
 
 
 @torch._dynamo.register_backend(name='counting')
@@ -52,7 +52,7 @@ def test_compiled_run_resumes_an_uncompiled_one(tmp_path):
         'motivation.policy': dict(_delete_=True, type='EverySecondByAccuracy'),
         'train_dataloader.num_batch_per_epoch': 4,
         'model.recalibrate': 32,
-        **SMALL,
+        **SMALL_PAIR,
     }
     plain = train(tiny_config(tmp_path / 'plain', **options))
     (tmp_path / 'compiled').mkdir()
@@ -85,7 +85,7 @@ def test_compiled_run_resumes_an_uncompiled_one(tmp_path):
 )
 def test_check_reports_what_does_not_compile(value, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        DualModelRunner.from_cfg(prepare_check(DIGITS, {'compile': value, **SMALL})).train()
+        DualModelRunner.from_cfg(prepare_check(DIGITS, {'compile': value, **SMALL_PAIR})).train()
     assert '\n' not in str(caught.value)
 
 
