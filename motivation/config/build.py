@@ -99,7 +99,8 @@ def _spread(node: dict[str, Any], batches: int, dataset: Any, seed: int) -> Spre
     if isinstance(sampler, dict):
         sampler = DATA_SAMPLERS.build(sampler, default_args={'dataset': dataset, 'seed': seed})
     size = node.get('batch_size') or (node.get('batch_sampler') or {}).get('batch_size', 1)
-    return SpreadSampler(sampler, batches, size)
+    drop_last = node.get('drop_last') or (node.get('batch_sampler') or {}).get('drop_last', False)
+    return SpreadSampler(sampler, batches, size, drop_last)
 
 
 def build_dataset(node: dict[str, Any], path: str) -> Any:

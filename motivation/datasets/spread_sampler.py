@@ -1,5 +1,6 @@
 """Epochs of fewer samples than the data set has, taken from all of it."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,19 +19,21 @@ class SpreadSampler(Sampler):
         sampler: The other sampler; its other attributes, such as ``epoch``, are available on this one.
         num_batch_per_epoch: Batches of an epoch in each process.
         batch_size: Samples of a batch.
+        drop_last: Whether an incomplete last batch is left out. Default: ``False``.
 
     Raises:
         ArgumentError: The other sampler has too few samples.
     """
 
-    def __init__(self, sampler: Any, num_batch_per_epoch: int, batch_size: int) -> None:
+    def __init__(self, sampler: Any, num_batch_per_epoch: int, batch_size: int, drop_last: bool = False) -> None:
         self.sampler = sampler
-        self._samples = num_batch_per_epoch * batch_size
-        if self._samples > len(sampler):
+        self._samples = min(num_batch_per_epoch * batch_size, len(sampler))
+        most = len(sampler) // batch_size if drop_last else math.ceil(len(sampler) / batch_size)
+        if num_batch_per_epoch > most:
             raise ArgumentError(
                 'num_batch_per_epoch',
-                f'is {num_batch_per_epoch}, and an epoch has {len(sampler):,} samples, which fill no more than '
-                f'{len(sampler) // batch_size:,} batches; lower it, or leave it out for all of them',
+                f'is {num_batch_per_epoch}, and an epoch has {len(sampler):,} samples, which make {most:,} '
+                f'batches; lower it, or leave it out for all of them',
             )
 
     def __iter__(self) -> Iterator[Any]:

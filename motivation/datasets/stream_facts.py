@@ -22,7 +22,9 @@ def total_of(lengths: Sequence[int] | None, given: int | None, stated: int | Non
     number = sum(lengths) if lengths is not None else given or stated
     if not number:
         raise ArgumentError(
-            'num_samples', 'must be given: the data set is read as a stream and does not state how many samples it has'
+            'num_samples',
+            'must be given: the data set is read as a stream and does not state how many samples it has; for WebDataset shards '
+            "split='train-{0000..0099}.tar|1281167' says it too, and shard_lengths in _info.json best",
         )
     return number
 

@@ -116,7 +116,7 @@ class StreamImages(Sequence[tuple[Any, int]]):
                 "sampler=dict(type='DefaultSampler', shuffle=...) and no batch_sampler",
             )
         self.drawing = Drawing(
-            len(drawn) * sampler.world_size if is_short else len(sampler.dataset),
+            min(len(drawn) * sampler.world_size, len(sampler.dataset)) if is_short else len(sampler.dataset),
             loader.batch_sampler.batch_size,
             sampler.seed,
             sampler.shuffle,
@@ -190,7 +190,8 @@ class StreamImages(Sequence[tuple[Any, int]]):
             return Lane(Walk(self.stream, shards), BufferedOrder(range(1), 1, None))
         part, lanes = drawing.part(key), drawing.processes * drawing.lanes
         if lengths is None and drawing.shuffle:  # no lane knows where in a shard the part of another ends
-            walk = Walk(self.stream, shards[drawing.process * drawing.lanes + key :: lanes], repeats=lanes > 1)
+            own = shards[drawing.process * drawing.lanes + key :: lanes]
+            walk = Walk(self.stream, own, repeats=lanes > 1, alone=lanes == 1)
             part = range(len(part))
         else:
             walk = Walk(self.stream, shards, whole=not drawing.shuffle)
@@ -217,7 +218,7 @@ class StreamImages(Sequence[tuple[Any, int]]):
         if drawing.processes * drawing.lanes > 1:
             print_log(
                 f'the lengths of the {shards} shards are not known: each worker of each process draws its part of the '
-                f'{drawing.total:,} samples from shards of its own, so that an epoch may leave out some and repeat others',
+                f'{drawing.total:,} samples from shards of its own, so that an epoch may leave out some and repeat others; whether num_samples is right is not checked',
                 'current',
                 logging.WARNING,
             )

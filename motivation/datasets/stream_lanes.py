@@ -1,10 +1,13 @@
 """Reading the samples of a stream in a given order, decoding none."""
 
+import logging
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any, Protocol, runtime_checkable
+
+from mmengine.logging import print_log
 
 from motivation.datasets.stream_order import BufferedOrder
 from motivation.errors import ConfigError, reason
@@ -60,16 +63,25 @@ class Walk:
         shards: Numbers of the shards, in order.
         repeats: Whether to begin again after the last shard, where lengths are not known. Default: ``False``.
         whole: Whether the stream has to end with its last sample, where lengths are not known. Default: ``False``.
+        alone: Whether all samples are read, so that more of them are warned of. Default: ``False``.
 
     Raises:
         ConfigError: A shard cannot be read, or the numbers of samples are not what they should be.
     """
 
-    def __init__(self, stream: SampleStream, shards: Sequence[int], repeats: bool = False, whole: bool = False) -> None:
+    def __init__(
+        self,
+        stream: SampleStream,
+        shards: Sequence[int],
+        repeats: bool = False,
+        whole: bool = False,
+        alone: bool = False,
+    ) -> None:
         self._stream = stream
         self._shards = shards
         self._repeats = repeats
         self._whole = whole
+        self._alone = alone
         self._ends = None if stream.lengths is None else list(accumulate(stream.lengths[shard] for shard in shards))
         self._open = -1  # place, in the order, of the shard that is read
         self._samples = self._nothing()
@@ -92,9 +104,11 @@ class Walk:
                 raise self._miscounted('fewer')
             self._next += 1
         end = self._stream.total if self._ends is None else self._ends[self._open]
-        is_checked = self._next == end and (self._whole or self._ends is not None)
-        if is_checked and next(self._samples, None) is not None:
-            raise self._miscounted('more')
+        must_end = self._whole or self._ends is not None
+        if self._next == end and (must_end or self._alone) and next(self._samples, None) is not None:
+            if must_end:
+                raise self._miscounted('more')
+            print_log(f'{self._miscounted("more")}, or the rest is never seen', 'current', logging.WARNING)
         assert sample is not None
         return sample
 
@@ -121,13 +135,15 @@ class Walk:
             raise
         except Exception as error:  # readers raise errors of any type
             raise ConfigError(
-                f'{self._stream.shards[shard]!r} cannot be read: {reason(error)}; make it available, and continue with --resume'
+                f'{self._stream.shards[shard]!r} cannot be read: {reason(error)}; make it available, and continue with --resume if the run has a checkpoint'
             ) from error
 
     def _miscounted(self, how: str) -> ConfigError:
         if self._ends is None:
             return ConfigError(
-                f'dataset.num_samples is {self._stream.total:,}, and the shards hold {how}; give the number that they hold'
+                f'dataset.num_samples is {self._stream.total:,}, and the shards hold {how}'
+                + (f', {self._next:,}' if how == 'fewer' else '')
+                + '; give the number that they hold'
             )
         assert self._stream.lengths is not None
         shard = self._shards[self._open]

@@ -256,7 +256,7 @@ def _compare_classes(
     classes: Sequence[Any],
     other: str,
     others: Sequence[Any],
-    advice: str = 'both need the same class folders',
+    advice: str = 'both need the same classes: the same class folders, or shards for both',
 ) -> None:
     """Check that two lists of class names are equal."""
     difference = class_difference(classes, others)

@@ -136,8 +136,8 @@ class GradientAgreement(SwitchPolicy):
 
     Args:
         above: Activate if the agreement is above this, from -1 to 1.
-        quantile: Activate if it is above this quantile of the ``window`` agreements before, from 0 to 1. Give exactly
-            one of ``above`` and ``quantile``. If agreements were independent noise, about ``1 - quantile`` of the
+        quantile: Activate if it is above this quantile of the ``window`` agreements before, from 0 (always) to 1 (never).
+            Give exactly one of ``above`` and ``quantile``. If agreements were independent noise, about ``1 - quantile`` of the
             batches would be motivated, exactly so if ``quantile * (window + 1)`` is a whole number.
         window: Number of agreements before, at least 1; 49 by default. Until there are as many, the base model is
             active.

@@ -36,6 +36,10 @@ def test_processes_draw_different_samples_although_their_lengths_are_padded(shuf
 
 def test_more_batches_than_there_are_is_an_error():
     with pytest.raises(
-        ArgumentError, match=r'^num_batch_per_epoch is 4, and an epoch has 10 samples, .* than 3 batches;'
+        ArgumentError, match=r'^num_batch_per_epoch is 4, and an epoch has 10 samples, which make 3 batches;'
     ):
-        SpreadSampler(DefaultSampler(range(10), shuffle=False), 4, 3)
+        SpreadSampler(DefaultSampler(range(10), shuffle=False), 4, 3, drop_last=True)
+
+
+def test_all_batches_may_end_with_an_incomplete_one():
+    assert list(SpreadSampler(DefaultSampler(range(10), shuffle=False), 4, 3)) == list(range(10))

@@ -11,7 +11,15 @@ from mmengine.registry import DATA_SAMPLERS
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from motivation.datasets import ConcatDataset, DeviceDataLoader, TimmDataset, collate_images, spread, stream_of
+from motivation.datasets import (
+    ConcatDataset,
+    DeviceDataLoader,
+    TimmDataset,
+    collate_images,
+    spread,
+    stream_lanes,
+    stream_of,
+)
 from motivation.datasets.decoding import Decoder
 from motivation.datasets.image_dataset import ImageDataset
 from motivation.datasets.seeded import SeededDataset
@@ -171,9 +179,18 @@ def test_wrong_statement_of_a_length_is_an_error(stated, how):
         epoch_of(loader_of(stream))
 
 
+def test_samples_that_training_never_sees_are_said(monkeypatch):
+    said = []
+    monkeypatch.setattr(stream_lanes, 'print_log', lambda message, *_: said.append(message))
+    assert len(list(loader_of(Shards([4, 5, 4], known=False, total=12)))) == 3
+    assert said == [
+        'dataset.num_samples is 12, and the shards hold more; give the number that they hold, or the rest is never seen'
+    ]
+
+
 @pytest.mark.parametrize(('total', 'how'), [(14, 'fewer'), (12, 'more')])
 def test_wrong_number_of_samples_is_an_error_in_validation(total, how):
-    with pytest.raises(ConfigError, match=rf'^dataset\.num_samples is {total}, and the shards hold {how}; give'):
+    with pytest.raises(ConfigError, match=rf'^dataset\.num_samples is {total}, and the shards hold {how}(, 13)?; give'):
         levels(loader_of(Shards([4, 5, 4], known=False, total=total), shuffle=False))
 
 
