@@ -57,7 +57,7 @@ class Arm:
     @property
     def folder(self) -> str:
         """Name of the folder of the arm's runs."""
-        return re.sub(r'[^\w.=,-]+', '_', self.label).strip('_')
+        return re.sub(r'[^\w.=,%-]+', '_', self.label).strip('_')
 
     @property
     def trains(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[st
 
 def _is_length(max_epochs: Any) -> bool:
     if isinstance(max_epochs, str):
-        return _PERCENT.fullmatch(max_epochs) is not None
+        return _PERCENT.fullmatch(max_epochs) is not None and float(max_epochs.removesuffix('%')) > 0
     return isinstance(max_epochs, int) and not isinstance(max_epochs, bool) and max_epochs >= 1
 
 

@@ -54,7 +54,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
         f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
-        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE}\n\n![accuracy against training FLOPs](compare.png)',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
     ]
     return '\n\n'.join(sections) + '\n'
 
@@ -195,9 +195,11 @@ def _claims_table(comparison: dict[str, Any]) -> str:
 
 
 def _claims_note(comparison: dict[str, Any]) -> str:
+    sides = ('above', 'below')
+    better, worse = reversed(sides) if lower_is_better(comparison['metric']) else sides
     return (
-        'Supported: the whole interval of the paired difference is above zero. Contradicted: the whole interval is '
-        f'below zero. Not decided: otherwise, or with fewer than {FEWEST} seeds. There is no correction for multiple '
+        f'Supported: the whole interval of the paired difference is {better} zero (of FLOPs saved, above). Contradicted: it '
+        f'is {worse} zero. Not decided: otherwise, or with fewer than {FEWEST} seeds. There is no correction for multiple '
         f'comparisons: if none of these {len(comparison["claims"])} claims reflected a real difference, about one in '
         'twenty would still be decided by chance.'
     )

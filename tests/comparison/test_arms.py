@@ -59,6 +59,11 @@ def test_arm_changes_other_fields_by_their_dotted_names_and_its_own_epochs():
     assert configured('consecutive').train_cfg.max_epochs == 40
 
 
+def test_share_of_epochs_and_as_many_epochs_have_folders_of_their_own():
+    one, share = plan_arms(['never:max_epochs=5', 'never:max_epochs=5%'], load_config(DIGITS))
+    assert one.folder != share.folder
+
+
 def test_share_of_epochs_is_one_of_those_of_the_other_arms():
     assert configured('never:max_epochs=150%').param_scheduler[0].T_max == 60
     assert configured('never:max_epochs=49.4%', epochs=164).train_cfg.max_epochs == 81
@@ -187,6 +192,7 @@ def test_distillation_trains_the_base_with_the_motivated_model_of_always():
         ),
         (['other.py:drops=3'], 'takes dotted fields only'),
         (['consecutive:max_epochs=0'], "'consecutive:max_epochs=0' has max_epochs=0, which must be a whole number"),
+        (['consecutive:max_epochs=0%'], 'has max_epochs=0%, which must be a whole number of at least 1, or a share'),
         (['consecutive:max_epochs=50x'], 'has max_epochs=50x, which must be a whole number'),
         (
             ['consecutive:optim_wraper.optimizer.lr=1'],

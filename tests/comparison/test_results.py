@@ -162,7 +162,9 @@ def test_of_a_loss_the_lower_is_better():
     (row,) = (row for row in comparison['claims'] if row['claim'] == claim)
     assert row['evidence'] == '+2.667 nats, 95 % interval +1.232 to +4.101 (3 seeds)'
     assert verdict(comparison, 'consecutive: both models cost fewer training FLOPs than always') == 'supported'
-    assert 'loss/cross_entropy in nats, lower is better' in render_markdown(comparison)
+    text = render_markdown(comparison)
+    assert 'loss/cross_entropy in nats, lower is better' in text
+    assert 'Supported: the whole interval of the paired difference is below zero' in text
 
 
 def test_equal_flops_interpolates_between_validations():
