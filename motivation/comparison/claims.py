@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from motivation.comparison.metric_units import form_of, unit_of
 from motivation.comparison.results import Arm, Run, both_counted, compare_pair, find_kind, paired
 from motivation.comparison.statistics import Interval
 from motivation.structures import MODEL_NAMES, lower_is_better
@@ -71,7 +72,7 @@ def _judge(row: dict[str, Any], metric: str, when: str = '') -> dict[str, str]:
     return {
         'claim': f'{row["arm"]}: its {row["model"]} model is better than that of {row["against"]}{when}',
         'verdict': better.verdict(),
-        'evidence': describe_interval(interval, unit_of(metric)),
+        'evidence': describe_interval(interval, unit_of(metric), form_of(metric)),
     }
 
 
@@ -95,15 +96,9 @@ def _percent_saved(run: Run, other: Run) -> float | None:
     return 100 * (1 - run['total_train_flops'] / other['total_train_flops']) if both_counted(run, other) else None
 
 
-def unit_of(metric: str) -> str:
-    """Return the unit of a metric's differences."""
-    return 'nats' if lower_is_better(metric) else 'points'
-
-
-def describe_interval(interval: Interval, unit: str) -> str:
+def describe_interval(interval: Interval, unit: str, form: str = '.2f') -> str:
     """Return an interval as text, such as ``'+1.20 points, 95 % interval +0.31 to +2.09 (3 seeds)'``."""
     seeds = f'{interval.n} seed{"s" if interval.n > 1 else ""}'
-    form = '+.3f' if unit == 'nats' else '+.2f'
     if interval.low is None or interval.high is None:
-        return f'{interval.mean:{form}} {unit} ({seeds}: no interval)'
-    return f'{interval.mean:{form}} {unit}, 95 % interval {interval.low:{form}} to {interval.high:{form}} ({seeds})'
+        return f'{interval.mean:+{form}} {unit} ({seeds}: no interval)'
+    return f'{interval.mean:+{form}} {unit}, 95 % interval {interval.low:+{form}} to {interval.high:+{form}} ({seeds})'

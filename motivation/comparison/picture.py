@@ -8,12 +8,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motivation.structures import MODEL_NAMES, lower_is_better
-
-
-def named(metric: str) -> str:
-    """Return a metric with its unit."""
-    return f'{metric} in nats, lower is better' if lower_is_better(metric) else f'{metric} in percent'
+from motivation.comparison.metric_units import named
+from motivation.structures import MODEL_NAMES
 
 
 def draw_comparison(comparison: dict[str, Any], path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from motivation.comparison.claims import unit_of
-from motivation.comparison.picture import draw_comparison, named
+from motivation.comparison.metric_units import form_of, named, unit_of
+from motivation.comparison.picture import draw_comparison
 from motivation.comparison.statistics import FEWEST
 from motivation.report.table import DEFINITION
 from motivation.structures import lower_is_better
@@ -72,10 +72,6 @@ def _markdown_table(header: list[str], rows: list[list[str]], left: int = 1) -> 
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in [header, marks, *rows])
 
 
-def _form(metric: str) -> str:
-    return '.3f' if lower_is_better(metric) else '.2f'
-
-
 def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
     if summary is None:
         return ''
@@ -95,7 +91,7 @@ def build_table(comparison: dict[str, Any]) -> Table:
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    form = _form(comparison['metric'])
+    form = form_of(comparison['metric'])
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
@@ -120,7 +116,7 @@ def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _results_table(comparison: dict[str, Any]) -> str:
     """Return the results as Markdown: a row for each arm, and one for both standalone trainings together."""
-    rows, form = [], _form(comparison['metric'])
+    rows, form = [], form_of(comparison['metric'])
     for arm in _arms_and_standalone(comparison):
         own = arm['summary']
         rows.append(
@@ -177,7 +173,7 @@ def _unfinished(comparison: dict[str, Any]) -> str:
 def _differences_table(comparison: dict[str, Any]) -> str:
     if not comparison['differences']:
         return 'None: no other arm has a seed in common with an arm `never` or `always`.'
-    rows, form = [], _form(comparison['metric'])
+    rows, form = [], form_of(comparison['metric'])
     for row in comparison['differences']:
         interval = '' if row['low'] is None else f'{row["low"]:+{form}} to {row["high"]:+{form}}'
         rows.append(
@@ -206,7 +202,7 @@ def _claims_note(comparison: dict[str, Any]) -> str:
 
 
 def _equal_flops_table(comparison: dict[str, Any]) -> str:
-    equal, form = comparison['equal_flops'], _form(comparison['metric'])
+    equal, form = comparison['equal_flops'], form_of(comparison['metric'])
     if not equal:
         return 'No run was validated whose FLOPs were counted.'
     labels = list(dict.fromkeys(label for one in equal.values() for label in one['arms']))
