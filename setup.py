@@ -25,8 +25,9 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={
         'energy': requirements('energy'),
+        'export': requirements('export'),
         'streams': requirements('streams'),
-        'tests': requirements('tests') + requirements('energy') + requirements('streams'),
+        'tests': sum(map(requirements, ('tests', 'energy', 'export', 'streams')), []),
         'tfds': requirements('tfds'),
     },
 )

@@ -94,3 +94,6 @@ DATA_LOADERS = ComponentRegistry('data loader', scope=SCOPE, locations=['motivat
 FUNCTIONS = _child('FUNCTIONS', 'motivation.datasets')
 METRICS = _child('METRICS', 'motivation.evaluation')
 EVALUATOR = _child('EVALUATOR')
+
+# The formats of trained models.
+EXPORTERS = ComponentRegistry('export format', scope=SCOPE, locations=['motivation.export'])

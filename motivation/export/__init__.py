@@ -1,1 +1,1 @@
-"""Exporting models to files."""
+"""Exporting models to files, in formats that run without this framework."""

@@ -1,0 +1,64 @@
+"""The base class of the formats in which a trained model is written."""
+
+import importlib.util
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from motivation.errors import ConfigError
+from motivation.export.deployable import Deployable
+
+RUNTIMES = Path(__file__).parent / 'runtimes'
+
+
+class Exporter(ABC):
+    """Writes a trained model in one format. Registered in ``EXPORTERS`` under the name that ``--formats`` takes.
+
+    Attributes:
+        file: Name of what it writes in the folder of a model: a file, or a folder.
+        packages: Modules that it imports and the framework does not need, with the name by which pip installs each.
+        runtime: A Python file that imports nothing of this framework and has ``load(path)``, which returns a model as
+            :mod:`motivation.export.runtimes` describes. Files are checked and timed through it, in a process of its own.
+        tolerance: Largest difference of any logit from PyTorch's, relative to the largest absolute logit of the images,
+            beyond which a file is refused. ``None`` for a quantised format, whose accuracy is reported instead.
+        int8: Name of the format that is the same, quantised; ``None`` if there is none.
+    """
+
+    file: ClassVar[str]
+    packages: ClassVar[dict[str, str]] = {}
+    runtime: ClassVar[Path]
+    tolerance: ClassVar[float | None] = 1e-4
+    int8: ClassVar[str | None] = None
+
+    @abstractmethod
+    def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:
+        """Write a model.
+
+        Args:
+            deployable: The model.
+            images: Training images, transformed as for validation: (N, C, H, W), uint8 or float from 0 to 1. The first
+                are examples of the input; quantised formats are calibrated on all.
+            path: Path of the file or folder, which does not exist.
+
+        Raises:
+            ConfigError: The model cannot be written in this format; the message says why and what can be done.
+        """
+
+    @classmethod
+    def require(cls, name: str) -> None:
+        """Check that the packages of a format are installed.
+
+        Args:
+            name: Name of the format.
+
+        Raises:
+            ConfigError: One lacks.
+        """
+        missing = [package for module, package in cls.packages.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            raise ConfigError(
+                f"format {name!r} needs {' and '.join(missing)}; install with 'pip install {' '.join(missing)}' "
+                "or all formats with 'pip install motivation[export]'"
+            )
