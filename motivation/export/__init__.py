@@ -1,1 +1,5 @@
 """Exporting models to files, in formats that run without this framework."""
+
+from motivation.export.torch_program import TorchProgram
+
+__all__ = ['TorchProgram']
