@@ -1,5 +1,6 @@
 """Exporting models to files, in formats that run without this framework."""
 
+from motivation.export.timm_folder import TimmFolder
 from motivation.export.torch_program import TorchProgram
 
-__all__ = ['TorchProgram']
+__all__ = ['TimmFolder', 'TorchProgram']
