@@ -36,12 +36,12 @@ def describe_images(runner: Runner) -> dict[str, Any]:
     return {
         'classes': classes,
         'input_size': list(batch['inputs'].shape[1:]),
-        'transforms': _plain(_argument(dataset, 'transforms')),
-        'image_mode': _plain(_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
+        'transforms': _plain(dataset_argument(dataset, 'transforms')),
+        'image_mode': _plain(dataset_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
     }
 
 
-def _argument(config: Any, name: str) -> Any:
+def dataset_argument(config: Any, name: str) -> Any:
     """Return an argument of a dataset, or the common one of its inner datasets, or ``None`` if there is none."""
     if not isinstance(config, dict):
         return None
@@ -49,7 +49,7 @@ def _argument(config: Any, name: str) -> Any:
         return config[name]
     inner = [config['dataset']] if 'dataset' in config else config.get('datasets') or ()
     if isinstance(inner, (list, tuple)) and inner:
-        values = [_argument(dataset, name) for dataset in inner]
+        values = [dataset_argument(dataset, name) for dataset in inner]
         return values[0] if all(value == values[0] for value in values) else None
     component = look_up(DATASETS, config.get('type'))
     parameter = arguments_of(component)[0].get(name) if callable(component) else None
