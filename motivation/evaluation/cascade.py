@@ -102,14 +102,13 @@ def best_accuracy_threshold(scored: Scored) -> float:
     return float(cuts.thresholds[np.argmax(cuts.right)])
 
 
-def judge(scored: Scored, threshold: float, macs: Mapping[ModelName, int], seed: int = 0) -> OperatingPoint:
+def judge(scored: Scored, threshold: float, macs: Mapping[ModelName, int]) -> OperatingPoint:
     """Judge the cascade at a threshold.
 
     Args:
         scored: The images to judge it on.
         threshold: Confidence below which an image is passed on.
         macs: MACs an image of each model.
-        seed: Seed of the bootstrap. Default: 0.
     """
     passed = scored.confidence < threshold
     right = np.where(passed, scored.motivated, scored.base)
@@ -118,13 +117,11 @@ def judge(scored: Scored, threshold: float, macs: Mapping[ModelName, int], seed:
     random_share = min(1.0, share.value * macs['motivated'] / max(macs['motivated'] - macs['base'], 1))
     expected = (1 - random_share) * scored.base + random_share * scored.motivated
     over_base, over_motivated, over_random = (
-        paired_difference(right - other.astype(float), seed).scaled(100)
+        paired_difference(right - other.astype(float)).scaled(100)
         for other in (scored.base, scored.motivated, expected)
     )
     cost = share.scaled(macs['motivated'], macs['base'])
-    return OperatingPoint(
-        threshold, share, cost, share_of(right).scaled(100), over_base, over_motivated, over_random
-    )
+    return OperatingPoint(threshold, share, cost, share_of(right).scaled(100), over_base, over_motivated, over_random)
 
 
 def assess(
@@ -143,7 +140,7 @@ def assess(
         targets: Class indices, (N,).
         macs: MACs an image of each model.
         measure: The measure of the base model's confidence. Default: ``'probability'``.
-        seed: Seed of the halves, in which the classes are even, and of the bootstrap. Default: 0.
+        seed: Seed of the halves, in which the classes are even. Default: 0.
 
     Raises:
         ConfigError: There are fewer than 20 images, or the models have different numbers of classes.
@@ -170,9 +167,9 @@ def assess(
         images=len(judged),
         macs=dict(macs),
         alone={'base': share_of(judged.base).scaled(100), 'motivated': share_of(judged.motivated).scaled(100)},
-        equal_accuracy=judge(judged, equal_accuracy_threshold(chosen), macs, seed),
-        best_accuracy=judge(judged, best_accuracy_threshold(chosen), macs, seed),
-        curve=[judge(judged, threshold, macs, seed) for threshold in _spread_thresholds(chosen)],
+        equal_accuracy=judge(judged, equal_accuracy_threshold(chosen), macs),
+        best_accuracy=judge(judged, best_accuracy_threshold(chosen), macs),
+        curve=[judge(judged, threshold, macs) for threshold in _spread_thresholds(chosen)],
         oracle_accuracy=100 * float((judged.base | judged.motivated).mean()),
         oracle_macs=macs['base'] + float(only_motivated.mean()) * macs['motivated'],
         groups=_groups(judged),

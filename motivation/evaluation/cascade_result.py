@@ -54,7 +54,7 @@ class Cascaded:
 
     Attributes:
         measure: The measure of confidence.
-        seed: Seed of the halves and of the resamples.
+        seed: Seed of the halves.
         chosen_on: Number of images on which thresholds were chosen.
         images: N, those of the other half.
         macs: MACs an image of each model.

@@ -1,13 +1,12 @@
 """Shares and differences measured on N images, with 95 % intervals."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 LEVEL = 0.95
-
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,17 +39,16 @@ def share_of(hits: np.ndarray) -> Estimate:
     return Estimate(count / len(hits), float(interval.low), float(interval.high))
 
 
-def paired_difference(differences: np.ndarray, seed: int = 0) -> Estimate:
-    """Return the mean of differences on the same images, with the percentile interval of a paired bootstrap.
+def paired_difference(differences: np.ndarray) -> Estimate:
+    """Return the mean of differences between two models on the same images, with the interval of Agresti and Min.
 
-    Images are drawn with replacement, each with what all models make of it (Efron and Tibshirani, An Introduction to
-    the Bootstrap, 1993, chapter 13). Few values occur, so a resample is one multinomial draw of how often each does.
+    That is Wald's after half an image is added for each outcome (both right, one, the other, neither), so that it keeps
+    a width where the models never differ (2005, Statistics in Medicine 24, 729-740).
 
     Args:
-        differences: (N,), one for each image.
-        seed: Seed of the 10,000 resamples. Default: 0.
+        differences: (N,), from -1 to 1: right answers minus right answers, 0 or 1, or their expected numbers.
     """
-    values, counts = np.unique(differences, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), RESAMPLES)
-    low, high = np.quantile(draws @ values / len(differences), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(np.mean(differences)), float(low), float(high))
+    images, total = len(differences) + 2, float(differences.sum())
+    variance = (float((differences**2).sum()) + 1) / images - (total / images) ** 2
+    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance / images)
+    return Estimate(total / len(differences), max(-1.0, total / images - half), min(1.0, total / images + half))

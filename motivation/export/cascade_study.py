@@ -20,13 +20,14 @@ from motivation.export.deployable import Deployable
 from motivation.export.finished_run import FinishedRun
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import first_sample
+from motivation.utils.processor import processor_name
 
 TIMED_IMAGES, REPEATS = 200, 5
 
 
 def study_cascade(
     run: FinishedRun, measure: Measure = 'probability', seed: int = 0, timed_images: int = TIMED_IMAGES
-) -> tuple[Cascaded, Latency]:
+) -> tuple[Cascaded, Latency, dict[str, str]]:
     """Run both models of a run on its validation data, and judge and time their cascade.
 
     Args:
@@ -34,6 +35,10 @@ def study_cascade(
         measure: The measure of the base model's confidence. Default: ``'probability'``.
         seed: Seed of the halves of the validation data. Default: 0.
         timed_images: Number of images to time. Default: 200.
+
+    Returns:
+        The cascade; its times at equal accuracy; and the ``'run'``, the names of the models as ``'base'`` and
+        ``'motivated'``, and the ``'machine'``.
 
     Raises:
         ConfigError: A model is missing or was never trained, their classes differ, or there are no or too few
@@ -48,7 +53,8 @@ def study_cascade(
     point = result.equal_accuracy
     images = _images(run, _spread_by(confidence(logits['base'], measure), timed_images))
     cascade = Cascade(networks['base'], networks['motivated'], point.threshold, measure).eval()
-    return result, time_cascade(cascade, images)
+    about: dict[str, str] = {name: getattr(models[name].model, 'model_name', name) for name in MODEL_NAMES}
+    return result, time_cascade(cascade, images), {'run': str(run.folder), **about, 'machine': processor_name()}
 
 
 def time_cascade(cascade: Cascade, images: Tensor, repeats: int = REPEATS) -> Latency:

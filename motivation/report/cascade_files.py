@@ -14,22 +14,20 @@ NAMES = ('cascade.json', 'cascade.md', 'cascade.png')
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Create a folder, and check that it holds none of the files.
+    """Check that a folder can take the files, before anything is measured.
 
     Args:
-        folder: The folder.
-        overwrite: Whether it may hold them.
+        folder: The folder, which need not exist.
+        overwrite: Whether it may hold them already.
 
     Raises:
         ConfigError: It holds some, or it cannot be a folder.
     """
+    if any(path.is_file() for path in (folder, *folder.parents)):
+        raise ConfigError(f"--out '{folder}' is a file or in one; name a folder")
     present = [name for name in NAMES if (folder / name).exists()]
     if present and not overwrite:
         raise ConfigError(f"'{folder}' already holds {', '.join(present)}; name another --out, or give --overwrite")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"--out '{folder}' is a file, or below one; name a folder") from error
 
 
 def write_cascade(folder: Path, result: Cascaded, latency: Latency, about: dict[str, Any]) -> list[Path]:
@@ -50,6 +48,7 @@ def write_cascade(folder: Path, result: Cascaded, latency: Latency, about: dict[
         f'Run: {about["run"]}. Time: mean over {latency.images} validation images of the median of five runs each, '
         f'batch 1, uint8 images to logits, one thread, on {about["machine"]}.'
     )
+    folder.mkdir(parents=True, exist_ok=True)
     json_path, md_path, png_path = (folder / name for name in NAMES)
     write_whole(png_path, lambda file: draw_cascade(result, title, file))
     write_whole(md_path, lambda file: file.write(write_markdown(result, latency, sentence).encode()))

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rich import box
 from rich.table import Table
 
-from motivation.evaluation.cascade_result import Cascaded, Latency, OperatingPoint
+from motivation.evaluation.cascade_result import Cascaded, Latency
 from motivation.evaluation.estimates import Estimate
 from motivation.structures import MODEL_NAMES
 
@@ -29,7 +30,7 @@ class Grid(NamedTuple):
 
     def rich(self) -> Table:
         """Return it for a terminal."""
-        table = Table(*self.header)
+        table = Table(*self.header, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = 'right'
         for row in self.rows:
@@ -43,47 +44,46 @@ class Grid(NamedTuple):
 
 
 def main_grid(result: Cascaded, latency: Latency) -> Grid:
-    """Return both models alone, the cascade at its two thresholds, and what to compare it with.
+    """Return each model alone beside the cascade at its two thresholds.
 
     Args:
         result: The cascade.
         latency: Times of both models and of the cascade at equal accuracy.
     """
-    macs = result.macs
-
-    def row(
-        label: str, cost: float, accuracy: str, threshold: str = '', passed: str = '', against: str = '', ms: str = ''
-    ) -> list[str]:
-        return [label, threshold, passed, accuracy, against, _mmacs(cost), f'{cost / macs["motivated"]:.0%}', ms]
-
-    rows = [
-        row(f'{name} alone', macs[name], _with_interval(result.alone[name]), ms=f'{getattr(latency, name):.2f}')
-        for name in MODEL_NAMES
-    ]
-    for label, point, ms in (
-        ('cascade, equal accuracy', result.equal_accuracy, f'{latency.cascade:.2f}'),
-        ('cascade, best accuracy', result.best_accuracy, ''),
-    ):
-        rows.append(
-            row(
-                label, point.macs.value, _with_interval(point.accuracy), f'{point.threshold:.4f}',
-                f'{point.passed_on.value:.1%}', _difference(point.over_motivated), ms,
-            )
-        )  # fmt: skip
-    equal = result.equal_accuracy
-    random = min(equal.macs.value, macs['motivated'])
-    rows.append(row('random choice, as many MACs', random, f'{equal.accuracy.value - equal.over_random.value:.2f}'))
-    rows.append(row('oracle', result.oracle_macs, f'{result.oracle_accuracy:.2f}'))
+    points = result.equal_accuracy, result.best_accuracy
+    costs = [*(result.macs[name] for name in MODEL_NAMES), *(point.macs.value for point in points)]
+    accuracies = [*(result.alone[name] for name in MODEL_NAMES), *(point.accuracy for point in points)]
+    times = [f'{value:.2f}' for value in (latency.base, latency.motivated, latency.cascade)]
+    alone = ['', '']
     return Grid(
-        ['', 'threshold', 'passed on', 'accuracy (%)', 'against motivated (points)', 'MMACs', 'of motivated', 'ms'], rows
+        ['', *MODEL_NAMES, 'equal accuracy', 'best accuracy'],
+        [
+            ['threshold', *alone, *(f'{point.threshold:.4f}' for point in points)],
+            ['passed on', *alone, *(f'{point.passed_on.value:.1%}' for point in points)],
+            ['accuracy (%)', *(f'{accuracy.value:.2f}' for accuracy in accuracies)],
+            ['95 % interval', *(f'[{accuracy.low:.1f}, {accuracy.high:.1f}]' for accuracy in accuracies)],
+            *_against('motivated', [point.over_motivated for point in points]),
+            *_against('base', [point.over_base for point in points]),
+            *_against('random', [point.over_random for point in points]),
+            ['MMACs', *map(_mmacs, costs)],
+            ['of motivated', *(f'{cost / result.macs["motivated"]:.0%}' for cost in costs)],
+            ['ms', *times, ''],
+        ],
     )
+
+
+def _against(name: str, differences: Sequence[Estimate]) -> list[list[str]]:
+    return [
+        [f'over {name}', '', '', *(f'{difference.value:+.2f}' for difference in differences)],
+        ['95 % interval', '', '', *(_interval(difference) for difference in differences)],
+    ]
 
 
 def curve_grid(result: Cascaded) -> Grid:
     """Return the cascade at the thresholds that pass on about 10, 20, ... % of the images."""
     points = [min(result.curve, key=lambda point: abs(100 * point.passed_on.value - share)) for share in SHARES]
     return Grid(
-        ['threshold', 'passed on', 'accuracy (%)', 'against a random choice (points)', 'MMACs'],
+        ['threshold', 'passed on', 'accuracy (%)', 'over random', 'MMACs'],
         [
             [
                 f'{point.threshold:.4f}', f'{point.passed_on.value:.1%}', _with_interval(point.accuracy),
@@ -102,27 +102,26 @@ def sentences(result: Cascaded, latency: Latency) -> list[str]:
         latency: Times of both models and of the cascade at equal accuracy.
     """
     equal, best, cost = result.equal_accuracy, result.best_accuracy, result.relative_cost
-    time = latency.cascade / latency.motivated
     said = [
-        f'At equal accuracy the cascade passes on {equal.passed_on.value:.1%} of the images and costs '
-        f'{_mmacs(equal.macs.value)} MMACs an image, {cost:.0%} of the motivated model alone; in time, '
-        f'{latency.cascade:.2f} ms against {latency.motivated:.2f} ({time:.0%}; {latency.passed_on:.1%} of the '
-        f'timed images passed on).',
-        f'Its accuracy on images on which the threshold was not chosen is {_difference(equal.over_motivated)} points '
-        f'against the motivated model{_decided(equal, "equal", "worse", "better")}.',
+        f'At the threshold that equalled the motivated model, the cascade passes on {equal.passed_on.value:.1%} of the '
+        f'images and costs {_mmacs(equal.macs.value)} MMACs an image, {cost:.0%} of the motivated model alone. Its '
+        f'accuracy differs from that of the motivated model by {_difference(equal.over_motivated)} points: '
+        f'{_verdict(equal.over_motivated)}.',
+        f'In time it takes {latency.cascade:.2f} ms an image, {latency.cascade / latency.motivated:.0%} of the '
+        f'{latency.motivated:.2f} ms of the motivated model alone ({latency.passed_on:.1%} of the timed images passed on).',
     ]
     if cost >= NEARLY:
-        said.append('That is nearly as much as the motivated model alone, or more: the cascade saves nothing worth having.')
-    if equal.over_random.low <= 0:
         said.append(
-            'It is not shown to be better than a random choice of images at as many MACs '
-            f'({_difference(equal.over_random)} points).'
+            'That is nearly the cost of the motivated model alone, or more: the cascade saves little or nothing.'
         )
-    said.append(
-        f'The threshold of the best accuracy gives {_difference(best.over_motivated)} points against the motivated model'
-        f'{_decided(best, "a gain that may be chance", "a loss", "a gain beyond chance")}, at '
-        f'{best.macs.value / result.macs["motivated"]:.0%} of its MACs.'
-    )
+    said += [
+        f'Against a random choice of images at as many MACs it gains {_difference(equal.over_random)} points: '
+        f'{_verdict(equal.over_random)}.',
+        f'At the threshold of the best accuracy it gains {_difference(best.over_motivated)} points on the motivated model '
+        f'({_verdict(best.over_motivated)}), at {best.macs.value / result.macs["motivated"]:.0%} of its MACs.',
+        f'An oracle, which passes on the images that only the motivated model gets right, would have '
+        f'{result.oracle_accuracy:.2f} % at {_mmacs(result.oracle_macs)} MMACs.',
+    ]
     return said
 
 
@@ -136,7 +135,7 @@ def write_markdown(result: Cascaded, latency: Latency, about: str) -> str:
     """
     parts = [
         '# The two together',
-        'The base model answers where its confidence reaches the threshold, the motivated model otherwise.',
+        'The base model answers where its confidence reaches the threshold; the other images are passed on to the motivated model.',
         *sentences(result, latency),
         main_grid(result, latency).markdown(),
         curve_grid(result).markdown(),
@@ -151,19 +150,17 @@ def explanation(result: Cascaded) -> str:
     """Return how the numbers came about."""
     return (
         f'Confidence: {result.measure}. Thresholds were chosen on {result.chosen_on:,} validation images and judged on '
-        f'the other {result.images:,} (halves even in every class, seed {result.seed}); the intervals, 95 %, are over '
-        'the latter: Wilson of an accuracy, paired bootstrap of a difference. MACs: the base model on every image, the '
-        'motivated model on those passed on. A random choice runs one of the two on each image, never both. The oracle '
-        'passes on the images that only the motivated model gets right.'
+        f'the other {result.images:,} (halves even in every class, seed {result.seed}). Intervals, 95 %, are over the '
+        'latter: Wilson for an accuracy, Agresti and Min for a difference on the same images, in points. MACs an image: the base '
+        'model on every image, the motivated model on those passed on. Random: one of the two models drawn for each '
+        'image before either runs, as often as gives the same mean MACs. Time: mean milliseconds an image at batch 1 on one CPU thread.'
     )
 
 
-def _decided(point: OperatingPoint, open_: str, below: str, above: str) -> str:
-    interval = point.over_motivated
-    if interval.value == interval.low == interval.high == 0:
-        return ', the same answers'
-    verdict = below if interval.high < 0 else above if interval.low > 0 else open_
-    return f', {verdict}' if verdict != 'equal' else ', no difference beyond chance'
+def _verdict(difference: Estimate) -> str:
+    if difference.low > 0:
+        return 'better beyond chance'
+    return 'worse beyond chance' if difference.high < 0 else 'not beyond chance'
 
 
 def _mmacs(macs: float) -> str:
@@ -171,8 +168,12 @@ def _mmacs(macs: float) -> str:
 
 
 def _with_interval(estimate: Estimate) -> str:
-    return f'{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]'
+    return f'{estimate.value:.2f} [{estimate.low:.1f}, {estimate.high:.1f}]'
 
 
 def _difference(estimate: Estimate) -> str:
-    return f'{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]'
+    return f'{estimate.value:+.2f} {_interval(estimate)}'
+
+
+def _interval(estimate: Estimate) -> str:
+    return f'[{estimate.low:.2f}, {estimate.high:.2f}]'
