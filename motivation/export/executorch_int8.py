@@ -15,7 +15,7 @@ from motivation.utils.quiet import quiet_libraries
 
 
 @EXPORTERS.register_module(name='executorch_int8')
-class ExecutorchInt8Exporter(Exporter):
+class ExecutorchInt8(Exporter):
     """Writes a ``.pte`` file whose convolutions and linear layers are computed in int8.
 
     Post-training quantisation with PT2E and ExecuTorch's ``XNNPACKQuantizer``: symmetric, a scale for each output

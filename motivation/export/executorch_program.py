@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @EXPORTERS.register_module(name='executorch')
-class ExecutorchExporter(Exporter):
+class ExecutorchProgram(Exporter):
     """Writes a ``.pte`` file: an ExecuTorch program that XNNPACK computes, on the CPUs of Android, iOS and Linux.
 
     It takes one image at a time, (1, C, H, W). A batch of variable size would reserve memory for the largest on the

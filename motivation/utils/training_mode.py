@@ -32,7 +32,9 @@ def unfused_attention(*models: nn.Module) -> Iterator[None]:
         *models: Models whose timm attention is computed as matrix products and softmax, too. Default: none.
     """
     enabled = torch.backends.mha.get_fastpath_enabled()
-    fused: list[Any] = [module for model in models for module in model.modules() if getattr(module, 'fused_attn', False)]
+    fused: list[Any] = [
+        module for model in models for module in model.modules() if getattr(module, 'fused_attn', False)
+    ]
     torch.backends.mha.set_fastpath_enabled(False)
     for module in fused:
         module.fused_attn = False

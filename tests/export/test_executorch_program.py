@@ -14,8 +14,8 @@ from torch import nn
 from motivation.datasets import DigitsDataset
 from motivation.errors import ConfigError
 from motivation.export.deployable import Deployable
-from motivation.export.executorch_int8 import ExecutorchInt8Exporter
-from motivation.export.executorch_program import ExecutorchExporter, capture
+from motivation.export.executorch_int8 import ExecutorchInt8
+from motivation.export.executorch_program import ExecutorchProgram, capture
 from motivation.models import TimmClassifier
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.registry import EXPORTERS
@@ -86,7 +86,7 @@ def two_layers(tmp_path_factory):
     torch.manual_seed(0)
     deployable = Deployable(trained(TwoLayers()), raw_input=True)
     folder = tmp_path_factory.mktemp('raw')
-    for exporter in (ExecutorchExporter(), ExecutorchInt8Exporter()):
+    for exporter in (ExecutorchProgram(), ExecutorchInt8()):
         exporter.export(deployable, digits('train', 40)[0], folder / exporter.file)
     return deployable, folder
 
@@ -208,5 +208,5 @@ def test_model_that_cannot_be_traced_raises_with_a_way_out_and_leaves_no_file(tm
     with pytest.raises(
         ConfigError, match=r'^torch\.export cannot trace the model, .+; change the model, or choose other'
     ):
-        ExecutorchExporter().export(Deployable(Branching().eval()), digits('train', 2)[0], tmp_path / 'model.pte')
+        ExecutorchProgram().export(Deployable(Branching().eval()), digits('train', 2)[0], tmp_path / 'model.pte')
     assert list(tmp_path.iterdir()) == []
