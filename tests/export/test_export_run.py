@@ -48,7 +48,7 @@ def test_report_has_the_values_of_the_file_and_of_pytorch(run, expected, tmp_pat
     logits, targets = expected
     rounded = np.round(logits)
     assert sorted(path.name for path in (tmp_path / 'base').iterdir()) == [
-        'config.json', 'description.json', 'model.npz', 'model.npz.parity.json', 'model_int8.npz',
+        'README.md', 'config.json', 'description.json', 'model.npz', 'model.npz.parity.json', 'model_int8.npz',
         'model_int8.npz.parity.json',
     ]  # fmt: skip
     report = json.loads((tmp_path / 'base/model.npz.parity.json').read_text())
@@ -89,7 +89,7 @@ def test_file_that_disagrees_is_put_aside_with_the_reason(run, tmp_path, monkeyp
     (file,), said = export(run, tmp_path, overwrite=True)
     assert file.problem.startswith(problem) and f'model.npz is refused, because it {problem}' in said[1]
     names = {path.name for path in (tmp_path / 'base').iterdir()}
-    assert names == {'config.json', 'description.json', 'model.npz.refused', 'model.npz.parity.json'}
+    assert names == {'README.md', 'config.json', 'description.json', 'model.npz.refused', 'model.npz.parity.json'}
     report = json.loads((tmp_path / 'base/model.npz.parity.json').read_text())
     assert (report['accepted'], report['reason']) == (False, file.problem)
     assert problem in str(parity_table([file]).caption)
