@@ -27,7 +27,7 @@ setup(
         'energy': requirements('energy'),
         'export': requirements('export'),
         'streams': requirements('streams'),
-        'tests': sum(map(requirements, ('tests', 'energy', 'export', 'streams')), []),
+        'tests': [line for name in ('tests', 'energy', 'export', 'streams') for line in requirements(name)],
         'tfds': requirements('tfds'),
     },
 )

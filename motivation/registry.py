@@ -14,8 +14,9 @@ from typing import Any
 
 from mmengine import registry as mmengine_registries
 from mmengine.registry import Registry
+from torch import nn
 
-from motivation.errors import DISK_ERRORS, ArgumentError, BuildError, ConfigError
+from motivation.errors import DISK_ERRORS, ArgumentError, BuildError, ConfigError, shortened
 
 SCOPE = 'motivation'
 
@@ -60,6 +61,34 @@ def look_up(registry: Registry, name: Any) -> Any:
     except RuntimeError:  # MMEngine raises it for some invalid names, such as ''
         return None
     return component if callable(component) else None  # MMEngine also finds modules
+
+
+def refuse_other_code(registry: Registry, config: Any) -> None:
+    """Check that a config from a file names registered components or network layers only, at any depth.
+
+    MMEngine imports and calls what a dotted name stands for, which in a crafted file can be any function.
+
+    Raises:
+        ConfigError: It names something else.
+    """
+    if isinstance(config, (list, tuple)):
+        for item in config:
+            refuse_other_code(registry, item)
+    elif isinstance(config, dict):
+        component = look_up(registry, config.get('type'))
+        is_layer = isinstance(component, type) and issubclass(component, nn.Module)
+        if component is not None and not is_layer and component not in _registered(registry):
+            raise ConfigError(
+                f'type {shortened(config["type"])} is neither a registered {registry.name} nor a layer; register it under a '
+                'name if it is yours and harmless'
+            )
+        for item in config.values():
+            refuse_other_code(registry, item)
+
+
+def _registered(registry: Registry | None) -> list[Any]:
+    """Return the components of a registry and of those above it."""
+    return [] if registry is None else [*registry.module_dict.values(), *_registered(registry.parent)]
 
 
 def _child(parent: str, *locations: str) -> ComponentRegistry:

@@ -22,7 +22,7 @@ FLOORS = [
     {'report', 'export'},
     {'engine'},
     {'hooks'},
-    {'comparison', 'cli'},
+    {'comparison', 'cli', 'checkpoint_models'},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

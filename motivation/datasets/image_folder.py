@@ -31,18 +31,19 @@ def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensi
         OSError: A folder cannot be read.
         ValueError: There are no images in class folders, or the folders are splits and not classes.
     """
-    walk = _Walk(folder)
-    images = ImageFiles(walk.files, walk.folders, lambda path: f'{folder}/{path}', _open_file, class_map, extensions)
+    walk = FolderWalk(folder)
+    images = ImageFiles(walk.files, walk.folders, lambda path: f'{folder}/{path}', open_file, class_map, extensions)
     images.remarks += walk.remarks
     return images
 
 
-def _open_file(path: str) -> ImageFile.ImageFile:
+def open_file(path: str) -> ImageFile.ImageFile:
+    """Open the image of a file without decoding it; close it after use."""
     # Read at once, because Pillow asks the file for a header in some forty parts.
     return Image.open(io.BytesIO(Path(path).read_bytes()))
 
 
-class _Walk:
+class FolderWalk:
     """All files below a folder that are not hidden.
 
     Attributes:

@@ -19,6 +19,7 @@ class WriteFailures(dict[str, str]):
     def __init__(self, announce: Callable[[str], None]) -> None:
         super().__init__()
         self._announce = announce
+        self._remedies: dict[str, str] = {}  # of what lacks for another reason than the disk
         self._log_is_whole = True
 
     def try_to_write(self, path: Path, write: Callable[[], Any]) -> None:
@@ -35,6 +36,18 @@ class WriteFailures(dict[str, str]):
             self[path.name] = error.strerror or str(error)
             self._announce(f"'{path}' cannot be written ({self[path.name]}); the run goes on: make room")
 
+    def note(self, name: str, problem: str, remedy: str) -> None:
+        """Record and announce that a result could not be made for another reason than the disk.
+
+        Args:
+            name: Name of the result.
+            problem: What is wrong, as a clause.
+            remedy: How to make it after the run.
+        """
+        self[name] = problem
+        self._remedies[name] = remedy
+        self._announce(f"'{name}' is not written ({problem}); the run is complete without it: {remedy}")
+
     def lose_log(self, log_dir: str, error: OSError) -> None:
         """Announce once that the log will lack steps, because of ``error``."""
         if self._log_is_whole:
@@ -50,7 +63,9 @@ class WriteFailures(dict[str, str]):
             TrainingError: Results could not be written; names them.
         """
         if self:
+            remedies = {
+                self._remedies.get(name, 'make room, then --resume, which writes what is missing') for name in self
+            }
             raise TrainingError(
-                f"'{work_dir}' lacks {', '.join(self)} ({', '.join({*self.values()})}): make room, then --resume, which "
-                'writes what is missing'
+                f"'{work_dir}' lacks {', '.join(self)} ({', '.join(dict.fromkeys(self.values()))}): {'; '.join(sorted(remedies))}"
             )

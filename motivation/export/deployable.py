@@ -62,8 +62,13 @@ class Deployable:
             (N, C, H, W), uint8 with ``raw_input``, else normalised float32.
         """
         if self.raw_input:
-            return images if images.dtype == torch.uint8 else (images * 255).round().clamp(0, 255).to(torch.uint8)
+            return as_uint8(images)
         return self.model.data_preprocessor({'inputs': images})['inputs']
+
+
+def as_uint8(images: Tensor) -> Tensor:
+    """Return images as uint8, 0 to 255, which are uint8 already or float from 0 to 1."""
+    return images if images.dtype == torch.uint8 else (images * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 class _Network(nn.Module):

@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.runner import Runner
 
 from motivation.datasets import class_names, first_batch
+from motivation.datasets.image_dataset import TensorImages
 from motivation.registry import DATASETS, look_up
 from motivation.utils.arguments import arguments_of
 from motivation.utils.batches import noun_of
@@ -20,7 +21,8 @@ def describe_images(runner: Runner) -> dict[str, Any]:
     Returns:
         ``'classes'``: class names in the order of the logits; ``'input_size'``: [C, H, W] of a transformed image;
         ``'transforms'``: configs of the validation transforms (the test transforms in a run without validation);
-        ``'image_mode'``: PIL mode of the images. A value that is not known is ``None``. Data that are not images
+        ``'image_mode'``: PIL mode of the images; ``'decoder'``: what decodes them
+        (:class:`~motivation.datasets.decoding.Decoder`). A value that is not known is ``None``. Data that are not images
         have only ``'classes'``.
     """
     loop = runner.train_loop if runner.val_loop is None else runner.val_loop
@@ -31,17 +33,20 @@ def describe_images(runner: Runner) -> dict[str, Any]:
     classes = None if names is None else [str(name) for name in names]
     if noun_of(batch) != 'image':
         return {'classes': classes}
+    is_in_memory = isinstance(getattr(loader.dataset, 'source', None), TensorImages)
     configs = [runner.cfg.get(f'{stage}_dataloader') for stage in ('val', 'test')]
     dataset = next((config['dataset'] for config in configs if config), None)
     return {
         'classes': classes,
         'input_size': list(batch['inputs'].shape[1:]),
-        'transforms': _plain(_argument(dataset, 'transforms')),
-        'image_mode': _plain(_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
+        'transforms': _plain(dataset_argument(dataset, 'transforms')),
+        'image_mode': _plain(dataset_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
+        # Images kept in memory are decoded whole, to tensors, whatever the argument says.
+        'decoder': 'opencv' if is_in_memory else _plain(dataset_argument(dataset, 'decoder')),
     }
 
 
-def _argument(config: Any, name: str) -> Any:
+def dataset_argument(config: Any, name: str) -> Any:
     """Return an argument of a dataset, or the common one of its inner datasets, or ``None`` if there is none."""
     if not isinstance(config, dict):
         return None
@@ -49,7 +54,7 @@ def _argument(config: Any, name: str) -> Any:
         return config[name]
     inner = [config['dataset']] if 'dataset' in config else config.get('datasets') or ()
     if isinstance(inner, (list, tuple)) and inner:
-        values = [_argument(dataset, name) for dataset in inner]
+        values = [dataset_argument(dataset, name) for dataset in inner]
         return values[0] if all(value == values[0] for value in values) else None
     component = look_up(DATASETS, config.get('type'))
     parameter = arguments_of(component)[0].get(name) if callable(component) else None

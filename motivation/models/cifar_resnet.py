@@ -7,7 +7,7 @@ shortcut between stages is a 1 x 1 convolution (option B of the paper).
 
 from typing import Any
 
-from timm.models import register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
@@ -50,27 +50,27 @@ class CifarResNet(ResNet):
             stage['reduction'] = reduction
 
 
-def _create(depth: int, pretrained: bool, kwargs: dict[str, Any]) -> CifarResNet:
-    if pretrained:
-        raise ValueError(f'there are no pretrained weights of cifar_resnet{depth}; leave pretrained out')
-    for name in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
-        kwargs.pop(name, None)
-    saved = kwargs.pop('pretrained_model_args', {})  # set when loading from a folder or a hub
-    model = CifarResNet(depth, **kwargs)
-    model.pretrained_model_args = saved
-    model.pretrained_cfg = model.default_cfg = {
-        'input_size': (model.in_chans, 32, 32),
-        'num_classes': model.num_classes,
-        # Channel means and standard deviations of the CIFAR-10 training images.
-        'mean': (0.4914, 0.4822, 0.4465),
-        'std': (0.2470, 0.2435, 0.2616),
-        'interpolation': 'bicubic',
-        'crop_pct': 1.0,
-        'first_conv': 'conv1',
-        'classifier': 'fc',
-        'architecture': f'cifar_resnet{depth}',
+# Named so that timm's register_model finds it.
+default_cfgs = generate_default_cfgs(
+    {
+        f'cifar_resnet{depth}': {
+            'input_size': (3, 32, 32),
+            # Channel means and standard deviations of the CIFAR-10 training images.
+            'mean': (0.4914, 0.4822, 0.4465),
+            'std': (0.2470, 0.2435, 0.2616),
+            'interpolation': 'bicubic',
+            'crop_pct': 1.0,
+            'num_classes': 1000,
+            'first_conv': 'conv1',
+            'classifier': 'fc',
+        }
+        for depth in (8, 20, 32, 44, 56, 110)
     }
-    return model
+)
+
+
+def _create(depth: int, pretrained: bool, kwargs: dict[str, Any]) -> CifarResNet:
+    return build_model_with_cfg(CifarResNet, f'cifar_resnet{depth}', pretrained, depth=depth, **kwargs)
 
 
 @register_model

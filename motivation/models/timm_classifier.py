@@ -83,6 +83,7 @@ class TimmClassifier(BaseModel):
         self.pretrained = bool(model_kwargs.get('pretrained') or model_kwargs.get('checkpoint_path'))
         self.model_name = model_name
         self.num_classes = num_classes
+        self.stem = stem
         self.backbone = backbone
         self.loss: nn.Module
         if mixup:

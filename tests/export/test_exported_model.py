@@ -203,6 +203,7 @@ def test_exported_models_describe_their_validation_data(validates):
             'input_size': [3, 8, 8],
             'transforms': [{'type': 'CenterCrop', 'size': [8, 8]}],
             'image_mode': 'RGB',
+            'decoder': 'opencv',
             'mean': pytest.approx([0.5] * 3),
             'std': pytest.approx([0.3] * 3),
         }

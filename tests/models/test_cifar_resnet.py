@@ -48,6 +48,6 @@ def test_accepts_the_arguments_of_timm():
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
 
 
-def test_pretrained_weights_are_an_error():
-    with pytest.raises(ValueError, match='no pretrained weights of cifar_resnet20'):
+def test_weights_that_timm_would_have_to_download_are_an_error():
+    with pytest.raises(RuntimeError, match=r'^No pretrained weights exist for cifar_resnet20\. Use `pretrained=False`'):
         timm.create_model('cifar_resnet20', pretrained=True)

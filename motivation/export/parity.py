@@ -1,0 +1,233 @@
+"""Comparing exported files with the PyTorch model that they come from."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motivation.compute.macs import measure_inference
+from motivation.errors import ConfigError
+from motivation.export.deployable import Deployable
+from motivation.export.measured_file import DoesNotRunError, MeasuredFile
+from motivation.utils.files import write_whole
+
+# Points of top-1 accuracy that a quantised file may lose.
+LARGEST_DROP = 5.0
+
+# Each latency is the median of the calls of several rounds over all files, so that a busy moment of the machine meets
+# them alike. A round makes at most so many calls of one file with one size of batch, in at most so many seconds.
+ROUNDS, CALLS, SECONDS = 3, 10, 0.1
+
+
+@dataclass
+class Parity:
+    """What an exported file does, beside the PyTorch model.
+
+    Attributes:
+        format: Name of the format.
+        input: What the file takes: ``'normalised'`` float32 or ``'uint8'`` images.
+        int8: Whether it is quantised.
+        images: Number of validation images compared.
+        largest_difference: Largest difference of a logit, relative to the largest absolute logit of PyTorch's.
+        equal_top1: Share of images of which both name the same class.
+        accuracy_top1: Accuracy of the file, in percent.
+        pytorch_accuracy_top1: Accuracy of the PyTorch model, in percent.
+        bytes: Size of the file.
+        parameters: Parameters of the model.
+        macs: Multiply-accumulates of an image.
+        latency_ms_batch_1: Median milliseconds of a call with one image.
+        latency_ms_batch: Median milliseconds of a call with ``batch_size`` images.
+        batch_size: Size of the run's batches, or the largest that the file takes.
+        peak_memory_bytes: Largest resident memory of a process that runs only this file, libraries included.
+        threads: Threads of that process, which is one.
+        tolerance: Largest ``largest_difference`` that is accepted; ``None`` for a quantised file.
+        largest_drop: Largest loss of accuracy that is accepted, in points; ``None`` for others.
+        accepted: Whether the file may be used.
+        reason: Why not; ``None`` if it may.
+
+    A value that was not measured, because the file does not run, is ``None``.
+    """
+
+    format: str
+    input: str
+    int8: bool
+    bytes: int
+    parameters: int
+    macs: int | None
+    tolerance: float | None
+    largest_drop: float | None
+    images: int = 0
+    largest_difference: float | None = None
+    equal_top1: float | None = None
+    accuracy_top1: float | None = None
+    pytorch_accuracy_top1: float | None = None
+    latency_ms_batch_1: float | None = None
+    latency_ms_batch: float | None = None
+    batch_size: int | None = None
+    peak_memory_bytes: int | None = None
+    threads: int = 1
+    accepted: bool = True
+    reason: str | None = None
+
+    def refuse(self, reason: str) -> None:
+        """Refuse the file, for the first reason that is given."""
+        if self.accepted:
+            self.accepted, self.reason = False, reason
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        content = json.dumps(asdict(self), indent=1) + '\n'
+        write_whole(path, lambda file: file.write(content.encode()))
+
+
+class _Compared:
+    """A file that runs, with the totals of what is compared.
+
+    Args:
+        path: The file.
+        runtime: The file that loads it.
+        parity: What is known of it; the rest is filled in.
+    """
+
+    def __init__(self, path: Path, runtime: Path, parity: Parity) -> None:
+        self.parity = parity
+        self._file = MeasuredFile(runtime, path)
+        self._difference = self._largest = 0.0
+        self._images = self._equal = self._right = self._right_before = 0
+        self._milliseconds: dict[int, list[float]] = {}
+
+    def attempt(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call one of the methods below, unless the file is refused, and refuse it if it does not run."""
+        if self.parity.accepted:
+            try:
+                function(self, *arguments)
+            except DoesNotRunError as error:
+                self.parity.refuse(str(error))
+
+    def begin(self) -> None:
+        """Wait until the file is loaded."""
+        self._file.wait()
+        takes = 'uint8' if self._file.takes_uint8 else 'normalised'
+        if takes != self.parity.input:
+            self.parity.refuse(f'takes {takes} images instead of {self.parity.input}')
+
+    def compare(self, images: np.ndarray, expected: np.ndarray, targets: np.ndarray) -> None:
+        """Compare the logits of images with PyTorch's."""
+        logits = self._file.run(images)
+        if logits.shape != expected.shape:
+            self.parity.refuse(f'gives {logits.shape[1]} logits for an image, and PyTorch {expected.shape[1]}')
+        elif not np.isfinite(expected).all():
+            self.parity.refuse('is of a model whose logits are not finite in PyTorch either')
+        elif not np.isfinite(logits).all():
+            self.parity.refuse('gives logits that are not finite')
+        else:
+            named, named_before = logits.argmax(1), expected.argmax(1)
+            self._difference = max(self._difference, float(np.abs(logits - expected).max()))
+            self._largest = max(self._largest, float(np.abs(expected).max()))
+            self._images += len(images)
+            self._equal += int((named == named_before).sum())
+            self._right += int((named == targets).sum())
+            self._right_before += int((named_before == targets).sum())
+
+    def time(self, images: np.ndarray, calls: int) -> None:
+        """Time calls with one image, and with as many as the file takes."""
+        most = min(len(images), self._file.largest_batch or len(images))
+        for size in (1, most):
+            milliseconds = self._file.time(images[:size], calls, SECONDS)
+            if calls > 1:
+                self._milliseconds.setdefault(size, []).extend(milliseconds)
+
+    def end(self) -> None:
+        """Complete the report, and refuse the file if it differs by too much."""
+        parity = self.parity
+        parity.images = self._images
+        parity.largest_difference = self._difference / self._largest if self._largest else self._difference
+        parity.equal_top1 = self._equal / self._images
+        parity.accuracy_top1 = 100 * self._right / self._images
+        parity.pytorch_accuracy_top1 = 100 * self._right_before / self._images
+        sizes = sorted(self._milliseconds)
+        parity.latency_ms_batch_1, parity.latency_ms_batch = (
+            median(self._milliseconds[size]) for size in (sizes[0], sizes[-1])
+        )
+        parity.batch_size = sizes[-1]
+        parity.peak_memory_bytes = self._file.peak_memory()
+        drop = parity.pytorch_accuracy_top1 - parity.accuracy_top1
+        if parity.tolerance is not None and not parity.largest_difference <= parity.tolerance:
+            parity.refuse(
+                f'differs from PyTorch by {parity.largest_difference:.1e} of the largest logit, more than {parity.tolerance:.0e}'
+            )
+        if parity.largest_drop is not None and drop > parity.largest_drop:
+            parity.refuse(f'loses {drop:.1f} points of accuracy, more than {parity.largest_drop:g}')
+
+    def close(self) -> None:
+        """End its process."""
+        self._file.close()
+
+
+@torch.no_grad()
+def measure_parity(
+    files: Sequence[tuple[Path, Path, Parity]],
+    deployable: Deployable,
+    batches: Iterable[Mapping[str, Tensor]],
+    batch_size: int,
+) -> None:
+    """Compare exported files of one model with it on the same images, each in a process of its own, and time them.
+
+    Args:
+        files: Each file, the file that loads it, and its report, which is completed.
+        deployable: The model.
+        batches: Validation data, see :meth:`motivation.export.finished_run.FinishedRun.validation`; at least one batch.
+        batch_size: Number of images of the larger batch that is timed.
+    """
+    network = deployable.network()
+    compared: list[_Compared] = []
+    try:
+        for file in files:
+            compared.append(_Compared(*file))
+        every = partial(_attempt, compared)
+        every(_Compared.begin)
+        kept: Tensor | None = None
+        for batch in batches:
+            images = deployable.inputs(batch['inputs'])
+            expected = network(images).float().numpy()
+            every(_Compared.compare, images.numpy(), expected, batch['targets'].numpy())
+            kept = images[:batch_size] if kept is None else torch.cat([kept, images[: batch_size - len(kept)]])
+        assert kept is not None
+        timed = kept.repeat(-(-batch_size // len(kept)), 1, 1, 1)[:batch_size].numpy()
+        for calls in (1, *[CALLS] * ROUNDS):  # the first calls with a size of batch are slow
+            every(_Compared.time, timed, calls)
+        every(_Compared.end)
+    finally:
+        for file_compared in compared:
+            file_compared.close()
+
+
+def _attempt(compared: Sequence[_Compared], function: Callable[..., None], *arguments: Any) -> None:
+    for file in compared:
+        file.attempt(function, *arguments)
+
+
+def describe_model(deployable: Deployable, images: Tensor) -> tuple[int, int | None]:
+    """Return the parameters of a model and its MACs for an image; ``None`` for those if they cannot be counted.
+
+    Args:
+        deployable: The model.
+        images: At least one image, (N, C, H, W), uint8 or float from 0 to 1.
+    """
+    parameters = sum(parameter.numel() for parameter in deployable.model.parameters())
+    try:
+        macs = measure_inference(deployable.model, {'inputs': images[:1], 'targets': torch.zeros(1, dtype=torch.long)})
+    except ConfigError:  # an operator without a formula, which is no reason not to export
+        return parameters, None
+    return parameters, macs.per_image + macs.per_batch

@@ -1,0 +1,107 @@
+"""Writing predictions as text, CSV or JSON lines."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from motivation.export.predicting import Guess, Prediction
+
+# Writes the k most probable classes of predictions, piece by piece.
+Writer = Callable[[Iterable[Prediction], int], Iterator[str]]
+
+# Widest column, in cells of a terminal; what is longer moves the rest of its line.
+_WIDEST = 60
+
+
+def as_text(images: Sequence[Any], classes: Sequence[str] | None) -> Writer:
+    """Return a writer of aligned text: one line an image for one class each, else a block.
+
+    Args:
+        images: The images that will be predicted, whose names decide the width of the first column.
+        classes: Class names, or ``None`` if they are not known.
+    """
+    width = _width(map(readable_path, images))
+    named = _width(classes or ())
+
+    def write(predictions: Iterable[Prediction], k: int) -> Iterator[str]:
+        for prediction in predictions:
+            path = readable_path(prediction.image)
+            several = len(prediction.probabilities) > 1
+            rows = [(name, prediction.top(k, name)) for name in prediction.probabilities]
+            if k == 1:
+                answers = [
+                    f'{name}  {_guess(top[0], named)}' if several else _guess(top[0], named) for name, top in rows
+                ]
+                yield f'{_padded(path, width)}  {"    ".join(answers)}\n'
+                continue
+            longest = _width(name for name, _ in rows)
+            lines = [path]
+            for name, top in rows:
+                heads = [_padded(name, longest), *[' ' * longest] * (len(top) - 1)] if several else [''] * len(top)
+                lines += [f'  {head}  {_guess(guess, named)}' for head, guess in zip(heads, top, strict=True)]
+            yield '\n'.join(lines) + '\n'
+
+    return write
+
+
+def as_csv(predictions: Iterable[Prediction], k: int) -> Iterator[str]:
+    """Yield CSV with the columns path, model, rank (from 1), class, index and probability: a row a class."""
+    yield _row('path', 'model', 'rank', 'class', 'index', 'probability')
+    for prediction in predictions:
+        path = readable_path(prediction.image, control=False)
+        for model in prediction.probabilities:
+            for rank, guess in enumerate(prediction.top(k, model), 1):
+                yield _row(path, model, rank, guess.name, guess.index, f'{guess.probability:.6g}')
+
+
+def as_json_lines(predictions: Iterable[Prediction], k: int) -> Iterator[str]:
+    r"""Yield a JSON object an image and model, with path, model and predictions, the most probable class first.
+
+    A byte of a path that is not UTF-8 is a surrogate (``\udcff``), which Python's ``open`` takes.
+    """
+    for prediction in predictions:
+        for model in prediction.probabilities:
+            top = [
+                {'class': guess.name, 'index': guess.index, 'probability': float(f'{guess.probability:.6g}')}
+                for guess in prediction.top(k, model)
+            ]
+            yield json.dumps({'path': str(prediction.image), 'model': model, 'predictions': top}) + '\n'
+
+
+def readable_path(image: Any, control: bool = True) -> str:
+    r"""Return a path as text that can be encoded, with bytes that are not UTF-8 as ``\xff``.
+
+    Args:
+        image: The path.
+        control: Whether to escape control characters too, which would move the cursor of a terminal.
+    """
+    path = os.fsencode(str(image)).decode('utf-8', 'backslashreplace')
+    return ''.join(map(_visible, path)) if control else path
+
+
+def _visible(letter: str) -> str:
+    is_control = ord(letter) < 32 or 127 <= ord(letter) < 160
+    return ascii(letter)[1:-1] if is_control else letter
+
+
+def _guess(guess: Guess, width: int) -> str:
+    return f'{_padded(readable_path(guess.name), width)}  {100 * guess.probability:6.2f} %'
+
+
+def _width(texts: Iterable[str]) -> int:
+    return min(max(map(cell_len, texts), default=0), _WIDEST)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + ' ' * (width - cell_len(text))
+
+
+def _row(*values: Any) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator='\n').writerow(values)
+    return line.getvalue()

@@ -1,0 +1,47 @@
+"""Running a folder in the layout of timm's models, with timm alone where timm has the network."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+
+
+class Network:
+    """A network of timm, as :mod:`motivation.export.runtimes` describes models."""
+
+    takes_uint8 = False
+    largest_batch = None
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network.eval()
+
+    @torch.no_grad()
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the logits (N, K) of normalised images (N, C, H, W)."""
+        return self.network(torch.from_numpy(np.ascontiguousarray(inputs))).float().numpy()
+
+
+def load(path: str | Path) -> Network:
+    """Load a folder, or the folder of a ``model.safetensors``.
+
+    Raises:
+        ValueError: The folder is damaged, or of a network that needs a package which is not installed.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    try:
+        architecture = json.loads((folder / 'config.json').read_bytes())['architecture']
+        if timm.is_model(architecture):
+            return Network(timm.create_model(f'local-dir:{folder}', pretrained=True))
+    except Exception as error:  # damaged files raise errors of many types
+        reason = ' '.join(str(error).split())[:200]
+        raise ValueError(f"'{folder}' is damaged ({type(error).__name__}: {reason}); export the model again") from error
+    try:
+        # Imported here because only networks that timm lacks need it: CIFAR ResNets and adapted stems.
+        from motivation.models.exported_file import load_exported
+    except ImportError as error:
+        raise ValueError(
+            f"'{folder}' holds a network that timm does not have ({architecture}); install motivation, or use another format"
+        ) from error
+    return Network(load_exported(folder))
