@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,14 +25,25 @@ def uncompiled(*models: nn.Module) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def unfused_attention() -> Iterator[None]:
-    """Disable the fused path of ``nn.MultiheadAttention`` in evaluation mode, which hides its operators."""
+def unfused_attention(*models: nn.Module) -> Iterator[None]:
+    """Disable the fused path of ``nn.MultiheadAttention`` in evaluation mode, which hides its operators.
+
+    Args:
+        *models: Models whose timm attention is computed as matrix products and softmax, too. Default: none.
+    """
     enabled = torch.backends.mha.get_fastpath_enabled()
+    fused: list[Any] = [
+        module for model in models for module in model.modules() if getattr(module, 'fused_attn', False)
+    ]
     torch.backends.mha.set_fastpath_enabled(False)
+    for module in fused:
+        module.fused_attn = False
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+        for module in fused:
+            module.fused_attn = True
 
 
 @contextmanager
