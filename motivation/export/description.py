@@ -1,10 +1,16 @@
 """Describing an exported model for programs that only run it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from motivation.errors import ConfigError
 from motivation.export.deployable import Deployable
+from motivation.registry import TRANSFORMS, refuse_other_code
 from motivation.utils.files import write_whole
+
+DESCRIPTION = 'description.json'
 
 
 def write_description(deployable: Deployable, name: str, path: Path) -> None:
@@ -20,3 +26,62 @@ def write_description(deployable: Deployable, name: str, path: Path) -> None:
     """
     content = json.dumps({'model': name, **deployable.metainfo}, indent=1, ensure_ascii=False) + '\n'
     write_whole(path, lambda file: file.write(content.encode()))
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Read a ``description.json``.
+
+    Returns:
+        ``'model'``: its name; ``'classes'``, ``'input_size'``, ``'mean'``, ``'std'``, ``'image_mode'`` and
+        ``'transforms'``, see :func:`~motivation.models.exported_file.load_exported`, ``None`` where not known.
+
+    Raises:
+        ConfigError: The file is missing or damaged, or names transforms that are not registered.
+    """
+    if not path.is_file():
+        raise ConfigError(f"'{path}' does not exist, which describes the images of the model; export the model again")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"'{path}' is damaged: it is not JSON; export the model again") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"'{path}' is damaged: it is not an object of JSON; export the model again")
+    for name, (is_valid, expected) in _FIELDS.items():
+        if content.setdefault(name) is not None and not is_valid(content[name]):
+            raise ConfigError(f"'{path}' is damaged: {name} is not {expected}; export the model again")
+    try:
+        refuse_other_code(TRANSFORMS, content['transforms'])
+    except ConfigError as error:
+        raise ConfigError(f"'{path}' is refused: {error}") from error
+    return content
+
+
+def _list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and bool(value) and all(map(is_item, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_size(value: Any) -> bool:
+    return len(value) == 3 and all(type(side) is int and side > 0 for side in value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+# What each value must be, beside None.
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'model': (_is_text, 'a name'),
+    'classes': (_list_of(_is_text), 'a list of names'),
+    'input_size': (lambda value: isinstance(value, list) and _is_size(value), '[channels, height, width]'),
+    'mean': (_list_of(_is_number), 'a list of numbers'),
+    'std': (_list_of(lambda value: _is_number(value) and value > 0), 'a list of numbers above 0'),
+    'image_mode': (_is_text, 'a mode of Pillow'),
+    'transforms': (
+        lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+        'a list of transforms',
+    ),
+}

@@ -14,6 +14,7 @@ from motivation.export.description import write_description
 from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
+from motivation.export.model_card import write_card
 from motivation.export.parity import LARGEST_DROP, Parity, describe_model, measure_parity
 
 # Name of the folder of exported models in that of a run, and of what is not yet measured in a model's.
@@ -121,6 +122,7 @@ def export_run(
             write_description(deployable, name, folder / name / 'description.json')
             for file in planned:
                 _put(file, part / file.format)
+            write_card(folder / name, name, run, deployable)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return [file for planned in files.values() for file in planned]

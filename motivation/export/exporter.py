@@ -24,6 +24,10 @@ class Exporter(ABC):
         tolerance: Largest difference of any logit from PyTorch's, relative to the largest absolute logit of the images,
             beyond which a file is refused. ``None`` for a quantised format, whose accuracy is reported instead.
         int8: Name of the format that is the same, quantised; ``None`` if there is none.
+        loading: Python for the model card that loads the file in the current folder and makes ``logits`` of ``images``.
+            ``{file}`` stands for its name. ``None`` for the card to name the runtime, or for a quantised format, which
+            loads as the format that it is a form of.
+        takes_uint8: Whether files can take uint8 images and normalise them themselves. Default: ``True``.
     """
 
     file: ClassVar[str]
@@ -31,6 +35,8 @@ class Exporter(ABC):
     runtime: ClassVar[Path]
     tolerance: ClassVar[float | None] = 1e-4
     int8: ClassVar[str | None] = None
+    loading: ClassVar[str | None] = None
+    takes_uint8: ClassVar[bool] = True
 
     @abstractmethod
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:

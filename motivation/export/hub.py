@@ -26,13 +26,14 @@ def check_hub(name: str) -> None:
         raise ConfigError(f"--push {name} needs a login; run 'hf auth login', or set HF_TOKEN")
 
 
-def push(folder: Path, models: Sequence[str], name: str) -> list[str]:
+def push(folder: Path, models: Sequence[str], name: str, private: bool = True) -> list[str]:
     """Upload the folders of exported models, each to a repository, which is created if it is not there.
 
     Args:
         folder: Their folder.
         models: Their names.
         name: ``'OWNER/NAME'``; of several models each goes to ``'OWNER/NAME-<model>'``.
+        private: Whether a new repository is visible to its owner only; one that is there stays as it is. Default: ``True``.
 
     Returns:
         The address of each repository.
@@ -46,7 +47,7 @@ def push(folder: Path, models: Sequence[str], name: str) -> list[str]:
     for model in models:
         repository = name if len(models) == 1 else f'{name}-{model.replace("_", "-")}'
         try:
-            address = api.create_repo(repository, exist_ok=True)
+            address = api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=folder / model, ignore_patterns=['*.refused', '.*'])
         except Exception as error:  # of the network, the hub, or the login
             raise TrainingError(

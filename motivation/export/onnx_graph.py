@@ -34,6 +34,12 @@ class OnnxGraph(Exporter):
     file = 'model.onnx'
     packages: ClassVar[dict[str, str]] = {name: name for name in ('onnx', 'onnxscript', 'onnxruntime')}
     runtime = RUNTIMES / 'onnx_graph.py'
+    loading = """\
+import onnxruntime
+
+session = onnxruntime.InferenceSession('{file}')
+(logits,) = session.run(None, {session.get_inputs()[0].name: images})  # numpy arrays
+"""
     int8 = 'onnx_int8'
 
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:

@@ -32,6 +32,14 @@ class TimmFolder(Exporter):
 
     file = WEIGHTS
     runtime = RUNTIMES / 'timm_folder.py'
+    takes_uint8 = False  # timm's transforms normalise
+    loading = """\
+import timm
+
+model = timm.create_model('local-dir:.', pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
+logits = model(images)  # tensors, each transform(Image.open(path).convert(mode))
+"""
 
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:
         model = deployable.model

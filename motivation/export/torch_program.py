@@ -24,6 +24,12 @@ class TorchProgram(Exporter):
 
     file = 'model.pt2'
     runtime = RUNTIMES / 'torch_program.py'
+    loading = """\
+import torch
+
+model = torch.export.load('{file}').module()
+logits = model(images)  # tensors
+"""
 
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:
         example = torch.zeros_like(deployable.inputs(images[:1])).repeat(2, 1, 1, 1)  # the file holds its example

@@ -1,0 +1,270 @@
+"""Writing the card of an exported model."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from motivation.errors import ConfigError, one_line
+from motivation.export.deployable import Deployable
+from motivation.export.finished_run import FinishedRun
+from motivation.models.exported_file import OWN_SETTINGS, WEIGHTS, read_settings
+from motivation.registry import EXPORTERS
+from motivation.report.structure import RunReport
+from motivation.report.table import DEFINITION, model_label, model_rows, run_facts
+from motivation.structures import MODEL_NAMES
+from motivation.utils.files import write_whole
+
+CARD = 'README.md'
+
+# Names shown of more classes than that; description.json has all.
+_MOST_CLASSES = 100
+
+_METHOD = (
+    'One run trained two models, of which the larger, the *motivated* model, contains the *base* model: the base model is '
+    'trained on every batch, and the motivated model only while a condition on training holds (Acheli and Gaaloul, '
+    '"Motivation is Something You Need", arXiv 2602.21064).'
+)
+
+_BY_PACKAGE = """\
+from motivation.export.exported_model import load_exported
+
+model = load_exported('.')
+logits = model(images)  # tensors
+"""
+
+
+def write_card(folder: Path, name: str, run: FinishedRun, deployable: Deployable) -> None:
+    """Write ``README.md``, the model card in the form of the Hugging Face hub, beside the files of an exported model.
+
+    Args:
+        folder: Folder of the files, whose ``<file>.parity.json`` are read where they are there.
+        name: ``'base'``, ``'motivated'``, ``'base_ema'``, ``'best_base'``, ...
+        run: The run, with or without a report.
+        deployable: The model.
+
+    Raises:
+        ConfigError: A report or ``config.json`` is damaged.
+        OSError: The card cannot be written.
+    """
+    report = None if run.report is None else RunReport.from_json(run.report)
+    parity = _read_parity(folder)
+    lines = [
+        *_header(folder),
+        *_what_it_is(folder, name, run, deployable),
+        *_images(folder, deployable.metainfo),
+        *_loading(folder, deployable.metainfo, parity),
+        *_files(folder, parity),
+        *_training(run, report),
+        *_license(),
+    ]
+    write_whole(folder / CARD, lambda file: file.write('\n'.join(lines).encode()))
+
+
+def _header(folder: Path) -> list[str]:
+    """Return the YAML that the hub reads."""
+    formats = [name for name, exporter in _formats().items() if (folder / exporter.file).exists()]
+    library = ['library_name: timm'] if needed_to_load(folder) == '' else []
+    tags = ['image-classification', 'motivation', *dict.fromkeys(name.removesuffix('_int8') for name in formats)]
+    return ['---', '# license: ', *library, 'pipeline_tag: image-classification', 'tags:', *_list(tags), '---', '']
+
+
+def needed_to_load(folder: Path) -> str | None:
+    """Return what a folder in timm's layout needs to be loaded by timm.
+
+    Returns:
+        ``''`` if timm has the network; the module to import first if that registers it with timm; ``None`` if timm cannot
+        build it, or the folder has not this layout.
+
+    Raises:
+        ConfigError: ``config.json`` is damaged.
+    """
+    if not (folder / WEIGHTS).exists():
+        return None
+    own = read_settings(folder)[OWN_SETTINGS]
+    return None if own['config'].get('stem') else own['registered_by'] or ''
+
+
+def _what_it_is(folder: Path, name: str, run: FinishedRun, deployable: Deployable) -> list[str]:
+    model: Any = deployable.model
+    role = 'base' if 'base' in name.split('_') else 'motivated'
+    weights = [
+        *(['of its best validation'] if name.startswith('best_') else []),
+        *(['averaged over training (EMA)'] if name.endswith('_ema') else []),
+    ]
+    needed = needed_to_load(folder)
+    notes = []
+    if needed is None and (folder / WEIGHTS).exists():
+        notes = [
+            f"**timm alone cannot rebuild this network** (`stem='{model.stem}'` changed its first layer): load it with the "
+            'package `motivation`, or take another format of this folder, see below.',
+            '',
+        ]
+    elif needed:
+        notes = [f'**timm alone does not have this network**: `import {needed}` first, which registers it.', '']
+    config = run.config.model
+    networks = ', '.join(f'{each}: `{_network(config[each])}`' for each in MODEL_NAMES)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    classes = deployable.classes
+    number = len(classes) if classes else getattr(model, 'num_classes', None)
+    return [
+        f'# {model_label(model)}, the {role} model of a pair',
+        '',
+        *notes,
+        f'An image classifier{f" of {number} classes" if number else ""} with {parameters:,} parameters'
+        + (f', with the weights {" and ".join(weights)}.' if weights else '.'),
+        '',
+        f'{_METHOD} This is the {role} model. {networks}; weight map: `{_component(config.get("weight_map"), "AutoMap")}`.',
+        '',
+    ]
+
+
+def _images(folder: Path, metainfo: Mapping[str, Any]) -> list[str]:
+    """Return the sections about classes and preprocessing."""
+    names = list(metainfo.get('classes') or ())
+    shown = ', '.join(f'`{one_line(name, 60)}`' for name in names[:_MOST_CLASSES])
+    more = f' and {len(names) - _MOST_CLASSES:,} more, in `description.json`' if len(names) > _MOST_CLASSES else ''
+    classes = f'In the order of the logits: {shown}{more}.' if names else 'Their names are not known.'
+    transforms = ', '.join(f'`{_component(step)}`' for step in metainfo.get('transforms') or ())
+    facts = [
+        f'images: {_shape(metainfo)}, mode `{metainfo.get("image_mode") or "RGB"}`',
+        f'transforms before: {transforms or "none; the images have that size"}',
+        f'normalised, on the scale 0 to 1, by mean {metainfo.get("mean")} and standard deviation {metainfo.get("std")}',
+    ]
+    if (folder / WEIGHTS).exists() and not read_settings(folder)[OWN_SETTINGS]['preprocessing_is_exact']:
+        facts.append("timm's transform cannot do the same: the crop in `config.json` is the network's own")
+    return ['## Classes', '', classes, '', '## Preprocessing', '', *_list(facts), '']
+
+
+def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Return the section with the lines that load each file."""
+    lines = ['## Load it', '']
+    floats = {exporter.int8: exporter for exporter in _formats().values() if exporter.int8}
+    for name, exporter in _formats().items():
+        if not (folder / exporter.file).exists():
+            continue
+        code = exporter.loading or getattr(floats.get(name), 'loading', None)
+        kinds = {'uint8': 'uint8, 0 to 255', 'normalised': 'normalised float32'}
+        takes = kinds.get(parity.get(exporter.file, {}).get('input', ''), 'see `description.json`')
+        if exporter.file == WEIGHTS:
+            needed = needed_to_load(folder)
+            code = _BY_PACKAGE if needed is None else (f'import {needed}\n' if needed else '') + str(code)
+            takes = kinds['normalised']
+        lines += [f'`{exporter.file}`; images: (N, {_shape(metainfo)}), {takes}', '']
+        if code is None:
+            lines += [f'Runs with `load` of `motivation/export/runtimes/{exporter.runtime.name}`.', '']
+        else:
+            lines += ['```python', code.replace('{file}', exporter.file).rstrip(), '```', '']
+    return lines
+
+
+def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Return the table of what each file does beside PyTorch."""
+    kept = {file: facts for file, facts in parity.items() if (folder / file).exists()}
+    if not kept:
+        return []
+    some = next(iter(kept.values()))
+    top1 = some.get('pytorch_accuracy_top1')
+    facts = [f'{some.get("images") or 0:,} validation images']
+    facts += [f'top-1 in PyTorch {top1:.2f} %'] if top1 is not None else []
+    facts += [f'{some["macs"] / 1e6:,.3f} MMACs an image'] if some.get('macs') else []
+    columns = {
+        'file': [f'`{file}`{" (int8)" if each.get("int8") else ""}' for file, each in kept.items()],
+        'takes': [str(each.get('input', '-')) for each in kept.values()],
+        'KiB': _numbers(kept, 'bytes', ',.0f', 1 / 2**10),
+        'largest difference': _numbers(kept, 'largest_difference', '.1e'),
+        'same top-1 %': _numbers(kept, 'equal_top1', '.2f', 100),
+        'top-1 %': _numbers(kept, 'accuracy_top1', '.2f'),
+        'batch 1, ms': _numbers(kept, 'latency_ms_batch_1', ',.2f'),
+        f'batch {max(each.get("batch_size") or 1 for each in kept.values())}, ms': _numbers(
+            kept, 'latency_ms_batch', ',.2f'
+        ),
+        'memory, MiB': _numbers(kept, 'peak_memory_bytes', ',.0f', 1 / 2**20),
+    }
+    return [
+        '## The files beside PyTorch',
+        '',
+        f'{"; ".join(facts)}. Largest difference of a logit, over the largest logit; times in one thread of the machine that '
+        'exported them.',
+        '',
+        *_table(list(columns), zip(*columns.values(), strict=True)),
+        '',
+    ]
+
+
+def _training(run: FinishedRun, report: RunReport | None) -> list[str]:
+    """Return the sections about training and results."""
+    config = run.config
+    loader = config.get('train_dataloader') or {}
+    seed = (config.get('randomness') or {}).get('seed', 0)
+    facts = [
+        f'config: `{Path(config.filename).name}`' if config.filename else 'config: not known',
+        f'data: `{_component(loader.get("dataset"))}`, batches of {loader.get("batch_size", "unknown size")}',
+        f'optimizer: `{_component((config.get("optim_wrapper") or {}).get("optimizer"))}`',
+    ]
+    if report is None:
+        facts += [f'policy: `{_component((config.get("motivation") or {}).get("policy"))}`', f'seed: {seed}']
+        results = ['There is no report of the run.', '']
+    else:
+        facts += [f'{label}: {value}' for label, value in run_facts(report)]
+        results = [*_table(['', *MODEL_NAMES], model_rows(report)), '', f'Of the last validation. {DEFINITION}', '']
+    return ['## Training', '', *_list(facts), '', '## Results of both models', '', *results]
+
+
+def _license() -> list[str]:
+    return [
+        '## License',
+        '',
+        'Not stated. Whoever publishes this model fills in the field `license` at the top of this file.',
+        '',
+    ]
+
+
+def _formats() -> dict[str, Any]:
+    EXPORTERS.import_from_location()
+    return EXPORTERS.module_dict
+
+
+def _read_parity(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the parity report of each file, by the name of the file."""
+    found = {}
+    for path in sorted(folder.glob('*.parity.json')):
+        try:
+            found[path.name.removesuffix('.parity.json')] = dict(json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"'{path}' is damaged; export the model again") from error
+    return found
+
+
+def _numbers(parity: Mapping[str, dict[str, Any]], name: str, form: str, unit: float = 1) -> list[str]:
+    values = [facts.get(name) for facts in parity.values()]
+    return ['-' if value is None else format(value * unit, form) for value in values]
+
+
+def _network(config: Mapping[str, Any]) -> str:
+    return str(config.get('model_name') or config.get('type'))
+
+
+def _component(config: Any, default: str = 'unknown') -> str:
+    """Return a component's config as a call, without the folders in which its user keeps data."""
+    if isinstance(config, Mapping):
+        arguments = (f'{name}={_component(value)}' for name, value in config.items() if name != 'type')
+        return one_line(f'{config.get("type", default)}({", ".join(arguments)})', 400)
+    if isinstance(config, (list, tuple)):
+        return f'[{", ".join(map(_component, config))}]'
+    if isinstance(config, str) and Path(config).is_absolute():
+        return repr(Path(config).name)
+    return default if config is None else repr(config)
+
+
+def _shape(metainfo: Mapping[str, Any]) -> str:
+    return ', '.join(map(str, metainfo.get('input_size') or 'CHW'))
+
+
+def _list(items: Iterable[str]) -> list[str]:
+    return [f'- {item}' for item in items]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [header, [':--', *['--:'] * (len(header) - 1)], *rows]
+    return [f'| {" | ".join(line)} |' for line in lines]
