@@ -54,6 +54,7 @@ def main() -> None:
     args = parse_args()
 
     # Imported after check_stack(), which reports a broken installation in one sentence.
+    from mmengine.logging import MMLogger
     from rich.console import Console
 
     from motivation.checkpoint_models import open_run
@@ -61,7 +62,9 @@ def main() -> None:
     from motivation.export.formats import choose_formats
     from motivation.export.hub import check_hub, push
     from motivation.export.parity_table import parity_table
+    from motivation.utils.logs import warn_on_terminal
 
+    warn_on_terminal(MMLogger.get_current_instance())
     console = Console(highlight=False, soft_wrap=True)
     given = {name: getattr(args, name) for name in ('images', 'calibration_images', 'largest_drop')}
     settings = ExportSettings(

@@ -9,10 +9,15 @@ from motivation.registry import EXPORTERS
 Formats = dict[str, type[Exporter]]
 
 
+# Formats in the order in which one is taken from a folder that holds several; others follow.
+PREFERRED = ('timm', 'torch', 'onnx', 'executorch', 'onnx_int8', 'executorch_int8')
+
+
 def all_formats() -> Formats:
-    """Return every registered format by its name."""
+    """Return every registered format by its name, those of :data:`PREFERRED` first."""
     EXPORTERS.import_from_location()
-    return dict(EXPORTERS.module_dict)
+    names = [*PREFERRED, *(name for name in EXPORTERS.module_dict if name not in PREFERRED)]
+    return {name: EXPORTERS.module_dict[name] for name in names if name in EXPORTERS.module_dict}
 
 
 def choose_formats(names: Sequence[str] | None = None, int8: bool = False) -> tuple[Formats, list[str]]:

@@ -8,8 +8,8 @@ from typing import Any
 from motivation.errors import ConfigError, one_line
 from motivation.export.deployable import Deployable
 from motivation.export.finished_run import FinishedRun
+from motivation.export.formats import all_formats
 from motivation.models.exported_file import OWN_SETTINGS, WEIGHTS, read_settings
-from motivation.registry import EXPORTERS
 from motivation.report.structure import RunReport
 from motivation.report.table import DEFINITION, model_label, model_rows, run_facts
 from motivation.structures import MODEL_NAMES
@@ -63,7 +63,7 @@ def write_card(folder: Path, name: str, run: FinishedRun, deployable: Deployable
 
 def _header(folder: Path) -> list[str]:
     """Return the YAML that the hub reads."""
-    formats = [name for name, exporter in _formats().items() if (folder / exporter.file).exists()]
+    formats = [name for name, exporter in all_formats().items() if (folder / exporter.file).exists()]
     library = ['library_name: timm'] if needed_to_load(folder) == '' else []
     tags = ['image-classification', 'motivation', *dict.fromkeys(name.removesuffix('_int8') for name in formats)]
     return ['---', '# license: ', *library, 'pipeline_tag: image-classification', 'tags:', *_list(tags), '---', '']
@@ -139,8 +139,8 @@ def _images(folder: Path, metainfo: Mapping[str, Any]) -> list[str]:
 def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dict[str, Any]]) -> list[str]:
     """Return the section with the lines that load each file."""
     lines = ['## Load it', '']
-    floats = {exporter.int8: exporter for exporter in _formats().values() if exporter.int8}
-    for name, exporter in _formats().items():
+    floats = {exporter.int8: exporter for exporter in all_formats().values() if exporter.int8}
+    for name, exporter in all_formats().items():
         if not (folder / exporter.file).exists():
             continue
         code = exporter.loading or getattr(floats.get(name), 'loading', None)
@@ -154,7 +154,12 @@ def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dic
         if code is None:
             lines += [f'Runs with `load` of `motivation/export/runtimes/{exporter.runtime.name}`.', '']
         else:
-            lines += ['```python', code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip(), '```', '']
+            lines += [
+                '```python',
+                code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip(),
+                '```',
+                '',
+            ]
     return lines
 
 
@@ -218,11 +223,6 @@ def _license() -> list[str]:
         'Not stated. Whoever publishes this model fills in the field `license` at the top of this file.',
         '',
     ]
-
-
-def _formats() -> dict[str, Any]:
-    EXPORTERS.import_from_location()
-    return EXPORTERS.module_dict
 
 
 def _read_parity(folder: Path) -> dict[str, dict[str, Any]]:

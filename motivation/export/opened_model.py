@@ -14,12 +14,9 @@ from motivation.errors import ConfigError, near_matches, reason
 from motivation.export.deployable import Deployable, as_uint8
 from motivation.export.description import DESCRIPTION
 from motivation.export.exporter import Exporter
+from motivation.export.formats import all_formats
 from motivation.models.preprocessor import ImagePreprocessor
-from motivation.registry import EXPORTERS
 from motivation.structures import MODEL_NAMES
-
-# Formats in the order in which one is taken from a folder that holds several; others follow.
-PREFERRED = ('timm', 'torch', 'onnx', 'executorch', 'onnx_int8', 'executorch_int8')
 
 _FORMS = 'a .pth of a run, its work_dir, its folder "exported", a folder in that, or a file of one'
 
@@ -56,7 +53,7 @@ class OpenedModel:
             return cls(path, deployable.metainfo, _of_deployable(deployable, _device(device)))
         if device not in (None, 'cpu'):
             raise ConfigError(f"--device is {device!r}, and '{path}' runs on the CPU; leave it out, or give a .pth")
-        names = [name for name, exporter in _formats().items() if _is_of(path, exporter)]
+        names = [name for name, exporter in all_formats().items() if _is_of(path, exporter)]
         if not names:
             raise ConfigError(f"'{path}' is no format that can be run; give {_FORMS}")
         description = _read_description(path.with_name(DESCRIPTION))
@@ -66,7 +63,7 @@ class OpenedModel:
 def find_models(path: Path, models: Sequence[str] | None = None) -> dict[str, Path]:
     """Find the files of the models that a path stands for.
 
-    A folder that holds several formats stands for the first of :data:`PREFERRED`.
+    A folder that holds several formats stands for the first of :data:`~motivation.export.formats.PREFERRED`.
 
     Args:
         path: The ``.pth`` of a model; a work_dir, or its folder ``exported``, for several models; a folder in that, or one
@@ -102,18 +99,12 @@ def find_models(path: Path, models: Sequence[str] | None = None) -> dict[str, Pa
     return {name: found[name] for name in models or [name for name in MODEL_NAMES if name in found] or found}
 
 
-def _formats() -> dict[str, type[Exporter]]:
-    EXPORTERS.import_from_location()
-    names = [*PREFERRED, *(name for name in EXPORTERS.module_dict if name not in PREFERRED)]
-    return {name: EXPORTERS.module_dict[name] for name in names if name in EXPORTERS.module_dict}
-
-
 def _is_of(path: Path, exporter: type[Exporter]) -> bool:
     return path.suffix == Path(exporter.file).suffix  # formats of one framework share a runtime
 
 
 def _preferred(folder: Path) -> Path | None:
-    files = (folder / exporter.file for exporter in _formats().values())
+    files = (folder / exporter.file for exporter in all_formats().values())
     return next((file for file in files if file.is_file()), None)
 
 
@@ -139,7 +130,7 @@ def _of_deployable(deployable: Deployable, device: torch.device) -> Callable[[Te
 
 
 def _of_file(path: Path, name: str, description: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    exporter = _formats()[name]
+    exporter = all_formats()[name]
     exporter.require(name)
     try:
         spec = importlib.util.spec_from_file_location(f'{__name__}.{exporter.runtime.stem}', exporter.runtime)

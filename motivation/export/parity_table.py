@@ -28,7 +28,7 @@ def parity_table(files: Sequence[ExportedFile]) -> Table:
         own = [file for file in files if file.model == model]
         table.add_row(f'[bold]{model}[/]')
         for file in own:
-            table.add_row(*_cells(file))
+            table.add_row(*_cells(file, batch))
         facts += [f'{model}: {_facts(file.parity)}' for file in own if file.parity is not None][:1]
     facts += [f'{_fault(file)}: {file.model}/{file.path.name} {file.problem}' for file in files if file.problem]
     table.caption = escape('\n'.join([*facts, 'largest difference of a logit from PyTorch, over the largest logit']))
@@ -41,8 +41,8 @@ def _facts(parity: Parity) -> str:
     return f'{parity.parameters:,} parameters{macs}{top1}'
 
 
-def _cells(file: ExportedFile) -> list[str]:
-    """Return the row of a file; what was not measured is a dash."""
+def _cells(file: ExportedFile, batch: int) -> list[str]:
+    """Return the row of a file; a dash is what was not measured, or a batch larger than the file takes."""
     parity = file.parity
     if parity is None:
         return [f'  {file.path.name}', _fault(file)]
@@ -55,7 +55,7 @@ def _cells(file: ExportedFile) -> list[str]:
         _number(equal, '.2f'),
         _number(parity.accuracy_top1, '.2f'),
         _number(parity.latency_ms_batch_1, ',.2f'),
-        _number(parity.latency_ms_batch, ',.2f'),
+        _number(parity.latency_ms_batch if parity.batch_size == batch else None, ',.2f'),
         _number(memory, ',.0f'),
     ]
 
