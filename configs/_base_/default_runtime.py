@@ -35,8 +35,10 @@ default_hooks = dict(
     # Saves after every epoch (interval=1) and keeps the two newest; every_iters and every_minutes save within one.
     checkpoint=dict(type='DualCheckpointHook', interval=1, max_keep=2),
     # Writes base.pth and motivated.pth, with model.ema also base_ema.pth and motivated_ema.pth;
-    # save_best='accuracy/top1' also keeps the best of each, by its own score.
-    export=dict(type='ExportHook', save_best=None),
+    # save_best='accuracy/top1' also keeps the best of each, by its own score. formats=['timm', 'onnx'] exports them
+    # in these formats as well, after the report, measured as by tools/export.py; int8=True adds quantised files, and
+    # raw_input=True puts the normalisation into them (docs/deploying.md).
+    export=dict(type='ExportHook', save_best=None, formats=[], int8=False, raw_input=False),
     # The header, the live line on a terminal, a line an epoch; elsewhere a line every 30 seconds.
     progress=dict(type='ProgressHook', interval=30.0),
     # The table at the end, report.json, report.md and, with picture=True, report.png.
