@@ -13,6 +13,9 @@ from motivation.utils.files import write_whole
 
 DESCRIPTION = 'description.json'
 
+# The file beside exported models that says how images are prepared, and which classes there are.
+DESCRIPTION = 'description.json'
+
 
 def write_description(deployable: Deployable, name: str, path: Path) -> None:
     """Write ``description.json``: the metainfo of a model, and its name.
