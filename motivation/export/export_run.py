@@ -160,8 +160,9 @@ def _write(
         exporter: type[Exporter] = formats[file.format]
         place, begun = part / file.format / file.path.name, time.monotonic()
         place.parent.mkdir(parents=True)
+        raw_input = deployable.raw_input and exporter.takes_uint8
         try:
-            exporter().export(deployable, images, place)
+            exporter().export(Deployable(deployable.model, raw_input), images, place)
         except ConfigError as error:
             file.problem = str(error)
         except OSError:
@@ -174,7 +175,7 @@ def _write(
         quantised = exporter.tolerance is None
         file.parity = Parity(
             file.format,
-            'uint8' if deployable.raw_input else 'normalised',
+            'uint8' if raw_input else 'normalised',
             quantised,
             sum(path.stat().st_size for path in place.parent.rglob('*') if path.is_file()),
             parameters,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from motivation.compute.macs import measure_inference
 from motivation.errors import ConfigError
-from motivation.export.deployable import Deployable
+from motivation.export.deployable import Deployable, as_uint8
 from motivation.export.measured_file import DoesNotRunError, MeasuredFile
 from motivation.utils.files import write_whole
 
@@ -24,6 +24,9 @@ LARGEST_DROP = 5.0
 # Each latency is the median of the calls of several rounds over all files, so that a busy moment of the machine meets
 # them alike. A round makes at most so many calls of one file with one size of batch, in at most so many seconds.
 ROUNDS, CALLS, SECONDS = 3, 10, 0.1
+
+# A batch as files take it, by Parity.input.
+Inputs = dict[str, np.ndarray]
 
 
 @dataclass
@@ -122,8 +125,9 @@ class _Compared:
         if takes != self.parity.input:
             self.parity.refuse(f'takes {takes} images instead of {self.parity.input}')
 
-    def compare(self, images: np.ndarray, expected: np.ndarray, targets: np.ndarray) -> None:
+    def compare(self, inputs: Inputs, expected: np.ndarray, targets: np.ndarray) -> None:
         """Compare the logits of images with PyTorch's."""
+        images = inputs[self.parity.input]
         logits = self._file.run(images)
         if logits.shape != expected.shape:
             self.parity.refuse(f'gives {logits.shape[1]} logits for an image, and PyTorch {expected.shape[1]}')
@@ -140,8 +144,9 @@ class _Compared:
             self._right += int((named == targets).sum())
             self._right_before += int((named_before == targets).sum())
 
-    def time(self, images: np.ndarray, calls: int) -> None:
+    def time(self, inputs: Inputs, calls: int) -> None:
         """Time calls with one image, and with as many as the file takes."""
+        images = inputs[self.parity.input]
         most = min(len(images), self._file.largest_batch or len(images))
         for size in (1, most):
             milliseconds = self._file.time(images[:size], calls, SECONDS)
@@ -199,18 +204,24 @@ def measure_parity(
         every(_Compared.begin)
         kept: Tensor | None = None
         for batch in batches:
-            images = deployable.inputs(batch['inputs'])
-            expected = network(images).float().numpy()
-            every(_Compared.compare, images.numpy(), expected, batch['targets'].numpy())
+            images = as_uint8(batch['inputs']) if deployable.raw_input else batch['inputs']
+            expected = network(deployable.inputs(images)).float().numpy()
+            every(_Compared.compare, _inputs(deployable, images), expected, batch['targets'].numpy())
             kept = images[:batch_size] if kept is None else torch.cat([kept, images[: batch_size - len(kept)]])
         assert kept is not None
-        timed = kept.repeat(-(-batch_size // len(kept)), 1, 1, 1)[:batch_size].numpy()
+        timed = _inputs(deployable, kept.repeat(-(-batch_size // len(kept)), 1, 1, 1)[:batch_size])
         for calls in (1, *[CALLS] * ROUNDS):  # the first calls with a size of batch are slow
             every(_Compared.time, timed, calls)
         every(_Compared.end)
     finally:
         for file_compared in compared:
             file_compared.close()
+
+
+def _inputs(deployable: Deployable, images: Tensor) -> Inputs:
+    """Return images as files take them; a format may take normalised images where others take uint8."""
+    kinds = {'normalised': False, 'uint8': True} if deployable.raw_input else {'normalised': False}
+    return {kind: Deployable(deployable.model, raw).inputs(images).numpy() for kind, raw in kinds.items()}
 
 
 def _attempt(compared: Sequence[_Compared], function: Callable[..., None], *arguments: Any) -> None:
