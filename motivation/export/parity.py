@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from motivation.compute.macs import measure_inference
 from motivation.errors import ConfigError
-from motivation.export.deployable import Deployable, as_uint8
+from motivation.export.deployable import Deployable
 from motivation.export.measured_file import DoesNotRunError, MeasuredFile
 from motivation.utils.files import write_whole
 
@@ -24,9 +24,6 @@ LARGEST_DROP = 5.0
 # Each latency is the median of the calls of several rounds over all files, so that a busy moment of the machine meets
 # them alike. A round makes at most so many calls of one file with one size of batch, in at most so many seconds.
 ROUNDS, CALLS, SECONDS = 3, 10, 0.1
-
-# A batch as files take it, by Parity.input.
-Inputs = dict[str, np.ndarray]
 
 
 @dataclass
@@ -125,9 +122,8 @@ class _Compared:
         if takes != self.parity.input:
             self.parity.refuse(f'takes {takes} images instead of {self.parity.input}')
 
-    def compare(self, inputs: Inputs, expected: np.ndarray, targets: np.ndarray) -> None:
+    def compare(self, images: np.ndarray, expected: np.ndarray, targets: np.ndarray) -> None:
         """Compare the logits of images with PyTorch's."""
-        images = inputs[self.parity.input]
         logits = self._file.run(images)
         if logits.shape != expected.shape:
             self.parity.refuse(f'gives {logits.shape[1]} logits for an image, and PyTorch {expected.shape[1]}')
@@ -144,9 +140,8 @@ class _Compared:
             self._right += int((named == targets).sum())
             self._right_before += int((named_before == targets).sum())
 
-    def time(self, inputs: Inputs, calls: int) -> None:
+    def time(self, images: np.ndarray, calls: int) -> None:
         """Time calls with one image, and with as many as the file takes."""
-        images = inputs[self.parity.input]
         most = min(len(images), self._file.largest_batch or len(images))
         for size in (1, most):
             milliseconds = self._file.time(images[:size], calls, SECONDS)
@@ -195,38 +190,41 @@ def measure_parity(
         batches: Validation data, see :meth:`motivation.export.finished_run.FinishedRun.validation`; at least one batch.
         batch_size: Number of images of the larger batch that is timed.
     """
-    network = deployable.network()
+    forms = {name: replace(deployable, raw_input=name == 'uint8') for name in {parity.input for _, _, parity in files}}
+    networks = {name: form.network() for name, form in forms.items()}
     compared: list[_Compared] = []
     try:
         for file in files:
             compared.append(_Compared(*file))
         every = partial(_attempt, compared)
         every(_Compared.begin)
-        kept: Tensor | None = None
+        kept: dict[str, Tensor] = {}
         for batch in batches:
-            images = as_uint8(batch['inputs']) if deployable.raw_input else batch['inputs']
-            expected = network(deployable.inputs(images)).float().numpy()
-            every(_Compared.compare, _inputs(deployable, images), expected, batch['targets'].numpy())
-            kept = images[:batch_size] if kept is None else torch.cat([kept, images[: batch_size - len(kept)]])
-        assert kept is not None
-        timed = _inputs(deployable, kept.repeat(-(-batch_size // len(kept)), 1, 1, 1)[:batch_size])
+            for name, form in forms.items():
+                images = form.inputs(batch['inputs'])
+                expected = networks[name](images).float().numpy()
+                every(_Compared.compare, images.numpy(), expected, batch['targets'].numpy(), takes=name)
+                kept[name] = torch.cat([*([kept[name]] if name in kept else []), images])[:batch_size]
+        timed = {name: _repeated(images, batch_size).numpy() for name, images in kept.items()}
         for calls in (1, *[CALLS] * ROUNDS):  # the first calls with a size of batch are slow
-            every(_Compared.time, timed, calls)
+            for name, batch_of_run in timed.items():
+                every(_Compared.time, batch_of_run, calls, takes=name)
         every(_Compared.end)
     finally:
         for file_compared in compared:
             file_compared.close()
 
 
-def _inputs(deployable: Deployable, images: Tensor) -> Inputs:
-    """Return images as files take them; a format may take normalised images where others take uint8."""
-    kinds = {'normalised': False, 'uint8': True} if deployable.raw_input else {'normalised': False}
-    return {kind: Deployable(deployable.model, raw).inputs(images).numpy() for kind, raw in kinds.items()}
-
-
-def _attempt(compared: Sequence[_Compared], function: Callable[..., None], *arguments: Any) -> None:
+def _attempt(
+    compared: Sequence[_Compared], function: Callable[..., None], *arguments: Any, takes: str | None = None
+) -> None:
     for file in compared:
-        file.attempt(function, *arguments)
+        if takes in (None, file.parity.input):
+            file.attempt(function, *arguments)
+
+
+def _repeated(images: Tensor, count: int) -> Tensor:
+    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
 
 
 def describe_model(deployable: Deployable, images: Tensor) -> tuple[int, int | None]:
