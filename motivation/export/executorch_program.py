@@ -33,6 +33,12 @@ class ExecutorchProgram(Exporter):
     file = 'model.pte'
     packages: ClassVar[dict[str, str]] = {'executorch': 'executorch'}
     runtime = RUNTIMES / 'executorch_program.py'
+    loading = """\
+from executorch.runtime import Runtime
+
+program = Runtime.get().load_program('{file}')
+(logits,) = program.load_method('forward').execute([images])  # tensors, one image at a time: (1, C, H, W)
+"""
     int8 = 'executorch_int8'
 
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:

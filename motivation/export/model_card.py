@@ -173,6 +173,7 @@ def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
     facts = [f'{some.get("images") or 0:,} validation images']
     facts += [f'top-1 in PyTorch {top1:.2f} %'] if top1 is not None else []
     facts += [f'{some["macs"] / 1e6:,.3f} MMACs an image'] if some.get('macs') else []
+    batch = max(each.get('batch_size') or 1 for each in kept.values())
     columns = {
         'file': [f'`{file}`{" (int8)" if each.get("int8") else ""}' for file, each in kept.items()],
         'takes': [str(each.get('input', '-')) for each in kept.values()],
@@ -181,8 +182,10 @@ def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
         'same top-1 %': _numbers(kept, 'equal_top1', '.2f', 100),
         'top-1 %': _numbers(kept, 'accuracy_top1', '.2f'),
         'batch 1, ms': _numbers(kept, 'latency_ms_batch_1', ',.2f'),
-        f'batch {max(each.get("batch_size") or 1 for each in kept.values())}, ms': _numbers(
-            kept, 'latency_ms_batch', ',.2f'
+        f'batch {batch}, ms': _numbers(
+            {file: each if each.get('batch_size') == batch else {} for file, each in kept.items()},
+            'latency_ms_batch',
+            ',.2f',
         ),
         'memory, MiB': _numbers(kept, 'peak_memory_bytes', ',.0f', 1 / 2**20),
     }

@@ -102,6 +102,13 @@ def test_program_gives_the_logits_of_pytorch(resnet, load):
     assert np.array_equal(program(inputs[5:6]), logits[5:6])
 
 
+def test_lines_of_the_model_card_run(resnet):
+    deployable, folder = resnet
+    names = {'images': deployable.inputs(digits('test', 1)[0])}
+    exec(ExecutorchProgram.loading.replace('{file}', str(folder / 'model.pte')), names)
+    assert difference(names['logits'].numpy(), expected(deployable)[:1]) < 1e-5
+
+
 def test_program_with_raw_input_normalises_uint8_images_itself(two_layers, load):
     deployable, folder = two_layers
     program = load(folder / 'model.pte')
