@@ -41,6 +41,9 @@ class OnnxInt8(Exporter):
                     f"ONNX Runtime cannot quantise the model: {reason(error)}; export it as 'onnx', in float"
                 ) from error
             result = onnx.load(quantised)
+        used = {node.domain for node in result.graph.node}
+        for unused in [entry for entry in result.opset_import if entry.domain not in used]:
+            result.opset_import.remove(unused)  # all that ONNX Runtime knows, at which other runtimes stop
         for name in ('producer_name', 'doc_string'):
             setattr(result, name, getattr(model, name))
         del result.metadata_props[:]  # ONNX Runtime says how it came about
