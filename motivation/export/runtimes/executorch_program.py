@@ -1,11 +1,10 @@
 """Run an ExecuTorch program (``.pte``). Needs executorch, which brings torch and numpy."""
 
+import contextlib
+import io
 import logging
 import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 
 with warnings.catch_warnings():  # about its interface, which is experimental, and about versions of torch
     warnings.simplefilter('ignore')
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     from executorch.runtime import Runtime
 
-    logging.disable(logging.NOTSET)
+    logging.disable(disabled)
 
 _UINT8, _FLOAT32 = 0, 6  # of ExecuTorch's ScalarType, in that order those of torch
 
@@ -43,12 +43,13 @@ class Program:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not Path(path).is_file():
             raise ValueError(f"program '{path}' does not exist; give the path of a .pte file")
-        with _native_messages() as messages:
+        # ExecuTorch writes about the CPU, and what is wrong with a file, to the standard error.
+        with contextlib.redirect_stderr(io.StringIO()) as messages:
             try:
                 self._program = Runtime.get().load_program(Path(path))  # keeps the memory of its methods
                 method = self._program.load_method('forward')
             except (RuntimeError, KeyError) as error:
-                said = messages() or str(error)
+                said = ' '.join(messages.getvalue().split('\n')[-2:]).strip() or error
                 raise ValueError(
                     f"'{path}' is not a program that ExecuTorch can run: {said}; export it again"
                 ) from error
@@ -82,26 +83,3 @@ class Program:
 
 
 load = Program
-
-
-@contextmanager
-def _native_messages() -> Iterator:
-    """Keep what ExecuTorch writes while it loads (about the CPU, or what is wrong with a file) off the terminal.
-
-    Yields:
-        A function that returns the last line written.
-    """
-    with tempfile.TemporaryFile() as file:
-        usual = os.dup(2)
-        os.dup2(file.fileno(), 2)
-
-        def last_line() -> str:
-            file.seek(0)
-            lines = file.read().decode(errors='replace').split('\n')
-            return next((line.strip() for line in reversed(lines) if line.strip()), '')
-
-        try:
-            yield last_line
-        finally:
-            os.dup2(usual, 2)
-            os.close(usual)
