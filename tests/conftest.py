@@ -84,3 +84,17 @@ def small_batch(seed: int = 0, images: int = 4) -> dict[str, torch.Tensor]:
 
 def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory):
+    """The folder of a run with averages and re-estimated statistics, whose validation takes 120 of 360 images, inverted."""
+    from tests.small import small_config  # which imports this module
+
+    folder = tmp_path_factory.mktemp('finished') / 'run'
+    options = {'val_dataloader.num_batch_per_epoch': 3, 'train_dataloader.type': 'DeviceDataLoader'}
+    config = small_config(folder, **options, **{'model.ema.decay': 0.7, 'model.recalibrate': 64})
+    config.val_dataloader.dataset.transforms = [dict(type='RandomInvert', p=1.0)]
+    config.default_hooks.export.save_best = 'accuracy/top1'
+    train(config)
+    return folder

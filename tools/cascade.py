@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
     from motivation.utils.command_line import at_least
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('run', type=Path, metavar='RUN', help='work_dir of a finished run')
+    parser.add_argument('run', type=Path, metavar='RUN', help='work_dir of a finished run, or its epoch_<n>.pth')
     parser.add_argument(
         '--confidence',
         choices=('probability', 'margin', 'entropy'),
@@ -44,12 +44,12 @@ def main() -> None:
     # Imported after check_stack(), which reports a broken installation in one sentence.
     from rich.console import Console
 
+    from motivation.checkpoint_models import open_run
     from motivation.export.cascade_study import study_cascade
-    from motivation.export.finished_run import FinishedRun
     from motivation.report.cascade_files import check_folder, write_cascade
     from motivation.report.cascade_table import curve_grid, explanation, main_grid, sentences
 
-    run = FinishedRun.open(args.run, args.cfg_options)
+    run = open_run(args.run, args.cfg_options)
     folder = args.out or run.folder
     check_folder(folder, args.overwrite)
     console = Console(highlight=False)

@@ -48,6 +48,7 @@ def study_cascade(
     models = _load(run)
     networks = {name: model.network() for name, model in models.items()}
     logits, targets, sample = _predict(run, networks)
+    # A batch of one image: what is computed once a batch counts for it.
     macs = {name: sum(measure_inference(models[name].model, sample)) for name in MODEL_NAMES}
     result = assess(logits, targets, macs, measure, seed)
     point = result.equal_accuracy
@@ -96,13 +97,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def _check_trained(run: FinishedRun) -> None:
-    """Check that each model was trained, in a run that has a report."""
-    for name in MODEL_NAMES:
-        if run.report is not None and not run.report.get(name, {}).get('iters', 1):
-            raise ConfigError(
-                f"the {name} model of '{run.folder}' was never trained (policy {run.report.get('policy')}); "
-                'give a run that trained both'
-            )
+    """Check that both models were trained, by the report of the run or, at a checkpoint, by its policy."""
+    if run.report is None:
+        never = run.config.get('motivation', {}).get('policy', {}).get('type') == 'Never'
+        untrained = ['motivated'] if never else []
+    else:
+        untrained = [name for name in MODEL_NAMES if run.report.get(name, {}).get('iters') == 0]
+    if untrained:
+        raise ConfigError(
+            f"the {untrained[0]} model of '{run.folder}' was never trained; give a run that trained both, "
+            'such as one with the policy ConsecutiveDrop'
+        )
 
 
 def _load(run: FinishedRun) -> dict[ModelName, Deployable]:

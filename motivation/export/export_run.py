@@ -3,14 +3,14 @@
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from motivation.errors import ArgumentError, ConfigError, reason
 from motivation.export.deployable import Deployable
-from motivation.export.description import write_description
+from motivation.export.description import DESCRIPTION, write_description
 from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
@@ -119,9 +119,10 @@ def export_run(
         try:
             _write(planned, formats, deployable, some, part, settings, announce)
             _measure(planned, formats, deployable, run, count, part, announce)
-            write_description(deployable, name, folder / name / 'description.json')
             for file in planned:
                 _put(file, part / file.format)
+            write_description(deployable, name, folder / name / DESCRIPTION)
+            write_card(folder / name, name, run, deployable)
             write_card(folder / name, name, run, deployable)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -159,9 +160,10 @@ def _write(
     for file in planned:
         exporter: type[Exporter] = formats[file.format]
         place, begun = part / file.format / file.path.name, time.monotonic()
+        takes_uint8 = deployable.raw_input and exporter.takes_uint8
         place.parent.mkdir(parents=True)
         try:
-            exporter().export(deployable, images, place)
+            exporter().export(replace(deployable, raw_input=takes_uint8), images, place)
         except ConfigError as error:
             file.problem = str(error)
         except OSError:
@@ -174,7 +176,7 @@ def _write(
         quantised = exporter.tolerance is None
         file.parity = Parity(
             file.format,
-            'uint8' if deployable.raw_input else 'normalised',
+            'uint8' if takes_uint8 else 'normalised',
             quantised,
             sum(path.stat().st_size for path in place.parent.rglob('*') if path.is_file()),
             parameters,

@@ -25,7 +25,7 @@ class Exporter(ABC):
             beyond which a file is refused. ``None`` for a quantised format, whose accuracy is reported instead.
         int8: Name of the format that is the same, quantised; ``None`` if there is none.
         loading: Python for the model card that loads the file in the current folder and makes ``logits`` of ``images``.
-            ``{file}`` stands for its name. ``None`` for the card to name the runtime, or for a quantised format, which
+            ``{file}`` and ``{mode}`` stand for its name and the PIL mode of images. ``None`` for the card to name the runtime, or for a quantised format, which
             loads as the format that it is a form of.
         takes_uint8: Whether files can take uint8 images and normalise them themselves. Default: ``True``.
     """

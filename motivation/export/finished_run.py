@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from motivation.config.build import build, build_dataset, located
-from motivation.config.defaults import with_defaults
 from motivation.config.read import load_config
 from motivation.datasets import DeviceImages, collate_of, init_worker, spread, stream_of
 from motivation.datasets.spread_sampler import SpreadSampler
@@ -158,7 +157,7 @@ def read_config(folder: Path, options: Mapping[str, Any] | None = None) -> Confi
     saved = sorted(folder.glob('*.py'), key=lambda path: path.stat().st_mtime)
     if not saved:
         raise ConfigError(f"'{folder}' has no <config>.py, which a run saves at its start; give the work_dir of a run")
-    return with_defaults(load_config(str(saved[-1]), dict(options or {})))
+    return load_config(str(saved[-1]), dict(options or {}))
 
 
 def _read_report(folder: Path) -> dict[str, Any] | None:

@@ -127,9 +127,9 @@ def _images(folder: Path, metainfo: Mapping[str, Any]) -> list[str]:
     classes = f'In the order of the logits: {shown}{more}.' if names else 'Their names are not known.'
     transforms = ', '.join(f'`{_component(step)}`' for step in metainfo.get('transforms') or ())
     facts = [
-        f'images: {_shape(metainfo)}, mode `{metainfo.get("image_mode") or "RGB"}`',
+        f'images: {_shape(metainfo)}, mode `{_mode(metainfo)}`',
         f'transforms before: {transforms or "none; the images have that size"}',
-        f'normalised, on the scale 0 to 1, by mean {metainfo.get("mean")} and standard deviation {metainfo.get("std")}',
+        f'normalised, on the scale 0 to 1, by mean {_rounded(metainfo.get("mean"))} and standard deviation {_rounded(metainfo.get("std"))}',
     ]
     if (folder / WEIGHTS).exists() and not read_settings(folder)[OWN_SETTINGS]['preprocessing_is_exact']:
         facts.append("timm's transform cannot do the same: the crop in `config.json` is the network's own")
@@ -154,7 +154,12 @@ def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dic
         if code is None:
             lines += [f'Runs with `load` of `motivation/export/runtimes/{exporter.runtime.name}`.', '']
         else:
-            lines += ['```python', code.replace('{file}', exporter.file).rstrip(), '```', '']
+            lines += [
+                '```python',
+                code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip(),
+                '```',
+                '',
+            ]
     return lines
 
 
@@ -255,6 +260,14 @@ def _component(config: Any, default: str = 'unknown') -> str:
     if isinstance(config, str) and Path(config).is_absolute():
         return repr(Path(config).name)
     return default if config is None else repr(config)
+
+
+def _mode(metainfo: Mapping[str, Any]) -> str:
+    return metainfo.get('image_mode') or ('L' if (metainfo.get('input_size') or [3])[0] == 1 else 'RGB')
+
+
+def _rounded(values: Sequence[float] | None) -> str:
+    return ', '.join(f'{value:.4g}' for value in values or ())
 
 
 def _shape(metainfo: Mapping[str, Any]) -> str:

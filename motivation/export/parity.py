@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -190,32 +190,41 @@ def measure_parity(
         batches: Validation data, see :meth:`motivation.export.finished_run.FinishedRun.validation`; at least one batch.
         batch_size: Number of images of the larger batch that is timed.
     """
-    network = deployable.network()
+    forms = {name: replace(deployable, raw_input=name == 'uint8') for name in {parity.input for _, _, parity in files}}
+    networks = {name: form.network() for name, form in forms.items()}
     compared: list[_Compared] = []
     try:
         for file in files:
             compared.append(_Compared(*file))
         every = partial(_attempt, compared)
         every(_Compared.begin)
-        kept: Tensor | None = None
+        kept: dict[str, Tensor] = {}
         for batch in batches:
-            images = deployable.inputs(batch['inputs'])
-            expected = network(images).float().numpy()
-            every(_Compared.compare, images.numpy(), expected, batch['targets'].numpy())
-            kept = images[:batch_size] if kept is None else torch.cat([kept, images[: batch_size - len(kept)]])
-        assert kept is not None
-        timed = kept.repeat(-(-batch_size // len(kept)), 1, 1, 1)[:batch_size].numpy()
+            for name, form in forms.items():
+                images = form.inputs(batch['inputs'])
+                expected = networks[name](images).float().numpy()
+                every(_Compared.compare, images.numpy(), expected, batch['targets'].numpy(), takes=name)
+                kept[name] = torch.cat([*([kept[name]] if name in kept else []), images])[:batch_size]
+        timed = {name: _repeated(images, batch_size).numpy() for name, images in kept.items()}
         for calls in (1, *[CALLS] * ROUNDS):  # the first calls with a size of batch are slow
-            every(_Compared.time, timed, calls)
+            for name, batch_of_run in timed.items():
+                every(_Compared.time, batch_of_run, calls, takes=name)
         every(_Compared.end)
     finally:
         for file_compared in compared:
             file_compared.close()
 
 
-def _attempt(compared: Sequence[_Compared], function: Callable[..., None], *arguments: Any) -> None:
+def _attempt(
+    compared: Sequence[_Compared], function: Callable[..., None], *arguments: Any, takes: str | None = None
+) -> None:
     for file in compared:
-        file.attempt(function, *arguments)
+        if takes in (None, file.parity.input):
+            file.attempt(function, *arguments)
+
+
+def _repeated(images: Tensor, count: int) -> Tensor:
+    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
 
 
 def describe_model(deployable: Deployable, images: Tensor) -> tuple[int, int | None]:

@@ -38,7 +38,7 @@ import timm
 
 model = timm.create_model('local-dir:.', pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
-logits = model(images)  # tensors, each transform(Image.open(path).convert(mode))
+logits = model(images)  # tensors, each transform(Image.open(path).convert('{mode}'))
 """
 
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:

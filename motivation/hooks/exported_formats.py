@@ -22,7 +22,7 @@ def export_formats(runner: Runner, formats: Formats, settings: ExportSettings) -
         formats: The formats.
         settings: How.
     """
-    remedy = f"'python tools/export.py {runner.work_dir}' exports it again"
+    remedy = f"'python tools/export.py {runner.work_dir} --overwrite' exports it again"
     try:
         run = FinishedRun.open(runner.work_dir)
         models = [name.replace('/', '_') for name in runner.model.scored()]

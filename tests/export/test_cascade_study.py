@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -91,14 +92,15 @@ def test_timing_leaves_the_number_of_threads():
         torch.set_num_threads(threads)
 
 
-def test_model_that_was_never_trained_is_refused(copied):
-    report = json.loads((copied / 'report.json').read_text())
-    report['motivated']['iters'], report['policy'] = 0, 'Never()'
-    (copied / 'report.json').write_text(json.dumps(report))
+@pytest.mark.parametrize('with_report', [True, False])
+def test_model_that_was_never_trained_is_refused(copied, with_report):
+    run = FinishedRun.open(copied, {'motivation.policy': {'_delete_': True, 'type': 'Never'}})
+    run.report['motivated']['iters'] = 0
+    run = run if with_report else dataclasses.replace(run, report=None)
     with pytest.raises(
-        ConfigError, match=r'the motivated model of .* was never trained \(policy Never\(\)\); give a run'
+        ConfigError, match=r"the motivated model of '.*' was never trained; give a run that trained both"
     ):
-        study_cascade(FinishedRun.open(copied))
+        study_cascade(run)
 
 
 def test_models_of_different_classes_are_refused(copied):

@@ -9,23 +9,6 @@ from motivation.datasets import DigitsDataset
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.export.finished_run import FinishedRun
-from tests.conftest import train
-from tests.small import small_config
-
-INVERT = dict(type='RandomInvert', p=1.0)
-
-
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-    """A run whose validation inverts images, which its training does not, on 3 of 9 batches of 40 images."""
-    folder = tmp_path_factory.mktemp('finished') / 'run'
-    config = small_config(
-        folder, **{'val_dataloader.num_batch_per_epoch': 3, 'train_dataloader.type': 'DeviceDataLoader'}
-    )
-    config.val_dataloader.dataset.transforms = [INVERT]
-    config.default_hooks.export.save_best = 'accuracy/top1'
-    train(config)
-    return folder
 
 
 def images_of(run, **kwargs):
@@ -58,7 +41,9 @@ def test_some_images_are_spread_over_the_validation_and_the_training_data(finish
 
 
 def test_models_are_those_in_the_folder_or_the_one_named(finished):
-    assert list(FinishedRun.open(finished).models) == ['base', 'motivated', 'best_base', 'best_motivated']
+    assert list(FinishedRun.open(finished).models) == [
+        f'{best}{name}{ema}' for best in ('', 'best_') for ema in ('', '_ema') for name in ('base', 'motivated')
+    ]
     assert FinishedRun.open(finished / 'best_base.pth').models == {'best_base': finished / 'best_base.pth'}
 
 

@@ -18,17 +18,29 @@ class Model:
     """
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        (graph_input,) = session.get_inputs()
-        batch = graph_input.shape[0]
+        (images,) = session.get_inputs()
+        batch, *self._size = images.shape
         self._session = session
-        self._name = graph_input.name
-        self._dtype = _INPUTS[graph_input.type]
+        self._name = images.name
+        self._dtype = _INPUTS[images.type]
         self.takes_uint8 = self._dtype is np.uint8
         self.largest_batch = batch if isinstance(batch, int) else None
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the logits (N, K), float32, of inputs (N, C, H, W)."""
-        (logits,) = self._session.run(None, {self._name: np.ascontiguousarray(inputs, self._dtype)})
+        """Return the logits (N, K), float32, of inputs (N, C, H, W).
+
+        Raises:
+            ValueError: The inputs are of another type or size than the graph takes.
+        """
+        fixed = [
+            (taken, size) for taken, size in zip(self._size, inputs.shape[1:], strict=False) if isinstance(taken, int)
+        ]
+        if inputs.dtype != self._dtype or inputs.ndim != 4 or any(taken != size for taken, size in fixed):
+            raise ValueError(
+                f'inputs must be {np.dtype(self._dtype)} of shape (N, {", ".join(map(str, self._size))}), got '
+                f'{inputs.dtype} of shape {inputs.shape}; is this the model that belongs to these images?'
+            )
+        (logits,) = self._session.run(None, {self._name: np.ascontiguousarray(inputs)})
         return logits
 
 
