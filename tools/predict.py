@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,16 @@ def main() -> None:
     check_args(args)
 
     # Imported after check_stack(), which reports a broken installation in one sentence.
+    from PIL.Image import DecompressionBombWarning
+
     from motivation.datasets.found_images import find_images
     from motivation.export.predicting import Predictor
     from motivation.export.prediction_formats import as_csv, as_json_lines, as_text
     from motivation.utils.files import write_whole
 
+    warnings.simplefilter(
+        'ignore', DecompressionBombWarning
+    )  # a large image is read; a larger one is named as unreadable
     images = find_images(args.images, sys.stdin.buffer)
     predictor = Predictor.load(args.model, args.models, args.device)
     workers = args.workers

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from motivation.datasets.decoding import DecoderName
 from motivation.errors import ConfigError
 from motivation.export.deployable import Deployable
 from motivation.registry import TRANSFORMS, refuse_other_code
@@ -35,8 +36,8 @@ def read_description(path: Path) -> dict[str, Any]:
     """Read a ``description.json``.
 
     Returns:
-        ``'model'``: its name; ``'classes'``, ``'input_size'``, ``'mean'``, ``'std'``, ``'image_mode'`` and
-        ``'transforms'``, see :func:`~motivation.models.exported_file.load_exported`, ``None`` where not known.
+        ``'model'``: its name; ``'classes'``, ``'input_size'``, ``'mean'``, ``'std'``, ``'image_mode'``,
+        ``'decoder'`` and ``'transforms'``, see :func:`~motivation.models.exported_file.load_exported`, ``None`` where not known.
 
     Raises:
         ConfigError: The file is missing or damaged, or names transforms that are not registered.
@@ -83,6 +84,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'mean': (_list_of(_is_number), 'a list of numbers'),
     'std': (_list_of(lambda value: _is_number(value) and value > 0), 'a list of numbers above 0'),
     'image_mode': (_is_text, 'a mode of Pillow'),
+    'decoder': (lambda value: value in get_args(DecoderName), ' or '.join(map(repr, get_args(DecoderName)))),
     'transforms': (
         lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
         'a list of transforms',

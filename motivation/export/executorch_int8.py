@@ -37,7 +37,7 @@ class ExecutorchInt8(Exporter):
                 XNNPACKQuantizer,
                 get_symmetric_quantization_config,
             )
-            from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+            from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e  # likewise
 
             captured = capture(deployable.network(), inputs[:1]).module()
             quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))

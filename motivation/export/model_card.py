@@ -154,7 +154,12 @@ def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dic
         if code is None:
             lines += [f'Runs with `load` of `motivation/export/runtimes/{exporter.runtime.name}`.', '']
         else:
-            lines += ['```python', code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip(), '```', '']
+            lines += [
+                '```python',
+                code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip(),
+                '```',
+                '',
+            ]
     return lines
 
 

@@ -1,7 +1,6 @@
 """Opening a trained model in whichever form it is deployed."""
 
 import importlib.util
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from motivation.errors import ConfigError, near_matches, reason
 from motivation.export.deployable import Deployable, as_uint8
-from motivation.export.description import DESCRIPTION
+from motivation.export.description import DESCRIPTION, read_description
 from motivation.export.exporter import Exporter
+from motivation.export.formats import Formats, all_formats
 from motivation.models.preprocessor import ImagePreprocessor
-from motivation.registry import EXPORTERS
 from motivation.structures import MODEL_NAMES
 
 # Formats in the order in which one is taken from a folder that holds several; others follow.
@@ -59,7 +58,7 @@ class OpenedModel:
         names = [name for name, exporter in _formats().items() if _is_of(path, exporter)]
         if not names:
             raise ConfigError(f"'{path}' is no format that can be run; give {_FORMS}")
-        description = _read_description(path.with_name(DESCRIPTION))
+        description = read_description(path.with_name(DESCRIPTION))
         return cls(path, description, _of_file(path, names[0], description))
 
 
@@ -102,10 +101,10 @@ def find_models(path: Path, models: Sequence[str] | None = None) -> dict[str, Pa
     return {name: found[name] for name in models or [name for name in MODEL_NAMES if name in found] or found}
 
 
-def _formats() -> dict[str, type[Exporter]]:
-    EXPORTERS.import_from_location()
-    names = [*PREFERRED, *(name for name in EXPORTERS.module_dict if name not in PREFERRED)]
-    return {name: EXPORTERS.module_dict[name] for name in names if name in EXPORTERS.module_dict}
+def _formats() -> Formats:
+    """Return every format by its name, those of :data:`PREFERRED` first."""
+    known = all_formats()
+    return {name: known[name] for name in dict.fromkeys([*PREFERRED, *known]) if name in known}
 
 
 def _is_of(path: Path, exporter: type[Exporter]) -> bool:
@@ -151,26 +150,19 @@ def _of_file(path: Path, name: str, description: dict[str, Any]) -> Callable[[Te
         raise ConfigError(str(error)) from error
     except Exception as error:  # frameworks raise errors of any type
         raise ConfigError(f"'{path}' cannot be loaded ({reason(error)}); export the model again") from error
-    normalise = ImagePreprocessor(description['mean'], description['std'])
+    mean, std = description['mean'], description['std']
+    if not model.takes_uint8 and (mean is None or std is None):
+        raise ConfigError(f"'{path.with_name(DESCRIPTION)}' has no mean and std of images; export the model again")
+    prepare = as_uint8 if model.takes_uint8 else _normalisation(mean, std)
 
     def logits(images: Tensor) -> Tensor:
-        inputs = as_uint8(images) if model.takes_uint8 else normalise({'inputs': images})['inputs']
+        inputs = prepare(images)
         parts = inputs.split(model.largest_batch or len(inputs))
         return torch.cat([torch.from_numpy(model(part.numpy())) for part in parts])
 
     return logits
 
 
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"'{path}' does not exist, which tells how images are prepared; keep it beside the model, or export it again"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"'{path}' cannot be read ({reason(error)}); export the model again") from error
-    lists = ('mean', 'std', 'input_size', 'transforms')
-    if not isinstance(description, dict) or not all(isinstance(description.get(name), list) for name in lists):
-        raise ConfigError(f"'{path}' has no {', '.join(lists)}; export the model again")
-    return description
+def _normalisation(mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    preprocessor = ImagePreprocessor(mean, std)
+    return lambda images: preprocessor({'inputs': images})['inputs']

@@ -42,8 +42,9 @@ def as_text(images: Sequence[Any], classes: Sequence[str] | None) -> Writer:
             longest = _width(name for name, _ in rows)
             lines = [path]
             for name, top in rows:
-                heads = [_padded(name, longest), *[' ' * longest] * (len(top) - 1)] if several else [''] * len(top)
-                lines += [f'  {head}  {_guess(guess, named)}' for head, guess in zip(heads, top, strict=True)]
+                for rank, guess in enumerate(top):
+                    head = f'{_padded(name if rank == 0 else "", longest)}  ' if several else ''
+                    lines.append(f'  {head}{_guess(guess, named)}')
             yield '\n'.join(lines) + '\n'
 
     return write

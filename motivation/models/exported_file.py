@@ -25,7 +25,7 @@ def load_exported(path: str | Path) -> BaseModel:
 
     Returns:
         The model in evaluation mode. Its ``metainfo`` has the names of the ``'classes'``, the ``'input_size'``
-        (C, H, W), ``'transforms'`` and ``'image_mode'`` of the validation images, and ``'mean'`` and ``'std'``;
+        (C, H, W), ``'transforms'``, ``'image_mode'`` and ``'decoder'`` of the validation images, and ``'mean'`` and ``'std'``;
         unknown ones are ``None`` or absent.
 
     Raises:

@@ -25,6 +25,7 @@ def test_description_holds_all_that_a_program_needs_to_prepare_images(described)
         'mean': pytest.approx([0.1, 0.2, 0.3]),
         'std': deployable.metainfo['std'],
         'image_mode': 'RGB',
+        'decoder': None,
         'transforms': [{'type': 'Resize', 'size': [32, 32]}],
     }
 

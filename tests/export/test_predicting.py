@@ -156,17 +156,20 @@ def test_model_that_does_not_fit_its_description_is_one_sentence(run, exported, 
             {'input_size': [3, 9, 9], 'transforms': [{'type': 'Resize', 'size': [9, 9]}]},
             'does not take images of 3 x 9 x 9',
         ),
-        ({'mean': 'a'}, 'has no mean, std, input_size, transforms; export the model again'),
-        ({'transforms': [{'type': 'Mine'}]}, r"the transforms of '.*' cannot be built: .*Mine.*; import the module"),
+        ({'mean': 'a'}, 'is damaged: mean is not a list of numbers; export the model again'),
+        ({'decoder': 'gpu'}, "is damaged: decoder is not 'opencv' or 'pillow' or 'scaled'; export the model again"),
+        ({'transforms': [{'type': 'Resize', 'sise': 9}]}, r"^the transforms of '.*' cannot be built: .*Resize.*; "),
     ):
         (tmp_path / 'description.json').write_text(description(run, **changes))
         with pytest.raises(ConfigError, match=match):
             list(Predictor.load(tmp_path / 'model.onnx')(pictures()))
     (tmp_path / 'description.json').write_text('{')
-    with pytest.raises(ConfigError, match=r"description\.json' cannot be read \(JSONDecodeError"):
+    with pytest.raises(ConfigError, match=r"description\.json' is damaged: it is not JSON; export the model again$"):
         Predictor.load(tmp_path / 'model.onnx')
     (tmp_path / 'description.json').unlink()
-    with pytest.raises(ConfigError, match=r"description\.json' does not exist, which tells how images are prepared"):
+    with pytest.raises(
+        ConfigError, match=r"description\.json' does not exist, which describes the images of the model; export"
+    ):
         Predictor.load(tmp_path / 'model.onnx')
     (tmp_path / 'model.onnx').write_bytes((exported / 'model.onnx').read_bytes()[:-30])
     (tmp_path / 'description.json').write_text(description(run))
