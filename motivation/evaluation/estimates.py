@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 LEVEL = 0.95
+
+_Z = float(norm.ppf((1 + LEVEL) / 2))
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,13 @@ def share_of(hits: np.ndarray) -> Estimate:
     Args:
         hits: (N,), bool.
     """
-    count = int(hits.sum())
-    interval = binomtest(count, len(hits)).proportion_ci(LEVEL, method='wilson')
-    return Estimate(count / len(hits), float(interval.low), float(interval.high))
+    images, share = len(hits), float(hits.mean())
+    centre, shrink = share + _Z**2 / (2 * images), 1 + _Z**2 / images
+    half = _Z * math.sqrt(share * (1 - share) / images + (_Z / (2 * images)) ** 2)
+    # Rounding must not push an end past a share of 0 or 1.
+    return Estimate(
+        share, min(share, max(0.0, (centre - half) / shrink)), max(share, min(1.0, (centre + half) / shrink))
+    )
 
 
 def paired_difference(differences: np.ndarray) -> Estimate:
@@ -50,5 +56,5 @@ def paired_difference(differences: np.ndarray) -> Estimate:
     """
     images, total = len(differences) + 2, float(differences.sum())
     variance = (float((differences**2).sum()) + 1) / images - (total / images) ** 2
-    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(variance / images)
+    half = _Z * math.sqrt(variance / images)
     return Estimate(total / len(differences), max(-1.0, total / images - half), min(1.0, total / images + half))

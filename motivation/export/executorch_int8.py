@@ -33,20 +33,18 @@ class ExecutorchInt8(Exporter):
         inputs = deployable.inputs(images)
         with quiet_libraries():
             # Optional, and take seconds to import.
-            from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-                XNNPACKQuantizer,
-                get_symmetric_quantization_config,
-            )
-            from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e  # likewise
+            from executorch.backends.xnnpack.quantizer import xnnpack_quantizer
+            from torchao.quantization.pt2e import quantize_pt2e
 
             captured = capture(deployable.network(), inputs[:1]).module()
-            quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+            config = xnnpack_quantizer.get_symmetric_quantization_config(is_per_channel=True)
+            quantizer = xnnpack_quantizer.XNNPACKQuantizer().set_global(config)
             try:
-                prepared = prepare_pt2e(captured, quantizer)
+                prepared = quantize_pt2e.prepare_pt2e(captured, quantizer)
                 with torch.no_grad():
                     for image in inputs.split(1):
                         prepared(image)
-                quantised = convert_pt2e(prepared)
+                quantised = quantize_pt2e.convert_pt2e(prepared)
             except Exception as error:  # raised by torchao, of any type
                 raise ConfigError(
                     f'the model cannot be quantised: {one_line(str(error), 300)}; export it in float, or as onnx'

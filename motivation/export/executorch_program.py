@@ -82,6 +82,8 @@ def lower(program: 'ExportedProgram') -> 'EdgeProgramManager':
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
+    for node in program.graph.nodes:
+        node.meta.pop('from_node', None)  # the history of each node, whose copies take an eighth of the time in int8
     try:
         return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     except Exception as error:  # raised by any of dozens of passes, of any type

@@ -123,7 +123,6 @@ def export_run(
                 _put(file, part / file.format)
             write_description(deployable, name, folder / name / DESCRIPTION)
             write_card(folder / name, name, run, deployable)
-            write_card(folder / name, name, run, deployable)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return [file for planned in files.values() for file in planned]

@@ -1,10 +1,6 @@
 """The format ``onnx``: an ONNX graph."""
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +12,7 @@ from motivation.export.deployable import Deployable
 from motivation.export.exporter import RUNTIMES, Exporter
 from motivation.registry import EXPORTERS
 from motivation.utils.files import write_whole
+from motivation.utils.quiet import quiet_libraries
 
 OPSET = 18
 # A protobuf message, and so a model in one file, has less than 2 GiB.
@@ -66,7 +63,7 @@ def build_model(deployable: Deployable, images: Tensor) -> Any:
             f"the model has {weights / 2**30:.1f} GiB of weights, and an ONNX file holds less than 2; export it as 'torch'"
         )
     example = images[:2] if len(images) > 1 else torch.cat([images, images])  # a batch of 1 would be fixed at 1
-    with _quiet():
+    with quiet_libraries():
         try:
             program = torch.onnx.export(
                 network,
@@ -136,19 +133,3 @@ def _cause(error: Exception) -> Exception:
     """Return what made an export fail: torch adds advice for developers before it."""
     cause = error.__cause__
     return cause if isinstance(cause, Exception) else error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings and log messages of an export, which concern its developers: its result is checked."""
-    names = ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir')
-    levels = [logging.getLogger(name).level for name in names]
-    try:
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        for name, level in zip(names, levels, strict=True):
-            logging.getLogger(name).setLevel(level)

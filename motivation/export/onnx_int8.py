@@ -1,10 +1,6 @@
 """The format ``onnx_int8``: an ONNX graph with 8-bit weights and activations."""
 
-import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +11,7 @@ from motivation.export.deployable import Deployable
 from motivation.export.exporter import Exporter
 from motivation.export.onnx_graph import OnnxGraph, build_model, write_model
 from motivation.registry import EXPORTERS
+from motivation.utils.quiet import quiet_libraries
 
 
 @EXPORTERS.register_module(name='onnx_int8')
@@ -44,6 +41,9 @@ class OnnxInt8(Exporter):
                     f"ONNX Runtime cannot quantise the model: {reason(error)}; export it as 'onnx', in float"
                 ) from error
             result = onnx.load(quantised)
+        used = {node.domain for node in result.graph.node}
+        for unused in [entry for entry in result.opset_import if entry.domain not in used]:
+            result.opset_import.remove(unused)  # all that ONNX Runtime knows, at which other runtimes stop
         for name in ('producer_name', 'doc_string'):
             setattr(result, name, getattr(model, name))
         del result.metadata_props[:]  # ONNX Runtime says how it came about
@@ -59,7 +59,7 @@ def _quantise(model: Any, deployable: Deployable, images: Tensor, folder: Path) 
 
     written, prepared, quantised = (folder / f'{name}.onnx' for name in ('model', 'prepared', 'quantised'))
     write_model(model, written)
-    with _quiet():
+    with quiet_libraries():  # it advises what has been done, or was measured not to help
         # From a file: of a model in memory it looks for the weights beside it.
         quant_pre_process(str(written), str(prepared), skip_symbolic_shape=True)
         quantize_static(
@@ -84,18 +84,3 @@ class _Reader:
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._batches, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence advice on how to quantise, which has been followed: what it costs is in the parity report."""
-    logger, handler = logging.getLogger(), logging.NullHandler()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    logger.addHandler(handler)  # without any, logging.warning gives the process one for good
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

@@ -21,7 +21,7 @@ def draw_cascade(result: Cascaded, title: str, file: BinaryIO) -> None:
         title: Title of the picture.
         file: The binary file to write a PNG image to.
     """
-    figure = Figure(figsize=(12, 5.2), layout='constrained')
+    figure = Figure(figsize=(12, 6), layout='constrained')
     trade, groups = figure.subplots(1, 2, width_ratios=[3, 2])
     figure.suptitle(title)
     _draw_trade(trade, result)
@@ -59,7 +59,7 @@ def _draw_trade(axes: Axes, result: Cascaded) -> None:
         )  # fmt: skip
     axes.set(xlabel='mean MMACs an image', ylabel='accuracy (%)', title='what the two cost and give together')
     axes.grid(alpha=0.3)
-    axes.legend(loc='lower right', fontsize=9)
+    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
 
 
 def _draw_groups(axes: Axes, result: Cascaded) -> None:
@@ -71,9 +71,10 @@ def _draw_groups(axes: Axes, result: Cascaded) -> None:
     axes.axvspan(-0.5, passed - 0.5, color=_CASCADE, alpha=0.15, zorder=0, label='passed on at equal accuracy')
     axes.set_xticks(places, [f'{group.lowest:.2f}' for group in result.groups], fontsize=8)
     axes.set(
-        xlabel=f'tenths of the images by confidence of base ({result.measure}), from',
+        xlabel=f'tenths of the images by confidence of base\n({result.measure}; the lowest in each)',
         ylabel='accuracy (%)',
         xlim=(-0.5, len(places) - 0.5),
+        ylim=(0, 112),
         title='where the motivated model is worth asking',
     )
-    axes.legend(loc='lower right', fontsize=9)
+    axes.legend(loc='upper left', fontsize=9)

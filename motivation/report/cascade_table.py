@@ -110,6 +110,8 @@ def sentences(result: Cascaded, latency: Latency) -> list[str]:
         f'In time it takes {latency.cascade:.2f} ms an image, {latency.cascade / latency.motivated:.0%} of the '
         f'{latency.motivated:.2f} ms of the motivated model alone ({latency.passed_on:.1%} of the timed images passed on).',
     ]
+    if equal.threshold == 0:
+        said.append('The base model alone was right as often as the motivated model, so that nothing is passed on.')
     if cost >= NEARLY:
         said.append(
             'That is nearly the cost of the motivated model alone, or more: the cascade saves little or nothing.'

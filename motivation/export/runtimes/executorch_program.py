@@ -34,7 +34,9 @@ class Program:
         largest_batch: Largest N of one call of the program, 1. More images are given to it one after another.
 
     Raises:
-        ValueError: The file is not a program, or not one of an image classifier.
+        ValueError: The file is not a program, or not one of an image classifier. There is no checksum: a file with a few
+            other bytes may give other logits, or end the process (1 of 80 in a trial), so try those in a process of
+            their own.
     """
 
     takes_uint8: bool
