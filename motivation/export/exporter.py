@@ -65,6 +65,5 @@ class Exporter(ABC):
         missing = [package for module, package in cls.packages.items() if importlib.util.find_spec(module) is None]
         if missing:
             raise ConfigError(
-                f"format {name!r} needs {' and '.join(missing)}; install with 'pip install {' '.join(missing)}' "
-                "or all formats with 'pip install motivation[export]'"
+                f"format {name!r} needs {' and '.join(missing)}; install with 'pip install {' '.join(missing)}'"
             )
