@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from motivation.datasets import class_names, first_batch
+from motivation.datasets import DeviceImages, class_names, first_batch
 from motivation.datasets.image_dataset import TensorImages
 from motivation.registry import DATASETS, look_up
 from motivation.utils.arguments import arguments_of
@@ -33,7 +33,7 @@ def describe_images(runner: Runner) -> dict[str, Any]:
     classes = None if names is None else [str(name) for name in names]
     if noun_of(batch) != 'image':
         return {'classes': classes}
-    is_in_memory = isinstance(getattr(loader.dataset, 'source', None), TensorImages)
+    is_in_memory = isinstance(getattr(loader.dataset, 'source', loader.dataset), (DeviceImages, TensorImages))
     configs = [runner.cfg.get(f'{stage}_dataloader') for stage in ('val', 'test')]
     dataset = next((config['dataset'] for config in configs if config), None)
     return {
