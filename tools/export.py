@@ -72,12 +72,12 @@ def main() -> None:
         overwrite=args.overwrite,
         **{name: value for name, value in given.items() if value is not None},
     )
+    if args.push:
+        check_hub(args.push)
+    run = open_run(args.run, args.cfg_options)  # whose config may import formats
     formats, left_out = choose_formats(args.formats, args.int8)
     for sentence in left_out:
         console.print(sentence, markup=False)
-    if args.push:
-        check_hub(args.push)
-    run = open_run(args.run, args.cfg_options)
     models = args.models or [name for name in ('base', 'motivated') if name in run.models] or list(run.models)
     folder = Path(args.out) if args.out else run.folder / FOLDER
     files = export_run(run, models, formats, folder, settings, lambda message: console.print(message, markup=False))
