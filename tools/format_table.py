@@ -74,6 +74,7 @@ def main() -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        model.metainfo = {'input_size': [model.input_size[0], size, size]}
         return Deployable(model.eval(), 'in_chans' in arguments), fitted(images[:BATCH]), fitted(tested)
 
     @torch.no_grad()

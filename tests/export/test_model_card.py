@@ -102,7 +102,7 @@ def test_hub_reads_the_header_and_the_license_is_left_to_the_user(card):
     _, _, text = card
     data = huggingface_hub.ModelCard(text).data
     assert data.library_name == 'timm' and data.pipeline_tag == 'image-classification'
-    assert data.tags == ['image-classification', 'motivation', 'onnx', 'timm', 'torch']
+    assert data.tags == ['image-classification', 'motivation', 'timm', 'torch', 'onnx']
     assert data.license is None
     assert '# license: \n' in text and 'Whoever publishes this model fills in the field `license`' in text
 
