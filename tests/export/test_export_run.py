@@ -79,6 +79,8 @@ def test_report_has_the_values_of_the_file_and_of_pytorch(run, expected, tmp_pat
         (lambda logits: logits + 0.1 * np.abs(logits).max(), '', 'differs from PyTorch by 1.0e-01 of the largest logit'),
         (lambda logits: np.where(logits == logits.max(), np.nan, logits), '', 'gives logits that are not finite'),
         (lambda logits: logits[:, :5], '', 'gives 5 logits for an image, and PyTorch 10'),
+        (lambda logits: logits, 'single nan', 'gives logits that are not finite for a single image'),
+        (lambda logits: logits, 'single 100', 'differs from PyTorch by '),
         (lambda logits: logits, 'segfault', 'does not run: its process ended with signal SIGSEGV'),
     ],
 )  # fmt: skip
