@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,7 +138,7 @@ def main(runtime: str, path: str) -> None:
                 return
             send(target, *answer(model, message, images))
     except Exception as error:  # of whatever runs the file
-        send(target, {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'})
+        send(target, {'error': f'{type(error).__name__}: {textwrap.shorten(str(error), 300, placeholder=" ...")}'})
 
 
 if __name__ == '__main__':
