@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -122,6 +124,49 @@ def test_format_that_fails_on_a_model_leaves_the_others_and_what_was_there(run, 
     assert failed.problem.startswith("the format fails on this model: AttributeError: 'numpy.ndarray' object has no")
     assert quantised.problem is None and said[0] == f'base: model.npz is not written: {failed.problem}'
     assert (tmp_path / 'base/model.npz').read_bytes() == before and not (tmp_path / 'base/.part').exists()
+
+
+class Broken(Recorded):
+    """A format of a package that is installed and cannot be imported."""
+
+    packages: ClassVar[dict[str, str]] = {'broken_module': 'broken-package'}
+
+
+class Silent(Recorded):
+    """A format that writes nothing."""
+
+    def export(self, deployable, images, path):
+        pass
+
+
+class Talkative(Recorded):
+    """A format whose error has the path of the file."""
+
+    def export(self, deployable, images, path):
+        raise ConfigError(f"'{path}' is too large")
+
+
+@pytest.mark.parametrize(
+    ('exporter', 'problem'),
+    [
+        (
+            Broken,
+            r"^broken_module cannot be imported \(ImportError: no lib.*\); install it again with 'pip install "
+            r"--force-reinstall broken-package'$",
+        ),
+        (Silent, '^the format wrote no file$'),
+        (Talkative, r"^'model\.npz' is too large$"),
+    ],
+)
+def test_file_that_is_not_written_has_a_reason_of_its_own(run, tmp_path, monkeypatch, exporter, problem):
+    (tmp_path / 'broken_module.py').write_text("raise ImportError('no lib')")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = []
+    (file,) = export_run(run, ['base'], {'recorded': exporter}, tmp_path / 'out', announce=said.append)
+    assert re.search(problem, file.problem) and said == [f'base: model.npz is not written: {file.problem}']
+    table = parity_table([file])
+    assert table.title == 'Exported files beside PyTorch: none could be compared'
+    assert [str(column.header) for column in table.columns][-2] == 'ms at\nbatch'
 
 
 def test_nothing_is_overwritten_unless_asked_for(run, tmp_path):
