@@ -111,6 +111,14 @@ def test_quantised_file_is_refused_only_for_what_its_accuracy_loses(run, expecte
         assert file.problem == f'loses {drop:.1f} points of accuracy, more than {drop - 1:g}'
 
 
+def test_quantised_file_that_is_wrong_for_a_single_image_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(RecordedInt8, 'fault', 'single 100')
+    (file,), _ = export(run, tmp_path, ['recorded_int8'], largest_drop=100)
+    assert re.match(
+        r'differs by \S+ of the largest logit between a single image and a batch, more than 0.1$', file.problem
+    )
+
+
 def test_raw_images_are_what_a_file_takes_and_is_compared_on(run, tmp_path):
     (file,), _ = export(run, tmp_path, raw_input=True)
     assert file.problem is None and file.parity.input == 'uint8' and file.parity.largest_difference == 0
