@@ -87,6 +87,11 @@ def one_line(text: str, length: int) -> str:
     return line if len(line) <= length else f'{line[: length - 4]} ...'
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1: ``'1 file'``, ``'1,000 images'``."""
+    return f'{count:,} {noun}' if count == 1 else f'{count:,} {noun}s'
+
+
 def shortened(value: Any) -> str:
     """Return the ``repr`` of a value on one line, cut to 160 characters."""
     return one_line(repr(value), 160)

@@ -1,6 +1,6 @@
 import pytest
 
-from motivation.errors import ConfigError, clear_errors, near_matches
+from motivation.errors import ConfigError, clear_errors, counted, near_matches
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,10 @@ from motivation.errors import ConfigError, clear_errors, near_matches
 )
 def test_near_matches_suggest_similar_or_list_all_names(name, known, clause):
     assert near_matches(name, known) == clause
+
+
+def test_counts_have_their_noun_in_the_plural_unless_they_are_1():
+    assert [counted(count, 'file') for count in (0, 1, 1000)] == ['0 files', '1 file', '1,000 files']
 
 
 def test_config_error_is_one_line_and_status_2(capsys):

@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from motivation.errors import ConfigError, one_line
+from motivation.errors import ConfigError, counted, one_line
 from motivation.export.deployable import Deployable
 from motivation.export.exporter import RUNTIMES, Exporter
 from motivation.registry import EXPORTERS
@@ -117,7 +117,7 @@ def delegation(edge: 'EdgeProgramManager') -> str:
     names = [getattr(target, '__name__', str(target)).split('.')[-2:][0] for target in targets if target is not getitem]
     parts = names.count('executorch_call_delegate')
     others = Counter(name for name in names if name != 'executorch_call_delegate')
-    text = f'{parts} {"part" if parts == 1 else "parts"} computed by XNNPACK'
+    text = f'{counted(parts, "part")} computed by XNNPACK'
     if others:
         text += ', and by ExecuTorch ' + ', '.join(f'{count} x {name}' for name, count in others.most_common())
     return text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from motivation.errors import ArgumentError, ConfigError, reason
+from motivation.errors import ArgumentError, ConfigError, counted, reason
 from motivation.export.deployable import Deployable
 from motivation.export.description import DESCRIPTION, write_description
 from motivation.export.exporter import Exporter
@@ -162,13 +162,18 @@ def _write(
         takes_uint8 = deployable.raw_input and exporter.takes_uint8
         place.parent.mkdir(parents=True)
         try:
+            exporter.import_packages()
             exporter().export(replace(deployable, raw_input=takes_uint8), images, place)
+            if not place.exists():
+                file.problem = 'the format wrote no file'
         except ConfigError as error:
-            file.problem = str(error)
+            file.problem = _named(str(error), place)
+        except ImportError as error:
+            file.problem = f'a package that the format needs cannot be imported: {reason(error)}'
         except OSError:
             raise
         except Exception as error:  # formats raise errors of any type
-            file.problem = f'the format fails on this model: {reason(error)}'
+            file.problem = _named(f'the format fails on this model: {reason(error)}', place)
         if file.problem is not None:
             announce(f'{file.model}: {file.path.name} is not written: {file.problem}')
             continue
@@ -211,9 +216,20 @@ def _measure(
     model = planned[0].model
     for file in written:
         if file.parity is not None and not file.parity.accepted:
+            file.parity.reason = _named(str(file.parity.reason), part / file.format / file.path.name)
             file.problem = file.parity.reason
             announce(f'{model}: {file.path.name} is refused, because it {file.problem}')
-    announce(f'{model}: {len(written)} files compared on {count:,} images, {time.monotonic() - begun:.1f} s')
+    compared = [file for file in written if file.parity is not None and file.parity.images]
+    if compared:
+        files = counted(len(compared), 'file')
+        announce(f'{model}: {files} compared on {counted(count, "image")}, {time.monotonic() - begun:.1f} s')
+
+
+def _named(text: str, place: Path) -> str:
+    """Return a text with the name of a file instead of the path that it has until it is measured."""
+    for path in (place, place.resolve()):
+        text = text.replace(str(path), place.name)
+    return text
 
 
 def _put(file: ExportedFile, part: Path) -> None:

@@ -1,5 +1,6 @@
 """The base class of the formats in which a trained model is written."""
 
+import importlib
 import importlib.util
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from motivation.errors import ConfigError
+from motivation.errors import ConfigError, reason
 from motivation.export.deployable import Deployable
+from motivation.utils.quiet import quiet_libraries
 
 RUNTIMES = Path(__file__).parent / 'runtimes'
 
@@ -67,3 +69,20 @@ class Exporter(ABC):
             raise ConfigError(
                 f"format {name!r} needs {' and '.join(missing)}; install with 'pip install {' '.join(missing)}'"
             )
+
+    @classmethod
+    def import_packages(cls) -> None:
+        """Import the packages of a format, which takes seconds, so as to name one that is broken.
+
+        Raises:
+            ConfigError: One cannot be imported.
+        """
+        for module, package in cls.packages.items():
+            try:
+                with quiet_libraries():
+                    importlib.import_module(module)
+            except Exception as error:  # a broken binary raises ImportError, RuntimeError or OSError
+                raise ConfigError(
+                    f"{module} cannot be imported ({reason(error)}); install it again with 'pip install --force-reinstall "
+                    f"{package}'"
+                ) from error

@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,9 @@ from typing import Any
 import numpy as np
 
 Message = tuple[dict[str, Any], 'np.ndarray | None']
+
+# Kinds of dtype of an array in a message. The bytes of any other, such as object, are not numbers.
+_KINDS = 'biuf'
 
 
 def send(stream: Any, message: dict[str, Any], array: np.ndarray | None = None) -> None:
@@ -48,14 +52,23 @@ def receive(stream: Any) -> Message:
 
     Raises:
         EOFError: The other side has ended.
+        ValueError: It is not a message, or its array is not one of plain numbers.
     """
     line = stream.readline()
     if not line.endswith(b'\n'):
         raise EOFError
     message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError('a message must be an object of JSON')
     if 'shape' not in message:
         return message, None
-    array = np.empty(message['shape'], message['dtype'])
+    try:
+        dtype = np.dtype(message['dtype'])
+        if dtype.kind not in _KINDS:
+            raise ValueError(f'an array must be of plain numbers, got {dtype}')
+        array = np.empty(message['shape'], dtype)
+    except (KeyError, TypeError, MemoryError) as error:
+        raise ValueError('a message must have the shape and dtype of its array') from error
     content = stream.read(array.nbytes)
     if len(content) < array.nbytes:
         raise EOFError
@@ -69,7 +82,7 @@ def answer(model: Callable[[np.ndarray], Any], message: dict[str, Any], images: 
         return {'peak_memory_bytes': peak_memory()}, None
     if message['do'] == 'run':
         most = model.largest_batch or len(images)  # type: ignore[attr-defined]
-        parts = [np.asarray(model(images[first : first + most])) for first in range(0, len(images), most)]
+        parts = [_numbers(model(images[first : first + most])) for first in range(0, len(images), most)]
         return {}, np.concatenate(parts)
     milliseconds: list[float] = []
     end = time.perf_counter() + message['seconds']
@@ -78,6 +91,14 @@ def answer(model: Callable[[np.ndarray], Any], message: dict[str, Any], images: 
         model(images)
         milliseconds.append(1000 * (time.perf_counter() - begun))
     return {'milliseconds': milliseconds}, None
+
+
+def _numbers(logits: Any) -> np.ndarray:
+    """Return logits in float32."""
+    logits = np.asarray(logits)
+    if logits.dtype.kind not in _KINDS:
+        raise TypeError(f'logits must be real numbers, got {logits.dtype}')
+    return logits.astype(np.float32)
 
 
 def peak_memory() -> int:
@@ -117,7 +138,7 @@ def main(runtime: str, path: str) -> None:
                 return
             send(target, *answer(model, message, images))
     except Exception as error:  # of whatever runs the file
-        send(target, {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'})
+        send(target, {'error': f'{type(error).__name__}: {textwrap.shorten(str(error), 300, placeholder=" ...")}'})
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """An exported file that runs in a process of its own, so that its crash or hang is an answer like any other."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,14 @@ PATIENCE = 300.0
 
 # One thread, of whatever library runs the file.
 _THREADS = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS'), '1')
+
+
+# A line of the standard error that can say why a process has ended, and one that does not.
+_ERROR = re.compile(r'error|exception|fatal|fail|abort|terminate|assert|signal|cannot', re.IGNORECASE)
+_NOISE = re.compile(r'warn', re.IGNORECASE)
+
+# Seconds that a process has to end after it has closed its output.
+_ENDING = 5.0
 
 
 class DoesNotRunError(RuntimeError):
@@ -62,7 +71,10 @@ class MeasuredFile:
             DoesNotRunError: It cannot be loaded.
         """
         facts, _ = self._receive('load')
-        self.takes_uint8, self.largest_batch = facts['takes_uint8'], facts['largest_batch']
+        most = facts.get('largest_batch')
+        if most is not None and (type(most) is not int or most < 1):
+            raise DoesNotRunError(f'does not load: its runtime has {most!r} for the largest batch')
+        self.takes_uint8, self.largest_batch = bool(facts.get('takes_uint8')), most
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the logits (N, K) of images (N, C, H, W).
@@ -129,8 +141,10 @@ class MeasuredFile:
         killer = self._watch()
         try:
             message, array = measure.receive(self._process.stdout)
-        except (EOFError, ValueError) as error:
+        except EOFError as error:
             raise DoesNotRunError(self._end(what)) from error
+        except ValueError as error:
+            raise DoesNotRunError(f'does not {what}: its process answers with no message') from error
         finally:
             killer.cancel()
         if 'error' in message:
@@ -139,6 +153,8 @@ class MeasuredFile:
 
     def _end(self, what: str) -> str:
         """Return how the process has ended."""
+        with suppress(subprocess.TimeoutExpired):  # it may be about to end by itself
+            self._process.wait(_ENDING)
         self._process.kill()
         code = self._process.wait()
         if self._expired:
@@ -148,6 +164,7 @@ class MeasuredFile:
         except ValueError:
             how = f'signal {-code}'
         self._messages.seek(0)
-        lines = self._messages.read().decode(errors='replace').strip().splitlines()
+        lines = self._messages.read().decode(errors='replace').splitlines()
+        lines = [line for line in lines if _ERROR.search(line) and not _NOISE.search(line)]
         said = f', after "{" ".join(lines[-1].split())[:200]}"' if lines else ''
         return f'does not {what}: its process ended with {how}{said}'

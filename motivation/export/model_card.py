@@ -1,6 +1,7 @@
 """Writing the card of an exported model."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def _what_it_is(folder: Path, name: str, run: FinishedRun, deployable: Deployabl
     elif needed:
         notes = [f'**timm alone does not have this network**: `import {needed}` first, which registers it.', '']
     config = run.config.model
-    networks = ', '.join(f'{each}: `{_network(config[each])}`' for each in MODEL_NAMES)
+    networks = ', '.join(f'{each}: {_code(_network(config[each]))}' for each in MODEL_NAMES)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     classes = deployable.classes
     number = len(classes) if classes else getattr(model, 'num_classes', None)
@@ -114,7 +115,7 @@ def _what_it_is(folder: Path, name: str, run: FinishedRun, deployable: Deployabl
         f'An image classifier{f" of {number} classes" if number else ""} with {parameters:,} parameters'
         + (f', with the weights {" and ".join(weights)}.' if weights else '.'),
         '',
-        f'{_METHOD} This is the {role} model. {networks}; weight map: `{_component(config.get("weight_map"), "AutoMap")}`.',
+        f'{_METHOD} This is the {role} model. {networks}; weight map: {_code(_component(config.get("weight_map"), "AutoMap"))}.',
         '',
     ]
 
@@ -122,10 +123,10 @@ def _what_it_is(folder: Path, name: str, run: FinishedRun, deployable: Deployabl
 def _images(folder: Path, metainfo: Mapping[str, Any]) -> list[str]:
     """Return the sections about classes and preprocessing."""
     names = list(metainfo.get('classes') or ())
-    shown = ', '.join(f'`{one_line(name, 60)}`' for name in names[:_MOST_CLASSES])
+    shown = ', '.join(_code(one_line(name, 60)) for name in names[:_MOST_CLASSES])
     more = f' and {len(names) - _MOST_CLASSES:,} more, in `description.json`' if len(names) > _MOST_CLASSES else ''
     classes = f'In the order of the logits: {shown}{more}.' if names else 'Their names are not known.'
-    transforms = ', '.join(f'`{_component(step)}`' for step in metainfo.get('transforms') or ())
+    transforms = ', '.join(_code(_component(step)) for step in metainfo.get('transforms') or ())
     facts = [
         f'images: {_shape(metainfo)}, mode `{_mode(metainfo)}`',
         f'transforms before: {transforms or "none; the images have that size"}',
@@ -206,12 +207,12 @@ def _training(run: FinishedRun, report: RunReport | None) -> list[str]:
     loader = config.get('train_dataloader') or {}
     seed = (config.get('randomness') or {}).get('seed', 0)
     facts = [
-        f'config: `{Path(config.filename).name}`' if config.filename else 'config: not known',
-        f'data: `{_component(loader.get("dataset"))}`, batches of {loader.get("batch_size", "unknown size")}',
-        f'optimizer: `{_component((config.get("optim_wrapper") or {}).get("optimizer"))}`',
+        f'config: {_code(Path(config.filename).name)}' if config.filename else 'config: not known',
+        f'data: {_code(_component(loader.get("dataset")))}, batches of {loader.get("batch_size", "unknown size")}',
+        f'optimizer: {_code(_component((config.get("optim_wrapper") or {}).get("optimizer")))}',
     ]
     if report is None:
-        facts += [f'policy: `{_component((config.get("motivation") or {}).get("policy"))}`', f'seed: {seed}']
+        facts += [f'policy: {_code(_component((config.get("motivation") or {}).get("policy")))}', f'seed: {seed}']
         results = ['There is no report of the run.', '']
     else:
         facts += [f'{label}: {value}' for label, value in run_facts(report)]
@@ -258,6 +259,13 @@ def _component(config: Any, default: str = 'unknown') -> str:
     if isinstance(config, str) and Path(config).is_absolute():
         return repr(Path(config).name)
     return default if config is None else repr(config)
+
+
+def _code(text: str) -> str:
+    """Return a code span of Markdown, whose fence is longer than any backticks in the text (CommonMark 0.31, 6.1)."""
+    fence = '`' * (1 + max(map(len, re.findall('`+', text)), default=0))
+    space = ' ' if len(fence) > 1 or not text else ''
+    return f'{fence}{space}{text}{space}{fence}'
 
 
 def _mode(metainfo: Mapping[str, Any]) -> str:

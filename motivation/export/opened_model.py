@@ -139,6 +139,10 @@ def _of_file(path: Path, name: str, description: dict[str, Any]) -> Callable[[Te
         model = runtime.load(path)
     except ValueError as error:  # a sentence of the runtime
         raise ConfigError(str(error)) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"'{path}' cannot be loaded: a package of format {name!r} cannot be imported ({reason(error)}); install it again"
+        ) from error
     except Exception as error:  # frameworks raise errors of any type
         raise ConfigError(f"'{path}' cannot be loaded ({reason(error)}); export the model again") from error
     mean, std = description['mean'], description['std']

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from motivation.errors import counted
 from motivation.export.export_run import ExportedFile
 from motivation.export.parity import Parity
 
@@ -16,13 +17,14 @@ def parity_table(files: Sequence[ExportedFile]) -> Table:
     measured = [file.parity for file in files if file.parity is not None]
     batch = max((parity.batch_size or 0 for parity in measured), default=0)
     images = max((parity.images for parity in measured), default=0)
-    title = f'Exported files beside PyTorch, on {images:,} validation images, in one thread'
+    on = f', on {counted(images, "validation image")}, in one thread' if images else ': none could be compared'
+    title = f'Exported files beside PyTorch{on}'
     table = Table(
         title=title, title_justify='left', caption_justify='left', box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     table.add_column('file', no_wrap=True)
     for header in _HEADERS:
-        table.add_column(header.format(batch), justify='right', no_wrap=True)
+        table.add_column(header.format(batch or 'batch'), justify='right', no_wrap=True)
     facts = []
     for model in dict.fromkeys(file.model for file in files):
         own = [file for file in files if file.model == model]

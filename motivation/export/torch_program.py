@@ -1,6 +1,6 @@
 """Exporting models as programs of torch.export, ``.pt2``."""
 
-from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -43,7 +43,9 @@ logits = model(images)  # tensors
                 'format out, or change what it names in the code of the model'
             ) from error
         _forget_sources(program)
-        write_whole(path, partial(torch.export.save, program))
+        content = BytesIO()  # torch ends the process where a disk that it writes to itself is full
+        torch.export.save(program, content)
+        write_whole(path, lambda file: file.write(content.getbuffer()))
 
 
 def _forget_sources(program: ExportedProgram) -> None:

@@ -29,7 +29,7 @@ def load_exported(path: str | Path) -> BaseModel:
         unknown ones are ``None`` or absent.
 
     Raises:
-        ConfigError: The file is missing, corrupted, or not an exported model.
+        ConfigError: The file is missing, corrupted, not an exported model, or has weights of another dtype than the model's.
     """
     path = Path(path)
     exported = _read_folder(path) if path.is_dir() else _read_file(path)
@@ -46,12 +46,21 @@ def load_exported(path: str | Path) -> BaseModel:
         raise ConfigError(f"the model of '{path}' cannot be built: {error}") from error
     target = exported_module(model)
     check_fits(exported['state_dict'], target, path)
+    _check_types(exported['state_dict'], target, path)
     target.load_state_dict(exported['state_dict'])
     model.metainfo = {
         **exported.get('metainfo', {}),
         **{name: exported[name] for name in ('mean', 'std') if name in exported},
     }
     return model.eval()
+
+
+def _check_types(weights: dict[str, Any], model: nn.Module, path: Path) -> None:
+    for name, tensor in model.state_dict().items():
+        if weights[name].dtype != tensor.dtype:  # torch would convert it in silence
+            raise ConfigError(
+                f"'{path}' is damaged: {name!r} is {weights[name].dtype} instead of {tensor.dtype}; export the model again"
+            )
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -79,6 +81,8 @@ def test_report_has_the_values_of_the_file_and_of_pytorch(run, expected, tmp_pat
         (lambda logits: logits + 0.1 * np.abs(logits).max(), '', 'differs from PyTorch by 1.0e-01 of the largest logit'),
         (lambda logits: np.where(logits == logits.max(), np.nan, logits), '', 'gives logits that are not finite'),
         (lambda logits: logits[:, :5], '', 'gives 5 logits for an image, and PyTorch 10'),
+        (lambda logits: logits, 'single nan', 'gives logits that are not finite for a single image'),
+        (lambda logits: logits, 'single 100', 'differs from PyTorch by '),
         (lambda logits: logits, 'segfault', 'does not run: its process ended with signal SIGSEGV'),
     ],
 )  # fmt: skip
@@ -107,6 +111,14 @@ def test_quantised_file_is_refused_only_for_what_its_accuracy_loses(run, expecte
         assert file.problem == f'loses {drop:.1f} points of accuracy, more than {drop - 1:g}'
 
 
+def test_quantised_file_that_is_wrong_for_a_single_image_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(RecordedInt8, 'fault', 'single 100')
+    (file,), _ = export(run, tmp_path, ['recorded_int8'], largest_drop=100)
+    assert re.match(
+        r'differs by \S+ of the largest logit between a single image and a batch, more than 0.1$', file.problem
+    )
+
+
 def test_raw_images_are_what_a_file_takes_and_is_compared_on(run, tmp_path):
     (file,), _ = export(run, tmp_path, raw_input=True)
     assert file.problem is None and file.parity.input == 'uint8' and file.parity.largest_difference == 0
@@ -120,6 +132,49 @@ def test_format_that_fails_on_a_model_leaves_the_others_and_what_was_there(run, 
     assert failed.problem.startswith("the format fails on this model: AttributeError: 'numpy.ndarray' object has no")
     assert quantised.problem is None and said[0] == f'base: model.npz is not written: {failed.problem}'
     assert (tmp_path / 'base/model.npz').read_bytes() == before and not (tmp_path / 'base/.part').exists()
+
+
+class Broken(Recorded):
+    """A format of a package that is installed and cannot be imported."""
+
+    packages: ClassVar[dict[str, str]] = {'broken_module': 'broken-package'}
+
+
+class Silent(Recorded):
+    """A format that writes nothing."""
+
+    def export(self, deployable, images, path):
+        pass
+
+
+class Talkative(Recorded):
+    """A format whose error has the path of the file."""
+
+    def export(self, deployable, images, path):
+        raise ConfigError(f"'{path}' is too large")
+
+
+@pytest.mark.parametrize(
+    ('exporter', 'problem'),
+    [
+        (
+            Broken,
+            r"^broken_module cannot be imported \(ImportError: no lib.*\); install it again with 'pip install "
+            r"--force-reinstall broken-package'$",
+        ),
+        (Silent, '^the format wrote no file$'),
+        (Talkative, r"^'model\.npz' is too large$"),
+    ],
+)
+def test_file_that_is_not_written_has_a_reason_of_its_own(run, tmp_path, monkeypatch, exporter, problem):
+    (tmp_path / 'broken_module.py').write_text("raise ImportError('no lib')")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = []
+    (file,) = export_run(run, ['base'], {'recorded': exporter}, tmp_path / 'out', announce=said.append)
+    assert re.search(problem, file.problem) and said == [f'base: model.npz is not written: {file.problem}']
+    table = parity_table([file])
+    assert table.title == 'Exported files beside PyTorch: none could be compared'
+    assert [str(column.header) for column in table.columns][-2] == 'ms at\nbatch'
 
 
 def test_nothing_is_overwritten_unless_asked_for(run, tmp_path):

@@ -57,6 +57,18 @@ def test_missing_file_is_named():
         load_exported('nowhere.pth')
 
 
+def test_weights_of_another_dtype_are_refused(exported):
+    _, path = exported
+    content = torch.load(path, weights_only=True)
+    name = next(iter(content['state_dict']))
+    content['state_dict'][name] = content['state_dict'][name].bool()
+    write_checkpoint(content, path)
+    with pytest.raises(
+        ConfigError, match=rf"base\.pth' is damaged: '{name}' is torch\.bool instead of torch\.float32; "
+    ):
+        load_exported(path)
+
+
 class Seen(Hook):
     """Records weights and metrics of each validation."""
 

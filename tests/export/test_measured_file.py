@@ -1,10 +1,13 @@
 """A file that crashes, hangs or is damaged is an error of one sentence, and nothing of this process."""
 
+import io
+import json
 import re
 
 import numpy as np
 import pytest
 
+from motivation.export import measure
 from motivation.export.exporter import RUNTIMES
 from motivation.export.measured_file import DoesNotRunError, MeasuredFile
 from tests.export.recorded import RUNTIME, write_recorded
@@ -36,14 +39,25 @@ def test_images_go_in_batches_that_the_file_takes_and_are_timed(tmp_path):
 @pytest.mark.parametrize(
     ('fault', 'problem'),
     [
-        ('segfault', 'does not run: its process ended with signal SIGSEGV, after "about to fall"'),
+        ('segfault', 'does not run: its process ended with signal SIGSEGV, after "fatal: about to fall"'),
+        ('exit', 'does not run: its process ended with exit status 0'),
+        ('dtype object', 'does not run: TypeError: logits must be real numbers, got object'),
+        ('dtype complex64', 'does not run: TypeError: logits must be real numbers, got complex64'),
         ('hang', 'does not run within 2 seconds'),
     ],
 )
-def test_crash_and_hang_are_errors_that_say_how(tmp_path, fault, problem):
+def test_crash_hang_and_other_results_are_errors_that_say_how(tmp_path, fault, problem):
     write_recorded(tmp_path / 'a.npz', IMAGES, LOGITS, fault)
     with pytest.raises(DoesNotRunError, match=f'^{re.escape(problem)}$'):
         measured(tmp_path / 'a.npz', patience=2)
+
+
+@pytest.mark.parametrize(
+    'header', [{'shape': [2], 'dtype': 'object'}, {'shape': [2]}, {'shape': 'a', 'dtype': 'f4'}, [1]]
+)
+def test_answer_that_is_no_message_of_numbers_is_refused(header):
+    with pytest.raises(ValueError, match=r'^(a message|an array) must '):
+        measure.receive(io.BytesIO(json.dumps(header).encode() + b'\n' + bytes(16)))
 
 
 def test_images_that_the_file_does_not_take_are_an_error(tmp_path):

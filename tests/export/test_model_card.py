@@ -171,6 +171,13 @@ def test_model_without_a_report_has_a_card_from_its_config(tmp_path):
     assert '`class 99` and 20 more, in `description.json`' in text and '`class 100`' not in text
 
 
+def test_names_with_backticks_stay_code(tmp_path):
+    deployable, folder = exported(tmp_path, [])
+    deployable.model.metainfo['classes'] = ['`', 'a``b', 'plain', '<b>\n[x](y)']
+    write_card(folder, 'base', finished_run(tmp_path), deployable)
+    assert 'of the logits: `` ` ``, ``` a``b ```, `plain`, `<b> [x](y)`.\n' in (folder / 'README.md').read_text()
+
+
 def test_damaged_parity_report_is_named(tmp_path):
     deployable, folder = exported(tmp_path, [])
     Path(folder / 'model.onnx.parity.json').write_text('{"input"')

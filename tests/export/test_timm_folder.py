@@ -196,6 +196,12 @@ def lose_a_tensor(folder):
     safetensors.torch.save_file(weights, folder / 'model.safetensors')
 
 
+def round_a_tensor(folder):
+    weights = safetensors.torch.load_file(folder / 'model.safetensors')
+    weights['fc.bias'] = weights['fc.bias'].to(torch.int8)
+    safetensors.torch.save_file(weights, folder / 'model.safetensors')
+
+
 def cut_the_settings(folder):
     settings = folder / 'config.json'
     settings.write_text(settings.read_text()[:-40])
@@ -234,6 +240,7 @@ def name_no_network(folder):
         (lie_about_the_header, r"safetensors' is damaged or not a safetensors file \("),
         (put_a_pickle_in_its_place, r"safetensors' is damaged or not a safetensors file \("),
         (lose_a_tensor, r"is of other models: it lacks 'fc\.bias'"),
+        (round_a_tensor, r"is damaged: 'fc\.bias' is torch\.int8 instead of torch\.float32; export the model again$"),
         (cut_the_settings, r"config\.json' is damaged: it is not JSON; export"),
         (nest_the_settings, r"config\.json' is damaged: it is not JSON; export"),
         (give_a_list, r"config\.json' is damaged: it is not an object"),
@@ -250,7 +257,7 @@ def test_damaged_or_crafted_folder_is_refused_in_one_sentence(exported, damage, 
     assert '\n' not in str(refused.value)
     assert not Path('harmed').exists()
     if damage not in (name_a_function, name_a_function_inside, name_no_network):  # timm does not read these
-        with pytest.raises(ValueError, match=r"^'copy' is damaged \("):
+        with pytest.raises(ValueError, match=r"^'copy' is damaged \(.{,160}\); export the model again$"):
             LOAD('copy')
 
 

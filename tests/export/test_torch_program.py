@@ -1,4 +1,6 @@
+import errno
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,3 +70,11 @@ def test_model_that_torch_cannot_trace_is_refused_and_leaves_no_file(deployable,
     ):
         TORCH().export(deployable, images_of(2, 1, 12), tmp_path / TORCH.file)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='a device that is always full')
+def test_full_disk_is_an_error_and_not_the_end_of_the_process(deployable, tmp_path):
+    (tmp_path / f'.{TORCH.file}.part').symlink_to('/dev/full')
+    with pytest.raises(OSError) as full:
+        TORCH().export(deployable, images_of(2, 1, 12), tmp_path / TORCH.file)
+    assert full.value.errno == errno.ENOSPC and list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Running an ONNX model with ONNX Runtime: ``pip install onnxruntime``."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def load(path: str | Path) -> Model:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error:  # errors of onnxruntime have no common class
-        message = ' '.join(str(error).split())[:200]
+        message = textwrap.shorten(str(error), 200, placeholder=' ...')
         raise ValueError(
             f"'{path}' is not an ONNX model that ONNX Runtime {onnxruntime.__version__} runs ({message}); export it again"
         ) from error

@@ -1,9 +1,11 @@
 """Running a folder in the layout of timm's models, with timm alone where timm has the network."""
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import timm
 import torch
 
@@ -23,6 +25,13 @@ class Network:
         return self.network(torch.from_numpy(np.ascontiguousarray(inputs))).float().numpy()
 
 
+def _check_types(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    known = network.state_dict()
+    for name, tensor in weights.items():
+        if name in known and tensor.dtype != known[name].dtype:  # torch would convert it in silence
+            raise ValueError(f'{name} is {tensor.dtype} instead of {known[name].dtype}')
+
+
 def load(path: str | Path) -> Network:
     """Load a folder, or the folder of a ``model.safetensors``.
 
@@ -33,9 +42,11 @@ def load(path: str | Path) -> Network:
     try:
         architecture = json.loads((folder / 'config.json').read_bytes())['architecture']
         if timm.is_model(architecture):
-            return Network(timm.create_model(f'local-dir:{folder}', pretrained=True))
+            network = timm.create_model(f'local-dir:{folder}', pretrained=True)
+            _check_types(network, safetensors.torch.load_file(folder / 'model.safetensors'))
+            return Network(network)
     except Exception as error:  # damaged files raise errors of many types
-        reason = ' '.join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 120, placeholder=' ...').rstrip('.')
         raise ValueError(f"'{folder}' is damaged ({type(error).__name__}: {reason}); export the model again") from error
     try:
         # Imported here because only networks that timm lacks need it: CIFAR ResNets and adapted stems.
