@@ -14,6 +14,7 @@ from motivation.export.deployable import Deployable, as_uint8
 from motivation.export.description import DESCRIPTION, read_description
 from motivation.export.exporter import Exporter
 from motivation.export.formats import all_formats
+from motivation.export.parity_check import require_as_measured
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.structures import MODEL_NAMES
 
@@ -45,7 +46,8 @@ class OpenedModel:
 
         Raises:
             ConfigError: The file cannot be loaded, its format needs a package that is missing, its description is
-                missing or invalid, or there is no such device.
+                missing or invalid, it is not the file that was measured and accepted at its export, or there is no such
+                device.
         """
         if path.suffix == '.pth':
             deployable = Deployable.load(path)
@@ -56,6 +58,7 @@ class OpenedModel:
         if not names:
             raise ConfigError(f"'{path}' is no format that can be run; give {_FORMS}")
         description = read_description(path.with_name(DESCRIPTION))
+        require_as_measured(path)
         return cls(path, description, _of_file(path, names[0], description))
 
 
