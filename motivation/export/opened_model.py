@@ -89,6 +89,8 @@ def find_models(path: Path, models: Sequence[str] | None = None) -> dict[str, Pa
                 f"--models is {' '.join(models)}, and '{path}' is one model; leave it out, or give a work_dir"
             )
         return {name: one}
+    if not path.is_dir():
+        raise ConfigError(f"model '{path}' is not a regular file; give {_FORMS}")
     found = {file.stem: file for file in sorted(path.glob('*.pth')) if not file.stem.startswith('epoch_')}
     if not found:
         files = {folder.name: _preferred(folder) for folder in sorted(path.iterdir()) if folder.is_dir()}
