@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import timm
 import torch
 
@@ -30,13 +31,25 @@ def load(path: str | Path) -> Network:
         ValueError: The folder is damaged, or of a network that needs a package which is not installed.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    settings, weights = folder / 'config.json', folder / 'model.safetensors'
     try:
-        architecture = json.loads((folder / 'config.json').read_bytes())['architecture']
-        if timm.is_model(architecture):
-            return Network(timm.create_model(f'local-dir:{folder}', pretrained=True))
+        read = settings
+        architecture = json.loads(settings.read_bytes())['architecture']
+        is_of_timm = timm.is_model(architecture)
+        read = weights
+        with safetensors.safe_open(
+            weights, 'pt'
+        ):  # whether it is whole, and not yet whether timm's network is the same
+            pass
     except Exception as error:  # damaged files raise errors of many types
-        reason = ' '.join(str(error).split())[:200]
-        raise ValueError(f"'{folder}' is damaged ({type(error).__name__}: {reason}); export the model again") from error
+        raise ValueError(f"'{read}' is damaged ({_reason(error)}); export the model again") from error
+    try:
+        if is_of_timm:
+            return Network(timm.create_model(f'local-dir:{folder}', pretrained=True))
+    except Exception as error:  # of many types too
+        raise ValueError(
+            f"'{weights}' is of another model than '{settings}' describes ({_reason(error)}); export the model again"
+        ) from error
     try:
         # Imported here because only networks that timm lacks need it: CIFAR ResNets and adapted stems.
         from motivation.models.exported_file import load_exported
@@ -45,3 +58,7 @@ def load(path: str | Path) -> Network:
             f"'{folder}' holds a network that timm does not have ({architecture}); install motivation, or use another format"
         ) from error
     return Network(load_exported(folder))
+
+
+def _reason(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'
