@@ -177,7 +177,8 @@ def test_model_that_does_not_fit_its_description_is_one_sentence(run, exported, 
         Predictor.load(tmp_path / 'model.onnx')
     torch.save({'config': {}, 'state_dict': {}, 'crafted': os.system}, 'crafted.pth')
     with pytest.raises(
-        ConfigError, match=r"'crafted\.pth' has more than plain data and was not loaded; give another base\.pth or mot"
+        ConfigError,
+        match=r"'crafted\.pth' has more than plain data and was not loaded; give another base\.pth or motivated",
     ):
         Predictor.load('crafted.pth')
     Path('model.pb').touch()
