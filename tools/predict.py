@@ -3,8 +3,10 @@
 import argparse
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from motivation.errors import ConfigError, check_stack, clear_errors
 
 # Number of images from which further processes read them, unless --workers says how many; they take a second to start.
 MANY = 1000
+
+# Formats by the extension of --out that stands for them.
+FORMATS = {'.csv': 'csv', '.jsonl': 'jsonl'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,10 +51,24 @@ def check_args(args: argparse.Namespace) -> None:
     ):
         if value is not None and value < least:
             raise ConfigError(f'{option} must be at least {least}, got {value}')
-    if args.out is not None and Path(args.out).exists():
-        raise ConfigError(f'--out {args.out!r} exists already; remove it, or name another file')
-    if args.out is not None and not Path(args.out).parent.is_dir():
-        raise ConfigError(f'--out {args.out!r} is in a folder that does not exist; create it, or name another')
+    if args.out is not None:
+        check_out(Path(args.out), args.format)
+
+
+def check_out(path: Path, kind: str | None) -> None:
+    """Check that a file can be written, and that its name is not that of another format."""
+    named = f'--out {str(path)!r}'
+    if kind is not None and FORMATS.get(path.suffix, kind) != kind:
+        raise ConfigError(f'{named} is named as {FORMATS[path.suffix]}, and --format is {kind!r}; leave one out')
+    try:
+        if path.exists():
+            raise ConfigError(f'{named} exists already; remove it, or name another file')
+        if not path.parent.is_dir():
+            raise ConfigError(f'{named} is in a folder that does not exist; create it, or name another')
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f'{named} cannot be written ({error.strerror}); name another file') from error
 
 
 class Watched:
@@ -103,14 +122,14 @@ def main() -> None:
     warnings.simplefilter(
         'ignore', DecompressionBombWarning
     )  # a large image is read; a larger one is named as unreadable
-    images = find_images(args.images, sys.stdin.buffer)
+    images = find_images(args.images, sys.stdin.buffer, partial(print, file=sys.stderr))
     predictor = Predictor.load(args.model, args.models, args.device)
     workers = args.workers
     if workers is None:
         workers = min(4, os.cpu_count() or 1) if len(images) >= MANY else 0
     shows_progress = sys.stderr.isatty() and (args.out is not None or not sys.stdout.isatty())
     watched = Watched(predictor(images, args.batch_size, workers), len(images), shows_progress)
-    kind = args.format or {'.csv': 'csv', '.jsonl': 'jsonl'}.get(Path(args.out or '').suffix, 'text')
+    kind = args.format or FORMATS.get(Path(args.out or '').suffix, 'text')
     writer = {'text': as_text(images, predictor.classes), 'csv': as_csv, 'jsonl': as_json_lines}[kind]
     pieces = writer(watched, args.top_k)
     if args.out is None:
@@ -119,7 +138,7 @@ def main() -> None:
         write_whole(Path(args.out), lambda file: file.writelines(piece.encode() for piece in pieces))
     if watched.failed:
         verb = 'image' if watched.total == 1 else 'images'
-        print(f'{watched.failed:,} of {watched.total:,} {verb} could not be read', file=sys.stderr)
+        print(f'{watched.failed:,} of {watched.total:,} {verb} could not be classified', file=sys.stderr)
         sys.exit(1)
 
 

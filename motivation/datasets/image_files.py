@@ -168,7 +168,7 @@ def _remarks(
 ) -> list[str]:
     remarks = []
     if passed_over:
-        remarks.append(f'files skipped, not images: {passed_over.total():,} ({_counted(passed_over)})')
+        remarks.append(remark_on_others(passed_over))
     if loose:
         remarks.append(f'images skipped, outside of class folders: {len(loose):,} ({shortlist(loose)})')
     if unmapped:
@@ -176,6 +176,11 @@ def _remarks(
     if empty:
         remarks.append(f'classes without images: {len(empty):,} ({shortlist(empty)})')
     return remarks
+
+
+def remark_on_others(extensions: Counter[str]) -> str:
+    """Return the clause about files that are not images, by their number of each extension."""
+    return f'files skipped, not images: {extensions.total():,} ({_counted(extensions)})'
 
 
 def _counted(extensions: Counter[str]) -> str:

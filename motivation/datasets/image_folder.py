@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -38,7 +39,15 @@ def open_folder(folder: str, class_map: Mapping[Any, int] | None = None, extensi
 
 
 def open_file(path: str) -> ImageFile.ImageFile:
-    """Open the image of a file without decoding it; close it after use."""
+    """Open the image of a file without decoding it; close it after use.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe, socket or device, from which reading may never end.
+        PIL.UnidentifiedImageError: It is not an image.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116, of a name that need not be in UTF-8
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError('it is not a regular file')
     # Read at once, because Pillow asks the file for a header in some forty parts.
     return Image.open(io.BytesIO(Path(path).read_bytes()))
 

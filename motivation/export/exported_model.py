@@ -47,8 +47,17 @@ def export_model(
     exported: dict[str, Any] = {'config': deployed, 'state_dict': weights, 'metainfo': metainfo or {}}
     for name in ('mean', 'std'):
         if hasattr(model.data_preprocessor, name):
-            exported[name] = getattr(model.data_preprocessor, name).flatten().tolist()
+            exported[name] = _shortest(getattr(model.data_preprocessor, name))
     write_checkpoint(exported, path)
+
+
+def _shortest(values: Tensor) -> list[float]:
+    """Return numbers with as few decimal digits as give the same numbers in the type of the tensor."""
+    shortest = []
+    for value in values.detach().flatten().cpu():
+        rounded = (float(f'{value.item():.{digits}g}') for digits in range(1, 17))
+        shortest.append(next((number for number in rounded if value.new_tensor(number) == value), value.item()))
+    return shortest
 
 
 def _without_pretraining(config: Any) -> Any:

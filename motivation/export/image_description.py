@@ -11,6 +11,9 @@ from motivation.utils.arguments import arguments_of
 from motivation.utils.batches import noun_of
 from motivation.utils.random_state import preserved_random_state
 
+# The PIL mode of images of a data set that has only one, by number of channels.
+MODES = {1: 'L', 3: 'RGB'}
+
 
 def describe_images(runner: Runner) -> dict[str, Any]:
     """Return a description of the images and classes of a run, as plain data.
@@ -21,7 +24,7 @@ def describe_images(runner: Runner) -> dict[str, Any]:
     Returns:
         ``'classes'``: class names in the order of the logits; ``'input_size'``: [C, H, W] of a transformed image;
         ``'transforms'``: configs of the validation transforms (the test transforms in a run without validation);
-        ``'image_mode'``: PIL mode of the images; ``'decoder'``: what decodes them
+        ``'image_mode'``: PIL mode of the images, by their number of channels if the data set has no such argument; ``'decoder'``: what decodes them
         (:class:`~motivation.datasets.decoding.Decoder`). A value that is not known is ``None``. Data that are not images
         have only ``'classes'``.
     """
@@ -36,11 +39,13 @@ def describe_images(runner: Runner) -> dict[str, Any]:
     is_in_memory = isinstance(getattr(loader.dataset, 'source', loader.dataset), (DeviceImages, TensorImages))
     configs = [runner.cfg.get(f'{stage}_dataloader') for stage in ('val', 'test')]
     dataset = next((config['dataset'] for config in configs if config), None)
+    size = list(batch['inputs'].shape[1:])
+    mode = _plain(dataset_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode'))
     return {
         'classes': classes,
-        'input_size': list(batch['inputs'].shape[1:]),
+        'input_size': size,
         'transforms': _plain(dataset_argument(dataset, 'transforms')),
-        'image_mode': _plain(dataset_argument(dataset or runner.cfg.train_dataloader['dataset'], 'image_mode')),
+        'image_mode': mode or MODES.get(size[0]),
         # Images kept in memory are decoded whole, to tensors, whatever the argument says.
         'decoder': 'opencv' if is_in_memory else _plain(dataset_argument(dataset, 'decoder')),
     }

@@ -14,6 +14,7 @@ from motivation.export.deployable import Deployable, as_uint8
 from motivation.export.description import DESCRIPTION, read_description
 from motivation.export.exporter import Exporter
 from motivation.export.formats import all_formats
+from motivation.export.parity_check import require_as_measured
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.structures import MODEL_NAMES
 
@@ -45,7 +46,8 @@ class OpenedModel:
 
         Raises:
             ConfigError: The file cannot be loaded, its format needs a package that is missing, its description is
-                missing or invalid, or there is no such device.
+                missing or invalid, it is not the file that was measured and accepted at its export, or there is no such
+                device.
         """
         if path.suffix == '.pth':
             deployable = Deployable.load(path)
@@ -56,6 +58,7 @@ class OpenedModel:
         if not names:
             raise ConfigError(f"'{path}' is no format that can be run; give {_FORMS}")
         description = read_description(path.with_name(DESCRIPTION))
+        require_as_measured(path)
         return cls(path, description, _of_file(path, names[0], description))
 
 
@@ -86,6 +89,8 @@ def find_models(path: Path, models: Sequence[str] | None = None) -> dict[str, Pa
                 f"--models is {' '.join(models)}, and '{path}' is one model; leave it out, or give a work_dir"
             )
         return {name: one}
+    if not path.is_dir():
+        raise ConfigError(f"model '{path}' is not a regular file; give {_FORMS}")
     found = {file.stem: file for file in sorted(path.glob('*.pth')) if not file.stem.startswith('epoch_')}
     if not found:
         files = {folder.name: _preferred(folder) for folder in sorted(path.iterdir()) if folder.is_dir()}

@@ -12,14 +12,12 @@ from torch.utils.data import DataLoader
 from motivation.datasets import init_worker
 from motivation.datasets.unlabelled import Images, UnlabelledBatch, UnlabelledImages, collate_unlabelled
 from motivation.errors import ArgumentError, ConfigError, reason
+from motivation.export.image_description import MODES
 from motivation.export.opened_model import OpenedModel, find_models
 from motivation.utils.arguments import Count, checked
 
 # What the models of one run agree on, so that each image is read once for all of them.
 _SHARED = ('classes', 'input_size', 'transforms', 'image_mode', 'decoder')
-
-# The mode of images of a data set that has only one, by number of channels.
-_MODES = {1: 'L', 3: 'RGB'}
 
 # Number of images that are read and predicted at once, by default.
 BATCH_SIZE = 64
@@ -115,7 +113,7 @@ class Predictor:
                     'validation data set has the argument transforms'
                 )
         channels = self.description['input_size'][0]
-        mode = self.description.get('image_mode') or _MODES.get(channels)
+        mode = self.description.get('image_mode') or MODES.get(channels)
         if mode is None:
             raise ConfigError(f"'{self.path}' takes images of {channels} channels, which image files do not have")
         self.image_mode: str = mode

@@ -15,6 +15,8 @@ from motivation.utils.checkpoint import check_fits, read_checkpoint
 # The files of a folder in the layout of timm's models, and the entry of its settings from which this framework loads it.
 SETTINGS, WEIGHTS, OWN_SETTINGS = 'config.json', 'model.safetensors', 'motivation'
 
+_WAY_OUT = 'give another base.pth or motivated.pth of a run'
+
 
 def load_exported(path: str | Path) -> BaseModel:
     """Build a model from an exported file or folder.
@@ -32,7 +34,11 @@ def load_exported(path: str | Path) -> BaseModel:
         ConfigError: The file is missing, corrupted, not an exported model, or has weights of another dtype than the model's.
     """
     path = Path(path)
-    exported = _read_folder(path) if path.is_dir() else _read_file(path)
+    if path.is_dir():
+        exported, weights = _read_folder(path), path / WEIGHTS
+        way_out = f'{SETTINGS} beside it describes another; export the model again'
+    else:
+        exported, weights, way_out = _read_file(path), path, _WAY_OUT
     config = dict(exported['config'])
     config.pop('pretrained', None)  # the weights are loaded below
     if look_up(MODELS, config.get('type')) is None:
@@ -45,8 +51,8 @@ def load_exported(path: str | Path) -> BaseModel:
     except ConfigError as error:
         raise ConfigError(f"the model of '{path}' cannot be built: {error}") from error
     target = exported_module(model)
-    check_fits(exported['state_dict'], target, path)
-    _check_types(exported['state_dict'], target, path)
+    check_fits(exported['state_dict'], target, weights, way_out)
+    _check_types(exported['state_dict'], target, weights)
     target.load_state_dict(exported['state_dict'])
     model.metainfo = {
         **exported.get('metainfo', {}),
@@ -66,7 +72,7 @@ def _check_types(weights: dict[str, Any], model: nn.Module, path: Path) -> None:
 def _read_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"exported model '{path}' does not exist; give the base.pth or motivated.pth of a run")
-    exported = read_checkpoint(path)
+    exported = read_checkpoint(path, way_out=_WAY_OUT)
     if 'config' not in exported:
         raise ConfigError(f"'{path}' is not an exported model; give the base.pth or motivated.pth of a run")
     return exported

@@ -127,13 +127,16 @@ def _save(checkpoint: Any, file: BinaryIO) -> None:
         raise
 
 
-def read_checkpoint(path: Path, map_location: Any = 'cpu', keep: bool = False) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, map_location: Any = 'cpu', keep: bool = False, way_out: str = 'give another epoch_<n>.pth'
+) -> dict[str, Any]:
     """Load a checkpoint as plain data, without running code from the file.
 
     Args:
         path: Path of the checkpoint.
         map_location: Device of the tensors, see :func:`torch.load`. Default: CPU.
         keep: Whether to keep the file's content in memory for the next load. Default: ``False``.
+        way_out: What the error message advises. Default: another ``epoch_<n>.pth``.
 
     Raises:
         ConfigError: The file does not exist, is damaged, or is not a checkpoint of plain data.
@@ -141,18 +144,16 @@ def read_checkpoint(path: Path, map_location: Any = 'cpu', keep: bool = False) -
     require_file(path)
     content = _WHOLE.read(path)
     if content is None:
-        raise ConfigError(f'checkpoint {str(path)!r} is damaged or not a checkpoint; give another epoch_<n>.pth')
+        raise ConfigError(f'checkpoint {str(path)!r} is damaged or not a checkpoint; {way_out}')
     try:
         checkpoint = torch.load(BytesIO(content), map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises errors of many types
-        raise ConfigError(
-            f'checkpoint {str(path)!r} has more than plain data and was not loaded; give another epoch_<n>.pth'
-        ) from error
+        raise ConfigError(f'checkpoint {str(path)!r} has more than plain data and was not loaded; {way_out}') from error
     finally:
         if not keep:
             _WHOLE.forget()
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
-        raise ConfigError(f'{str(path)!r} is not a checkpoint of this framework; give an epoch_<n>.pth')
+        raise ConfigError(f'{str(path)!r} is not a checkpoint of this framework; {way_out}')
     return checkpoint
 
 
@@ -167,28 +168,33 @@ def require_file(path: Path) -> None:
         raise ConfigError(f'checkpoint {str(path)!r} {what}; {name_checkpoints(path)}')
 
 
-def check_fits(state_dict: dict[str, torch.Tensor], model: nn.Module, path: Path) -> None:
+def check_fits(
+    state_dict: dict[str, torch.Tensor],
+    model: nn.Module,
+    path: Path,
+    way_out: str = 'give the config that the checkpoint was trained with',
+) -> None:
     """Check that a state dict has the names and shapes of a model's.
 
     Args:
         state_dict: The state dict.
         model: The model.
         path: Path of its checkpoint, for the error message.
+        way_out: What the message advises. Default: the config of the checkpoint.
 
     Raises:
         ConfigError: A name or shape differs; the message names the first.
     """
     expected = model.state_dict()
-    advice = 'give the config that the checkpoint was trained with'
     for name in [*expected, *state_dict]:
         if name not in state_dict:
-            raise ConfigError(f"checkpoint '{path}' is of other models: it lacks {name!r}; {advice}")
+            raise ConfigError(f"checkpoint '{path}' is of other models: it lacks {name!r}; {way_out}")
         if name not in expected:
-            raise ConfigError(f"checkpoint '{path}' is of other models: {name!r} is not in the model; {advice}")
+            raise ConfigError(f"checkpoint '{path}' is of other models: {name!r} is not in the model; {way_out}")
         if state_dict[name].shape != expected[name].shape:
             raise ConfigError(
                 f"checkpoint '{path}' is of other models: {name!r} is {tuple(state_dict[name].shape)} in the checkpoint "
-                f'and {tuple(expected[name].shape)} in the model; {advice}'
+                f'and {tuple(expected[name].shape)} in the model; {way_out}'
             )
 
 

@@ -48,6 +48,22 @@ def test_list_has_a_path_a_line_or_between_nul_bytes_and_may_name_what_is_not_th
     assert find_images(['-'], io.BytesIO(b'a\nb.png\0c.png\0')) == ['a\nb.png', 'c.png']
 
 
+def test_what_is_passed_over_in_folders_is_said_once_in_one_line(photos):
+    for name in ('photo', 'deep/photo', 'deep/a.txt', 'deep/er/b.docx'):
+        (Path('photos') / name).touch()
+    said = []
+    expected = 'files skipped, not images: 5 (.txt 2, without extension 2, .docx 1)'
+    assert find_images(['photos'], warn=said.append) == photos and said == [expected]
+    find_images(['photos', 'photos/deep'], warn=said.append)
+    assert said == [expected] * 2
+    Path('photos/loop').symlink_to('..', target_is_directory=True)
+    find_images(['photos'], warn=said.append)
+    assert said[2] == f"{expected}; links not followed, to folders that are read anyway: 1 ('loop')"
+    find_images([*photos, 'photos/notes.txt'], warn=said.append)
+    find_images(['photos/deep/er/*.png'], warn=said.append)
+    assert len(said) == 3
+
+
 def test_names_that_are_not_in_utf8_are_found_and_open():
     Path('photos').mkdir()
     name = os.fsdecode(b'photos/na\xefve.png')

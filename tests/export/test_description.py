@@ -1,11 +1,16 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
+from motivation.datasets.unlabelled import UnlabelledImages
 from motivation.errors import ConfigError
 from motivation.export.description import read_description, write_description
-from tests.export.models import saved_model
+from tests.conftest import ROOT
+from tests.export.models import images_of, saved_model
 
 
 @pytest.fixture
@@ -28,6 +33,26 @@ def test_description_holds_all_that_a_program_needs_to_prepare_images(described)
         'decoder': None,
         'transforms': [{'type': 'Resize', 'size': [32, 32]}],
     }
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L'])
+def test_program_of_the_docs_prepares_an_image_as_the_run_does(tmp_path, mode):
+    deployable = saved_model(tmp_path / 'base.pth', 'cifar_resnet8', size=12, in_chans=len(mode) // 2 * 2 + 1)
+    write_description(deployable, 'base', Path('description.json'))
+    pixels = images_of(1, size=30)[0, :, :20]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save('rose.jpg', exif=exif)
+    section = (ROOT / 'docs/deploying.md').read_text().partition('## description.json')[2]
+    code = section.partition('```python\n')[2].partition('```')[0]
+    found = {}
+    exec(code, found)
+    about = read_description(Path('description.json'))
+    images = UnlabelledImages(['rose.jpg'], about['transforms'], mode, 'opencv', about['input_size'])
+    expected = deployable.inputs(images[0]['inputs'][None])
+    assert found['images'].dtype == 'float32' and found['images'].shape == tuple(expected.shape)
+    level = 1.01 / 255 / min(about['std'])
+    assert (torch.from_numpy(found['images']) - expected).abs().max() <= level < expected.std() / 10
 
 
 def test_value_that_is_not_known_is_none(described):

@@ -52,6 +52,16 @@ def test_file_is_plain_data_with_the_normalisation(exported):
     assert content['mean'] == pytest.approx([0.3]) and content['std'] == pytest.approx([0.4])
 
 
+def test_normalisation_is_written_without_the_noise_of_its_type_and_is_the_same(tmp_path):
+    mean, std = [0.3054, 1 / 3, 0.1], [0.376, 2.0, 1e-7]
+    arguments = dict(model_name='cifar_resnet8', num_classes=4, mean=mean, std=std)
+    model = TimmClassifier(**arguments)
+    export_model(model, dict(type='TimmClassifier', **arguments), tmp_path / 'base.pth')
+    metainfo = load_exported(tmp_path / 'base.pth').metainfo
+    assert (metainfo['mean'], metainfo['std']) == ([0.3054, 0.33333334, 0.1], std)
+    assert torch.equal(torch.tensor(metainfo['mean']), model.data_preprocessor.mean.flatten())
+
+
 def test_missing_file_is_named():
     with pytest.raises(ConfigError, match=r"^exported model 'nowhere\.pth' does not exist; give the base\.pth"):
         load_exported('nowhere.pth')

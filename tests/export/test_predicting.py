@@ -176,7 +176,10 @@ def test_model_that_does_not_fit_its_description_is_one_sentence(run, exported, 
     with pytest.raises(ConfigError, match=r"^'.*model\.onnx' is not an ONNX model that"):
         Predictor.load(tmp_path / 'model.onnx')
     torch.save({'config': {}, 'state_dict': {}, 'crafted': os.system}, 'crafted.pth')
-    with pytest.raises(ConfigError, match=r"'crafted\.pth' has more than plain data and was not loaded"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'crafted\.pth' has more than plain data and was not loaded; give another base\.pth or motivated",
+    ):
         Predictor.load('crafted.pth')
     Path('model.pb').touch()
     with pytest.raises(ConfigError, match=r"^'model\.pb' is no format that can be run; give"):

@@ -257,8 +257,25 @@ def test_damaged_or_crafted_folder_is_refused_in_one_sentence(exported, damage, 
     assert '\n' not in str(refused.value)
     assert not Path('harmed').exists()
     if damage not in (name_a_function, name_a_function_inside, name_no_network):  # timm does not read these
-        with pytest.raises(ValueError, match=r"^'copy' is damaged \(.{,160}\); export the model again$"):
+        problem = 'is of another model than' if damage in (lose_a_tensor, round_a_tensor) else r'is damaged \('
+        file = 'config.json' if damage in (cut_the_settings, nest_the_settings, give_a_list) else 'model.safetensors'
+        with pytest.raises(ValueError, match=rf"^'copy/{file}' {problem}"):
             LOAD('copy')
+
+
+def test_weights_of_another_model_are_named_and_not_called_damaged(exported):
+    folder = exported['test_resnet'][1]
+    shutil.copytree(folder, 'copy')
+    weights = safetensors.torch.load_file(folder / 'model.safetensors')
+    safetensors.torch.save_file(weights | {'conv1.0.weight': torch.zeros(1, 2, 3, 3)}, 'copy/model.safetensors')
+    with pytest.raises(
+        ValueError, match=r"^'copy/model\.safetensors' is of another model than 'copy/config\.json' desc"
+    ):
+        LOAD('copy')
+    with pytest.raises(
+        ConfigError, match=r"'copy/model\.safetensors' is of other models: .*; config\.json beside it desc"
+    ):
+        load_exported('copy')
 
 
 def test_folder_of_a_run_is_no_model(tmp_path):

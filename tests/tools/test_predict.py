@@ -85,9 +85,24 @@ def test_damaged_images_are_named_skipped_and_counted(run, photos):
     done = call(run / 'base.pth', 'photos', '--format', 'csv', '--top-k', 1, '--out', 'some.csv')
     assert done.returncode == 1 and done.stdout == ''
     assert done.stderr == (
-        "'photos/10.png' is unreadable: it is empty or not an image\n1 of 3 images could not be read\n"
+        "'photos/10.png' is unreadable: it is empty or not an image\n1 of 3 images could not be classified\n"
     )
     assert [row['path'] for row in csv.DictReader(Path('some.csv').read_text().splitlines())] == [photos[0], photos[2]]
+
+
+def test_pipe_among_the_images_is_named_and_not_waited_for(run, photos, monkeypatch):
+    os.mkfifo('photos/pipe.png')
+    Path('photos/12.png').symlink_to('pipe.png')
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'photos/pipe.png\n')))
+    Path('photos/notes.txt').touch()
+    done = call(run / 'base.pth', 'photos', 'photos/pipe.png', '/dev/zero', '-', '--top-k', 1)
+    names = ['photos/12.png', 'photos/pipe.png', '/dev/zero', 'photos/pipe.png']
+    assert (done.returncode, done.stdout.count('\n')) == (1, 3)
+    assert done.stderr.splitlines() == [
+        'files skipped, not images: 1 (.txt 1)',
+        *(f'{name!r} is unreadable: it is not a regular file' for name in names),
+        '4 of 7 images could not be classified',
+    ]
 
 
 def test_names_of_any_bytes_come_out_readable_in_every_format(run, photos, monkeypatch):
@@ -116,11 +131,21 @@ def test_nothing_is_written_when_a_run_of_predictions_stops(run, photos, tmp_pat
 
 
 def test_mistakes_are_one_sentence_with_status_2(run, photos):
+    os.mkfifo('pipe')
     for arguments, match in (
         ([run, 'nowhere.jpg'], "'nowhere.jpg' does not exist; give image files, folders or patterns"),
         (['nowhere.pth', 'photos'], "model 'nowhere.pth' does not exist; give a .pth of a run"),
+        (['pipe', 'photos'], "model 'pipe' is not a regular file; give a .pth of a run"),
         ([run, 'photos', '--top-k', 0], '--top-k must be at least 1, got 0'),
         ([run, 'photos', '--workers', -1], '--workers must be at least 0, got -1'),
+        (
+            [run, 'photos', '--out', '/proc/a.csv'],
+            "--out '/proc/a.csv' cannot be written (",
+        ),
+        (
+            [run, 'photos', '--out', 'a.jsonl', '--format', 'csv'],
+            "--out 'a.jsonl' is named as jsonl, and --format is 'csv'; leave one out",
+        ),
         ([run, 'photos', '--out', 'no/a.csv'], "--out 'no/a.csv' is in a folder that does not exist; create it"),
     ):
         done = call(*arguments)

@@ -1,7 +1,6 @@
 """Running a folder in the layout of timm's models, with timm alone where timm has the network."""
 
 import json
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +38,24 @@ def load(path: str | Path) -> Network:
         ValueError: The folder is damaged, or of a network that needs a package which is not installed.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    settings, weights = folder / 'config.json', folder / 'model.safetensors'
     try:
-        architecture = json.loads((folder / 'config.json').read_bytes())['architecture']
-        if timm.is_model(architecture):
-            network = timm.create_model(f'local-dir:{folder}', pretrained=True)
-            _check_types(network, safetensors.torch.load_file(folder / 'model.safetensors'))
-            return Network(network)
+        read = settings
+        architecture = json.loads(settings.read_bytes())['architecture']
+        is_of_timm = timm.is_model(architecture)
+        read = weights
+        tensors = safetensors.torch.load_file(weights)
     except Exception as error:  # damaged files raise errors of many types
-        reason = textwrap.shorten(str(error), 120, placeholder=' ...').rstrip('.')
-        raise ValueError(f"'{folder}' is damaged ({type(error).__name__}: {reason}); export the model again") from error
+        raise ValueError(f"'{read}' is damaged ({_reason(error)}); export the model again") from error
+    try:
+        if is_of_timm:
+            network = timm.create_model(f'local-dir:{folder}', pretrained=True)
+            _check_types(network, tensors)
+            return Network(network)
+    except Exception as error:  # of many types too
+        raise ValueError(
+            f"'{weights}' is of another model than '{settings}' describes ({_reason(error)}); export the model again"
+        ) from error
     try:
         # Imported here because only networks that timm lacks need it: CIFAR ResNets and adapted stems.
         from motivation.models.exported_file import load_exported
@@ -56,3 +64,7 @@ def load(path: str | Path) -> Network:
             f"'{folder}' holds a network that timm does not have ({architecture}); install motivation, or use another format"
         ) from error
     return Network(load_exported(folder))
+
+
+def _reason(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'

@@ -1,5 +1,6 @@
 """Running a ``.pt2`` file with torch alone."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,13 @@ def load(path: str | Path) -> Program:
     Raises:
         ValueError: The file is not a whole program of ``torch.export``.
     """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # torch logs the traceback of an error as well as raising it
     try:
         return Program(path)
     except FileNotFoundError:
         raise
     except Exception as error:  # torch raises errors of many types
         raise ValueError(f"'{path}' is damaged or not a program of torch.export; export the model again") from error
+    finally:
+        logging.disable(disabled)
