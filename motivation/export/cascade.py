@@ -2,20 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.evaluation.confidence import Measure, confidence
 from motivation.export.deployable import Deployable
+from motivation.export.origin import ORIGIN, digest_of
 from motivation.structures import MODEL_NAMES
 from motivation.utils.arguments import checked
 
 # The file in the folder of a run that holds its thresholds.
 FILE = 'cascade.json'
+
+# Which of them.
+At = Literal['equal_accuracy', 'best_accuracy']
 
 
 class Answers(NamedTuple):
@@ -59,31 +63,44 @@ class Cascade(nn.Module):
         self.measure: Measure = measure
 
     @classmethod
-    def load(cls, folder: str | Path, at: Literal['equal_accuracy', 'best_accuracy'] = 'equal_accuracy') -> 'Cascade':
+    def load(cls, folder: str | Path, at: At = 'equal_accuracy', thresholds: str | Path | None = None) -> 'Cascade':
         """Load both models of a run with the threshold that ``tools/cascade.py`` chose.
 
         Args:
-            folder: The work_dir, with ``base.pth``, ``motivated.pth`` and ``cascade.json``.
+            folder: The work_dir, with ``base.pth`` and ``motivated.pth``.
             at: The threshold that equals the motivated model (default), or the one of the best accuracy.
+            thresholds: Path of the ``cascade.json``, where ``--out`` put it elsewhere. Default: that in ``folder``.
 
         Returns:
             A cascade in evaluation mode that takes images as uint8, 0 to 255, or float, 0 to 1, after the transforms of
             validation.
 
         Raises:
-            ConfigError: A file is missing or damaged.
+            ArgumentError: ``at`` is neither.
+            ConfigError: A file is missing or damaged, or the thresholds were chosen for other weights.
         """
-        path = Path(folder) / FILE
+        if at not in get_args(At):
+            raise ArgumentError('at', f'must be {" or ".join(map(repr, get_args(At)))}, got {at!r}')
+        path = Path(folder) / FILE if thresholds is None else Path(thresholds)
+        out = '' if thresholds is None else f' --out {path.parent}'
+        command = f'python tools/cascade.py {folder}{out}'
         try:
-            chosen = json.loads(path.read_text())
+            chosen = json.loads(path.read_bytes())
             threshold, measure = chosen[at]['threshold'], chosen['measure']
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"'{path}' is missing or damaged; write it with 'python tools/cascade.py {folder}'"
-            ) from error
-        base, motivated = (
-            Deployable.load(Path(folder) / f'{name}.pth', raw_input=True).network() for name in MODEL_NAMES
-        )
+            digests = {name: chosen[ORIGIN][name] for name in MODEL_NAMES}
+        except FileNotFoundError as error:
+            raise ConfigError(f"'{path}' does not exist; write it with '{command}'") from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ConfigError(f"'{path}' is damaged; write it again with '{command} --overwrite'") from error
+        files = {name: Path(folder) / f'{name}.pth' for name in MODEL_NAMES}
+        models = {name: Deployable.load(file, raw_input=True) for name, file in files.items()}
+        for name, file in files.items():
+            if digest_of(file) != digests[name]:
+                raise ConfigError(
+                    f"'{path}' was made from other weights than those of '{file}'; measure again with "
+                    f"'{command} --overwrite'"
+                )
+        base, motivated = (models[name].network() for name in MODEL_NAMES)
         return cls(base, motivated, threshold, measure).eval()
 
     @torch.no_grad()

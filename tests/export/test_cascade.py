@@ -63,5 +63,15 @@ def test_logits_that_are_nan_are_passed_on(images):
 def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ArgumentError, match=r'threshold must be at least 0, got -0\.1'):
         Cascade(Counting(0), Counting(1), -0.1)
-    with pytest.raises(ConfigError, match=r"cascade\.json' is missing or damaged; write it with 'python tools/cascade"):
+    with pytest.raises(ConfigError, match=r"cascade\.json' does not exist; write it with 'python tools/cascade"):
         Cascade.load(tmp_path)
+    with pytest.raises(ArgumentError, match=r"^at must be 'equal_.* or 'best_accuracy', got 'best'$"):
+        Cascade.load(tmp_path, at='best')
+
+
+@pytest.mark.parametrize('content', ['[' * 100_000, '{"measure": "margin"}', '[]', '\x00'])
+def test_damaged_thresholds_are_one_sentence(tmp_path, content):
+    (tmp_path / 'two').mkdir()
+    (tmp_path / 'two/cascade.json').write_text(content)
+    with pytest.raises(ConfigError, match=r"^'.*two/cascade\.json' is damaged; write .*--out .*two --overwrite'$"):
+        Cascade.load(tmp_path, thresholds=tmp_path / 'two/cascade.json')

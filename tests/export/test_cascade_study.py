@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -69,6 +70,22 @@ def test_loaded_cascade_does_what_was_reported(folder, studied, copied):
         assert by_motivated.float().mean().item() == pytest.approx(point.passed_on.value)
         right = logits.argmax(dim=1) == targets[second]
         assert 100 * right.float().mean().item() == pytest.approx(point.accuracy.value)
+
+
+def test_thresholds_of_other_weights_are_refused(studied, copied):
+    write_cascade(copied / 'two', *studied)
+    thresholds = copied / 'two/cascade.json'
+    digests = {name: hashlib.sha256((copied / f'{name}.pth').read_bytes()).hexdigest() for name in MODEL_NAMES}
+    assert json.loads(thresholds.read_text())['made_from'] == digests
+    assert Cascade.load(copied, thresholds=thresholds).threshold == studied[0].equal_accuracy.threshold
+    exported = read_checkpoint(copied / 'motivated.pth')
+    next(iter(exported['state_dict'].values())).add_(1)
+    write_checkpoint(exported, copied / 'motivated.pth')
+    with pytest.raises(
+        ConfigError,
+        match=r"two/cascade\.json' was made from other weights than those of '.*motivated\.pth'; .* --out .*two --overwrite'$",
+    ):
+        Cascade.load(copied, thresholds=thresholds)
 
 
 def test_timed_images_are_passed_on_as_often_as_all(folder, studied):
