@@ -13,10 +13,13 @@ from motivation.evaluation.confidence import Measure, confidence
 from motivation.export.deployable import Deployable
 from motivation.export.origin import ORIGIN, digest_of
 from motivation.structures import MODEL_NAMES
-from motivation.utils.arguments import checked
+from motivation.utils.arguments import Count, checked
 
 # The file in the folder of a run that holds its thresholds.
 FILE = 'cascade.json'
+
+# How far float images may lie beyond 0 to 1: bicubic resizing overshoots by less, other scales by more.
+_OVERSHOOT = 0.5
 
 # Which of them.
 At = Literal['equal_accuracy', 'best_accuracy']
@@ -42,6 +45,8 @@ class Cascade(nn.Module):
         motivated: Likewise; it takes the same images.
         threshold: Confidence, 0 to 1, below which an image is passed on; 0 passes on none, 2 all.
         measure: The measure of confidence. Default: ``'probability'``.
+        channels: C of images as uint8, 0 to 255, or float, 0 to 1; others are refused. ``None`` (default) for models of
+            images on another scale, which only they can check.
 
     Example:
         >>> cascade = Cascade.load('work_dirs/flowers')   # after tools/cascade.py work_dirs/flowers
@@ -55,12 +60,14 @@ class Cascade(nn.Module):
         motivated: nn.Module,
         threshold: Annotated[float, Ge(0)],
         measure: Measure = 'probability',
+        channels: Count | None = None,
     ) -> None:
         super().__init__()
         self.base = base
         self.motivated = motivated
         self.threshold = threshold
         self.measure: Measure = measure
+        self.channels = channels
 
     @classmethod
     def load(cls, folder: str | Path, at: At = 'equal_accuracy', thresholds: str | Path | None = None) -> 'Cascade':
@@ -101,7 +108,8 @@ class Cascade(nn.Module):
                     f"'{command} --overwrite'"
                 )
         base, motivated = (models[name].network() for name in MODEL_NAMES)
-        return cls(base, motivated, threshold, measure).eval()
+        channels = (models['base'].metainfo.get('input_size') or [None])[0]
+        return cls(base, motivated, threshold, measure, channels).eval()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Answers:
@@ -109,7 +117,12 @@ class Cascade(nn.Module):
 
         Args:
             images: (N, C, H, W), as both models take them.
+
+        Raises:
+            ArgumentError: They are something else; values of float images are checked on the CPU only, because on a GPU
+                that waits for it.
         """
+        self._check(images)
         logits = self.base(images)
         # Not `confidence < threshold`: of logits that are NaN the base model is not sure.
         passed_on = ~(confidence(logits, self.measure) >= self.threshold)
@@ -117,3 +130,21 @@ class Cascade(nn.Module):
             logits = logits.clone()
             logits[passed_on] = self.motivated(images[passed_on]).to(logits.dtype)
         return Answers(logits, passed_on)
+
+    def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise ArgumentError(
+                'images', f'must be a tensor, got {type(images).__name__}; convert with torch.from_numpy'
+            )
+        channels = 'C' if self.channels is None else self.channels
+        if images.ndim != 4 or self.channels not in (None, images.shape[1]):
+            raise ArgumentError('images', f'must be (N, {channels}, H, W), got {tuple(images.shape)}')
+        if self.channels is None or images.dtype == torch.uint8:
+            return
+        expected = 'must be uint8, 0 to 255, or float, 0 to 1, not normalised'
+        if not images.is_floating_point():
+            raise ArgumentError('images', f'{expected}; got {str(images.dtype).removeprefix("torch.")}')
+        if images.device.type == 'cpu' and images.numel():
+            low, high = (value.item() for value in images.aminmax())
+            if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
+                raise ArgumentError('images', f'{expected}; got values from {low:.4g} to {high:.4g}')

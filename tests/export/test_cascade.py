@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -75,3 +76,22 @@ def test_damaged_thresholds_are_one_sentence(tmp_path, content):
     (tmp_path / 'two/cascade.json').write_text(content)
     with pytest.raises(ConfigError, match=r"^'.*two/cascade\.json' is damaged; write .*--out .*two --overwrite'$"):
         Cascade.load(tmp_path, thresholds=tmp_path / 'two/cascade.json')
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'problem'),
+    [
+        (np.zeros((2, 3, 2, 2), np.uint8), r'must be a tensor, got ndarray; convert with torch\.from_numpy'),
+        (torch.zeros(3, 2, 2), r'must be \(N, 3, H, W\), got \(3, 2, 2\)'),
+        (torch.zeros(2, 1, 2, 2), r'must be \(N, 3, H, W\), got \(2, 1, 2, 2\)'),
+        (torch.zeros(2, 3, 2, 2, dtype=torch.int64), r'must be uint8, .* or float, 0 to 1, not normalised; got int64'),
+        (torch.full((2, 3, 2, 2), 255.0), 'got values from 255 to 255'),
+        (torch.full((2, 3, 2, 2), -1.5), r'got values from -1\.5 to -1\.5'),
+        (torch.full((2, 3, 2, 2), float('nan')), 'got values from nan to nan'),
+    ],
+)
+def test_images_of_another_form_or_scale_are_refused(wrong, problem):
+    cascade = Cascade(Counting(0), Counting(1), 0.5, channels=3)
+    with pytest.raises(ArgumentError, match=f'^images .*{problem}$'):
+        cascade(wrong)
+    assert len(cascade(torch.rand(2, 3, 2, 2)).logits) == 2 and len(cascade(torch.zeros(0, 3, 2, 2)).logits) == 0

@@ -65,7 +65,9 @@ def test_loaded_cascade_does_what_was_reported(folder, studied, copied):
     images, targets = validation(folder)
     second = halves(targets.numpy(), 1)[1]
     for at in ('equal_accuracy', 'best_accuracy'):
-        logits, by_motivated = Cascade.load(copied, at)(images[second])
+        cascade = Cascade.load(copied, at)
+        logits, by_motivated = cascade(images[second])
+        assert cascade.channels == images.shape[1]
         point = getattr(result, at)
         assert by_motivated.float().mean().item() == pytest.approx(point.passed_on.value)
         right = logits.argmax(dim=1) == targets[second]
@@ -135,9 +137,12 @@ def test_lost_model_is_named(copied):
 
 
 def test_tool_writes_its_three_files_and_keeps_those_that_are_there(copied):
-    done = call_here('cascade.py', copied, '--confidence', 'margin', '--out', copied / 'two')
+    option = 'val_dataloader.num_workers=0'
+    done = call_here('cascade.py', copied, '--confidence', 'margin', '--out', copied / 'two', '--cfg-options', option)
     assert (done.returncode, done.stderr) == (0, '')
     content = json.loads((copied / 'two/cascade.json').read_text())
+    assert content['options'] == {'val_dataloader.num_workers': 0}
+    assert f'Run: {copied} with `{option}`. Time:' in (copied / 'two/cascade.md').read_text()
     assert content['measure'] == 'margin' and content['latency']['images'] == 81
     passed = f'{content["equal_accuracy"]["passed_on"]["value"]:.1%}'
     for text in (done.stdout, (copied / 'two/cascade.md').read_text()):

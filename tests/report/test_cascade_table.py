@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,3 +78,5 @@ def test_folder_that_holds_one_of_the_files_is_refused(tmp_path):
     check_folder(tmp_path, overwrite=True)
     with pytest.raises(ConfigError, match='is a file or in one'):
         check_folder(tmp_path / 'cascade.md/below', overwrite=True)
+    with pytest.raises(ConfigError, match=r"^the folder '/proc/x' cannot be written \(.*\); name another with --out$"):
+        check_folder(Path('/proc/x'), overwrite=False)
