@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -169,6 +170,16 @@ def test_model_without_a_report_has_a_card_from_its_config(tmp_path):
     assert 'with the weights of its best validation and averaged over training (EMA).' in text
     assert '- policy: `ConsecutiveDrop(drops=3)`\n- seed: 5\n' in text and 'There is no report of the run.' in text
     assert '`class 99` and 20 more, in `description.json`' in text and '`class 100`' not in text
+
+
+def test_card_of_a_checkpoint_names_it_and_its_training(tmp_path):
+    deployable, folder = exported(tmp_path, [])
+    run = replace(finished_run(tmp_path), checkpoint=tmp_path / 'epoch_2.pth')
+    run.config.train_cfg = dict(max_epochs=8)
+    write_card(folder, 'base', run, deployable)
+    text = (folder / 'README.md').read_text()
+    assert '- checkpoint: `epoch_2.pth`, of a training of 8 epochs\n- config: `flowers.py`\n' in text
+    assert 'There is no report of this checkpoint.' in text
 
 
 def test_damaged_parity_report_is_named(tmp_path):
