@@ -31,7 +31,7 @@ def open_run(path: str | Path, options: Mapping[str, Any] | None = None) -> Fini
         return FinishedRun.open(path, options)
     folder = path.with_suffix('')
     models = write_models(path, folder, options)
-    return FinishedRun(folder, read_config(path.parent, options), models)
+    return FinishedRun(folder, read_config(path.parent, options), models, checkpoint=path)
 
 
 def write_models(checkpoint: Path, folder: Path, options: Mapping[str, Any] | None = None) -> dict[str, Path]:

@@ -17,7 +17,7 @@ from motivation.errors import ConfigError
 from motivation.utils.checkpoint import find_checkpoints, name_checkpoints, newest_whole, require_file
 from motivation.utils.distributed import decide_once
 from motivation.utils.lock import FolderInUseError, lock_folder
-from motivation.utils.new_folders import make_folder
+from motivation.utils.new_folders import require_writable
 
 LATEST, AUTO = 'latest', 'auto'
 
@@ -176,7 +176,7 @@ def prepare_test(
     config = load_config(path, options)
     require_file(Path(checkpoint))
     config.work_dir = str(Path(checkpoint).parent / 'test')
-    _require_writable(Path(config.work_dir))
+    require_writable(Path(config.work_dir), 'work_dir', '--work-dir')
     config.load_from, config.resume = checkpoint, False
     if models:
         config.test_cfg.models = models
@@ -211,17 +211,5 @@ def _require_newest(folder: Path, checkpoint: Path) -> None:
 
 def _claim(folder: Path) -> None:
     """Create a folder if needed, and lock it."""
-    _require_writable(folder)
+    require_writable(folder, 'work_dir', '--work-dir')
     lock_folder(folder)
-
-
-def _require_writable(folder: Path) -> None:
-    try:
-        make_folder(folder)
-        probe = folder / '.writable'
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(
-            f"work_dir '{folder}' cannot be written ({error.strerror}); name another with --work-dir"
-        ) from error

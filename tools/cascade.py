@@ -59,6 +59,7 @@ def main() -> None:
         console.print(grid.rich())
     for sentence in (*sentences(result, latency), explanation(result)):
         console.print(sentence, soft_wrap=True)
+    about['options'] = args.cfg_options or {}
     for path in write_cascade(folder, result, latency, about):
         console.print(f'written: {path}', soft_wrap=True)
 

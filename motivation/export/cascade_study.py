@@ -18,6 +18,7 @@ from motivation.evaluation.confidence import Measure, confidence
 from motivation.export.cascade import Cascade
 from motivation.export.deployable import Deployable
 from motivation.export.finished_run import FinishedRun
+from motivation.export.origin import ORIGIN, digest_of
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import first_sample
 from motivation.utils.processor import processor_name
@@ -27,7 +28,7 @@ TIMED_IMAGES, REPEATS = 200, 5
 
 def study_cascade(
     run: FinishedRun, measure: Measure = 'probability', seed: int = 0, timed_images: int = TIMED_IMAGES
-) -> tuple[Cascaded, Latency, dict[str, str]]:
+) -> tuple[Cascaded, Latency, dict[str, Any]]:
     """Run both models of a run on its validation data, and judge and time their cascade.
 
     Args:
@@ -38,7 +39,7 @@ def study_cascade(
 
     Returns:
         The cascade; its times at equal accuracy; and the ``'run'``, the names of the models as ``'base'`` and
-        ``'motivated'``, and the ``'machine'``.
+        ``'motivated'``, the digests of their files as ``'made_from'``, and the ``'machine'``.
 
     Raises:
         ConfigError: A model is missing or was never trained, their classes differ, or there are no or too few
@@ -46,6 +47,7 @@ def study_cascade(
     """
     _check_trained(run)
     models = _load(run)
+    digests = {name: digest_of(run.models[name]) for name in MODEL_NAMES}
     networks = {name: model.network() for name, model in models.items()}
     logits, targets, sample = _predict(run, networks)
     # A batch of one image: what is computed once a batch counts for it.
@@ -54,8 +56,13 @@ def study_cascade(
     point = result.equal_accuracy
     images = _images(run, _spread_by(confidence(logits['base'], measure), timed_images))
     cascade = Cascade(networks['base'], networks['motivated'], point.threshold, measure).eval()
-    about: dict[str, str] = {name: getattr(models[name].model, 'model_name', name) for name in MODEL_NAMES}
-    return result, time_cascade(cascade, images), {'run': str(run.folder), **about, 'machine': processor_name()}
+    about: dict[str, Any] = {
+        'run': str(run.folder),
+        **{name: getattr(models[name].model, 'model_name', name) for name in MODEL_NAMES},
+        ORIGIN: digests,
+        'machine': processor_name(),
+    }
+    return result, time_cascade(cascade, images), about
 
 
 def time_cascade(cascade: Cascade, images: Tensor, repeats: int = REPEATS) -> Latency:

@@ -8,27 +8,27 @@ from typing import Any, get_args
 from motivation.datasets.decoding import DecoderName
 from motivation.errors import ConfigError
 from motivation.export.deployable import Deployable
+from motivation.export.origin import ORIGIN
 from motivation.registry import TRANSFORMS, refuse_other_code
 from motivation.utils.files import write_whole
-
-DESCRIPTION = 'description.json'
 
 # The file beside exported models that says how images are prepared, and which classes there are.
 DESCRIPTION = 'description.json'
 
 
-def write_description(deployable: Deployable, name: str, path: Path) -> None:
-    """Write ``description.json``: the metainfo of a model, and its name.
+def write_description(deployable: Deployable, name: str, digest: str, path: Path) -> None:
+    """Write ``description.json``: the metainfo of a model, its name, and the weights that it was made from.
 
     Args:
         deployable: The model.
         name: ``'base'``, ``'motivated'``, ``'base_ema'``, ...
+        digest: SHA-256 of its ``.pth``, see :func:`~motivation.export.origin.digest_of`.
         path: Path of the file.
 
     Raises:
         OSError: The file cannot be written.
     """
-    content = json.dumps({'model': name, **deployable.metainfo}, indent=1, ensure_ascii=False) + '\n'
+    content = json.dumps({'model': name, ORIGIN: digest, **deployable.metainfo}, indent=1, ensure_ascii=False) + '\n'
     write_whole(path, lambda file: file.write(content.encode()))
 
 
@@ -36,7 +36,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """Read a ``description.json``.
 
     Returns:
-        ``'model'``: its name; ``'classes'``, ``'input_size'``, ``'mean'``, ``'std'``, ``'image_mode'``,
+        ``'model'``: its name; ``'made_from'``: the SHA-256 of its ``.pth``; ``'classes'``, ``'input_size'``, ``'mean'``, ``'std'``, ``'image_mode'``,
         ``'decoder'`` and ``'transforms'``, see :func:`~motivation.models.exported_file.load_exported`, ``None`` where not known.
 
     Raises:
@@ -79,6 +79,7 @@ def _is_number(value: Any) -> bool:
 # What each value must be, beside None.
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'model': (_is_text, 'a name'),
+    ORIGIN: (_is_text, 'a digest'),
     'classes': (_list_of(_is_text), 'a list of names'),
     'input_size': (lambda value: isinstance(value, list) and _is_size(value), '[channels, height, width]'),
     'mean': (_list_of(_is_number), 'a list of numbers'),

@@ -15,6 +15,7 @@ from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
 from motivation.export.model_card import write_card
+from motivation.export.origin import digest_of
 from motivation.export.parity import LARGEST_DROP, Parity, describe_model, measure_parity
 
 # Name of the folder of exported models in that of a run, and of what is not yet measured in a model's.
@@ -109,7 +110,7 @@ def export_run(
     count = min(settings.images or run.count_validation(), run.count_validation())
     some = run.training_images(settings.calibration_images) if quantised else next(iter(run.validation(2)))['inputs']
     for name, planned in files.items():
-        deployable = Deployable.load(run.models[name], settings.raw_input)
+        deployable, digest = Deployable.load(run.models[name], settings.raw_input), digest_of(run.models[name])
         if deployable.metainfo.get('input_size') is None:
             raise ConfigError(
                 f"'{run.models[name]}' is not a model of images, which these formats are for; leave it out"
@@ -121,7 +122,7 @@ def export_run(
             _measure(planned, formats, deployable, run, count, part, announce)
             for file in planned:
                 _put(file, part / file.format)
-            write_description(deployable, name, folder / name / DESCRIPTION)
+            write_description(deployable, name, digest, folder / name / DESCRIPTION)
             write_card(folder / name, name, run, deployable)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -38,12 +38,14 @@ class FinishedRun:
         models: Path of every exported model by the name of its file: ``'base'``, ``'motivated'`` and, where the run
             wrote them, ``'base_ema'``, ``'best_base'`` and so on.
         report: The content of ``report.json``; ``None`` if there is none.
+        checkpoint: The ``epoch_<n>.pth`` that the models are of; ``None`` for those of the end of the run.
     """
 
     folder: Path
     config: Config
     models: dict[str, Path]
     report: dict[str, Any] | None = None
+    checkpoint: Path | None = None
     _datasets: dict[str, Dataset] = field(default_factory=dict, repr=False)
 
     @classmethod

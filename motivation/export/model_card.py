@@ -211,9 +211,12 @@ def _training(run: FinishedRun, report: RunReport | None) -> list[str]:
         f'data: {_code(_component(loader.get("dataset")))}, batches of {loader.get("batch_size", "unknown size")}',
         f'optimizer: {_code(_component((config.get("optim_wrapper") or {}).get("optimizer")))}',
     ]
+    if run.checkpoint is not None:
+        epochs = (config.get('train_cfg') or {}).get('max_epochs', 'unknown number')
+        facts.insert(0, f'checkpoint: `{run.checkpoint.name}`, of a training of {epochs} epochs')
     if report is None:
         facts += [f'policy: {_code(_component((config.get("motivation") or {}).get("policy")))}', f'seed: {seed}']
-        results = ['There is no report of the run.', '']
+        results = [f'There is no report of {"the run" if run.checkpoint is None else "this checkpoint"}.', '']
     else:
         facts += [f'{label}: {value}' for label, value in run_facts(report)]
         results = [*_table(['', *MODEL_NAMES], model_rows(report)), '', f'Of the last validation. {DEFINITION}', '']

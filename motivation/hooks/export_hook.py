@@ -16,7 +16,7 @@ from motivation.export.export_run import ExportSettings
 from motivation.export.exported_model import export_model
 from motivation.export.formats import choose_formats
 from motivation.export.image_description import describe_images
-from motivation.hooks.exported_formats import export_formats
+from motivation.hooks.exported_formats import export_formats, warn_of_outdated
 from motivation.models.exported_file import exported_module
 from motivation.registry import HOOKS
 from motivation.structures import lower_is_better, model_of, split_metric
@@ -114,9 +114,11 @@ class ExportHook(Hook):
         self._export(runner, self._model.scored())
 
     def after_run(self, runner: Runner) -> None:
-        """Export in other formats, after the report is written."""
-        if self.formats and self._trains and runner.rank == 0:
-            export_formats(runner, self.formats, ExportSettings(raw_input=self.raw_input, overwrite=True))
+        """Export in other formats, after the report is written, and name what an earlier training left behind."""
+        if self._trains and runner.rank == 0:
+            if self.formats:
+                export_formats(runner, self.formats, ExportSettings(raw_input=self.raw_input, overwrite=True))
+            warn_of_outdated(runner)
 
     def export_checkpoint(self, runner: Runner, checkpoint: Path, folder: Path) -> dict[str, Path]:
         """Write the models of a checkpoint as a run that ended with it would have.

@@ -1,4 +1,4 @@
-"""Exporting a run that has just ended in other formats, without losing anything of it if that fails."""
+"""Exporting a run that has just ended in other formats, and naming earlier exports that are of other weights now."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from motivation.errors import ConfigError, reason
+from motivation.export.cascade import FILE
 from motivation.export.export_run import FOLDER, ExportSettings, export_run
-from motivation.export.finished_run import FinishedRun
+from motivation.export.finished_run import FILES, FinishedRun
 from motivation.export.formats import Formats
+from motivation.export.origin import is_outdated, outdated_exports
 from motivation.export.parity_table import parity_table
 
 
@@ -35,3 +37,26 @@ def export_formats(runner: Runner, formats: Formats, settings: ExportSettings) -
     for file in files:
         if file.problem is not None:
             runner.unwritten.note(str(file.path.relative_to(Path(run.folder))), file.problem, remedy)
+
+
+def warn_of_outdated(runner: Runner) -> None:
+    """Name the exported models and the thresholds of a cascade that an earlier training left in the folder of a run.
+
+    Args:
+        runner: The run, whose models are written.
+    """
+    folder = Path(runner.work_dir)
+    models = {name: folder / f'{name}.pth' for name in FILES if (folder / f'{name}.pth').is_file()}
+    try:
+        for name in outdated_exports(folder / FOLDER, models):
+            runner.announce(
+                f"'{folder / FOLDER / name}' is of other weights than the '{name}.pth' of this run; replace it with "
+                f"'python tools/export.py {folder} --models {name} --overwrite'"
+            )
+        if is_outdated(folder / FILE, models):
+            runner.announce(
+                f"'{folder / FILE}' is of other weights than the models of this run; replace it with "
+                f"'python tools/cascade.py {folder} --overwrite'"
+            )
+    except OSError as error:  # the run is complete
+        runner.announce(f'whether exports in {str(folder)!r} are of these weights is not known ({reason(error)})')

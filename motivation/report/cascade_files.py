@@ -9,6 +9,7 @@ from motivation.evaluation.cascade_result import Cascaded, Latency
 from motivation.report.cascade_picture import draw_cascade
 from motivation.report.cascade_table import write_markdown
 from motivation.utils.files import write_whole
+from motivation.utils.new_folders import require_writable
 
 NAMES = ('cascade.json', 'cascade.md', 'cascade.png')
 
@@ -21,13 +22,14 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         overwrite: Whether it may hold them already.
 
     Raises:
-        ConfigError: It holds some, or it cannot be a folder.
+        ConfigError: It holds some, cannot be a folder, or cannot be written.
     """
     if any(path.is_file() for path in (folder, *folder.parents)):
         raise ConfigError(f"--out '{folder}' is a file or in one; name a folder")
     present = [name for name in NAMES if (folder / name).exists()]
     if present and not overwrite:
         raise ConfigError(f"'{folder}' already holds {', '.join(present)}; name another --out, or give --overwrite")
+    require_writable(folder, 'the folder', '--out', keep=False)
 
 
 def write_cascade(folder: Path, result: Cascaded, latency: Latency, about: dict[str, Any]) -> list[Path]:
@@ -37,15 +39,17 @@ def write_cascade(folder: Path, result: Cascaded, latency: Latency, about: dict[
         folder: The folder.
         result: The cascade.
         latency: Times of both models and of the cascade at equal accuracy.
-        about: What it was measured on: ``'run'``, ``'base'`` and ``'motivated'``, names of the models, ``'machine'``.
+        about: What it was measured on: ``'run'``, ``'base'`` and ``'motivated'``, names of the models, ``'machine'``,
+            and ``'options'``, the fields of its config that were overridden.
 
     Returns:
         Their paths.
     """
     content = {**about, **result.to_json(), 'latency': latency.to_json()}
     title = f'{about["base"]} in {about["motivated"]}: {result.images:,} images, seed {result.seed}'
+    options = ', '.join(f'{field}={value}' for field, value in about.get('options', {}).items())
     sentence = (
-        f'Run: {about["run"]}. Time: mean over {latency.images} validation images of the median of five runs each, '
+        f'Run: {about["run"]}{f" with `{options}`" if options else ""}. Time: mean over {latency.images} validation images of the median of five runs each, '
         f'batch 1, uint8 images to logits, one thread, on {about["machine"]}.'
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,5 +57,5 @@ def write_cascade(folder: Path, result: Cascaded, latency: Latency, about: dict[
     write_whole(png_path, lambda file: draw_cascade(result, title, file))
     write_whole(md_path, lambda file: file.write(write_markdown(result, latency, sentence).encode()))
     # Last, because Cascade.load reads it: what it finds has its table and picture beside it.
-    write_whole(json_path, lambda file: file.write((json.dumps(content, indent=1) + '\n').encode()))
+    write_whole(json_path, lambda file: file.write((json.dumps(content, indent=1, default=str) + '\n').encode()))
     return [json_path, md_path, png_path]

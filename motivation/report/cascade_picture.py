@@ -47,19 +47,20 @@ def _draw_trade(axes: Axes, result: Cascaded) -> None:
         color='0.6', linestyle=':', marker='*', markevery=[1], markersize=11, label='oracle: the best choice there is',
     )  # fmt: skip
     for name in MODEL_NAMES:
-        axes.plot(macs[name], accuracy[name], 's', markersize=9, color=COLOURS[name], label=f'{name} alone', zorder=4)
+        axes.plot(macs[name], accuracy[name], 's', markersize=7, color=COLOURS[name], label=f'{name} alone', zorder=4)
     axes.axhline(accuracy['motivated'], color=COLOURS['motivated'], linewidth=0.8, alpha=0.6)
-    for point, marker, label in (
-        (result.equal_accuracy, 'o', f'equal accuracy: {result.relative_cost:.0%} of the MACs of motivated'),
-        (result.best_accuracy, 'D', 'best accuracy'),
+    # Hollow and of different sizes, because where nothing is passed on they lie on each other and on the base model.
+    for point, marker, size, label in (
+        (result.equal_accuracy, 'o', 13, f'equal accuracy: {result.relative_cost:.0%} of the MACs of motivated'),
+        (result.best_accuracy, 'D', 19, 'best accuracy'),
     ):
         axes.plot(
-            point.macs.value / 1e6, point.accuracy.value, marker, markersize=9, markerfacecolor='white',
+            point.macs.value / 1e6, point.accuracy.value, marker, markersize=size, markerfacecolor='none',
             markeredgecolor=_CASCADE, markeredgewidth=2, label=label, zorder=5,
         )  # fmt: skip
     axes.set(xlabel='mean MMACs an image', ylabel='accuracy (%)', title='what the two cost and give together')
     axes.grid(alpha=0.3)
-    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
+    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False, markerscale=0.6)
 
 
 def _draw_groups(axes: Axes, result: Cascaded) -> None:
@@ -68,13 +69,14 @@ def _draw_groups(axes: Axes, result: Cascaded) -> None:
         values = [getattr(group, name) for group in result.groups]
         axes.bar(places + offset, values, width=0.4, color=COLOURS[name], label=name)
     passed = len(result.groups) * result.equal_accuracy.passed_on.value
-    axes.axvspan(-0.5, passed - 0.5, color=_CASCADE, alpha=0.15, zorder=0, label='passed on at equal accuracy')
+    if passed > 0:
+        axes.axvspan(-0.5, passed - 0.5, color=_CASCADE, alpha=0.15, zorder=0, label='passed on at equal accuracy')
     axes.set_xticks(places, [f'{group.lowest:.2f}' for group in result.groups], fontsize=8)
     axes.set(
         xlabel=f'tenths of the images by confidence of base\n({result.measure}; the lowest in each)',
         ylabel='accuracy (%)',
         xlim=(-0.5, len(places) - 0.5),
-        ylim=(0, 112),
+        ylim=(0, 104),
         title='where the motivated model is worth asking',
     )
-    axes.legend(loc='upper left', fontsize=9)
+    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), fontsize=9, frameon=False)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table
 
-from motivation.evaluation.cascade_result import Cascaded, Latency
+from motivation.evaluation.cascade_result import Cascaded, Latency, OperatingPoint
 from motivation.evaluation.estimates import Estimate
 from motivation.structures import MODEL_NAMES
 
@@ -58,7 +58,7 @@ def main_grid(result: Cascaded, latency: Latency) -> Grid:
     return Grid(
         ['', *MODEL_NAMES, 'equal accuracy', 'best accuracy'],
         [
-            ['threshold', *alone, *(f'{point.threshold:.4f}' for point in points)],
+            ['threshold', *alone, *(_threshold(point) for point in points)],
             ['passed on', *alone, *(f'{point.passed_on.value:.1%}' for point in points)],
             ['accuracy (%)', *(f'{accuracy.value:.2f}' for accuracy in accuracies)],
             ['95 % interval', *(f'[{accuracy.low:.1f}, {accuracy.high:.1f}]' for accuracy in accuracies)],
@@ -86,7 +86,7 @@ def curve_grid(result: Cascaded) -> Grid:
         ['threshold', 'passed on', 'accuracy (%)', 'over random', 'MMACs'],
         [
             [
-                f'{point.threshold:.4f}', f'{point.passed_on.value:.1%}', _with_interval(point.accuracy),
+                _threshold(point), f'{point.passed_on.value:.1%}', _with_interval(point.accuracy),
                 _difference(point.over_random), _mmacs(point.macs.value),
             ]
             for point in dict.fromkeys(points)
@@ -157,6 +157,10 @@ def explanation(result: Cascaded) -> str:
         'model on every image, the motivated model on those passed on. Random: one of the two models drawn for each '
         'image before either runs, as often as gives the same mean MACs. Time: mean milliseconds an image at batch 1 on one CPU thread.'
     )
+
+
+def _threshold(point: OperatingPoint) -> str:
+    return f'{point.threshold:.4f}' if point.threshold > 0 else 'none passed on'
 
 
 def _verdict(difference: Estimate) -> str:

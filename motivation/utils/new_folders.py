@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,6 +30,31 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if missing:
         _MADE[folder.resolve()] = missing
+
+
+def require_writable(folder: Path, name: str, option: str, keep: bool = True) -> None:
+    """Check that files can be written in a folder, which is created if needed.
+
+    Args:
+        folder: The folder.
+        name: What the user knows it as, for the message: ``'work_dir'``.
+        option: The option of the command that names another.
+        keep: Whether a folder that was created stays. Default: ``True``.
+
+    Raises:
+        ConfigError: Nothing can be written there.
+    """
+    try:
+        make_folder(folder)
+        probe = folder / '.writable'
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{name} '{folder}' cannot be written ({error.strerror}); name another with {option}"
+        ) from error
+    if not keep:
+        _remove_empty(_MADE.pop(folder.resolve(), []))
 
 
 def keep_folder(folder: Path) -> None:
@@ -60,10 +85,14 @@ def removed_if_refused(folder: Path, config_name: str) -> Iterator[None]:
                     shutil.rmtree(path)
                 elif path.is_file():
                     path.unlink()
-        for path in made:
-            with suppress(OSError):  # the folder contains other files
-                path.rmdir()
+        _remove_empty(made)
         raise
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for path in folders:
+        with suppress(OSError):  # the folder contains other files
+            path.rmdir()
 
 
 def _close_logs(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -63,5 +64,34 @@ def test_logits_that_are_nan_are_passed_on(images):
 def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ArgumentError, match=r'threshold must be at least 0, got -0\.1'):
         Cascade(Counting(0), Counting(1), -0.1)
-    with pytest.raises(ConfigError, match=r"cascade\.json' is missing or damaged; write it with 'python tools/cascade"):
+    with pytest.raises(ConfigError, match=r"cascade\.json' does not exist; write it with 'python tools/cascade"):
         Cascade.load(tmp_path)
+    with pytest.raises(ArgumentError, match=r"^at must be 'equal_.* or 'best_accuracy', got 'best'$"):
+        Cascade.load(tmp_path, at='best')
+
+
+@pytest.mark.parametrize('content', ['[' * 100_000, '{"measure": "margin"}', '[]', '\x00'])
+def test_damaged_thresholds_are_one_sentence(tmp_path, content):
+    (tmp_path / 'two').mkdir()
+    (tmp_path / 'two/cascade.json').write_text(content)
+    with pytest.raises(ConfigError, match=r"^'.*two/cascade\.json' is damaged; write .*--out .*two --overwrite'$"):
+        Cascade.load(tmp_path, thresholds=tmp_path / 'two/cascade.json')
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'problem'),
+    [
+        (np.zeros((2, 3, 2, 2), np.uint8), r'must be a tensor, got ndarray; convert with torch\.from_numpy'),
+        (torch.zeros(3, 2, 2), r'must be \(N, 3, H, W\), got \(3, 2, 2\)'),
+        (torch.zeros(2, 1, 2, 2), r'must be \(N, 3, H, W\), got \(2, 1, 2, 2\)'),
+        (torch.zeros(2, 3, 2, 2, dtype=torch.int64), r'must be uint8, .* or float, 0 to 1, not normalised; got int64'),
+        (torch.full((2, 3, 2, 2), 255.0), 'got values from 255 to 255'),
+        (torch.full((2, 3, 2, 2), -1.5), r'got values from -1\.5 to -1\.5'),
+        (torch.full((2, 3, 2, 2), float('nan')), 'got values from nan to nan'),
+    ],
+)
+def test_images_of_another_form_or_scale_are_refused(wrong, problem):
+    cascade = Cascade(Counting(0), Counting(1), 0.5, channels=3)
+    with pytest.raises(ArgumentError, match=f'^images .*{problem}$'):
+        cascade(wrong)
+    assert len(cascade(torch.rand(2, 3, 2, 2)).logits) == 2 and len(cascade(torch.zeros(0, 3, 2, 2)).logits) == 0

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -64,11 +65,29 @@ def test_loaded_cascade_does_what_was_reported(folder, studied, copied):
     images, targets = validation(folder)
     second = halves(targets.numpy(), 1)[1]
     for at in ('equal_accuracy', 'best_accuracy'):
-        logits, by_motivated = Cascade.load(copied, at)(images[second])
+        cascade = Cascade.load(copied, at)
+        logits, by_motivated = cascade(images[second])
+        assert cascade.channels == images.shape[1]
         point = getattr(result, at)
         assert by_motivated.float().mean().item() == pytest.approx(point.passed_on.value)
         right = logits.argmax(dim=1) == targets[second]
         assert 100 * right.float().mean().item() == pytest.approx(point.accuracy.value)
+
+
+def test_thresholds_of_other_weights_are_refused(studied, copied):
+    write_cascade(copied / 'two', *studied)
+    thresholds = copied / 'two/cascade.json'
+    digests = {name: hashlib.sha256((copied / f'{name}.pth').read_bytes()).hexdigest() for name in MODEL_NAMES}
+    assert json.loads(thresholds.read_text())['made_from'] == digests
+    assert Cascade.load(copied, thresholds=thresholds).threshold == studied[0].equal_accuracy.threshold
+    exported = read_checkpoint(copied / 'motivated.pth')
+    next(iter(exported['state_dict'].values())).add_(1)
+    write_checkpoint(exported, copied / 'motivated.pth')
+    with pytest.raises(
+        ConfigError,
+        match=r"two/cascade\.json' was made from other weights than those of '.*motivated\.pth'; .* --out .*two --overwrite'$",
+    ):
+        Cascade.load(copied, thresholds=thresholds)
 
 
 def test_timed_images_are_passed_on_as_often_as_all(folder, studied):
@@ -118,9 +137,12 @@ def test_lost_model_is_named(copied):
 
 
 def test_tool_writes_its_three_files_and_keeps_those_that_are_there(copied):
-    done = call_here('cascade.py', copied, '--confidence', 'margin', '--out', copied / 'two')
+    option = 'val_dataloader.num_workers=0'
+    done = call_here('cascade.py', copied, '--confidence', 'margin', '--out', copied / 'two', '--cfg-options', option)
     assert (done.returncode, done.stderr) == (0, '')
     content = json.loads((copied / 'two/cascade.json').read_text())
+    assert content['options'] == {'val_dataloader.num_workers': 0}
+    assert f'Run: {copied} with `{option}`. Time:' in (copied / 'two/cascade.md').read_text()
     assert content['measure'] == 'margin' and content['latency']['images'] == 81
     passed = f'{content["equal_accuracy"]["passed_on"]["value"]:.1%}'
     for text in (done.stdout, (copied / 'two/cascade.md').read_text()):

@@ -16,7 +16,7 @@ from tests.export.models import images_of, saved_model
 @pytest.fixture
 def described(tmp_path):
     deployable = saved_model(tmp_path / 'base.pth', 'test_resnet', classes=['ant', 'bée'], mean=[0.1, 0.2, 0.3])
-    write_description(deployable, 'base', tmp_path / 'description.json')
+    write_description(deployable, 'base', 'ab12', tmp_path / 'description.json')
     return deployable, tmp_path / 'description.json'
 
 
@@ -25,6 +25,7 @@ def test_description_holds_all_that_a_program_needs_to_prepare_images(described)
     assert 'bée' in path.read_text()
     assert read_description(path) == {
         'model': 'base',
+        'made_from': 'ab12',
         'classes': ['ant', 'bée'],
         'input_size': [3, 32, 32],
         'mean': pytest.approx([0.1, 0.2, 0.3]),

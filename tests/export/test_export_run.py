@@ -206,7 +206,8 @@ def test_models_of_a_checkpoint_are_those_that_the_run_exported(finished, tmp_pa
     copy = tmp_path / 'run'
     shutil.copytree(finished, copy)
     run = open_run(copy / 'epoch_1.pth')
-    assert run.folder == copy / 'epoch_1' and [*run.models] == ['base', 'motivated', 'base_ema', 'motivated_ema']
+    assert (run.folder, run.checkpoint) == (copy / 'epoch_1', copy / 'epoch_1.pth')
+    assert [*run.models] == ['base', 'motivated', 'base_ema', 'motivated_ema']
     for name, path in run.models.items():
         before, after = load_exported(finished / f'{name}.pth'), load_exported(path)
         assert before.metainfo == after.metainfo

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -176,6 +177,16 @@ def test_names_with_backticks_stay_code(tmp_path):
     deployable.model.metainfo['classes'] = ['`', 'a``b', 'plain', '<b>\n[x](y)']
     write_card(folder, 'base', finished_run(tmp_path), deployable)
     assert 'of the logits: `` ` ``, ``` a``b ```, `plain`, `<b> [x](y)`.\n' in (folder / 'README.md').read_text()
+
+
+def test_card_of_a_checkpoint_names_it_and_its_training(tmp_path):
+    deployable, folder = exported(tmp_path, [])
+    run = replace(finished_run(tmp_path), checkpoint=tmp_path / 'epoch_2.pth')
+    run.config.train_cfg = dict(max_epochs=8)
+    write_card(folder, 'base', run, deployable)
+    text = (folder / 'README.md').read_text()
+    assert '- checkpoint: `epoch_2.pth`, of a training of 8 epochs\n- config: `flowers.py`\n' in text
+    assert 'There is no report of this checkpoint.' in text
 
 
 def test_damaged_parity_report_is_named(tmp_path):

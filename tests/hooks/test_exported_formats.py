@@ -1,5 +1,6 @@
 """Formats at the end of training: whatever fails there, the run is complete, and its exit status says so."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -78,3 +79,26 @@ def test_formats_that_cannot_be_written_are_an_error_before_training(options, pr
         DualModelRunner.from_cfg(exporting(**options))
     assert not Path('run/epoch_1.pth').exists()
     assert ExportHook().formats == {} and Absent.packages
+
+
+def test_what_an_earlier_training_left_behind_is_named_and_kept(capsys):
+    train(exporting(formats=['recorded']))
+    description = Path('run/exported/base/description.json')
+    before = description.read_text()
+    digest = hashlib.sha256(Path('run/base.pth').read_bytes()).hexdigest()
+    assert json.loads(before)['made_from'] == digest
+    Path('run/cascade.json').write_text(json.dumps({'made_from': {'base': digest}}))
+    Path('run/exported/motivated/description.json').write_text('[' * 100_000)  # says nothing of its weights
+    train(small_config('run', resume=True))  # nothing is left to train
+    assert 'other weights' not in capsys.readouterr().out
+    longer = small_config('run', epochs=2, resume=True)
+    longer.allow_changes = True
+    train(longer)
+    said = capsys.readouterr().out
+    log = max(Path('run').glob('*/*.log')).read_text()
+    for sentence in (
+        "run/exported/base' is of other weights than the 'base.pth' of this run; replace it with 'python tools/export.py",
+        "run/cascade.json' is of other weights than the models of this run; replace it with 'python tools/cascade.py",
+    ):
+        assert said.count(sentence) == log.count(sentence) == 1
+    assert said.count('of other weights') == 2 and description.read_text() == before

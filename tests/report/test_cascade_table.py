@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def test_sentences_say_when_nothing_is_saved_or_shown():
     cheap = assess({**logits, 'base': logits['motivated']}, targets, {'base': 1_000_000, 'motivated': 4_000_000})
     said = ' '.join(sentences(cheap, LATENCY))
     assert '25% of the motivated model alone' in said and 'saves little' not in said
+    assert row(main_grid(cheap, LATENCY), 'threshold')[3] == 'none passed on'
     assert 'by +0.00 [-1.29, 1.29] points: not beyond chance' in said  # 1.96 / (150 + 2)
 
 
@@ -64,8 +66,12 @@ def test_picture_of_equal_models_is_drawn():
     same = assess({**logits, 'base': logits['motivated']}, targets, {'base': 1_000_000, 'motivated': 4_000_000})
     file = io.BytesIO()
     draw_cascade(same, 'title', file)
-    colours = {tuple(colour) for colour in np.asarray(Image.open(file).convert('RGB')).reshape(-1, 3)[::7]}
+    pixels = np.asarray(Image.open(file).convert('RGB'))
+    colours = {tuple(colour) for colour in pixels.reshape(-1, 3)[::7]}
     assert {(31, 119, 180), (255, 127, 14)} <= colours  # of both models, in matplotlib's palette
+    # Left, the base model is seen within both markers of the cascade, which lie on it.
+    left = pixels[: pixels.shape[0] * 3 // 4, : pixels.shape[1] // 3]
+    assert (left == (31, 119, 180)).all(axis=2).sum() > 30
 
 
 def test_folder_that_holds_one_of_the_files_is_refused(tmp_path):
@@ -77,3 +83,5 @@ def test_folder_that_holds_one_of_the_files_is_refused(tmp_path):
     check_folder(tmp_path, overwrite=True)
     with pytest.raises(ConfigError, match='is a file or in one'):
         check_folder(tmp_path / 'cascade.md/below', overwrite=True)
+    with pytest.raises(ConfigError, match=r"^the folder '/proc/x' cannot be written \(.*\); name another with --out$"):
+        check_folder(Path('/proc/x'), overwrite=False)
