@@ -292,3 +292,12 @@ def test_what_a_decoder_guessed_is_remarked(run):
     ):
         assert prediction.problem == '' and bool(prediction.remark) == bool(said)
         assert said in prediction.remark and prediction.probabilities
+
+
+def test_broken_package_is_named_and_not_the_file(exported, tmp_path, monkeypatch):
+    (tmp_path / 'broken.py').write_text("raise ImportError('no lib')")
+    monkeypatch.setattr(EXPORTERS.get('torch'), 'runtime', tmp_path / 'broken.py')
+    with pytest.raises(
+        ConfigError, match=r"a package of format 'torch' cannot be imported \(ImportError: no lib.*\); ins"
+    ):
+        Predictor.load(exported / 'model.pt2')
