@@ -63,6 +63,7 @@ def main() -> None:
     from motivation.export.hub import check_hub, push
     from motivation.export.parity_table import parity_table
     from motivation.utils.logs import warn_on_terminal
+    from motivation.utils.new_folders import require_writable
 
     warn_on_terminal(MMLogger.get_current_instance())
     console = Console(highlight=False, soft_wrap=True)
@@ -80,6 +81,7 @@ def main() -> None:
         console.print(sentence, markup=False)
     models = args.models or [name for name in ('base', 'motivated') if name in run.models] or list(run.models)
     folder = Path(args.out) if args.out else run.folder / FOLDER
+    require_writable(folder, 'the folder', '--out', keep=False)
     files = export_run(run, models, formats, folder, settings, lambda message: console.print(message, markup=False))
     console.print(parity_table(files))
     console.print(f'written: {folder}', markup=False)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from motivation.errors import ArgumentError, ConfigError
 from motivation.evaluation.confidence import Measure, confidence
 from motivation.export.deployable import Deployable
-from motivation.export.origin import ORIGIN, digest_of
+from motivation.export.origin import ORIGIN
 from motivation.structures import MODEL_NAMES
 from motivation.utils.arguments import Count, checked
+from motivation.utils.files import sha256
 
 # The file in the folder of a run that holds its thresholds.
 FILE = 'cascade.json'
@@ -102,7 +103,7 @@ class Cascade(nn.Module):
         files = {name: Path(folder) / f'{name}.pth' for name in MODEL_NAMES}
         models = {name: Deployable.load(file, raw_input=True) for name, file in files.items()}
         for name, file in files.items():
-            if digest_of(file) != digests[name]:
+            if sha256(file) != digests[name]:
                 raise ConfigError(
                     f"'{path}' was made from other weights than those of '{file}'; measure again with "
                     f"'{command} --overwrite'"

@@ -18,9 +18,10 @@ from motivation.evaluation.confidence import Measure, confidence
 from motivation.export.cascade import Cascade
 from motivation.export.deployable import Deployable
 from motivation.export.finished_run import FinishedRun
-from motivation.export.origin import ORIGIN, digest_of
+from motivation.export.origin import ORIGIN
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import first_sample
+from motivation.utils.files import sha256
 from motivation.utils.processor import processor_name
 
 TIMED_IMAGES, REPEATS = 200, 5
@@ -47,7 +48,7 @@ def study_cascade(
     """
     _check_trained(run)
     models = _load(run)
-    digests = {name: digest_of(run.models[name]) for name in MODEL_NAMES}
+    digests = {name: sha256(run.models[name]) for name in MODEL_NAMES}
     networks = {name: model.network() for name, model in models.items()}
     logits, targets, sample = _predict(run, networks)
     # A batch of one image: what is computed once a batch counts for it.

@@ -22,7 +22,7 @@ def write_description(deployable: Deployable, name: str, digest: str, path: Path
     Args:
         deployable: The model.
         name: ``'base'``, ``'motivated'``, ``'base_ema'``, ...
-        digest: SHA-256 of its ``.pth``, see :func:`~motivation.export.origin.digest_of`.
+        digest: SHA-256 of its ``.pth``, see :func:`~motivation.utils.files.sha256`.
         path: Path of the file.
 
     Raises:

@@ -26,6 +26,7 @@ class ExecutorchInt8(Exporter):
     file = 'model_int8.pte'
     packages: ClassVar[dict[str, str]] = {'executorch': 'executorch', 'torchao': 'torchao'}
     runtime = RUNTIMES / 'executorch_program.py'
+    largest_batch = 1
     tolerance = None
 
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:

@@ -33,6 +33,7 @@ class ExecutorchProgram(Exporter):
     file = 'model.pte'
     packages: ClassVar[dict[str, str]] = {'executorch': 'executorch'}
     runtime = RUNTIMES / 'executorch_program.py'
+    largest_batch = 1
     loading = """\
 from executorch.runtime import Runtime
 

@@ -15,8 +15,8 @@ from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
 from motivation.export.model_card import write_card
-from motivation.export.origin import digest_of
 from motivation.export.parity import LARGEST_DROP, Parity, describe_model, measure_parity
+from motivation.utils.files import sha256
 
 # Name of the folder of exported models in that of a run, and of what is not yet measured in a model's.
 FOLDER, _PART = 'exported', '.part'
@@ -110,7 +110,7 @@ def export_run(
     count = min(settings.images or run.count_validation(), run.count_validation())
     some = run.training_images(settings.calibration_images) if quantised else next(iter(run.validation(2)))['inputs']
     for name, planned in files.items():
-        deployable, digest = Deployable.load(run.models[name], settings.raw_input), digest_of(run.models[name])
+        deployable, digest = Deployable.load(run.models[name], settings.raw_input), sha256(run.models[name])
         if deployable.metainfo.get('input_size') is None:
             raise ConfigError(
                 f"'{run.models[name]}' is not a model of images, which these formats are for; leave it out"
@@ -188,6 +188,7 @@ def _write(
             macs,
             exporter.tolerance,
             settings.largest_drop if quantised else None,
+            sha256=sha256(place),
         )
         announce(f'{file.model}: {file.path.name} is written, {time.monotonic() - begun:.1f} s')
 

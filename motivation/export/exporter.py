@@ -29,6 +29,7 @@ class Exporter(ABC):
         loading: Python for the model card that loads the file in the current folder and makes ``logits`` of ``images``.
             ``{file}`` and ``{mode}`` stand for its name and the PIL mode of images. ``None`` for the card to name the runtime, or for a quantised format, which
             loads as the format that it is a form of.
+        largest_batch: Number of images that a file takes at once, for the card; ``None`` (default) for any.
         takes_uint8: Whether files can take uint8 images and normalise them themselves. Default: ``True``.
     """
 
@@ -39,6 +40,7 @@ class Exporter(ABC):
     int8: ClassVar[str | None] = None
     loading: ClassVar[str | None] = None
     takes_uint8: ClassVar[bool] = True
+    largest_batch: ClassVar[int | None] = None
 
     @abstractmethod
     def export(self, deployable: Deployable, images: Tensor, path: Path) -> None:

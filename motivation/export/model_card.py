@@ -151,7 +151,7 @@ def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dic
             needed = needed_to_load(folder)
             code = _BY_PACKAGE if needed is None else (f'import {needed}\n' if needed else '') + str(code)
             takes = kinds['normalised']
-        lines += [f'`{exporter.file}`; images: (N, {_shape(metainfo)}), {takes}', '']
+        lines += [f'`{exporter.file}`; images: ({exporter.largest_batch or "N"}, {_shape(metainfo)}), {takes}', '']
         if code is None:
             lines += [f'Runs with `load` of `motivation/export/runtimes/{exporter.runtime.name}`.', '']
         else:
@@ -170,18 +170,17 @@ def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
     if not kept:
         return []
     some = next(iter(kept.values()))
-    top1 = some.get('pytorch_accuracy_top1')
-    facts = [f'{some.get("images") or 0:,} validation images']
-    facts += [f'top-1 in PyTorch {top1:.2f} %'] if top1 is not None else []
-    facts += [f'{some["macs"] / 1e6:,.3f} MMACs an image'] if some.get('macs') else []
+    macs = f'{some["macs"] / 1e6:,.3f} MMACs an image. ' if some.get('macs') else ''
     batch = max(each.get('batch_size') or 1 for each in kept.values())
     columns = {
         'file': [f'`{file}`{" (int8)" if each.get("int8") else ""}' for file, each in kept.items()],
         'takes': [str(each.get('input', '-')) for each in kept.values()],
+        'validation images': _numbers(kept, 'images', ',.0f'),
         'KiB': _numbers(kept, 'bytes', ',.0f', 1 / 2**10),
         'largest difference': _numbers(kept, 'largest_difference', '.1e'),
         'same top-1 %': _numbers(kept, 'equal_top1', '.2f', 100),
         'top-1 %': _numbers(kept, 'accuracy_top1', '.2f'),
+        'in PyTorch %': _numbers(kept, 'pytorch_accuracy_top1', '.2f'),
         'batch 1, ms': _numbers(kept, 'latency_ms_batch_1', ',.2f'),
         f'batch {batch}, ms': _numbers(
             {file: each if each.get('batch_size') == batch else {} for file, each in kept.items()},
@@ -193,8 +192,7 @@ def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
     return [
         '## The files beside PyTorch',
         '',
-        f'{"; ".join(facts)}. Largest difference of a logit, over the largest logit; times in one thread of the machine that '
-        'exported them.',
+        f'{macs}Largest difference of a logit, over the largest logit; times in one thread of the machine that exported them.',
         '',
         *_table(list(columns), zip(*columns.values(), strict=True)),
         '',

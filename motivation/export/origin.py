@@ -1,29 +1,14 @@
 """Telling whether what was made from trained models is of the weights that they have now."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from motivation.utils.files import sha256
+
 # The field of description.json with the digest of its model, and of cascade.json with those of both.
 ORIGIN = 'made_from'
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a ``base.pth`` or ``motivated.pth``, in hexadecimal.
-
-    Args:
-        path: Path of the file.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def outdated_exports(exported: Path, models: Mapping[str, Path]) -> list[str]:
@@ -34,7 +19,7 @@ def outdated_exports(exported: Path, models: Mapping[str, Path]) -> list[str]:
         models: Path of each ``.pth`` by the name of the model.
     """
     recorded = {name: _origin(exported / name / 'description.json') for name in models}
-    return [name for name, path in models.items() if recorded[name] not in (None, digest_of(path))]
+    return [name for name, path in models.items() if recorded[name] not in (None, sha256(path))]
 
 
 def is_outdated(path: Path, models: Mapping[str, Path]) -> bool:
@@ -46,7 +31,7 @@ def is_outdated(path: Path, models: Mapping[str, Path]) -> bool:
     """
     recorded = _origin(path)
     return isinstance(recorded, dict) and any(
-        name in models and digest != digest_of(models[name]) for name, digest in recorded.items()
+        name in models and digest != sha256(models[name]) for name, digest in recorded.items()
     )
 
 

@@ -49,6 +49,7 @@ class Parity:
         accuracy_top1: Accuracy of the file, in percent.
         pytorch_accuracy_top1: Accuracy of the PyTorch model, in percent.
         bytes: Size of the file.
+        sha256: Its SHA-256, hexadecimal, by which it is known again.
         parameters: Parameters of the model.
         macs: Multiply-accumulates of an image.
         latency_ms_batch_1: Median milliseconds of a call with one image.
@@ -72,6 +73,7 @@ class Parity:
     macs: int | None
     tolerance: float | None
     largest_drop: float | None
+    sha256: str | None = None
     images: int = 0
     largest_difference: float | None = None
     equal_top1: float | None = None

@@ -1,10 +1,10 @@
 """Checking an exported file against the report of its measurement."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from motivation.errors import ConfigError, one_line
+from motivation.utils.files import sha256
 
 _SUFFIX = '.parity.json'
 
@@ -39,12 +39,3 @@ def require_as_measured(path: Path) -> None:
         raise ConfigError(
             f"'{path}' is damaged or replaced: its SHA-256 is not that in '{report}'; copy it anew, or export the model again"
         )
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, as a hex digest, reading a part of it at a time."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
