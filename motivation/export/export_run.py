@@ -15,7 +15,7 @@ from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
 from motivation.export.model_card import write_card
-from motivation.export.origin import digest_of
+from motivation.export.origin import PARITY, digest_of
 from motivation.export.parity import LARGEST_DROP, Parity, describe_model, measure_parity
 
 # Name of the folder of exported models in that of a run, and of what is not yet measured in a model's.
@@ -121,7 +121,7 @@ def export_run(
             _write(planned, formats, deployable, some, part, settings, announce)
             _measure(planned, formats, deployable, run, count, part, announce)
             for file in planned:
-                _put(file, part / file.format)
+                _put(file, part / file.format, digest)
             write_description(deployable, name, digest, folder / name / DESCRIPTION)
             write_card(folder / name, name, run, deployable)
         finally:
@@ -217,13 +217,14 @@ def _measure(
     announce(f'{model}: {len(written)} files compared on {count:,} images, {time.monotonic() - begun:.1f} s')
 
 
-def _put(file: ExportedFile, part: Path) -> None:
+def _put(file: ExportedFile, part: Path, digest: str) -> None:
     """Move a measured file, its report and what belongs to it to their place."""
     if file.parity is None:
         return
     refused = file.path.with_name(f'{file.path.name}.refused')
     for old in (refused, *([file.path] if file.problem else ())):  # of an export that this one replaces
         old.unlink(missing_ok=True)
-    file.parity.write(file.path.with_name(f'{file.path.name}.parity.json'))
+    file.parity.made_from = digest
+    file.parity.write(file.path.with_name(f'{file.path.name}{PARITY}'))
     for path in part.iterdir():
         path.replace(refused if file.problem and path.name == file.path.name else file.path.with_name(path.name))
