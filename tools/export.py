@@ -61,6 +61,7 @@ def main() -> None:
     from motivation.export.export_run import FOLDER, ExportSettings, export_run
     from motivation.export.formats import choose_formats
     from motivation.export.hub import check_hub, push
+    from motivation.export.origin import outdated_files
     from motivation.export.parity_table import parity_table
     from motivation.utils.logs import warn_on_terminal
     from motivation.utils.new_folders import require_writable
@@ -84,6 +85,8 @@ def main() -> None:
     require_writable(folder, 'the folder', '--out', keep=False)
     files = export_run(run, models, formats, folder, settings, lambda message: console.print(message, markup=False))
     console.print(parity_table(files))
+    for name, old in outdated_files(folder, run.models).items():
+        console.print(f'{name}: of other weights, from an earlier export: {", ".join(old)}; replace with --overwrite')
     console.print(f'written: {folder}', markup=False)
     if any(file.problem is not None for file in files):
         sys.exit(1)

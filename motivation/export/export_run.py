@@ -15,6 +15,7 @@ from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
 from motivation.export.model_card import write_card
+from motivation.export.origin import PARITY
 from motivation.export.parity import LARGEST_DROP, Parity, describe_model, measure_parity
 from motivation.utils.files import sha256
 
@@ -121,7 +122,7 @@ def export_run(
             _write(planned, formats, deployable, some, part, settings, announce)
             _measure(planned, formats, deployable, run, count, part, announce)
             for file in planned:
-                _put(file, part / file.format)
+                _put(file, part / file.format, digest)
             write_description(deployable, name, digest, folder / name / DESCRIPTION)
             write_card(folder / name, name, run, deployable)
         finally:
@@ -234,13 +235,14 @@ def _named(text: str, place: Path) -> str:
     return text
 
 
-def _put(file: ExportedFile, part: Path) -> None:
+def _put(file: ExportedFile, part: Path, digest: str) -> None:
     """Move a measured file, its report and what belongs to it to their place."""
     if file.parity is None:
         return
     refused = file.path.with_name(f'{file.path.name}.refused')
     for old in (refused, *([file.path] if file.problem else ())):  # of an export that this one replaces
         old.unlink(missing_ok=True)
-    file.parity.write(file.path.with_name(f'{file.path.name}.parity.json'))
+    file.parity.made_from = digest
+    file.parity.write(file.path.with_name(f'{file.path.name}{PARITY}'))
     for path in part.iterdir():
         path.replace(refused if file.problem and path.name == file.path.name else file.path.with_name(path.name))

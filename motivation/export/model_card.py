@@ -9,6 +9,7 @@ from typing import Any
 from motivation.errors import ConfigError, one_line
 from motivation.export.deployable import Deployable
 from motivation.export.finished_run import FinishedRun
+from motivation.export.origin import PARITY
 from motivation.export.formats import all_formats
 from motivation.models.exported_file import OWN_SETTINGS, WEIGHTS, read_settings
 from motivation.report.structure import RunReport
@@ -233,9 +234,9 @@ def _license() -> list[str]:
 def _read_parity(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the parity report of each file, by the name of the file."""
     found = {}
-    for path in sorted(folder.glob('*.parity.json')):
+    for path in sorted(folder.glob(f'*{PARITY}')):
         try:
-            found[path.name.removesuffix('.parity.json')] = dict(json.loads(path.read_bytes()))
+            found[path.name.removesuffix(PARITY)] = dict(json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise ConfigError(f"'{path}' is damaged; export the model again") from error
     return found

@@ -7,19 +7,33 @@ from typing import Any
 
 from motivation.utils.files import sha256
 
-# The field of description.json with the digest of its model, and of cascade.json with those of both.
+# The field of description.json and of parity reports with the digest of their model, and of cascade.json with those of both.
 ORIGIN = 'made_from'
 
+# What the name of a parity report adds to that of its file.
+PARITY = '.parity.json'
 
-def outdated_exports(exported: Path, models: Mapping[str, Path]) -> list[str]:
-    """Return the names of exported models that were made from other weights.
+_DESCRIPTION = 'description.json'
+
+
+def outdated_files(exported: Path, models: Mapping[str, Path]) -> dict[str, list[str]]:
+    """Return the exported files that were made from other weights, by the name of their model.
 
     Args:
         exported: The folder of exported models.
         models: Path of each ``.pth`` by the name of the model.
     """
-    recorded = {name: _origin(exported / name / 'description.json') for name in models}
-    return [name for name, path in models.items() if recorded[name] not in (None, sha256(path))]
+    found = {}
+    for name, path in models.items():
+        reports = {report.name.removesuffix(PARITY): report for report in (exported / name).glob(f'*{PARITY}')}
+        origins = {
+            file: _origin(report) for file, report in {**reports, _DESCRIPTION: exported / name / _DESCRIPTION}.items()
+        }
+        there = {file: origin for file, origin in origins.items() if origin and (exported / name / file).exists()}
+        if there:
+            digest = sha256(path)
+            found[name] = sorted(file for file, origin in there.items() if origin != digest)
+    return {name: files for name, files in found.items() if files}
 
 
 def is_outdated(path: Path, models: Mapping[str, Path]) -> bool:

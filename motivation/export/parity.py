@@ -61,6 +61,7 @@ class Parity:
         largest_drop: Largest loss of accuracy that is accepted, in points; ``None`` for others.
         accepted: Whether the file may be used.
         reason: Why not; ``None`` if it may.
+        made_from: SHA-256 of the ``.pth`` that the file was made from.
 
     A value that was not measured, because the file does not run, is ``None``.
     """
@@ -86,6 +87,7 @@ class Parity:
     threads: int = 1
     accepted: bool = True
     reason: str | None = None
+    made_from: str | None = None
 
     def refuse(self, reason: str) -> None:
         """Refuse the file, for the first reason that is given."""

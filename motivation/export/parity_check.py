@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from motivation.errors import ConfigError, one_line
+from motivation.export.origin import PARITY
 from motivation.utils.files import sha256
-
-_SUFFIX = '.parity.json'
 
 
 def require_as_measured(path: Path) -> None:
@@ -20,7 +19,7 @@ def require_as_measured(path: Path) -> None:
     Raises:
         ConfigError: The report is damaged, or refuses the file, or the file has other bytes than were measured.
     """
-    report = path.with_name(path.name + _SUFFIX)
+    report = path.with_name(path.name + PARITY)
     if not report.is_file():
         return
     try:

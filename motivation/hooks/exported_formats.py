@@ -10,7 +10,7 @@ from motivation.export.cascade import FILE
 from motivation.export.export_run import FOLDER, ExportSettings, export_run
 from motivation.export.finished_run import FILES, FinishedRun
 from motivation.export.formats import Formats
-from motivation.export.origin import is_outdated, outdated_exports
+from motivation.export.origin import is_outdated, outdated_files
 from motivation.export.parity_table import parity_table
 
 
@@ -48,10 +48,10 @@ def warn_of_outdated(runner: Runner) -> None:
     folder = Path(runner.work_dir)
     models = {name: folder / f'{name}.pth' for name in FILES if (folder / f'{name}.pth').is_file()}
     try:
-        for name in outdated_exports(folder / FOLDER, models):
+        for name, files in outdated_files(folder / FOLDER, models).items():
             runner.announce(
-                f"'{folder / FOLDER / name}' is of other weights than the '{name}.pth' of this run; replace it with "
-                f"'python tools/export.py {folder} --models {name} --overwrite'"
+                f"'{folder / FOLDER / name}' holds {', '.join(files)} of other weights than the '{name}.pth' of this run; "
+                f"replace with 'python tools/export.py {folder} --models {name} --overwrite'"
             )
         if is_outdated(folder / FILE, models):
             runner.announce(

@@ -39,7 +39,7 @@ def test_description_holds_all_that_a_program_needs_to_prepare_images(described)
 @pytest.mark.parametrize('mode', ['RGB', 'L'])
 def test_program_of_the_docs_prepares_an_image_as_the_run_does(tmp_path, mode):
     deployable = saved_model(tmp_path / 'base.pth', 'cifar_resnet8', size=12, in_chans=len(mode) // 2 * 2 + 1)
-    write_description(deployable, 'base', Path('description.json'))
+    write_description(deployable, 'base', 'aa', Path('description.json'))
     pixels = images_of(1, size=30)[0, :, :20]
     exif = Image.Exif()
     exif[0x0112] = 6

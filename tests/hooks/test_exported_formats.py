@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,8 @@ def test_what_an_earlier_training_left_behind_is_named_and_kept(capsys):
     digest = hashlib.sha256(Path('run/base.pth').read_bytes()).hexdigest()
     assert json.loads(before)['made_from'] == digest
     Path('run/cascade.json').write_text(json.dumps({'made_from': {'base': digest}}))
+    shutil.rmtree('run/exported/motivated')
+    Path('run/exported/motivated').mkdir()
     Path('run/exported/motivated/description.json').write_text('[' * 100_000)  # says nothing of its weights
     train(small_config('run', resume=True))  # nothing is left to train
     assert 'other weights' not in capsys.readouterr().out
@@ -97,8 +100,15 @@ def test_what_an_earlier_training_left_behind_is_named_and_kept(capsys):
     said = capsys.readouterr().out
     log = max(Path('run').glob('*/*.log')).read_text()
     for sentence in (
-        "run/exported/base' is of other weights than the 'base.pth' of this run; replace it with 'python tools/export.py",
+        "run/exported/base' holds description.json, model.npz of other weights than the 'base.pth' of this run; replace with 'python tools/export.py",
         "run/cascade.json' is of other weights than the models of this run; replace it with 'python tools/cascade.py",
     ):
         assert said.count(sentence) == log.count(sentence) == 1
     assert said.count('of other weights') == 2 and description.read_text() == before
+    Path('run/exported/base/model.bin').write_bytes(b'')  # of a format that is not exported again
+    Path('run/exported/base/model.bin.parity.json').write_text(json.dumps({'made_from': digest}))
+    again = small_config('run', epochs=2, resume=True, **{'default_hooks.export.formats': ['recorded']})
+    again.allow_changes = True
+    train(again)
+    assert "run/exported/base' holds model.bin of other weights" in capsys.readouterr().out
+    assert description.read_text() != before

@@ -24,11 +24,15 @@ def run(finished, tmp_path_factory):
 
 
 def test_both_models_are_exported_measured_and_shown_in_one_table(run, tmp_path):
+    (tmp_path / 'out/base').mkdir(parents=True)
+    (tmp_path / 'out/base/model.bin').write_bytes(b'')
+    (tmp_path / 'out/base/model.bin.parity.json').write_text('{"made_from": "ab12"}')
     done = call_here('export.py', run, '--formats', 'recorded', '--int8', '--out', tmp_path / 'out')
     assert done.returncode == 0, done.stderr
     for pattern in (
         r'base: model\.npz is written, [\d.]+ s\n',
         r'motivated: 2 files compared on 120 images, [\d.]+ s\n',
+        r'\nbase: of other weights, from an earlier export: model\.bin; replace with --overwrite\n',
         r'\nbase +\n  model\.npz +[\d,]+ +0\.0e\+00 +100\.00 .*\n  model_int8\.npz .*\n',
         r'motivated: 308,074 parameters, 3\.034 MMACs an image, top-1 in PyTorch [\d.]+ %',
     ):
