@@ -13,7 +13,7 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 # The study of configs/evidence: hours of each comparison, then the comparisons, one after the other. Called again, it
 # goes on. JOBS runs at a time; SEEDS and EPOCHS replace those of the configs; OPTIONS are fields of all runs, such as

@@ -9,8 +9,8 @@ from typing import Any
 from motivation.errors import ConfigError, one_line
 from motivation.export.deployable import Deployable
 from motivation.export.finished_run import FinishedRun
-from motivation.export.origin import PARITY
 from motivation.export.formats import all_formats
+from motivation.export.origin import PARITY
 from motivation.models.exported_file import OWN_SETTINGS, WEIGHTS, read_settings
 from motivation.report.structure import RunReport
 from motivation.report.table import DEFINITION, model_label, model_rows, run_facts
