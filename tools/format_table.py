@@ -42,6 +42,7 @@ def main() -> None:
 
     # Imported after check_stack(), which reports a broken installation in one sentence.
     import torch
+    from mmengine.logging import MMLogger
     from torch.nn.functional import cross_entropy
     from torchvision.transforms.v2.functional import resize, rgb_to_grayscale
 
@@ -51,6 +52,9 @@ def main() -> None:
     from motivation.export.measured_file import DoesNotRunError, MeasuredFile
     from motivation.export.model_card import needed_to_load
     from motivation.models import TimmClassifier
+    from motivation.utils.logs import warn_on_terminal
+
+    warn_on_terminal(MMLogger.get_current_instance())
 
     def read(split: str, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         dataset = TimmDataset(args.root, split=split)
