@@ -10,10 +10,7 @@ from motivation.errors import ConfigError
 from motivation.export.deployable import Deployable
 from motivation.export.origin import ORIGIN
 from motivation.registry import TRANSFORMS, refuse_other_code
-from motivation.utils.files import write_whole
-
-# The file beside exported models that says how images are prepared, and which classes there are.
-DESCRIPTION = 'description.json'
+from motivation.utils.files import read_object, write_whole
 
 
 def write_description(deployable: Deployable, name: str, digest: str, path: Path) -> None:
@@ -44,12 +41,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigError(f"'{path}' does not exist, which describes the images of the model; export the model again")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"'{path}' is damaged: it is not JSON; export the model again") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"'{path}' is damaged: it is not an object of JSON; export the model again")
+    content = read_object(path, 'export the model again')
     for name, (is_valid, expected) in _FIELDS.items():
         if content.setdefault(name) is not None and not is_valid(content[name]):
             raise ConfigError(f"'{path}' is damaged: {name} is not {expected}; export the model again")

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from motivation.errors import ArgumentError, ConfigError, counted, reason
 from motivation.export.deployable import Deployable
-from motivation.export.description import DESCRIPTION, write_description
+from motivation.export.description import write_description
 from motivation.export.exporter import Exporter
 from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import Formats
 from motivation.export.model_card import write_card
-from motivation.export.origin import PARITY
+from motivation.export.origin import DESCRIPTION, PARITY
 from motivation.export.parity import LARGEST_DROP, Parity, describe_model, measure_parity
 from motivation.utils.files import sha256
 

@@ -237,7 +237,7 @@ def _read_parity(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.glob(f'*{PARITY}')):
         try:
             found[path.name.removesuffix(PARITY)] = dict(json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigError(f"'{path}' is damaged; export the model again") from error
     return found
 

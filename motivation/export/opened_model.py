@@ -1,6 +1,5 @@
 """Opening a trained model in whichever form it is deployed."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,11 @@ from torch import Tensor
 
 from motivation.errors import ConfigError, near_matches, reason
 from motivation.export.deployable import Deployable, as_uint8
-from motivation.export.description import DESCRIPTION, read_description
+from motivation.export.description import read_description
 from motivation.export.exporter import Exporter
 from motivation.export.formats import all_formats
+from motivation.export.measure import load
+from motivation.export.origin import DESCRIPTION
 from motivation.export.parity_check import require_as_measured
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.structures import MODEL_NAMES
@@ -137,11 +138,7 @@ def _of_file(path: Path, name: str, description: dict[str, Any]) -> Callable[[Te
     exporter = all_formats()[name]
     exporter.require(name)
     try:
-        spec = importlib.util.spec_from_file_location(f'{__name__}.{exporter.runtime.stem}', exporter.runtime)
-        assert spec is not None and spec.loader is not None
-        runtime = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(runtime)
-        model = runtime.load(path)
+        model = load(str(exporter.runtime), str(path))
     except ValueError as error:  # a sentence of the runtime
         raise ConfigError(str(error)) from error
     except ImportError as error:

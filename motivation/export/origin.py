@@ -13,7 +13,8 @@ ORIGIN = 'made_from'
 # What the name of a parity report adds to that of its file.
 PARITY = '.parity.json'
 
-_DESCRIPTION = 'description.json'
+# The file beside exported models that says how images are prepared, and which classes there are.
+DESCRIPTION = 'description.json'
 
 
 def outdated_files(exported: Path, models: Mapping[str, Path]) -> dict[str, list[str]]:
@@ -27,7 +28,7 @@ def outdated_files(exported: Path, models: Mapping[str, Path]) -> dict[str, list
     for name, path in models.items():
         reports = {report.name.removesuffix(PARITY): report for report in (exported / name).glob(f'*{PARITY}')}
         origins = {
-            file: _origin(report) for file, report in {**reports, _DESCRIPTION: exported / name / _DESCRIPTION}.items()
+            file: _origin(report) for file, report in {**reports, DESCRIPTION: exported / name / DESCRIPTION}.items()
         }
         there = {file: origin for file, origin in origins.items() if origin and (exported / name / file).exists()}
         if there:

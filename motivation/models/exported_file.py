@@ -1,6 +1,5 @@
 """Loading an exported model."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 from motivation.errors import ConfigError, one_line
 from motivation.registry import MODELS, look_up, refuse_other_code
 from motivation.utils.checkpoint import check_fits, read_checkpoint
+from motivation.utils.files import read_object
 
 # The files of a folder in the layout of timm's models, and the entry of its settings from which this framework loads it.
 SETTINGS, WEIGHTS, OWN_SETTINGS = 'config.json', 'model.safetensors', 'motivation'
@@ -108,13 +108,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise ConfigError(
             f"'{folder}' has no {SETTINGS}; give the folder of an exported model, or the base.pth or motivated.pth of a run"
         )
-    try:
-        settings = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"'{path}' is damaged: it is not JSON; export the model again") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"'{path}' is damaged: it is not an object of JSON; export the model again")
-    return settings
+    return read_object(path, 'export the model again')
 
 
 def exported_module(model: nn.Module) -> nn.Module:

@@ -1,10 +1,13 @@
-"""Atomic writing of files, and their digests."""
+"""Atomic writing of files, their digests, and reading JSON."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from motivation.errors import ConfigError
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -44,6 +47,26 @@ def sha256(path: Path) -> str:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def read_object(path: Path, way_out: str) -> dict[str, Any]:
+    """Read a file that holds an object of JSON.
+
+    Args:
+        path: Path of the file.
+        way_out: What the error message advises.
+
+    Raises:
+        ConfigError: It holds something else.
+        OSError: The file cannot be read.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"'{path}' is damaged: it is not JSON; {way_out}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"'{path}' is damaged: it is not an object of JSON; {way_out}")
+    return content
 
 
 def _sync_folder(folder: Path) -> None:
