@@ -26,8 +26,9 @@ setup(
     extras_require={
         'energy': requirements('energy'),
         'export': requirements('export'),
+        'loggers': requirements('loggers'),
         'streams': requirements('streams'),
-        'tests': [line for name in ('tests', 'energy', 'export', 'streams') for line in requirements(name)],
+        'tests': [line for name in ('tests', 'energy', 'export', 'loggers', 'streams') for line in requirements(name)],
         'tfds': requirements('tfds'),
     },
 )
