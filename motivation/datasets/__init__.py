@@ -15,6 +15,7 @@ from motivation.datasets.loading import (
     spread,
 )
 from motivation.datasets.stream_images import stream_of
+from motivation.datasets.targets import labels_of
 from motivation.datasets.timm_dataset import TimmDataset
 from motivation.datasets.wrappers import ConcatDataset, RepeatDataset
 
@@ -36,6 +37,7 @@ __all__ = [
     'collate_of',
     'first_batch',
     'init_worker',
+    'labels_of',
     'some_at_random',
     'spread',
     'stream_of',

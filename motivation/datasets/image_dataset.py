@@ -205,7 +205,7 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
 
     Args:
         images: uint8 tensor (N, C, H, W).
-        targets: Class indices, (N,).
+        targets: Class indices, (N,), or rows of 0 and 1, float32 (N, K), for several labels an image.
         unreadable: Name and problem of each unreadable image, by index.
         names: Name of each image in error messages; ``None`` (default) for ``'image <index>'``.
     """
@@ -219,7 +219,7 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
     ) -> None:
         assert images.dtype == torch.uint8 and len(images) == len(targets)
         self.images = images
-        self.targets = targets.tolist()
+        self.targets: Any = targets if targets.ndim > 1 else targets.tolist()
         self.unreadable = dict(unreadable or {})
         self.names = names
 
