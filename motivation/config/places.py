@@ -66,8 +66,7 @@ def with_found_bases(path: Path, folder: Path) -> Path:
         return path
     text = path.read_text(encoding='utf-8')
     lines, replaced = text.splitlines(keepends=True), False
-    for node in sorted(_bases(text), key=lambda node: (node.lineno, node.col_offset), reverse=True):
-        base = node.value
+    for node, base in sorted(_bases(text), key=lambda found: (found[0].lineno, found[0].col_offset), reverse=True):
         found = config_file(base) if MARK in base else path.parent / base
         if not found.is_file():
             return path  # MMEngine reports it
@@ -91,11 +90,11 @@ def _with_names_of_file(text: str, path: Path) -> str:
         'fileExtname': path.suffix,
     }  # fmt: skip
     for name, value in values.items():
-        text = re.sub(rf'\{{\{{\s*{name}\s*\}}\}}', lambda _, value=value: str(value).replace('\\', '/'), text)
+        text = re.sub(rf'\{{\{{\s*{name}\s*\}}\}}', str(value).replace('\\', '/'), text)
     return text
 
 
-def _bases(text: str) -> Iterator[ast.Constant]:
+def _bases(text: str) -> Iterator[tuple[ast.Constant, str]]:
     """Yield the strings of ``_base_ = ...`` in a config; none of a file that does not parse, which MMEngine reports."""
     try:
         body = ast.parse(text).body
@@ -107,4 +106,4 @@ def _bases(text: str) -> Iterator[ast.Constant]:
         ):
             for node in ast.walk(statement.value):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield node
+                    yield node, node.value

@@ -36,7 +36,7 @@ def lock_file(file: IO[Any]) -> None:
         position = file.tell()
         file.seek(_LOCKED_BYTE)
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         finally:
             file.seek(position)
     except (BlockingIOError, PermissionError) as error:
