@@ -180,7 +180,7 @@ def refuse_fields(plain: dict[str, Any]) -> None:
     if launcher not in ('none', 'pytorch') or (launcher == 'pytorch' and get_world_size() == 1):
         raise ConfigError(
             f'launcher is {shortened(launcher)}, and a config starts no processes; leave it out, and start them with '
-            'torchrun --standalone --nproc-per-node <number> tools/train.py'
+            'torchrun --standalone --nproc-per-node <number> -m motivation train'
         )
     wrapper = plain.get('model_wrapper_cfg') or {}
     kind = wrapper.get('type', 'MMDistributedDataParallel')

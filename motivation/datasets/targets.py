@@ -68,6 +68,10 @@ def _find(dataset: Any) -> Tensor | None:
         return _as_tensor(own['dataset'][own['label_key']])
     inner = next((own[name] for name in _INNER if own.get(name) is not None), None)
     labels = None if inner is None else _find(inner)
+    if labels is not None and own.get('renumbering') is not None:
+        there = torch.tensor(own['renumbering'])
+        is_class = (labels >= 0) & (labels < len(there))
+        labels = torch.where(is_class, there[labels.where(is_class, 0)], labels)
     return labels.repeat(own.get('times', 1), *[1] * (labels.ndim - 1)) if labels is not None else None
 
 
