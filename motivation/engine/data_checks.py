@@ -217,6 +217,10 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
         if taught is not None:
             advice = 'give a teacher of the same data'
             _compare_classes(f'model.{name}.teacher', taught, f'{stage}_dataloader.dataset', classes, advice)
+        began = getattr(getattr(runner.model, name), 'source_classes', None)
+        if began is not None:
+            advice = f'write model.{name}.new_head=True to train a new head, or give the class folders of the weights'
+            _compare_classes(f'model.{name}.weights', began, f'{stage}_dataloader.dataset', classes, advice)
         expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
         if expected != len(classes):
             raise ConfigError(

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from motivation.errors import ArgumentError, ConfigError, near_matches, shortened
 from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
 from motivation.models.preprocessor import ImagePreprocessor
+from motivation.models.pretraining import reads_sources
+from motivation.models.source_weights import load_source
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
 from motivation.utils.arguments import Written, checked
@@ -37,12 +39,19 @@ class TimmClassifier(BaseModel):
         std: Standard deviation of each channel, above 0; ``None`` (default) for the backbone's own.
         label_smoothing: Label smoothing, at least 0 and below 1. Default: 0.
         mixup: Arguments of :class:`timm.data.Mixup`; ``None`` (default) for no mixup.
+        weights: Weights of an earlier run to begin with: an exported ``base.pth`` or ``motivated.pth``, a folder that
+            ``tools/export.py`` wrote for timm, or the run's folder, of whose models the one that fits is taken. For
+            another number of classes the head is new. ``None`` (default) for none.
+        new_head: Whether the head of ``weights`` is not taken over, for other classes of the same number.
+            Default: ``False``.
         **model_kwargs: Arguments of :func:`timm.create_model` (``in_chans``, ``depth``, ``drop_path_rate``,
-            ``pretrained``, ...).
+            ``pretrained``, ``checkpoint_path``, ...).
 
     Attributes:
         input_size: Default input size of the backbone, (C, H, W).
-        pretrained: Whether the backbone was created with pretrained weights.
+        pretrained: Whether the backbone begins with pretrained weights.
+        source: Where these are from, in words; ``None`` without any.
+        source_classes: Class names that the head of ``weights`` was trained for; ``None`` if there are none or the head is new.
 
     Raises:
         ConfigError: timm does not know the model or rejects an argument, the stem cannot be adapted, or a value
@@ -61,8 +70,11 @@ class TimmClassifier(BaseModel):
         std: Sequence[Annotated[float, Gt(0)]] | None = None,
         label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
         mixup: Annotated[dict[str, Any], Written('dict(mixup_alpha=0.2)')] | None = None,
+        weights: str | None = None,
+        new_head: bool = False,
         **model_kwargs: Any,
     ) -> None:
+        _check_sources(model_name, weights, new_head, model_kwargs)
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, model_name)
@@ -80,11 +92,15 @@ class TimmClassifier(BaseModel):
         self._deployed = {'mean': list(mean), 'std': list(std), **_without_sources(model_name, model_kwargs, backbone)}
         size = find_input_size(backbone)
         self.input_size = (self._deployed.get('in_chans', size[0]), *size[1:])
-        self.pretrained = bool(model_kwargs.get('pretrained') or model_kwargs.get('checkpoint_path'))
+        self.source = _describe_source(model_kwargs, backbone, num_classes)
+        self.source_classes: Sequence[str] | None = None
+        self.pretrained = self.source is not None or weights is not None
         self.model_name = model_name
         self.num_classes = num_classes
         self.stem = stem
         self.backbone = backbone
+        if weights is not None and reads_sources():
+            self.source, self.source_classes = load_source(self, weights, new_head)
         self.loss: nn.Module
         if mixup:
             self.loss = SoftTargetCrossEntropy()
@@ -154,8 +170,10 @@ class TimmClassifier(BaseModel):
         return self.loss(logits, targets)
 
 
-# Arguments of timm.create_model about pretrained weights.
+# Arguments about pretrained weights: two of TimmClassifier, the others of timm.create_model.
 _SOURCES = (
+    'weights',
+    'new_head',
     'pretrained',
     'pretrained_cfg',
     'pretrained_cfg_overlay',
@@ -180,11 +198,40 @@ def _without_sources(model_name: str, model_kwargs: dict[str, Any], backbone: nn
     return {'model_name': model_name, **arguments}
 
 
+def _check_sources(model_name: str, weights: str | None, new_head: bool, model_kwargs: dict[str, Any]) -> None:
+    """Check that arguments about pretrained weights agree."""
+    given = [name for name in ('pretrained', 'checkpoint_path') if model_kwargs.get(name)]
+    if weights is not None and given:
+        raise ArgumentError('weights', f'and {given[0]} are both given; leave one out')
+    if new_head and weights is None:
+        raise ArgumentError('new_head', 'is True, and there are no weights whose head it replaces; leave it out')
+    if ':' in model_name and 'pretrained' not in model_kwargs:  # timm would begin with random weights in silence
+        raise ArgumentError(
+            'pretrained',
+            f'must say whether the weights of {model_name!r} are loaded, which names a folder or hub; write '
+            'pretrained=True, or False for random weights',
+        )
+
+
+def _describe_source(model_kwargs: dict[str, Any], backbone: nn.Module, num_classes: int) -> str | None:
+    """Return in words where timm's weights are from; ``None`` without any."""
+    if model_kwargs.get('checkpoint_path'):
+        return f"the weights of '{model_kwargs['checkpoint_path']}'"
+    if not model_kwargs.get('pretrained'):
+        return None
+    classes = (getattr(backbone, 'pretrained_cfg', None) or {}).get('num_classes', num_classes)
+    if classes == num_classes:
+        return "timm's pretrained weights"
+    return f"timm's pretrained weights, of {classes} classes, and a new head for {num_classes}"
+
+
 def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, Any]) -> nn.Module:
     if ':' not in model_name and not timm.is_model(model_name):  # with a colon it names a hub: 'hf-hub:owner/model'
         raise ArgumentError(
             'model_name', f'{shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
         )
+    if not reads_sources():
+        model_kwargs = {**model_kwargs, 'pretrained': False, 'checkpoint_path': ''}
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
     except Exception as error:  # model constructors raise errors of any type
