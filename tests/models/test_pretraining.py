@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 
 from motivation.datasets import DigitsDataset
@@ -17,7 +16,7 @@ from motivation.models import DualModel
 from motivation.models.pretraining import is_pretrained, unread_sources
 from motivation.utils.checkpoint import read_checkpoint
 from motivation.weight_maps.index import mesh
-from tests.conftest import classifier, small_dual_model, snapshot, tiny_config
+from tests.conftest import Begun, classifier, small_dual_model, snapshot, tiny_config
 
 
 def save_weights(name, path, **kwargs):
@@ -147,13 +146,6 @@ def test_init_cfg_of_a_custom_model_is_pretraining():
     assert is_pretrained(Own(init_cfg=dict(type='Pretrained', checkpoint='x.pth')))
     assert is_pretrained(torch.nn.Sequential(Own(init_cfg=[dict(type='Pretrained', checkpoint='x.pth')])))
     assert not is_pretrained(Own(init_cfg=dict(type='Kaiming', layer='Conv2d')))
-
-
-class Begun(Hook):
-    """Notes the weights before the first batch."""
-
-    def before_train(self, runner):
-        self.weights = snapshot(runner.model)
 
 
 def test_statistics_of_a_cut_out_base_are_estimated_and_a_run_resumes_without_its_source(capsys):
