@@ -35,6 +35,37 @@ def head_names(model: nn.Module) -> set[str]:
     return {name for name in model.state_dict() if any(name.startswith(f'backbone.{head}.') for head in heads)}
 
 
+def check_sources(model_name: str, weights: str | None, new_head: bool, model_kwargs: dict[str, Any]) -> None:
+    """Check that a classifier's arguments about pretrained weights agree.
+
+    Raises:
+        ArgumentError: They exclude one another, or leave open whether weights are loaded.
+    """
+    given = [name for name in ('pretrained', 'checkpoint_path') if model_kwargs.get(name)]
+    if weights is not None and given:
+        raise ArgumentError('weights', f'and {given[0]} are both given; leave one out')
+    if new_head and weights is None:
+        raise ArgumentError('new_head', 'is True, and there are no weights whose head it replaces; leave it out')
+    if ':' in model_name and 'pretrained' not in model_kwargs:  # timm would begin with random weights in silence
+        raise ArgumentError(
+            'pretrained',
+            f'must say whether the weights of {model_name!r} are loaded, which names a folder or hub; write '
+            'pretrained=True, or False for random weights',
+        )
+
+
+def describe_source(model_kwargs: dict[str, Any], backbone: nn.Module, num_classes: int) -> str | None:
+    """Return in words where the weights that timm loads are from; ``None`` without any."""
+    if model_kwargs.get('checkpoint_path'):
+        return f"the weights of '{model_kwargs['checkpoint_path']}'"
+    if not model_kwargs.get('pretrained'):
+        return None
+    classes = (getattr(backbone, 'pretrained_cfg', None) or {}).get('num_classes', num_classes)
+    if classes == num_classes:
+        return "timm's pretrained weights"
+    return f"timm's pretrained weights, of {classes} classes, and a new head for {num_classes}"
+
+
 @torch.no_grad()
 def load_source(model: Any, weights: str, new_head: bool) -> SourceWeights:
     """Load weights that were trained here into a classifier, in place.
