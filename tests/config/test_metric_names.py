@@ -98,7 +98,7 @@ def build(tmp_path, param_scheduler=(), **options):
         ),
         (
             {
-                'val_evaluator': dict(type='CrossEntropy'),
+                'val_evaluator': [dict(type='CrossEntropy')],
                 'custom_hooks': [dict(STOP, monitor='base/loss/cross_entropy')],
             },
             r"^custom_hooks\.0\.rule is 'greater', and lower values of base/loss/cross_entropy are better; write rule='less'$",
