@@ -24,6 +24,8 @@ FLOORS = [
     {'engine'},
     {'hooks'},
     {'comparison', 'cli', 'checkpoint_models'},
+    {'commands'},
+    {'__main__'},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

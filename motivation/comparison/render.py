@@ -31,7 +31,7 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
         number = 1 + len(list(folder.glob('compare-*.json')))
         for path in paths:
             path.rename(path.with_stem(f'compare-{number}'))
-    paths[0].write_text(render_markdown(comparison))
+    paths[0].write_text(render_markdown(comparison), encoding='utf-8')
     paths[1].write_text(json.dumps(comparison, indent=1) + '\n')
     draw_comparison(comparison, paths[2])
     return paths
