@@ -27,6 +27,7 @@ _DATASET = r'(train|val|test)_dataloader\.dataset(\.dataset|\.datasets\.\d+)*'
 # Registry of the `type` of a field, by the field's path.
 _REGISTRIES = {
     r'(model|model\.base|model\.motivated)': registries.MODELS,
+    r'model\.(base|motivated)\.loss': registries.LOSSES,
     r'model\.weight_map': registries.WEIGHT_MAPS,
     r'motivation': registries.HOOKS,
     r'motivation\.policy(\.policy|\.policies\.\d+)*': registries.POLICIES,

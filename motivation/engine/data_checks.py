@@ -21,6 +21,7 @@ from motivation.engine.batch_checks import (
     single_sample_error,
 )
 from motivation.engine.step import left_out
+from motivation.engine.target_checks import CountedWeights, check_targets
 from motivation.errors import ConfigError, reason
 from motivation.models import ImagePreprocessor
 from motivation.structures import MODEL_NAMES, ModelName
@@ -57,11 +58,14 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
     _check_lengths(runner, stage, loop)
     _check_classes(runner, stage, loop)
+    if stage == 'train':
+        CountedWeights(runner).count(runner, dataset)
     with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
         noun = noun_of_model(runner.model.base)
         with located(f'{field}.dataset', runner.cfg[field].dataset, f'gives no {noun}'):
             batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
         check_scale(runner, batch, stage)
+        check_targets(runner, stage, batch)
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)

@@ -13,6 +13,7 @@ from motivation.engine.checkpointer import check_format
 from motivation.engine.data_checks import check_trained_classes
 from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
 from motivation.engine.run_parts import register_parts
+from motivation.engine.target_checks import PART as CLASS_WEIGHTS
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
 from motivation.utils.checkpoint import check_fits, find_checkpoints, name_checkpoints, newest_whole, read_checkpoint
@@ -144,6 +145,10 @@ def _left_as_built(runner: Any, changes: Sequence[str]) -> set[str]:
         # Another policy, or others inside it, cannot use their state.
         runner.announce(f'{runner.checkpointer.parts["policy"]!r} begins with its initial state')
         parts.add('policy')
+    if any(
+        field.startswith(('train_dataloader.dataset', 'model.base.loss', 'model.motivated.loss')) for field in changes
+    ):
+        parts.add(CLASS_WEIGHTS)  # counted anew
     return parts
 
 

@@ -7,13 +7,14 @@ import timm
 import torch
 from annotated_types import Ge, Gt, Lt
 from mmengine.model import BaseModel
-from timm.data import resolve_data_config
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.models import filter_pretrained_cfg
 from torch import Tensor, nn
 
 from motivation.errors import ArgumentError, ConfigError, near_matches, shortened
 from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
+from motivation.models.class_weights import ClassWeights
+from motivation.models.losses import build_loss, takes_several_labels
+from motivation.models.normalisation import normalisation_of
 from motivation.models.preprocessor import ImagePreprocessor
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
@@ -33,16 +34,21 @@ class TimmClassifier(BaseModel):
         num_classes: K.
         stem: ``'cifar'`` adapts a stem made for 224 px to 32 px, see
             :func:`~motivation.models.stem.adapt_stem`; ``None`` (default) keeps it.
-        mean: Mean of each channel on the scale 0 to 1; ``None`` (default) for the backbone's own.
-        std: Standard deviation of each channel, above 0; ``None`` (default) for the backbone's own.
+        mean: Mean of each channel on the scale 0 to 1, or one for all; ``None`` (default) for the backbone's own, see
+            :func:`~motivation.models.normalisation.normalisation_of`.
+        std: Standard deviation of each channel, above 0, likewise.
         label_smoothing: Label smoothing, at least 0 and below 1. Default: 0.
         mixup: Arguments of :class:`timm.data.Mixup`; ``None`` (default) for no mixup.
+        loss: Config of the loss, see :mod:`motivation.models.losses`. Default:
+            :class:`~motivation.models.losses.CrossEntropyLoss`.
         **model_kwargs: Arguments of :func:`timm.create_model` (``in_chans``, ``depth``, ``drop_path_rate``,
             ``pretrained``, ...).
 
     Attributes:
         input_size: Default input size of the backbone, (C, H, W).
         pretrained: Whether the backbone was created with pretrained weights.
+        outputs: What turns logits into probabilities: ``'softmax'``, or ``'sigmoid'`` with a loss for several labels an
+            image.
 
     Raises:
         ConfigError: timm does not know the model or rejects an argument, the stem cannot be adapted, or a value
@@ -61,43 +67,47 @@ class TimmClassifier(BaseModel):
         std: Sequence[Annotated[float, Gt(0)]] | None = None,
         label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
         mixup: Annotated[dict[str, Any], Written('dict(mixup_alpha=0.2)')] | None = None,
+        loss: Annotated[dict[str, Any], Written("dict(type='CrossEntropyLoss')")] | None = None,
         **model_kwargs: Any,
     ) -> None:
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, model_name)
-        defaults = resolve_data_config(model=backbone)
-        mean, std = defaults['mean'] if mean is None else mean, defaults['std'] if std is None else std
+        size = find_input_size(backbone)
+        channels = model_kwargs.get('in_chans', size[0])
+        mean, std = normalisation_of(backbone, channels, mean, std)
+        measure = build_loss(loss, num_classes, label_smoothing)
+        several = takes_several_labels(measure)
         super().__init__(
             ImagePreprocessor(
                 mean=mean,
                 std=std,
                 mixup=mixup,
                 num_classes=num_classes,
-                label_smoothing=label_smoothing,
+                label_smoothing=0.0 if several else label_smoothing,  # of several labels, the loss smooths mixtures too
             )
         )
         self._deployed = {'mean': list(mean), 'std': list(std), **_without_sources(model_name, model_kwargs, backbone)}
-        size = find_input_size(backbone)
-        self.input_size = (self._deployed.get('in_chans', size[0]), *size[1:])
+        self.input_size = (channels, *size[1:])
         self.pretrained = bool(model_kwargs.get('pretrained') or model_kwargs.get('checkpoint_path'))
         self.model_name = model_name
         self.num_classes = num_classes
         self.stem = stem
         self.backbone = backbone
-        self.loss: nn.Module
-        if mixup:
-            self.loss = SoftTargetCrossEntropy()
-        elif label_smoothing:
-            self.loss = LabelSmoothingCrossEntropy(label_smoothing)
-        else:
-            self.loss = nn.CrossEntropyLoss()
+        self.loss = measure
+        self.outputs: Literal['softmax', 'sigmoid'] = 'sigmoid' if several else 'softmax'
 
     def example_batch(self, samples: int) -> dict[str, Tensor]:
-        """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets (samples,)."""
+        """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets.
+
+        These are class indices (samples,), or float 0 and 1, (samples, K), with a loss for several labels.
+        """
+        several = self.outputs == 'sigmoid'
         return {
             'inputs': torch.randint(256, (samples, *self.input_size), dtype=torch.uint8),
-            'targets': torch.randint(self.num_classes, (samples,)),
+            'targets': torch.randint(2, (samples, self.num_classes)).float()
+            if several
+            else torch.randint(self.num_classes, (samples,)),
         }
 
     def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +115,17 @@ class TimmClassifier(BaseModel):
 
         Args:
             config: The config that this model was built from.
+
+        Returns:
+            The config; class weights that a run has counted are numbers in it.
         """
-        return {**{key: value for key, value in config.items() if key not in _SOURCES}, **self._deployed}
+        deployed = {**{key: value for key, value in config.items() if key not in _SOURCES}, **self._deployed}
+        counted = {
+            part.argument: part.values.tolist()
+            for part in self.loss.modules()
+            if isinstance(part, ClassWeights) and part.is_auto and part.values is not None
+        }
+        return {**deployed, 'loss': {**deployed['loss'], **counted}} if counted else deployed
 
     def init_weights(self) -> None:
         """Do nothing: timm initialised the backbone, or loaded pretrained weights, when it built it.
@@ -121,12 +140,13 @@ class TimmClassifier(BaseModel):
 
         Args:
             inputs: Normalised float images (N, C, H, W), as ``data_preprocessor`` returns them.
-            targets: Class indices (N,), or class probabilities (N, K) after mixup; required for ``'loss'``.
+            targets: Class indices (N,), class probabilities (N, K) after mixup, or several labels (N, K); required for
+                ``'loss'``.
             mode: What to return.
 
         Returns:
             ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits (N, K); ``'predict'``: for each image
-            ``{'logits': (K,), 'target': scalar}``, without ``'target'`` if no targets are given.
+            ``{'logits': (K,), 'target': scalar}``, with several labels ``'target'``: (K,), without ``'target'`` if no targets are given.
 
         Raises:
             ConfigError: The images have an integer dtype, or ``'loss'`` has no targets.
