@@ -41,7 +41,9 @@ def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **option
     of_models = ('model.weight_map', 'model.base', 'model.motivated')
     if not any(option == 'model' or option.startswith(of_models) for option in options):
         short['model.weight_map.type'] = 'DepthMap'
-    config = load_config(DIGITS, {**short, 'default_hooks.report.picture': False, **options})
+    config = load_config(
+        DIGITS, {**short, 'default_hooks.report.picture': False, 'default_hooks.predictions.pictures': False, **options}
+    )
     object.__setattr__(config, '_format_python_code', False)
     config.work_dir = str(work_dir)
     return config

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from motivation.config.build import located
-from motivation.config.metric_names import check_no_metrics, foresee_metrics
+from motivation.config.foreseen_metrics import foresee_metrics
+from motivation.config.metric_names import check_no_metrics
 from motivation.datasets import check_labels, class_names, first_batch, spread
 from motivation.datasets.image_dataset import class_difference
 from motivation.engine.batch_checks import (
@@ -172,12 +173,12 @@ def _normalises(model: Any) -> bool:
 
 
 def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
-    """Check that validation reports the metrics that the config names."""
+    """Check that the metrics suit the data, and that validation reports those that the config names."""
     plain = runner.cfg._cfg_dict.to_dict()
     if stage == 'train' and runner._val_loop is None:
         check_no_metrics(plain)
-    if stage == 'val' and isinstance(runner._train_loop, BaseLoop):
-        foresee_metrics(plain, runner.model, loop, batch)
+    if stage == 'test' or (stage == 'val' and isinstance(runner._train_loop, BaseLoop)):
+        foresee_metrics(plain, runner.model, loop, batch, stage)
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
