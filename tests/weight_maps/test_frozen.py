@@ -14,7 +14,7 @@ def deeper():
 
 def test_names_of_modules_and_patterns_freeze_what_is_shared_in_both(deeper):
     frozen = frozen_tensors(deeper.weight_map, ['backbone.layer1.0', '*.bn1.bias'], ['base'])
-    shared = dict((pair.base, pair.motivated) for pair in deeper.weight_map.pairs)
+    shared = {pair.base: pair.motivated for pair in deeper.weight_map.pairs}
     expected = {
         name for name in deeper.weight_map.tensors('base')
         if name.startswith('backbone.layer1.0.') or name.endswith('.bn1.bias')
