@@ -21,6 +21,7 @@ from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
 from motivation.config.comparison_plan import ComparisonPlan
+from motivation.config.foreseen_metrics import check_compared_metric
 from motivation.config.places import config_file
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
@@ -66,6 +67,8 @@ class Comparison:
         seeds = self.plan.seeds
         if len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ArgumentError('seeds', f'is {" ".join(map(str, seeds))}; give each seed once, and none below 0')
+        if self.plan.metric is not None:
+            check_compared_metric(self.config._cfg_dict.to_dict(), self.plan.metric)
         self.arms = plan_arms(self.plan.arms, self.config, self.options, self.file.parent)
         self.jobs = [Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in seeds for arm in self.arms]
         for arm in self.arms:

@@ -50,16 +50,18 @@ def unreadable(image: str, error: Exception) -> BadImageError:
 
 
 class Sample(dict[str, Any]):
-    """An item of a dataset that carries the name of its image, for error messages only.
+    """An item of a dataset that carries the name of its image, for messages and reports only.
 
     Args:
         fields: The contents of the item.
         name: Name of the image.
+        index: Index of the item in the dataset; ``None`` (default) if it is not known.
     """
 
-    def __init__(self, fields: Mapping[str, Any], name: str = '') -> None:
+    def __init__(self, fields: Mapping[str, Any], name: str = '', index: int | None = None) -> None:
         super().__init__(fields)
         self.name = name
+        self.index = index
 
 
 class ImageDataset(Dataset):
@@ -140,7 +142,7 @@ class ImageDataset(Dataset):
                 f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a '
                 'tensor (C, H, W) or PIL image'
             )
-        return Sample({'inputs': image, 'targets': target if several else int(target)}, self._name(index))
+        return Sample({'inputs': image, 'targets': target if several else int(target)}, self._name(index), index)
 
     def _transform(self, image: Any, index: int) -> Any:
         for place, transform in enumerate(self.transforms[self.applied :], self.applied):

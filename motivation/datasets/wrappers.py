@@ -73,7 +73,7 @@ class ConcatDataset(TorchConcatDataset):
         except BadImageError as error:
             raise BadImageError(_name(error.image, place), error.problem, error.remedy) from error
         if isinstance(item, Sample):
-            item.name = _name(item.name, place)
+            item.name, item.index = _name(item.name, place), range(len(self))[index]
         elif isinstance(item, dict) and 'skipped' in item:
             image, problem = item['skipped']
             item['skipped'] = _name(image, place), problem
@@ -108,7 +108,10 @@ class RepeatDataset(Dataset):
         return self.times * len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[range(len(self))[index] % len(self.dataset)]
+        item = self.dataset[range(len(self))[index] % len(self.dataset)]
+        if isinstance(item, Sample):
+            item.index = range(len(self))[index]
+        return item
 
 
 def _build(config: Any, place: str) -> Any:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from motivation.config.build import located
-from motivation.config.metric_names import check_no_metrics, foresee_metrics
+from motivation.config.foreseen_metrics import foresee_metrics
+from motivation.config.metric_names import check_no_metrics
 from motivation.datasets import check_labels, class_names, first_batch, spread
 from motivation.datasets.class_list import CLASSES, class_difference
 from motivation.datasets.image_files import shortlist
@@ -178,12 +179,12 @@ def _normalises(model: Any) -> bool:
 
 
 def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
-    """Check that validation reports the metrics that the config names."""
+    """Check that the metrics suit the data, and that validation reports those that the config names."""
     plain = runner.cfg._cfg_dict.to_dict()
     if stage == 'train' and runner._val_loop is None:
         check_no_metrics(plain)
-    if stage == 'val' and isinstance(runner._train_loop, BaseLoop):
-        foresee_metrics(plain, runner.model, loop, batch)
+    if stage == 'test' or (stage == 'val' and isinstance(runner._train_loop, BaseLoop)):
+        foresee_metrics(plain, runner.model, loop, batch, stage)
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
@@ -227,6 +228,10 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
         if taught is not None:
             advice = 'give a teacher of the same data'
             _compare_classes(f'model.{name}.teacher', taught, f'{stage}_dataloader.dataset', classes, advice)
+        began = getattr(getattr(runner.model, name), 'source_classes', None)
+        if began is not None:
+            advice = f'write model.{name}.new_head=True to train a new head, or give the class folders of the weights'
+            _compare_classes(f'model.{name}.weights', began, f'{stage}_dataloader.dataset', classes, advice)
         expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
         if expected != len(classes):
             raise ConfigError(

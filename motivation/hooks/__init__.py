@@ -7,6 +7,7 @@ from motivation.hooks.energy_hook import EnergyHook
 from motivation.hooks.export_hook import ExportHook
 from motivation.hooks.iteration_seed_hook import IterationSeedHook
 from motivation.hooks.motivation_hook import MotivationHook
+from motivation.hooks.predictions_hook import PredictionsHook
 from motivation.hooks.progress_hook import ProgressHook
 from motivation.hooks.report_hook import ReportHook
 
@@ -18,6 +19,7 @@ __all__ = [
     'ExportHook',
     'IterationSeedHook',
     'MotivationHook',
+    'PredictionsHook',
     'ProgressHook',
     'ReportHook',
 ]
