@@ -19,6 +19,7 @@ from torch import nn
 from motivation.config.build import build, build_hooks, located
 from motivation.config.checks import check_config
 from motivation.config.defaults import with_defaults
+from motivation.engine.batch_size_rule import scale_rates
 from motivation.engine.beginning import begin_run
 from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
@@ -26,8 +27,8 @@ from motivation.engine.data_checks import check_data
 from motivation.engine.parallel import train_together
 from motivation.engine.resuming import Resumption, find_resumed, find_seed, load_weights, read_for
 from motivation.engine.run_parts import save_run
+from motivation.engine.schedules import build_schedules
 from motivation.engine.write_failures import WriteFailures
-from motivation.errors import ConfigError, reason
 from motivation.models import DualModel
 from motivation.models.pretraining import unread_sources
 from motivation.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS
@@ -237,13 +238,11 @@ class DualModelRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedules; errors are about ``param_scheduler``."""
-        try:
-            return super().build_param_scheduler(scheduler)
-        except Exception as error:
-            raise ConfigError(
-                f'param_scheduler does not fit train_cfg.max_epochs, which is {self.max_epochs}: {reason(error)}; '
-                'make them agree, or train without with param_scheduler=[]'
-            ) from error
+        return build_schedules(super().build_param_scheduler, scheduler, self.max_epochs)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+        """Scale the learning rates of both models by the batch size."""
+        scale_rates(optim_wrapper, self.train_dataloader.batch_size, auto_scale_lr, self.logger.info)
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """Build the training loop and check its data."""
