@@ -1,4 +1,4 @@
-"""Preparing the config of a command: its options, work_dir and checkpoint."""
+"""Preparing the config of a command: its work_dir and checkpoint."""
 
 import atexit
 import shutil
@@ -9,7 +9,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
@@ -20,21 +20,6 @@ from motivation.utils.lock import FolderInUseError, lock_folder
 from motivation.utils.new_folders import require_writable
 
 LATEST, AUTO = 'latest', 'auto'
-
-
-class Options(DictAction):
-    """An argparse action that reads ``KEY=VALUE ...`` into a dict."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Parse the values of one occurrence of the option.
-
-        Raises:
-            ConfigError: The values do not have that form.
-        """
-        try:
-            super().__call__(*args, **kwargs)
-        except Exception as error:  # MMEngine's parser may raise any exception
-            raise ConfigError('--cfg-options takes KEY=VALUE ..., such as motivation.policy.drops=3') from error
 
 
 def prepare_training(

@@ -98,6 +98,7 @@ def _child(parent: str, *locations: str) -> ComponentRegistry:
 
 # The parts of the method.
 MODELS = _child('MODELS', 'motivation.models')
+LOSSES = ComponentRegistry('loss', scope=SCOPE, locations=['motivation.models'])
 WEIGHT_MAPS = ComponentRegistry('weight map', scope=SCOPE, locations=['motivation.weight_maps'])
 POLICIES = ComponentRegistry('switch policy', scope=SCOPE, locations=['motivation.policies'])
 
@@ -115,7 +116,7 @@ VISBACKENDS = _child('VISBACKENDS')
 
 # The data and the metrics.
 DATASETS = _child('DATASETS', 'motivation.datasets')
-DATA_SAMPLERS = _child('DATA_SAMPLERS')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'motivation.datasets')
 TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets')
 # Versions of random transforms that take a batch, each under the name of the transform of one image that it replaces.
 BATCH_TRANSFORMS = ComponentRegistry('batch transform', scope=SCOPE, locations=['motivation.datasets'])

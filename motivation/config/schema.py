@@ -27,6 +27,7 @@ _DATASET = r'(train|val|test)_dataloader\.dataset(\.dataset|\.datasets\.\d+)*'
 # Registry of the `type` of a field, by the field's path.
 _REGISTRIES = {
     r'(model|model\.base|model\.motivated)': registries.MODELS,
+    r'model\.(base|motivated)\.loss': registries.LOSSES,
     r'model\.weight_map': registries.WEIGHT_MAPS,
     r'motivation': registries.HOOKS,
     r'motivation\.policy(\.policy|\.policies\.\d+)*': registries.POLICIES,
@@ -183,7 +184,7 @@ def refuse_fields(plain: dict[str, Any]) -> None:
     if launcher not in ('none', 'pytorch') or (launcher == 'pytorch' and get_world_size() == 1):
         raise ConfigError(
             f'launcher is {shortened(launcher)}, and a config starts no processes; leave it out, and start them with '
-            'torchrun --standalone --nproc-per-node <number> tools/train.py'
+            'torchrun --standalone --nproc-per-node <number> -m motivation train'
         )
     wrapper = plain.get('model_wrapper_cfg') or {}
     kind = wrapper.get('type', 'MMDistributedDataParallel')

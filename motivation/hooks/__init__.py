@@ -9,6 +9,7 @@ from motivation.hooks.export_hook import ExportHook
 from motivation.hooks.freeze_hook import FreezeHook
 from motivation.hooks.iteration_seed_hook import IterationSeedHook
 from motivation.hooks.motivation_hook import MotivationHook
+from motivation.hooks.predictions_hook import PredictionsHook
 from motivation.hooks.progress_hook import ProgressHook
 from motivation.hooks.report_hook import ReportHook
 
@@ -22,6 +23,7 @@ __all__ = [
     'FreezeHook',
     'IterationSeedHook',
     'MotivationHook',
+    'PredictionsHook',
     'ProgressHook',
     'ReportHook',
 ]

@@ -26,7 +26,7 @@ def describe_pair(
     batch_size: int,
     distillation: bool = False,
 ) -> dict[str, Any]:
-    """Return the data that ``tools/get_flops.py`` shows.
+    """Return the data that ``motivation flops`` shows.
 
     Args:
         models: Both models, by name; they do not change.
