@@ -27,8 +27,8 @@ def load_exported(path: str | Path) -> BaseModel:
 
     Returns:
         The model in evaluation mode. Its ``metainfo`` has the names of the ``'classes'``, the ``'input_size'``
-        (C, H, W), ``'transforms'``, ``'image_mode'`` and ``'decoder'`` of the validation images, and ``'mean'`` and ``'std'``;
-        unknown ones are ``None`` or absent.
+        (C, H, W), ``'transforms'``, ``'image_mode'`` and ``'decoder'`` of the validation images, ``'outputs'`` (``'softmax'``,
+        or ``'sigmoid'`` for several labels an image), and ``'mean'`` and ``'std'``; unknown ones are ``None`` or absent.
 
     Raises:
         ConfigError: The file is missing, corrupted, not an exported model, or has weights of another dtype than the model's.

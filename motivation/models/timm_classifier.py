@@ -1,7 +1,7 @@
 """An image classifier with a timm backbone."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import timm
 import torch
@@ -23,6 +23,10 @@ from motivation.registry import MODELS
 from motivation.utils.arguments import Written, checked
 from motivation.utils.example import find_input_size
 from motivation.utils.precision import full_precision
+
+# What turns logits into probabilities: classes that exclude each other, or do not.
+Outputs = Literal['softmax', 'sigmoid']
+OUTPUTS: tuple[Outputs, ...] = get_args(Outputs)
 
 
 @MODELS.register_module()
@@ -111,7 +115,7 @@ class TimmClassifier(BaseModel):
         if weights is not None and reads_sources():
             self.source, self.source_classes = load_source(self, weights, new_head)
         self.loss = measure
-        self.outputs: Literal['softmax', 'sigmoid'] = 'sigmoid' if several else 'softmax'
+        self.outputs: Outputs = 'sigmoid' if several else 'softmax'
 
     def example_batch(self, samples: int) -> dict[str, Tensor]:
         """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets.
