@@ -23,7 +23,7 @@ FLOORS = [
     {'export'},
     {'engine'},
     {'hooks'},
-    {'comparison', 'cli', 'checkpoint_models'},
+    {'comparison', 'cli', 'checkpoint_models', 'first_config'},
     {'commands'},
     {'__main__'},
 ]

@@ -12,7 +12,7 @@ from motivation.utils.exit_signals import end_quietly
 
 # Modules of this package, each with add_arguments(parser) and run(args), in the order in which a user needs them.
 COMMANDS = (
-    'check', 'train', 'test', 'predict', 'export', 'cascade', 'compare', 'map', 'flops', 'plot',
+    'init', 'check', 'train', 'test', 'predict', 'export', 'cascade', 'compare', 'map', 'flops', 'plot',
 )  # fmt: skip
 
 # Commands that a signal ends with one line while they start; training then handles signals by itself.
