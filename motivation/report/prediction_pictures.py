@@ -49,7 +49,7 @@ def draw_disagreements(
     groups = {model: only_one_right(predictions, model) for model in MODEL_NAMES}
     heights = [max(1, -(-min(len(rows), SHOWN) // _COLUMNS)) for rows in groups.values()]
     figure = Figure(figsize=(1.9 * _COLUMNS, 2.5 * sum(heights) + 0.8), layout='constrained')
-    parts = figure.subfigures(2, 1, height_ratios=heights)
+    parts = np.asarray(figure.subfigures(2, 1, height_ratios=heights)).tolist()
     for part, height, (model, rows) in zip(parts, heights, groups.items(), strict=True):
         shown = f', {SHOWN} of them' if len(rows) > SHOWN else ''
         part.suptitle(f'only the {model} model is right: {len(rows):,} of {len(predictions.names):,}{shown}')
@@ -68,7 +68,7 @@ def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
     """Return the class of an image and what each model says, on three lines."""
 
     def named(values: np.ndarray) -> str:
-        labels = np.flatnonzero(values) if values.ndim else [int(values)]
+        labels: list[int] = np.flatnonzero(values).tolist() if values.ndim else [int(values)]
         return one_line(', '.join(classes[label] for label in labels) or 'none', 24)
 
     lines = [f'true: {named(predictions.targets[row])}']
@@ -81,8 +81,7 @@ def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
 
 def _pixels(image: Tensor) -> np.ndarray:
     """Return an image as (H, W, 3) or (H, W) for matplotlib, brought to the range 0 to 1 where it exceeds it."""
-    values = image.detach().cpu().numpy().astype(np.float32)
-    values = values / 255 if not image.is_floating_point() else values
+    values: np.ndarray = (image if image.is_floating_point() else image / 255).detach().cpu().float().numpy()
     if values.min() < 0 or values.max() > 1:
         values = (values - values.min()) / max(float(values.max() - values.min()), 1e-6)
     return values.transpose(1, 2, 0) if len(values) == 3 else values[0]
