@@ -1,6 +1,7 @@
 """Preparing the config of a command: its work_dir and checkpoint."""
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -125,20 +126,27 @@ def _begin(path: str, named: str | None) -> Path:
     raise AssertionError('there is always another number')
 
 
-def prepare_check(path: str, options: dict[str, Any] | None = None) -> Config:
+def prepare_check(path: str, options: dict[str, Any] | None = None, picture: str | None = None) -> Config:
     """Return the config of a ``--check`` run, which writes to a temporary folder.
 
     Args:
         path: A config file.
         options: Values by dotted field name that override the config's.
+        picture: File for a picture of the first batch, which is replaced if it exists; ``None`` (default) for none.
 
     Raises:
-        ConfigError: The config is missing or invalid.
+        ConfigError: The config is missing or invalid, or the picture cannot be written.
     """
+    if picture is not None and Path(picture).suffix.lower() != '.png':
+        raise ConfigError(f'--picture must be a file named .png, got {picture!r}')
+    if picture is not None and not (Path(picture).parent.is_dir() and os.access(Path(picture).parent, os.W_OK)):
+        raise ConfigError(f'--picture {picture!r} is in a folder that cannot be written; create it, or name another')
     config = load_config(path, options)
     check_config(config)
     config.train_cfg.pop('by_epoch', None)
     config.train_cfg.type = 'CheckLoop'
+    if picture is not None:
+        config.train_cfg.picture = picture
     config.work_dir = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, config.work_dir, ignore_errors=True)
     return config

@@ -1,4 +1,4 @@
-"""Build all of a run and try a batch of each model; keep nothing.
+"""Build all of a run and try a batch of each model; keep nothing but the picture asked for.
 
 Looks over the data, compares the two counts of compute, and copies the weights once along the map.
 """
@@ -12,6 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to a parser."""
     parser.add_argument('config', help='config file, or an installed one: motivation::<folder>/<name>.py')
     parser.add_argument(
+        '--picture', metavar='FILE', help='draw the images of a training batch as the models see them, in a .png file'
+    )
+    parser.add_argument(
         '--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='override fields of the config'
     )
 
@@ -24,4 +27,4 @@ def run(args: argparse.Namespace) -> None:
     from motivation.utils.distributed import join_processes
 
     join_processes()
-    RUNNERS.build(prepare_check(args.config, args.cfg_options)).train()
+    RUNNERS.build(prepare_check(args.config, args.cfg_options, args.picture)).train()

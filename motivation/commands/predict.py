@@ -28,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'images', nargs='+', help="image files, folders, patterns such as 'photos/**/*.jpg', or - for a list on stdin"
     )
-    parser.add_argument('--top-k', type=int, default=5, metavar='K', help='number of classes an image; 5 by default')
+    parser.add_argument('--top-k', type=int, metavar='K', help='number of classes an image; 5 by default')
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        metavar='P',
+        help='of models for several labels an image: write every class of a probability above P; 0.5 by default',
+    )
     parser.add_argument('--format', choices=('text', 'csv', 'jsonl'), help="by default that of --out's name, or text")
     parser.add_argument('--out', metavar='FILE', help='write to a new file instead of the terminal')
     parser.add_argument('--models', nargs='+', metavar='NAME', help='models of a run; base and motivated by default')
@@ -114,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
 
     from motivation.datasets.found_images import find_images
     from motivation.export.predicting import Predictor
-    from motivation.export.prediction_formats import as_csv, as_json_lines, as_text
+    from motivation.export.prediction_formats import Choice, as_csv, as_json_lines, as_text
     from motivation.utils.files import write_whole
 
     warnings.simplefilter(
@@ -122,6 +128,7 @@ def run(args: argparse.Namespace) -> None:
     )  # a large image is read; a larger one is named as unreadable
     images = find_images(args.images, sys.stdin.buffer, partial(print, file=sys.stderr))
     predictor = Predictor.load(args.model, args.models, args.device)
+    choice = Choice.of(predictor, args.top_k, args.threshold)
     workers = args.workers
     if workers is None:
         workers = min(4, os.cpu_count() or 1) if len(images) >= MANY else 0
@@ -129,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
     watched = Watched(predictor(images, args.batch_size, workers), len(images), shows_progress)
     kind = args.format or FORMATS.get(Path(args.out or '').suffix, 'text')
     writer = {'text': as_text(images, predictor.classes), 'csv': as_csv, 'jsonl': as_json_lines}[kind]
-    pieces = writer(watched, args.top_k)
+    pieces = writer(watched, choice)
     if args.out is None:
         print_pieces(pieces)
     else:

@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='build everything, run one batch of each model and a transfer, keep nothing',
     )
     parser.add_argument(
+        '--picture',
+        metavar='FILE',
+        help='with --check: draw the images of a training batch as the models see them, in a .png file',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const='bf16',
@@ -61,8 +66,10 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(
             f'--amp {args.amp} and --cfg-options model.precision={options["model.precision"]} differ; give one'
         )
+    if args.picture is not None and not args.check:
+        raise ConfigError(f'--picture {args.picture!r} is drawn by --check; give both, or leave it out')
     if args.check:
-        config = prepare_check(args.config, options)
+        config = prepare_check(args.config, options, args.picture)
     else:
         config = prepare_training(args.config, args.work_dir, args.resume, options, args.allow_changes)
     RUNNERS.build(config).train()

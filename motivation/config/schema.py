@@ -49,13 +49,16 @@ _REGISTRIES = {
 
 # Fields that hold the arguments of an unregistered class or function, with it and the names of further fields.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
-    r'optim_wrapper(\.base|\.motivated)?\.clip_grad': (clip_grad_norm_, ('type', 'clip_value')),
+    r'optim_wrapper(\.base|\.motivated)?\.clip_grad': (
+        clip_grad_norm_,
+        ('type', 'clip_value', 'clip_factor', 'eps', 'exclude'),  # of one type each: engine.clipping checks them
+    ),
     r'randomness': (Runner.set_randomness, ()),
     r'model_wrapper_cfg': (DistributedDataParallel, ('type', 'detect_anomalous_params')),
     r'compile': (torch.compile, ()),
     r'env_cfg': (None, ('cudnn_benchmark', 'tf32', 'mp_cfg', 'dist_cfg', 'resource_limit')),
     r'env_cfg\.mp_cfg': (set_multi_processing, ()),
-    r'auto_scale_lr': (None, ('enable', 'base_batch_size')),
+    r'auto_scale_lr': (None, ('enable', 'base_batch_size', 'rule')),
     r'custom_imports': (import_modules_from_strings, ()),
     r'comparison': (ComparisonPlan, ()),
     r'model\.(base|motivated)\.mixup': (Mixup, ()),
@@ -102,7 +105,8 @@ _BOUNDS: dict[str, Any] = {
     r'(train|val|test)_dataloader\.timeout': Annotated[float, Ge(0)],
     r'randomness\.seed': Annotated[int, Ge(0), Lt(2**32)] | None,
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad\.max_norm': Annotated[float, Gt(0)],
-    r'env_cfg\.(cudnn_benchmark|tf32)': bool,
+    r'auto_scale_lr\.rule': Literal['linear', 'sqrt'],
+    r'(env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable)': bool,
     r'param_scheduler(\.base|\.motivated)?(\.\d+)?\.begin': Annotated[int, Ge(0)],
     r'param_scheduler(\.base|\.motivated)?(\.\d+)?\.(T_max|step_size|total_steps)': _Number | None,
 }

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from motivation.datasets.image_files import composed, is_hidden, natural_key, shortlist
 from motivation.errors import ArgumentError, near_matches
@@ -63,6 +65,29 @@ def renumber(found: Sequence[str], classes: Sequence[str], place: str) -> list[i
         f'lacks {shortlist(extra)}, {len(extra):,} of the {len(names):,} classes of {place}; add them to the list, or correct it '
         f'({near_matches(extra[0], classes)})',
     )
+
+
+def class_difference(classes: Sequence[Any], others: Sequence[Any], place: str, other: str) -> str:
+    """Return a clause on how two lists of class names differ: the first index that does, and the names in one of them.
+
+    Args:
+        classes: Class names by index. Names are compared in Unicode normal form C.
+        others: Those of the other list.
+        place: Where the first list is, for the clause.
+        other: Where the other is.
+
+    Returns:
+        ``"class 1 is 'dog' in A and 'fox' in B, which lacks 'dog'"``; ``''`` if the lists are equal.
+    """
+    ours, theirs = ([composed(str(name)) for name in names] for names in (classes, others))
+    if ours == theirs:
+        return ''
+    pairs = enumerate(zip_longest(map(repr, ours), map(repr, theirs), fillvalue='absent'))
+    index, names = next((index, names) for index, names in pairs if names[0] != names[1])
+    lacks, has = ([name for name in one if name not in set(two)] for one, two in ((ours, theirs), (theirs, ours)))
+    clauses = [f'lacks {shortlist(lacks)}'] * bool(lacks) + [f'has {shortlist(has)} more'] * bool(has)
+    more = f', which {" and ".join(clauses)}' if clauses else ''
+    return f'class {index} is {names[0]} in {place} and {names[1]} in {other}{more}'
 
 
 def _checked(names: Iterable[str], where: Callable[[int], str]) -> list[str]:

@@ -80,6 +80,11 @@ class DecodedImages(Sequence[tuple[Any, Any]]):
         with file:
             return self.decode(Image.open(file)), target
 
+    @property
+    def files(self) -> list[str] | None:
+        """Path of each image, or ``None`` if they are no files."""
+        return [path for path, _ in self.opened.samples] if isinstance(self.opened, (ImageFiles, ListedFiles)) else None
+
     def name(self, index: int) -> str:
         """Return the name of an image for error messages: its quoted file if it has one, else its index."""
         samples = getattr(getattr(self.opened, 'reader', self.opened), 'samples', None)
@@ -127,7 +132,7 @@ def kept_in_memory(source: DecodedImages, cache_mib: int, on_error: str) -> Tens
         raise ArgumentError(
             'root', f'holds {len(source)} images of which none is readable: {" ".join(unreadable[0])}; give another'
         )
-    return TensorImages(images, targets, unreadable, [source.name(index) for index in range(len(source))])
+    return TensorImages(images, targets, unreadable, [source.name(index) for index in range(len(source))], source.files)
 
 
 def _no_labels(count: int, like: Any) -> torch.Tensor:

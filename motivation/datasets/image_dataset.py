@@ -3,7 +3,6 @@
 import copy
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from motivation.datasets.image_files import composed
 from motivation.errors import ConfigError, one_line
 from motivation.registry import TRANSFORMS
 from motivation.utils.arguments import checked
@@ -194,25 +192,6 @@ def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], 
             raise BadImageError(name(place), f'has the label {label}, but num_classes is {num_classes}')
 
 
-def class_difference(classes: Sequence[Any], others: Sequence[Any]) -> tuple[int, str, str] | None:
-    """Return the first class index whose name differs between two lists of class names.
-
-    Args:
-        classes: Class names by index. Names are compared in Unicode normal form C.
-        others: Class names of the other dataset.
-
-    Returns:
-        The index and the quoted name in each list, ``'absent'`` where a list is too short; ``None`` if the lists
-        are equal.
-    """
-    for index, names in enumerate(zip_longest(classes, others)):
-        ours, theirs = (None if name is None else composed(str(name)) for name in names)
-        if ours != theirs:
-            one, other = ('absent' if name is None else repr(name) for name in (ours, theirs))
-            return index, one, other
-    return None
-
-
 class TensorImages(Sequence[tuple[Tensor, Any]]):
     """Decoded images of one size, kept in memory.
 
@@ -221,6 +200,7 @@ class TensorImages(Sequence[tuple[Tensor, Any]]):
         targets: Class indices, (N,), or rows of 0 and 1, (N, K), for several labels an image.
         unreadable: Name and problem of each unreadable image, by index.
         names: Name of each image in error messages; ``None`` (default) for ``'image <index>'``.
+        files: Path of each image; ``None`` (default) if they are no files.
     """
 
     def __init__(
@@ -229,12 +209,14 @@ class TensorImages(Sequence[tuple[Tensor, Any]]):
         targets: Tensor,
         unreadable: Mapping[int, tuple[str, str]] | None = None,
         names: Sequence[str] | None = None,
+        files: Sequence[str] | None = None,
     ) -> None:
         assert images.dtype == torch.uint8 and len(images) == len(targets)
         self.images = images
         self.targets: Any = targets if targets.ndim > 1 else targets.tolist()
         self.unreadable = dict(unreadable or {})
         self.names = names
+        self.files = files
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -1,6 +1,6 @@
-"""The labels of a whole dataset, read without its images."""
+"""The labels and files of a whole dataset, read without its images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,34 @@ def labels_of(dataset: Any) -> Tensor:
             'the class index of every sample'
         )
     return labels
+
+
+def shared_files(dataset: Any, other: Any) -> list[str]:
+    """Return the paths of the image files of a dataset that are in another as well, in the order of the other.
+
+    Images that are no files, such as those of shards and hubs, are in none.
+
+    Args:
+        dataset: A dataset, or a wrapper of one or several.
+        other: The other.
+    """
+    theirs = dict.fromkeys(_files(other))
+    common = theirs.keys() & set(filter(theirs.__contains__, _files(dataset))) if theirs else ()
+    return [path for path in theirs if path in common]
+
+
+def _files(dataset: Any) -> Iterator[str]:
+    own = vars(dataset) if hasattr(dataset, '__dict__') else {}
+    files = getattr(dataset, 'files', None) if 'decode' in own or 'images' in own else None
+    if isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            yield from _files(part)
+    elif files is not None:
+        yield from files
+    elif not isinstance(dataset, Subset):
+        inner = next((own[name] for name in _INNER if own.get(name) is not None), None)
+        if inner is not None:
+            yield from _files(inner)
 
 
 def _find(dataset: Any) -> Tensor | None:

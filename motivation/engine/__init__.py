@@ -4,6 +4,8 @@ from motivation.engine.dry_run import CheckLoop
 from motivation.engine.evaluation_loop import DualTestLoop, DualValLoop
 from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
 from motivation.engine.runner import DualModelRunner
+from motivation.engine.schedules import WarmupStableDecayLR
+from motivation.engine.timm_optimizer import timm_optimizer
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.engine.visualizer import Visualizer
 
@@ -15,4 +17,6 @@ __all__ = [
     'DualTrainLoop',
     'DualValLoop',
     'Visualizer',
+    'WarmupStableDecayLR',
+    'timm_optimizer',
 ]

@@ -1,10 +1,12 @@
 """Checking before training that the data of a run fits its models."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -13,7 +15,9 @@ from motivation.config.build import located
 from motivation.config.foreseen_metrics import foresee_metrics
 from motivation.config.metric_names import check_no_metrics
 from motivation.datasets import check_labels, class_names, first_batch, spread
-from motivation.datasets.image_dataset import class_difference
+from motivation.datasets.class_list import CLASSES, class_difference
+from motivation.datasets.image_files import shortlist
+from motivation.datasets.targets import shared_files
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
@@ -70,6 +74,8 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
+        elif isinstance(runner._train_loop, BaseLoop):
+            _warn_of_shared_images(runner.train_dataloader.dataset, dataset, field)
         _check_metrics(runner, stage, loop, batch)
     return loop
 
@@ -222,6 +228,10 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
         if taught is not None:
             advice = 'give a teacher of the same data'
             _compare_classes(f'model.{name}.teacher', taught, f'{stage}_dataloader.dataset', classes, advice)
+        began = getattr(getattr(runner.model, name), 'source_classes', None)
+        if began is not None:
+            advice = f'write model.{name}.new_head=True to train a new head, or give the class folders of the weights'
+            _compare_classes(f'model.{name}.weights', began, f'{stage}_dataloader.dataset', classes, advice)
         expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
         if expected != len(classes):
             raise ConfigError(
@@ -261,10 +271,21 @@ def _compare_classes(
     classes: Sequence[Any],
     other: str,
     others: Sequence[Any],
-    advice: str = 'both need the same classes: the same class folders, or shards for both',
+    advice: str = f'both need one list of classes: the same folders, or the same dataset.classes, {CLASSES}',
 ) -> None:
     """Check that two lists of class names are equal."""
-    difference = class_difference(classes, others)
-    if difference is not None:
-        index, ours, theirs = difference
-        raise ConfigError(f'class {index} is {ours} in {place} and {theirs} in {other}; {advice}')
+    difference = class_difference(classes, others, place, other)
+    if difference:
+        raise ConfigError(f'{difference}; {advice}')
+
+
+def _warn_of_shared_images(train: Any, dataset: Any, field: str) -> None:
+    """Warn of image files that are in the training data as well."""
+    shared = shared_files(train, dataset)
+    if shared:
+        print_log(
+            f'{len(shared):,} of {len(dataset):,} images of {field}.dataset are in train_dataloader.dataset as well '
+            f'({shortlist(shared)}), and scores on them say little about new images; take them out of one of the two',
+            'current',
+            logging.WARNING,
+        )

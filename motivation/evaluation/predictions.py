@@ -1,5 +1,6 @@
 """What each model said of each validation image."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ class PredictionCollector:
         self._images += count
         self._batches.append(
             Predictions(
-                names,
+                [_unquoted(name) for name in names],
                 np.array(indices if indices is not None else [-1] * count, np.int64),
                 targets.numpy().astype(bool) if targets.ndim == 2 else targets.numpy().astype(np.int32),
                 predicted,
@@ -139,6 +140,14 @@ def _predict(samples: Sequence[Mapping[str, Tensor]]) -> tuple[np.ndarray, np.nd
         return probabilities >= THRESHOLD, probabilities
     highest, classes = logits.softmax(dim=1).max(dim=1)
     return classes.cpu().numpy().astype(np.int32), highest.cpu().numpy()
+
+
+def _unquoted(name: str) -> str:
+    """Return the path of a file that messages put in quotes; any other name is returned as it is."""
+    try:
+        return str(ast.literal_eval(name)) if name[:1] in ('"', "'") else name
+    except (SyntaxError, ValueError):  # such as a file in quotes within another
+        return name
 
 
 def _joined(parts: Sequence[Predictions]) -> Predictions:

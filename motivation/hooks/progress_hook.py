@@ -240,7 +240,7 @@ def describe_run(runner: Runner) -> list[str]:
         f'  weight map {model.weight_map!r}: {len(model.weight_map.pairs)} tensors shared, '
         f'extension of {model.weight_map.extension_size:,} parameters, statistics {model.statistics}',
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
-        *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
+        *([f'  pretrained {runner.model.pretraining}'] if runner.model.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {label}: {_describe_amount(train)} training and '
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),

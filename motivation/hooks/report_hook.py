@@ -106,8 +106,8 @@ class ReportHook(Hook):
             motivated=_report_model(runner, 'motivated', history),
             history=history,
             pretraining=None
-            if runner.pretraining is None
-            else {**runner.pretraining._asdict(), 'said': str(runner.pretraining)},
+            if runner.model.pretraining is None
+            else {**runner.model.pretraining._asdict(), 'said': str(runner.model.pretraining)},
             compute=None if meter is None else _run_compute(meter),
             sample=noun_of_model(runner.model.base),
             not_counted=None if meter_hook is None else meter_hook.not_counted,

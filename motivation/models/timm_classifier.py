@@ -1,7 +1,7 @@
 """An image classifier with a timm backbone."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import timm
 import torch
@@ -16,11 +16,17 @@ from motivation.models.class_weights import ClassWeights
 from motivation.models.losses import build_loss, takes_several_labels
 from motivation.models.normalisation import normalisation_of
 from motivation.models.preprocessor import ImagePreprocessor
+from motivation.models.pretraining import reads_sources
+from motivation.models.source_weights import check_sources, describe_source, load_source
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
 from motivation.utils.arguments import Written, checked
 from motivation.utils.example import find_input_size
 from motivation.utils.precision import full_precision
+
+# What turns logits into probabilities: classes that exclude each other, or do not.
+Outputs = Literal['softmax', 'sigmoid']
+OUTPUTS: tuple[Outputs, ...] = get_args(Outputs)
 
 
 @MODELS.register_module()
@@ -41,12 +47,19 @@ class TimmClassifier(BaseModel):
         mixup: Arguments of :class:`timm.data.Mixup`; ``None`` (default) for no mixup.
         loss: Config of the loss, see :mod:`motivation.models.losses`. Default:
             :class:`~motivation.models.losses.CrossEntropyLoss`.
+        weights: Weights of an earlier run to begin with: an exported ``base.pth`` or ``motivated.pth``, a folder that
+            ``tools/export.py`` wrote for timm, or the run's folder, of whose models the one that fits is taken. For
+            another number of classes the head is new. ``None`` (default) for none.
+        new_head: Whether the head of ``weights`` is not taken over, for other classes of the same number.
+            Default: ``False``.
         **model_kwargs: Arguments of :func:`timm.create_model` (``in_chans``, ``depth``, ``drop_path_rate``,
-            ``pretrained``, ...).
+            ``pretrained``, ``checkpoint_path``, ...).
 
     Attributes:
         input_size: Default input size of the backbone, (C, H, W).
-        pretrained: Whether the backbone was created with pretrained weights.
+        pretrained: Whether the backbone begins with pretrained weights.
+        source: Where these are from, in words; ``None`` without any.
+        source_classes: Class names that the head of ``weights`` was trained for; ``None`` if there are none or the head is new.
         outputs: What turns logits into probabilities: ``'softmax'``, or ``'sigmoid'`` with a loss for several labels an
             image.
 
@@ -68,8 +81,11 @@ class TimmClassifier(BaseModel):
         label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
         mixup: Annotated[dict[str, Any], Written('dict(mixup_alpha=0.2)')] | None = None,
         loss: Annotated[dict[str, Any], Written("dict(type='CrossEntropyLoss')")] | None = None,
+        weights: str | None = None,
+        new_head: bool = False,
         **model_kwargs: Any,
     ) -> None:
+        check_sources(model_name, weights, new_head, model_kwargs)
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, model_name)
@@ -89,13 +105,17 @@ class TimmClassifier(BaseModel):
         )
         self._deployed = {'mean': list(mean), 'std': list(std), **_without_sources(model_name, model_kwargs, backbone)}
         self.input_size = (channels, *size[1:])
-        self.pretrained = bool(model_kwargs.get('pretrained') or model_kwargs.get('checkpoint_path'))
+        self.source = describe_source(model_kwargs, backbone, num_classes)
+        self.source_classes: Sequence[str] | None = None
+        self.pretrained = self.source is not None or weights is not None
         self.model_name = model_name
         self.num_classes = num_classes
         self.stem = stem
         self.backbone = backbone
+        if weights is not None and reads_sources():
+            self.source, self.source_classes = load_source(self, weights, new_head)
         self.loss = measure
-        self.outputs: Literal['softmax', 'sigmoid'] = 'sigmoid' if several else 'softmax'
+        self.outputs: Outputs = 'sigmoid' if several else 'softmax'
 
     def example_batch(self, samples: int) -> dict[str, Tensor]:
         """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets.
@@ -174,8 +194,10 @@ class TimmClassifier(BaseModel):
         return self.loss(logits, targets)
 
 
-# Arguments of timm.create_model about pretrained weights.
+# Arguments about pretrained weights: two of TimmClassifier, the others of timm.create_model.
 _SOURCES = (
+    'weights',
+    'new_head',
     'pretrained',
     'pretrained_cfg',
     'pretrained_cfg_overlay',
@@ -205,6 +227,8 @@ def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, 
         raise ArgumentError(
             'model_name', f'{shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
         )
+    if not reads_sources():
+        model_kwargs = {**model_kwargs, 'pretrained': False, 'checkpoint_path': ''}
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
     except Exception as error:  # model constructors raise errors of any type

@@ -74,7 +74,7 @@ def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
     lines = [f'true: {named(predictions.targets[row])}']
     for model in MODEL_NAMES:
         probability = predictions.probabilities[model][row]
-        sure = '' if probability.ndim else f' {100 * probability:.0f} %'
+        sure = '' if probability.ndim else f' ({100 * probability:.0f} %)'
         lines.append(f'{model}: {named(predictions.predicted[model][row])}{sure}')
     return '\n'.join(lines)
 

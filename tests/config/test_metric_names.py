@@ -66,7 +66,7 @@ def build(tmp_path, param_scheduler=(), **options):
             {'custom_hooks': [dict(STOP, monitor='base/acc/top1')]},
             r"^custom_hooks\.0\.monitor is .*'base/accuracy/top1'",
         ),
-        ({'custom_hooks': [dict(STOP, monitor='bse/accuracy', strict=False)]}, r'^custom_hooks\.0\.monitor is '),
+        ({'custom_hooks': [dict(STOP, monitor='bse/accuracy', patience=1)]}, r'^custom_hooks\.0\.monitor is '),
         (
             {'default_hooks.export.save_best': 'accuracy/top2'},
             r"^default_hooks\.export\.save_best is .*'accuracy/top1'",

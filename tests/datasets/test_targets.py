@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 from timm.data import ImageDataset as TimmImages
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from motivation.datasets import DeviceImages, DigitsDataset, ImageDataset, TimmDataset, labels_of
 from motivation.datasets.image_dataset import TensorImages
 from motivation.datasets.seeded import SeededDataset
+from motivation.datasets.targets import shared_files
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
 
@@ -85,3 +86,15 @@ def test_labels_of_torchvision_data_are_its_targets():
     dataset.source.opened = type('CIFAR10', (), {'__len__': lambda self: 2})()
     dataset.source.opened.targets = [3, 1]
     assert labels_of(dataset).tolist() == [3, 1]
+
+
+def test_files_of_both_splits_are_found_in_any_wrapping(folder):
+    Path('val.csv').write_text('path,label\ndata/train/dog/1.png,dog\n./data/train/cat/../cat/0.png,cat\n')
+    listed = dict(type='LabelFileDataset', file='val.csv', cache_mib=0)
+    val = DATASETS.build(dict(type='RepeatDataset', times=2, dataset=listed))
+    train = ConcatDataset([DATASETS.build(folder), DigitsDataset('test')])
+    expected = ['data/train/dog/1.png', 'data/train/cat/0.png']
+    assert (
+        shared_files(train, val) == shared_files(SeededDataset(train, (0, 0)), DeviceImages(val, {}, 'cpu')) == expected
+    )
+    assert shared_files(val, DigitsDataset('test')) == shared_files(DigitsDataset('test'), DigitsDataset('test')) == []

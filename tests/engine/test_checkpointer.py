@@ -131,7 +131,7 @@ def test_resumed_run_restores_a_user_defined_part_and_reports_mismatches(capsys)
     runner.train()
     assert hook.part.value == 7
     said = capsys.readouterr().out
-    for name in ("'bad_data'", 'a EarlyStoppingHook'):
+    for name in ("'bad_data'", "'early_stopping'"):
         assert f"epoch_1.pth' has the state of {name}, which the run no longer has; it is ignored" in said
 
 
