@@ -20,6 +20,7 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_sample_error,
 )
+from motivation.engine.image_sizes import check_image_sizes
 from motivation.engine.step import left_out
 from motivation.errors import ConfigError, reason
 from motivation.models import ImagePreprocessor
@@ -65,6 +66,7 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
+            check_image_sizes(runner, loop.parts, loop.dataloader)
         _check_metrics(runner, stage, loop, batch)
     return loop
 

@@ -1,5 +1,7 @@
 """The loop of ``--check``, which checks whether a config trains."""
 
+from typing import Any
+
 import torch
 
 from motivation.engine.data_checks import look_over
@@ -9,6 +11,7 @@ from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
 from motivation.utils.batches import noun_of, samples_in
+from motivation.utils.training_parts import resized
 
 
 @LOOPS.register_module()
@@ -21,6 +24,8 @@ class CheckLoop(DualTrainLoop):
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
     """
 
+    is_trial = True
+
     def run(self) -> torch.nn.Module:
         """Run the checks; the only lasting change is to the weights."""
         runner, model = self.runner, self.runner.model
@@ -31,16 +36,10 @@ class CheckLoop(DualTrainLoop):
         if runner.val_loop is not None:
             look_over(runner, 'val', runner.val_dataloader)
         model.train()
+        sizes = dict.fromkeys(part.size for part in self.parts.parts)
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
-            exchange_of(runner.optim_wrapper).begin(batch, bool)
-            try:
-                loss = torch.as_tensor(model.train_step(batch, runner.optim_wrapper)['loss']).item()
-            except NonFiniteError as bad:
-                raise TrainingError(
-                    f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
-                    f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
-                ) from bad
-            runner.announce(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {loss:.4f}')
+            for size in sizes:
+                self._train_on(resized(batch, size), name, '' if size is None else f' of {size[0]} x {size[1]} pixels')
             switch()
         runner.announce(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:
@@ -48,3 +47,17 @@ class CheckLoop(DualTrainLoop):
             model.val_step(next(iter(runner.val_dataloader)))
             runner.announce('both models predicted a batch of the validation data')
         return model
+
+    def _train_on(self, batch: Any, name: str, of_size: str) -> None:
+        """Train a model on a batch, and announce its loss."""
+        exchange_of(self.runner.optim_wrapper).begin(batch, bool)
+        try:
+            loss = torch.as_tensor(self.runner.model.train_step(batch, self.runner.optim_wrapper)['loss']).item()
+        except NonFiniteError as bad:
+            raise TrainingError(
+                f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
+                f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
+            ) from bad
+        self.runner.announce(
+            f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s{of_size}: loss {loss:.4f}'
+        )
