@@ -2,10 +2,12 @@
 
 from motivation.engine.dry_run import CheckLoop
 from motivation.engine.evaluation_loop import DualTestLoop, DualValLoop
+from motivation.engine.mlflow_backend import MLflowVisBackend
 from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
 from motivation.engine.runner import DualModelRunner
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.engine.visualizer import Visualizer
+from motivation.engine.wandb_backend import WandbVisBackend
 
 __all__ = [
     'CheckLoop',
@@ -14,5 +16,7 @@ __all__ = [
     'DualTestLoop',
     'DualTrainLoop',
     'DualValLoop',
+    'MLflowVisBackend',
     'Visualizer',
+    'WandbVisBackend',
 ]
