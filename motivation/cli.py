@@ -1,6 +1,7 @@
-"""Preparing the config of a command: its options, work_dir and checkpoint."""
+"""Preparing the config of a command: its work_dir and checkpoint."""
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
@@ -20,21 +21,6 @@ from motivation.utils.lock import FolderInUseError, lock_folder
 from motivation.utils.new_folders import require_writable
 
 LATEST, AUTO = 'latest', 'auto'
-
-
-class Options(DictAction):
-    """An argparse action that reads ``KEY=VALUE ...`` into a dict."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Parse the values of one occurrence of the option.
-
-        Raises:
-            ConfigError: The values do not have that form.
-        """
-        try:
-            super().__call__(*args, **kwargs)
-        except Exception as error:  # MMEngine's parser may raise any exception
-            raise ConfigError('--cfg-options takes KEY=VALUE ..., such as motivation.policy.drops=3') from error
 
 
 def prepare_training(
@@ -140,20 +126,27 @@ def _begin(path: str, named: str | None) -> Path:
     raise AssertionError('there is always another number')
 
 
-def prepare_check(path: str, options: dict[str, Any] | None = None) -> Config:
+def prepare_check(path: str, options: dict[str, Any] | None = None, picture: str | None = None) -> Config:
     """Return the config of a ``--check`` run, which writes to a temporary folder.
 
     Args:
         path: A config file.
         options: Values by dotted field name that override the config's.
+        picture: File for a picture of the first batch, which is replaced if it exists; ``None`` (default) for none.
 
     Raises:
-        ConfigError: The config is missing or invalid.
+        ConfigError: The config is missing or invalid, or the picture cannot be written.
     """
+    if picture is not None and Path(picture).suffix.lower() != '.png':
+        raise ConfigError(f'--picture must be a file named .png, got {picture!r}')
+    if picture is not None and not (Path(picture).parent.is_dir() and os.access(Path(picture).parent, os.W_OK)):
+        raise ConfigError(f'--picture {picture!r} is in a folder that cannot be written; create it, or name another')
     config = load_config(path, options)
     check_config(config)
     config.train_cfg.pop('by_epoch', None)
     config.train_cfg.type = 'CheckLoop'
+    if picture is not None:
+        config.train_cfg.picture = picture
     config.work_dir = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, config.work_dir, ignore_errors=True)
     return config

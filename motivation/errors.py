@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # Errors of the disk and not of the program.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DISK_ERRORS = tuple(getattr(errno, name) for name in ('ENOSPC', 'EDQUOT', 'EROFS', 'EIO') if hasattr(errno, name))
 
 
 class ConfigError(ValueError):

@@ -98,6 +98,7 @@ def _child(parent: str, *locations: str) -> ComponentRegistry:
 
 # The parts of the method.
 MODELS = _child('MODELS', 'motivation.models')
+LOSSES = ComponentRegistry('loss', scope=SCOPE, locations=['motivation.models'])
 WEIGHT_MAPS = ComponentRegistry('weight map', scope=SCOPE, locations=['motivation.weight_maps'])
 POLICIES = ComponentRegistry('switch policy', scope=SCOPE, locations=['motivation.policies'])
 
@@ -105,17 +106,17 @@ POLICIES = ComponentRegistry('switch policy', scope=SCOPE, locations=['motivatio
 RUNNERS = _child('RUNNERS', 'motivation.engine')
 LOOPS = _child('LOOPS', 'motivation.engine')
 HOOKS = _child('HOOKS', 'motivation.hooks')
-OPTIMIZERS = _child('OPTIMIZERS')
+OPTIMIZERS = _child('OPTIMIZERS', 'motivation.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'motivation.engine')
-PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'motivation.engine')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 VISUALIZERS = _child('VISUALIZERS', 'motivation.engine')
 VISBACKENDS = _child('VISBACKENDS', 'motivation.engine')
 
 # The data and the metrics.
 DATASETS = _child('DATASETS', 'motivation.datasets')
-DATA_SAMPLERS = _child('DATA_SAMPLERS')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'motivation.datasets')
 TRANSFORMS = _child('TRANSFORMS', 'motivation.datasets')
 # Versions of random transforms that take a batch, each under the name of the transform of one image that it replaces.
 BATCH_TRANSFORMS = ComponentRegistry('batch transform', scope=SCOPE, locations=['motivation.datasets'])

@@ -12,9 +12,62 @@ MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 _AVERAGED = '/ema'
 
 
+class MetricKind(NamedTuple):
+    """What the values of a metric mean.
+
+    Attributes:
+        unit: ``'percent'``, ``'nats'``, or ``''`` for a number without a unit.
+        lower_is_better: Whether lower values are better.
+    """
+
+    unit: str = 'percent'
+    lower_is_better: bool = False
+
+
+# By the first part of a metric's name: 'f1' of 'f1/macro'. The only place that says what is a percentage, and what of two
+# values is better.
+METRIC_KINDS = {
+    **dict.fromkeys(
+        (
+            'accuracy', 'auroc', 'exact_match', 'f1', 'fbeta', 'jaccard', 'logauc', 'map', 'negative_predictive_value',
+            'precision', 'precision_at_fixed_recall', 'ranking_average_precision', 'recall', 'recall_at_fixed_precision',
+            'sensitivity_at_specificity', 'specificity', 'specificity_at_sensitivity',
+        ),
+        MetricKind(),
+    ),
+    **dict.fromkeys(('calibration_error', 'eer', 'hamming'), MetricKind(lower_is_better=True)),
+    **dict.fromkeys(('cohen_kappa', 'matthews'), MetricKind('')),
+    **dict.fromkeys(('coverage_error', 'hinge_loss', 'ranking_loss'), MetricKind('', lower_is_better=True)),
+    'loss': MetricKind('nats', lower_is_better=True),
+}  # fmt: skip
+
+# Stands in a name before that of a class: 'f1/class/daisy'.
+PER_CLASS = 'class'
+
+
+def kind_of(metric: str) -> MetricKind | None:
+    """Return what the values of a metric mean, or ``None`` for one of a plugin that is no loss.
+
+    Args:
+        metric: Its name, with or without what was scored: ``'f1/macro'``, ``'base/ema/f1/macro'``. A plugin's is a
+            loss if a part of its name but the last is ``'loss'``.
+    """
+    parts = metric.split('/')
+    parts = parts[1:] if parts[0] in MODEL_NAMES else parts
+    parts = parts[1:] if parts[:1] == [_AVERAGED.removeprefix('/')] else parts
+    known = METRIC_KINDS.get(parts[0]) if len(parts) > 1 else None
+    return METRIC_KINDS['loss'] if known is None and 'loss' in parts[:-1] else known
+
+
 def lower_is_better(metric: str) -> bool:
-    """Return whether a metric is a loss: ``'loss/cross_entropy'``, ``'base/ema/loss/...'``."""
-    return 'loss' in metric.split('/')[:-1]
+    """Return whether lower values of a metric are better: of ``'loss/cross_entropy'``, ``'base/calibration_error/l1'``."""
+    kind = kind_of(metric)
+    return kind is not None and kind.lower_is_better
+
+
+def is_per_class(metric: str) -> bool:
+    """Return whether a metric is of one class: ``'f1/class/daisy'``."""
+    return f'/{PER_CLASS}/' in metric
 
 
 def averaged_name(model: ModelName) -> str:

@@ -9,6 +9,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # tiny networks: threads cost mor
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from motivation.config.read import load_config
 from motivation.engine.runner import DualModelRunner
@@ -41,7 +42,9 @@ def digits_config(work_dir: Path, epochs: int = 2, meter: bool = False, **option
     of_models = ('model.weight_map', 'model.base', 'model.motivated')
     if not any(option == 'model' or option.startswith(of_models) for option in options):
         short['model.weight_map.type'] = 'DepthMap'
-    config = load_config(DIGITS, {**short, 'default_hooks.report.picture': False, **options})
+    config = load_config(
+        DIGITS, {**short, 'default_hooks.report.picture': False, 'default_hooks.predictions.pictures': False, **options}
+    )
     object.__setattr__(config, '_format_python_code', False)
     config.work_dir = str(work_dir)
     return config
@@ -80,6 +83,14 @@ def small_batch(seed: int = 0, images: int = 4) -> dict[str, torch.Tensor]:
         'inputs': torch.randint(0, 256, (images, 3, 16, 16), dtype=torch.uint8, generator=generator),
         'targets': torch.randint(0, 10, (images,), generator=generator),
     }
+
+
+class Begun(Hook):
+    """Notes the weights before the first batch."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if not hasattr(self, 'weights'):
+            self.weights = snapshot(runner.model)
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from tests.tools.call import call_here
 SHORTER = (
     'train_cfg.max_epochs=1 train_dataloader.batch_size=16 train_dataloader.num_batch_per_epoch=16 '
     'val_dataloader.num_batch_per_epoch=1 param_scheduler=[] default_hooks.compute_meter=None '
-    'default_hooks.report.picture=False'
+    'default_hooks.report.picture=False default_hooks.predictions.pictures=False'
 )
 POLICIES_PAGE = (ROOT / 'docs/policies.md').read_text()
 

@@ -23,7 +23,9 @@ FLOORS = [
     {'export'},
     {'engine'},
     {'hooks'},
-    {'comparison', 'cli', 'checkpoint_models'},
+    {'comparison', 'cli', 'checkpoint_models', 'first_config'},
+    {'commands'},
+    {'__main__'},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

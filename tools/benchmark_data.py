@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parent.parent / 'configs/cifar10/resnet20_resnet56_never
 
 
 def parse_args() -> argparse.Namespace:
-    from motivation.cli import Options  # after check_stack()
+    from motivation.utils.command_line import Options
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', nargs='?', default=str(CONFIG), help='config with the training data')

@@ -1,45 +1,6 @@
-"""Plot when the motivated model was active in recorded runs: loss, spells, accuracy, streaks."""
+"""The command ``motivation plot``."""
 
-import argparse
-import os
-from pathlib import Path
-
-from motivation.errors import check_stack, clear_errors
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        'runs', nargs='+', type=Path, metavar='RUN', help='work_dir of a run, which may still be training'
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        help='picture to write (.png, .pdf or .svg); by default switches.png in the work_dir of the run, or in the '
-        'folder that contains all of the runs',
-    )
-    return parser.parse_args()
-
-
-def shared_folder(runs: list[Path]) -> Path:
-    """Return the folder of one run, or the innermost around several, relative to the current folder if inside it."""
-    shared = Path(os.path.commonpath([run.resolve() for run in runs]))
-    return shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared
-
-
-def main() -> None:
-    check_stack()
-    args = parse_args()
-
-    # Imported after check_stack(), which reports a broken installation in one sentence.
-    from motivation.hooks.report_hook import read_recorded_run
-    from motivation.report.switch_plot import draw_switches
-
-    path = args.out or shared_folder(args.runs) / 'switches.png'
-    draw_switches([read_recorded_run(run) for run in args.runs], path)
-    print(f'written: {path}')
-
+from motivation.commands.dispatch import run_command
 
 if __name__ == '__main__':
-    with clear_errors():
-        main()
+    run_command('plot')

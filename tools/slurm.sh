@@ -10,7 +10,7 @@
 #SBATCH --open-mode=append
 set -uo pipefail
 
-config=${1:?usage: sbatch tools/slurm.sh CONFIG --work-dir FOLDER [options of tools/train.py]}
+config=${1:?usage: sbatch tools/slurm.sh CONFIG --work-dir FOLDER [options of motivation train]}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
@@ -18,7 +18,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 srun torchrun --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$head:$((20000 + SLURM_JOB_ID % 20000))" \
     --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 --shutdown-timeout 110 \
-    tools/train.py "$config" --resume auto "${@:2}" &
+    -m motivation train "$config" --resume auto "${@:2}" &
 run=$!
 stopped=
 trap 'stopped=1; kill -USR1 "$run"' USR1

@@ -39,6 +39,9 @@ default_hooks = dict(
     # in these formats as well, after the report, measured as by tools/export.py; int8=True adds quantised files, and
     # raw_input=True puts the normalisation into them (docs/deploying.md).
     export=dict(type='ExportHook', save_best=None, formats=[], int8=False, raw_input=False),
+    # Writes predictions.csv, what each model says of each validation image, and adds single classes to the report;
+    # pictures=True draws confusions, and images that only one model gets right.
+    predictions=dict(type='PredictionsHook', pictures=True),
     # The header, the live line on a terminal, a line an epoch; elsewhere a line every 30 seconds.
     progress=dict(type='ProgressHook', interval=30.0),
     # The table at the end, report.json, report.md and, with picture=True, report.png.

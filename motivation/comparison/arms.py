@@ -101,7 +101,7 @@ def _refused(label: str, problem: str) -> ArgumentError:
 
 
 def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[str, Any] | None, folder: Path) -> Arm:
-    name, _, rest = text.partition(':')
+    name, rest = [*re.split('(?<!:):(?!:)', text, maxsplit=1), ''][:2]  # a config may be motivation::<name>.py
     rest, reference = _split_reference(rest, texts)
     policy, fields = None, dict[str, Any]()
     for part in re.split(r',(?=[\w.]+=)', rest) if rest else []:

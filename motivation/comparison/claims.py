@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from motivation.comparison.metric_units import form_of, unit_of
 from motivation.comparison.results import Arm, Run, both_counted, compare_pair, find_kind, paired
 from motivation.comparison.statistics import Interval
+from motivation.report.metric_units import form_of, unit_of
 from motivation.structures import MODEL_NAMES, lower_is_better
 
 # Kinds of arms that do not decide when to activate the motivated model.

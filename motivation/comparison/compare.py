@@ -21,6 +21,8 @@ from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
 from motivation.config.comparison_plan import ComparisonPlan
+from motivation.config.foreseen_metrics import check_compared_metric
+from motivation.config.places import config_file
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
 from motivation.errors import ArgumentError, ConfigError, TrainingError
@@ -50,7 +52,7 @@ class Comparison:
     def __init__(self, config: str, work_dir: Path, options: dict[str, Any] | None = None, **given: Any) -> None:
         if work_dir.exists() and not work_dir.is_dir():
             raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
-        self.path = config
+        self.path, self.file = config, config_file(config)
         self.config = load_config(config, options)
         check_config(self.config)
         self.options = options
@@ -65,7 +67,9 @@ class Comparison:
         seeds = self.plan.seeds
         if len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ArgumentError('seeds', f'is {" ".join(map(str, seeds))}; give each seed once, and none below 0')
-        self.arms = plan_arms(self.plan.arms, self.config, self.options, Path(self.path).parent)
+        if self.plan.metric is not None:
+            check_compared_metric(self.config._cfg_dict.to_dict(), self.plan.metric)
+        self.arms = plan_arms(self.plan.arms, self.config, self.options, self.file.parent)
         self.jobs = [Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in seeds for arm in self.arms]
         for arm in self.arms:
             self._check_arm(arm)
@@ -92,7 +96,7 @@ class Comparison:
         """Run every job that has not finished.
 
         Args:
-            script: Path of the training script, ``tools/train.py``.
+            script: Path of a file that does what ``motivation train`` does.
             limit: Number of runs at a time, at least 1.
 
         Raises:
@@ -155,8 +159,8 @@ class Comparison:
         """Return the environment variables of the runs, in addition to those of this process."""
         if limit < 1:
             raise ConfigError(f'--jobs must be at least 1, got {limit}')
-        configs = [self.path, *(arm.source for arm in self.arms if arm.source.endswith('.py'))]
-        folders = [*(str(Path(path).parent.resolve()) for path in configs), str(Path.cwd())]
+        configs = [self.file, *(config_file(arm.source) for arm in self.arms if arm.source.endswith('.py'))]
+        folders = [*(str(path.parent.resolve()) for path in configs), str(Path.cwd())]
         environment = {'PYTHONPATH': os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))}
         if limit > 1 and 'OMP_NUM_THREADS' not in os.environ:
             environment['OMP_NUM_THREADS'] = str(max((os.cpu_count() or 1) // limit, 1))

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motivation.comparison.metric_units import named
+from motivation.report.metric_units import named
 from motivation.structures import MODEL_NAMES
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from motivation.comparison.metric_units import form_of, named, unit_of
 from motivation.comparison.picture import draw_comparison
 from motivation.comparison.statistics import FEWEST
+from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import lower_is_better
 
@@ -31,7 +31,7 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
         number = 1 + len(list(folder.glob('compare-*.json')))
         for path in paths:
             path.rename(path.with_stem(f'compare-{number}'))
-    paths[0].write_text(render_markdown(comparison))
+    paths[0].write_text(render_markdown(comparison), encoding='utf-8')
     paths[1].write_text(json.dumps(comparison, indent=1) + '\n')
     draw_comparison(comparison, paths[2])
     return paths
@@ -179,7 +179,8 @@ def _differences_table(comparison: dict[str, Any]) -> str:
         rows.append(
             [f'`{row["arm"]}`', f'`{row["against"]}`', row['model'], f'{row["mean"]:+{form}}', interval, str(row['n'])]
         )
-    difference = f'difference ({unit_of(comparison["metric"])})'
+    unit = unit_of(comparison['metric'])
+    difference = f'difference ({unit})' if unit else 'difference'
     return _markdown_table(['arm', 'against', 'model', difference, '95 % interval', 'seeds'], rows, left=3)
 
 

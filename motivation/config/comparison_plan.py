@@ -11,7 +11,7 @@ from motivation.utils.arguments import Count, Seed
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """A comparison of several arms over several seeds, as ``tools/compare.py`` runs it.
+    """A comparison of several arms over several seeds, as ``motivation compare`` runs it.
 
     In a config it makes a comparison a file, such as the registration of a study before it runs. Runs do not contain
     it, and training ignores it.

@@ -1,20 +1,15 @@
 """Checking the metric names in a config against the metrics that validation reports."""
 
-import copy
 import inspect
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from mmengine.evaluator import DumpResults
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.optim import ReduceOnPlateauParamScheduler
-from mmengine.runner import BaseLoop
 
 from motivation.config.components import components
 from motivation.errors import ConfigError, near_matches
-from motivation.models import DualModel
-from motivation.structures import MODEL_NAMES, averaged_name, model_of, split_metric
+from motivation.structures import MODEL_NAMES, averaged_name, kind_of, lower_is_better, model_of, split_metric
 from motivation.utils.arguments import arguments_of
 
 
@@ -29,11 +24,13 @@ class NamedMetric(NamedTuple):
         field: Dotted path of the field.
         name: Name of the metric.
         of_each_model: Whether the name lacks ``base/`` or ``motivated/`` and stands for all that is scored.
+        rule: ``'less'`` or ``'greater'``: what its field takes for better; ``None`` if it does not say.
     """
 
     field: str
     name: str
     of_each_model: bool
+    rule: str | None = None
 
 
 def named_metrics(plain: dict[str, Any]) -> Iterator[NamedMetric]:
@@ -46,11 +43,13 @@ def named_metrics(plain: dict[str, Any]) -> Iterator[NamedMetric]:
         argument = _argument(component)
         if argument is None:
             continue
-        parameter = arguments_of(component)[0].get(argument)
+        parameters = arguments_of(component)[0]
+        parameter = parameters.get(argument)
+        rule = node.get('rule', parameters['rule'].default) if argument == 'monitor' and 'rule' in parameters else None
         value = node.get(argument, parameter.default if parameter is not None else None)
         for name in [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ():
             if name != 'auto':
-                yield NamedMetric(f'{path}.{argument}', name, getattr(component, 'metric_of_each_model', False))
+                yield NamedMetric(f'{path}.{argument}', name, getattr(component, 'metric_of_each_model', False), rule)
 
 
 def _argument(component: Any) -> str | None:
@@ -75,14 +74,26 @@ def check_named_metrics(plain: dict[str, Any], reported: Iterable[str], open_pre
 
     Raises:
         UnknownMetricError: A metric is not reported; names the field, its value and the fix.
+        ConfigError: A field takes lower values of a metric for better whose higher ones are, or the reverse.
     """
     reported, open_prefixes = list(reported), tuple(open_prefixes)
-    for field, name, of_each_model in named_metrics(plain):
+    for field, name, of_each_model, rule in named_metrics(plain):
+        _check_rule(field, name, rule)
         known = {split_metric(metric)[1] for metric in reported} if of_each_model else set(reported)
         full = [f'{model}/{name}' for model in MODEL_NAMES] if of_each_model else [name]
         if name in known or any(metric.startswith(open_prefixes) for metric in full):
             continue
         raise UnknownMetricError(f'{field} is {name!r}, which {_way_out(name, known, reported, of_each_model)}')
+
+
+def _check_rule(field: str, name: str, rule: str | None) -> None:
+    """Check that a field takes for better what is better."""
+    better = 'less' if lower_is_better(name) else 'greater'
+    if rule is not None and rule != better and kind_of(name) is not None:
+        which = 'lower' if better == 'less' else 'higher'
+        raise ConfigError(
+            f'{field.rpartition(".")[0]}.rule is {rule!r}, and {which} values of {name} are better; write rule={better!r}'
+        )
 
 
 def _way_out(name: str, known: Iterable[str], reported: Iterable[str], of_each_model: bool) -> str:
@@ -112,49 +123,10 @@ def check_no_metrics(plain: dict[str, Any]) -> None:
     Raises:
         UnknownMetricError: A field names a metric.
     """
-    for field, name, _ in named_metrics(plain):
+    for field, name, *_ in named_metrics(plain):
         if field.startswith('motivation.'):
             continue  # policy_signals.Signals checks policies that ask for metrics
         raise UnknownMetricError(
             f'{field} is {name!r}, a metric of validation, and this run has none; give the config val_dataloader, val_cfg '
             'and val_evaluator, or leave the field out'
         )
-
-
-def foresee_metrics(plain: dict[str, Any], model: DualModel, loop: BaseLoop, batch: Any) -> None:
-    """Check metric names before training, against the metrics computed on one sample.
-
-    Names after the prefix of a user-defined metric may depend on the data and are only checked by a real validation.
-
-    Args:
-        plain: The config, as a plain dict.
-        model: Both models, in evaluation mode; the caller preserves buffers and random states.
-        loop: The validation loop; its evaluators are not changed.
-        batch: A batch of one sample.
-
-    Raises:
-        UnknownMetricError: See :func:`check_named_metrics`.
-    """
-    if not any(named_metrics(plain)):
-        return
-    reported: list[str] = []
-    open_prefixes: list[str] = []
-    evaluators: Mapping[str, Any] = loop.evaluators
-    for name, outputs in model.val_step(batch, models=list(evaluators)).items():
-        for metric in _after(evaluators[name], outputs, batch):
-            prefix = '/'.join(part for part in (name, metric.prefix) if part)
-            try:
-                names = {} if isinstance(metric, DumpResults) else metric.compute_metrics(metric.results)
-            except Exception:  # one sample may be too few for a metric
-                names, open_prefixes = {}, [*open_prefixes, f'{prefix}/']
-            reported += [f'{prefix}/{key}' for key in names]
-            if not re.match(r'motivation\.', type(metric).__module__):
-                open_prefixes.append(f'{prefix}/')
-    check_named_metrics(plain, reported, open_prefixes)
-
-
-def _after(evaluator: Any, outputs: Any, batch: Any) -> list[Any]:
-    """Return copies of the metrics of an evaluator, after they have processed the predictions."""
-    evaluator = copy.deepcopy(evaluator)
-    evaluator.process(data_samples=outputs, data_batch=batch)
-    return evaluator.metrics

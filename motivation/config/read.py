@@ -3,6 +3,7 @@
 import ast
 import importlib
 import sys
+import tempfile
 import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from motivation import registry as registries
 from motivation.config.checks import check_fields
 from motivation.config.nodes import nodes
+from motivation.config.places import config_file, with_found_bases
 from motivation.config.run_text import RunConfig
 from motivation.config.schema import known_fields
 from motivation.config.written_values import check_written_values
@@ -26,21 +28,23 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     """Read a config file and apply options to it.
 
     Args:
-        path: A Python config file.
+        path: A Python config file, or an installed one, see :func:`~motivation.config.places.config_file`.
         options: Values by dotted field name, as from ``--cfg-options``. An option that changes the ``type`` of a
             component drops its other fields, apart from those that options set.
 
     Raises:
         ConfigError: The file does not exist or does not parse, or an option or a field is invalid.
     """
-    if not Path(path).is_file():
-        siblings = [str(sibling) for sibling in Path(path).parent.glob('*.py')]
-        raise ConfigError(f'config {path!r} does not exist; {near_matches(path, siblings)}')
-    load_plugins(Path(path).parent)
+    file = config_file(path)
+    load_plugins(file.parent)
     try:
-        config = RunConfig.of(Config.fromfile(path, import_custom_modules=False))
+        with tempfile.TemporaryDirectory() as folder:
+            read = Config.fromfile(with_found_bases(file, Path(folder)), import_custom_modules=False)
+        config = RunConfig.of(read, str(file))
+    except ConfigError:  # of a base that is not installed
+        raise
     except Exception as error:  # a config is a program and may raise anything
-        _refuse_absolute_base(path, error)
+        _refuse_absolute_base(file, error)
         raise ConfigError(f'config {path!r} does not parse: {_reason(error)}; correct it') from error
     config.setdefault('runner_type', 'DualModelRunner')
     config.setdefault('default_scope', registries.SCOPE)
@@ -52,10 +56,10 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     return config
 
 
-def _refuse_absolute_base(path: str, error: Exception) -> None:
+def _refuse_absolute_base(path: Path, error: Exception) -> None:
     """Raise a clear error for an absolute import under ``read_base()``, which MMEngine takes for a package."""
     try:
-        blocks = [node for node in ast.walk(ast.parse(Path(path).read_bytes())) if isinstance(node, ast.With)]
+        blocks = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.With)]
     except SyntaxError:
         return
     for block in blocks:
@@ -64,7 +68,7 @@ def _refuse_absolute_base(path: str, error: Exception) -> None:
                 if isinstance(line, ast.Import) or (isinstance(line, ast.ImportFrom) and line.level == 0):
                     name = line.names[0].name if isinstance(line, ast.Import) else line.module
                     raise ConfigError(
-                        f'config {path!r} imports {name!r} under read_base(), by an absolute name; name it from where the '
+                        f'config {str(path)!r} imports {name!r} under read_base(), by an absolute name; name it from where the '
                         "config stands, as 'from .base import *' for a base.py beside it, or write _base_ = 'base.py'"
                     ) from error
 

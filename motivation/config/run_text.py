@@ -12,10 +12,11 @@ class RunConfig(Config):
     """
 
     @classmethod
-    def of(cls, config: Config) -> 'RunConfig':
-        """Return a config that shares the contents of another."""
+    def of(cls, config: Config, filename: str) -> 'RunConfig':
+        """Return a config that shares the contents of another, under the name of its file."""
         copy = cls.__new__(cls)
-        copy.__setstate__(config.__getstate__())
+        content, _, *others = config.__getstate__()
+        copy.__setstate__((content, filename, *others))
         return copy
 
     @property

@@ -27,8 +27,8 @@ _PARTS = (
 
 # Fields that determine how a run starts: seeds, and initial weights that the checkpoint replaces.
 _INITIAL = re.compile(
-    r'randomness\.(seed|diff_rank_seed)|motivation\.policy(\..*)?\.seed|model\.extension'
-    r'|model\.(base|motivated)(\..*)?\.(pretrained\w*|checkpoint_path|\w*init(_\w*)?)(\..*)?'
+    r'randomness\.(seed|diff_rank_seed)|motivation\.policy(\..*)?\.seed|model\.(extension|start)'
+    r'|model\.(base|motivated)(\..*)?\.(pretrained\w*|checkpoint_path|weights|new_head|\w*init(_\w*)?)(\..*)?'
 )
 
 # Further fields that determine the results.

@@ -27,6 +27,7 @@ _DATASET = r'(train|val|test)_dataloader\.dataset(\.dataset|\.datasets\.\d+)*'
 # Registry of the `type` of a field, by the field's path.
 _REGISTRIES = {
     r'(model|model\.base|model\.motivated)': registries.MODELS,
+    r'model\.(base|motivated)\.loss': registries.LOSSES,
     r'model\.weight_map': registries.WEIGHT_MAPS,
     r'motivation': registries.HOOKS,
     r'motivation\.policy(\.policy|\.policies\.\d+)*': registries.POLICIES,
@@ -48,13 +49,16 @@ _REGISTRIES = {
 
 # Fields that hold the arguments of an unregistered class or function, with it and the names of further fields.
 _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
-    r'optim_wrapper(\.base|\.motivated)?\.clip_grad': (clip_grad_norm_, ('type', 'clip_value')),
+    r'optim_wrapper(\.base|\.motivated)?\.clip_grad': (
+        clip_grad_norm_,
+        ('type', 'clip_value', 'clip_factor', 'eps', 'exclude'),  # of one type each: engine.clipping checks them
+    ),
     r'randomness': (Runner.set_randomness, ()),
     r'model_wrapper_cfg': (DistributedDataParallel, ('type', 'detect_anomalous_params')),
     r'compile': (torch.compile, ()),
     r'env_cfg': (None, ('cudnn_benchmark', 'tf32', 'mp_cfg', 'dist_cfg', 'resource_limit')),
     r'env_cfg\.mp_cfg': (set_multi_processing, ()),
-    r'auto_scale_lr': (None, ('enable', 'base_batch_size')),
+    r'auto_scale_lr': (None, ('enable', 'base_batch_size', 'rule')),
     r'custom_imports': (import_modules_from_strings, ()),
     r'comparison': (ComparisonPlan, ()),
     r'model\.(base|motivated)\.mixup': (Mixup, ()),
@@ -102,7 +106,8 @@ _BOUNDS: dict[str, Any] = {
     r'(train|val|test)_dataloader\.timeout': Annotated[float, Ge(0)],
     r'randomness\.seed': Annotated[int, Ge(0), Lt(2**32)] | None,
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad\.max_norm': Annotated[float, Gt(0)],
-    r'env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable': bool,
+    r'auto_scale_lr\.rule': Literal['linear', 'sqrt'],
+    r'(env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable)': bool,
     r'env_cfg\.resource_limit': _Number,
     r'env_cfg\.mp_cfg\.mp_start_method': Literal['fork', 'spawn', 'forkserver'],
     r'env_cfg\.mp_cfg\.opencv_num_threads': Annotated[int, Ge(0)],
@@ -183,7 +188,7 @@ def refuse_fields(plain: dict[str, Any]) -> None:
     if launcher not in ('none', 'pytorch') or (launcher == 'pytorch' and get_world_size() == 1):
         raise ConfigError(
             f'launcher is {shortened(launcher)}, and a config starts no processes; leave it out, and start them with '
-            'torchrun --standalone --nproc-per-node <number> tools/train.py'
+            'torchrun --standalone --nproc-per-node <number> -m motivation train'
         )
     wrapper = plain.get('model_wrapper_cfg') or {}
     kind = wrapper.get('type', 'MMDistributedDataParallel')

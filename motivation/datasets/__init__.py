@@ -1,10 +1,11 @@
-"""Datasets of images with class labels: scikit-learn's digits and everything timm.data.create_dataset opens."""
+"""Datasets of images with labels: listed in files, in folders, scikit-learn's digits and all that timm opens."""
 
-from motivation.datasets import batch_colours, batch_crops, timm_transform, transforms
+from motivation.datasets import batch_colours, batch_crops, samplers, timm_transform, transforms
 from motivation.datasets.device_images import DeviceImages
 from motivation.datasets.device_loader import DeviceDataLoader
 from motivation.datasets.digits import DigitsDataset
 from motivation.datasets.image_dataset import BadImageError, ImageDataset, check_labels, class_names
+from motivation.datasets.label_file_dataset import LabelFileDataset
 from motivation.datasets.loading import (
     Batch,
     collate_images,
@@ -15,6 +16,7 @@ from motivation.datasets.loading import (
     spread,
 )
 from motivation.datasets.stream_images import stream_of
+from motivation.datasets.targets import labels_of
 from motivation.datasets.timm_dataset import TimmDataset
 from motivation.datasets.wrappers import ConcatDataset, RepeatDataset
 
@@ -26,6 +28,7 @@ __all__ = [
     'DeviceImages',
     'DigitsDataset',
     'ImageDataset',
+    'LabelFileDataset',
     'RepeatDataset',
     'TimmDataset',
     'batch_colours',
@@ -36,6 +39,8 @@ __all__ = [
     'collate_of',
     'first_batch',
     'init_worker',
+    'labels_of',
+    'samplers',
     'some_at_random',
     'spread',
     'stream_of',

@@ -1,7 +1,7 @@
 """A dataset whose samples are on the training device, gathered and augmented a batch at a time."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,7 @@ class DeviceImages(Dataset):
         self._fields: dict[str, Tensor] | None = None
         self._labels: Tensor | None = None
         self._skipped: dict[int, tuple[str, str]] = {}
+        self._names: dict[int, str] = {}
         self._fits = False
 
     def __len__(self) -> int:
@@ -82,6 +83,7 @@ class DeviceImages(Dataset):
                 fields = self._allocate(batch) if fields is None else fields
                 kept = [first + number for number in range(_length(batch) + len(skipped)) if number not in skipped]
                 self._store(fields, kept, batch)
+                self._names |= zip(kept, batch.names or (), strict=False)
             if time.monotonic() - said > INTERVAL:
                 said = time.monotonic()
                 done = min(first + CHUNK, len(self))
@@ -104,7 +106,7 @@ class DeviceImages(Dataset):
         else:
             if index in self._skipped:
                 return {'skipped': self._skipped[index]}
-            batch, name = self._gather([index]), f'image {index}'
+            batch, name = self._gather([index]), self._name([index])[0]
         return Sample({field: values[0] for field, values in self._transform(batch).items()}, name)
 
     def __getitems__(self, indices: list[int]) -> Batch:
@@ -127,7 +129,12 @@ class DeviceImages(Dataset):
         places = torch.tensor(indices)
         there = places.to(self.device, non_blocking=True)
         fields = {name: values.index_select(0, there) for name, values in self._fields.items()}
-        return Batch(fields, skipped, None if self._labels is None else self._labels[places], indices)
+        return Batch(
+            fields, skipped, None if self._labels is None else self._labels[places], indices, self._name(indices)
+        )
+
+    def _name(self, indices: Sequence[int]) -> list[str]:
+        return [self._names.get(index, f'image {index}') for index in indices]
 
     def _transform(self, batch: Batch) -> Batch:
         if self.transforms:

@@ -3,7 +3,6 @@
 import copy
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from motivation.datasets.image_files import composed
 from motivation.errors import ConfigError, one_line
 from motivation.registry import TRANSFORMS
 from motivation.utils.arguments import checked
@@ -52,16 +50,18 @@ def unreadable(image: str, error: Exception) -> BadImageError:
 
 
 class Sample(dict[str, Any]):
-    """An item of a dataset that carries the name of its image, for error messages only.
+    """An item of a dataset that carries the name of its image, for messages and reports only.
 
     Args:
         fields: The contents of the item.
         name: Name of the image.
+        index: Index of the item in the dataset; ``None`` (default) if it is not known.
     """
 
-    def __init__(self, fields: Mapping[str, Any], name: str = '') -> None:
+    def __init__(self, fields: Mapping[str, Any], name: str = '', index: int | None = None) -> None:
         super().__init__(fields)
         self.name = name
+        self.index = index
 
 
 class ImageDataset(Dataset):
@@ -72,15 +72,18 @@ class ImageDataset(Dataset):
     Args:
         source: Pairs of an image (PIL, or uint8 tensor (C, H, W)) and a class index. If it has a method
             ``name(index)``, error messages use that name for the image; if it has ``is_fresh = True``, nothing
-            else holds its images, and transforms may modify them in place.
+            else holds its images, and transforms may modify them in place; if it has a ``decode``, a
+            :class:`~motivation.datasets.decoding.Decoder`, that may apply the first transform.
         classes: Names of the K classes.
         transforms: Configs of the transforms, applied in order.
         on_error: What to do with an image that ``source`` cannot read (it raises :class:`BadImageError`), that a
             transform fails on, or whose class index is not in 0 to K - 1: ``'raise'`` (default) raises
             :class:`BadImageError`, ``'skip'`` leaves the image out of its batch and counts it.
+        several_labels: Whether an image has any number of labels; ``source`` then gives, instead of a class index, K values
+            of 0 and 1. Default: ``False``.
 
     Attributes:
-        metainfo: A dict whose ``'classes'`` are the K names.
+        metainfo: A dict whose ``'classes'`` are the K names; with several labels, ``'several_labels'`` is True.
         applied: Number of transforms, of the first, that ``source`` applies itself.
 
     Raises:
@@ -90,16 +93,21 @@ class ImageDataset(Dataset):
     @checked
     def __init__(
         self,
-        source: Sequence[tuple[Any, int]],
+        source: Sequence[tuple[Any, Any]],
         classes: Sequence[str],
         transforms: Sequence[dict[str, Any]] = (),
         on_error: Literal['raise', 'skip'] = 'raise',
+        several_labels: bool = False,
     ) -> None:
         self.source = source
         self.on_error = on_error
-        self.metainfo = {'classes': list(classes)}
+        self.metainfo: dict[str, Any] = {
+            'classes': list(classes),
+            **({'several_labels': True} if several_labels else {}),
+        }
         self.transforms = [TRANSFORMS.build(transform) for transform in transforms]
-        self.applied = 0
+        decode = getattr(source, 'decode', None)
+        self.applied = int(decode.take_over(self.transforms[0])) if decode is not None and self.transforms else 0
 
     def __len__(self) -> int:
         return len(self.source)
@@ -108,8 +116,8 @@ class ImageDataset(Dataset):
         """Return a transformed image and its label.
 
         Returns:
-            ``'inputs'``: tensor (C, H, W), uint8 from 0 to 255 or float from 0 to 1; ``'targets'``: class index.
-            A skipped image has only ``'skipped'``: its name and what is wrong with it.
+            ``'inputs'``: tensor (C, H, W), uint8 from 0 to 255 or float from 0 to 1; ``'targets'``: class index, or
+            float32 (K,) of 0 and 1 for several labels. A skipped image has only ``'skipped'``: its name and what is wrong with it.
 
         Raises:
             BadImageError: The image cannot be used and ``on_error`` is ``'raise'``.
@@ -117,7 +125,10 @@ class ImageDataset(Dataset):
         """
         try:
             image, target = self.source[index]
-            check_labels([target], len(self.metainfo['classes']), lambda _: self._name(index))
+            if several := self.metainfo.get('several_labels', False):
+                target = torch.as_tensor(target).to(torch.float32, copy=True)
+            else:
+                check_labels([target], len(self.metainfo['classes']), lambda _: self._name(index))
             image = self._transform(image if getattr(self.source, 'is_fresh', False) else _own_copy(image), index)
         except BadImageError as error:
             if self.on_error == 'raise':
@@ -131,7 +142,7 @@ class ImageDataset(Dataset):
                 f'dataset.transforms end with a {type(image).__name__}, of {last}; the last must return one image, a '
                 'tensor (C, H, W) or PIL image'
             )
-        return Sample({'inputs': image, 'targets': int(target)}, self._name(index))
+        return Sample({'inputs': image, 'targets': target if several else int(target)}, self._name(index), index)
 
     def _transform(self, image: Any, index: int) -> Any:
         for place, transform in enumerate(self.transforms[self.applied :], self.applied):
@@ -181,33 +192,15 @@ def check_labels(labels: Sequence[int], num_classes: int, name: Callable[[int], 
             raise BadImageError(name(place), f'has the label {label}, but num_classes is {num_classes}')
 
 
-def class_difference(classes: Sequence[Any], others: Sequence[Any]) -> tuple[int, str, str] | None:
-    """Return the first class index whose name differs between two lists of class names.
-
-    Args:
-        classes: Class names by index. Names are compared in Unicode normal form C.
-        others: Class names of the other dataset.
-
-    Returns:
-        The index and the quoted name in each list, ``'absent'`` where a list is too short; ``None`` if the lists
-        are equal.
-    """
-    for index, names in enumerate(zip_longest(classes, others)):
-        ours, theirs = (None if name is None else composed(str(name)) for name in names)
-        if ours != theirs:
-            one, other = ('absent' if name is None else repr(name) for name in (ours, theirs))
-            return index, one, other
-    return None
-
-
-class TensorImages(Sequence[tuple[Tensor, int]]):
+class TensorImages(Sequence[tuple[Tensor, Any]]):
     """Decoded images of one size, kept in memory.
 
     Args:
         images: uint8 tensor (N, C, H, W).
-        targets: Class indices, (N,).
+        targets: Class indices, (N,), or rows of 0 and 1, (N, K), for several labels an image.
         unreadable: Name and problem of each unreadable image, by index.
         names: Name of each image in error messages; ``None`` (default) for ``'image <index>'``.
+        files: Path of each image; ``None`` (default) if they are no files.
     """
 
     def __init__(
@@ -216,17 +209,19 @@ class TensorImages(Sequence[tuple[Tensor, int]]):
         targets: Tensor,
         unreadable: Mapping[int, tuple[str, str]] | None = None,
         names: Sequence[str] | None = None,
+        files: Sequence[str] | None = None,
     ) -> None:
         assert images.dtype == torch.uint8 and len(images) == len(targets)
         self.images = images
-        self.targets = targets.tolist()
+        self.targets: Any = targets if targets.ndim > 1 else targets.tolist()
         self.unreadable = dict(unreadable or {})
         self.names = names
+        self.files = files
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:  # type: ignore[override]
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:  # type: ignore[override]
         if index in self.unreadable:
             raise BadImageError(*self.unreadable[index])
         return self.images[index], self.targets[index]

@@ -60,6 +60,7 @@ class Batch(dict[str, torch.Tensor]):
         labels: A copy of ``'targets'`` in host memory, for a batch on a device, whose labels would have to be waited
             for. Default: none.
         indices: Indices of its samples in the dataset. Default: not known.
+        names: Names of its samples. Default: not known.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class Batch(dict[str, torch.Tensor]):
         skipped: Sequence[tuple[str, str]],
         labels: torch.Tensor | None = None,
         indices: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(fields)
         self.skipped = tuple(skipped)
         self.labels = labels
         self.indices = None if indices is None else tuple(indices)
+        self.names = None if names is None else tuple(names)
 
 
 @FUNCTIONS.register_module()
@@ -121,7 +124,12 @@ def collate_images(samples: list[dict[str, Any]] | Batch) -> Batch:
     indices = getattr(samples, 'indices', None)
     if indices is not None:
         indices = [index for index, sample in zip(indices, samples, strict=True) if 'skipped' not in sample]
-    return Batch(default_collate(kept), skipped, indices=indices)
+    named = [sample for sample in kept if isinstance(sample, Sample)]
+    names = [sample.name for sample in named] if len(named) == len(kept) else None
+    if indices is None and names is not None:
+        known = [sample.index for sample in named if sample.index is not None]
+        indices = known if len(known) == len(kept) else None
+    return Batch(default_collate(kept), skipped, indices=indices, names=names)
 
 
 def collate_of(config: Mapping[str, Any]) -> Callable[[list[Any]], Any]:

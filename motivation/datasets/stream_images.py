@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import weakref
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from motivation.datasets.spread_sampler import SpreadSampler
 from motivation.datasets.stream_lanes import Lane, RawSample, SampleStream, Walk
 from motivation.datasets.stream_order import BufferedOrder, Drawing
 from motivation.errors import ArgumentError
+from motivation.utils.portable import before_fork
 
 # Number of shards from which few() takes samples, if they hold enough.
 _SPREAD = 16
@@ -240,7 +240,7 @@ def _close_all() -> None:
 
 
 # A worker that is forked would hold the pipes of this process open, whose commands then never end.
-os.register_at_fork(before=_close_all)
+before_fork(_close_all)
 
 
 class _Count:

@@ -1,24 +1,17 @@
 """Image folders, tars of images and everything else that timm.data.create_dataset opens by name."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
-from mmengine.logging import print_log
-from PIL import Image
-from timm.data import ImageDataset as TimmImages
-from torch.utils.data import IterableDataset
-from torchvision.transforms import v2
-
-from motivation.datasets.decoding import Decoder, DecoderName, upright
-from motivation.datasets.image_dataset import BadImageError, ImageDataset, TensorImages, unreadable
-from motivation.datasets.image_files import ImageFiles, composed
+from motivation.datasets.class_list import read_classes, renumber
+from motivation.datasets.decoded_images import DecodedImages, kept_in_memory, readable
+from motivation.datasets.decoding import Decoder, DecoderName
+from motivation.datasets.image_dataset import ImageDataset
+from motivation.datasets.image_files import composed
 from motivation.datasets.opening import open_images
-from motivation.datasets.shards import ShardImages
 from motivation.datasets.stream_images import StreamImages
 from motivation.datasets.stream_lanes import SampleStream
-from motivation.errors import ArgumentError
+from motivation.errors import ArgumentError, shortened
 from motivation.registry import DATASETS
 from motivation.utils.arguments import Count, checked
 
@@ -66,6 +59,10 @@ class TimmDataset(ImageDataset):
             memory at the start, whole and decoded; ``False`` (default) reads it as a stream.
         shuffle_buffer: Number of undecoded images of a stream from which each worker draws a random next one; 1,000 by
             default. Without shuffling there is none.
+        classes: Class names in the order in which they are numbered: a list, a file with one name a line, or a folder
+            whose subfolders are the classes, such as the training split for a validation split that lacks some. Classes
+            of the data are found in it by name; names that are only numbers from 0, as of shards, by number. A class of
+            the data that is not in it is an error. ``None`` (default) for the classes of the data alone.
         **kwargs: Further arguments of :func:`timm.data.create_dataset` (``download``, ...). For a folder or tar:
             ``class_map`` (class index by folder name, or a file with it), ``input_key`` (extensions of images,
             such as ``'.png;.jpg'``, or a list of them) and ``search_split`` (``False`` reads the classes
@@ -95,128 +92,44 @@ class TimmDataset(ImageDataset):
         decoder: DecoderName = 'opencv',
         in_memory: bool = False,
         shuffle_buffer: Count = 1000,
+        classes: Sequence[str] | str | None = None,
         **kwargs: Any,
     ) -> None:
+        given = None if classes is None else read_classes(classes)
         opened = open_images(root, name, split, image_mode, in_memory, kwargs)
         decode = Decoder(decoder, image_mode)
         source: Any
         if isinstance(opened, SampleStream):
-            source, classes = StreamImages(opened, decode, shuffle_buffer), opened.classes
+            source, found = StreamImages(opened, decode, shuffle_buffer), opened.classes
+            if given is not None and renumber(found, given, repr(root)) != [*range(len(given))]:
+                raise ArgumentError(
+                    'classes',
+                    f'is another list than that of the stream, {shortened(found)}; leave it out, or give the same names',
+                )
         else:
-            converted = _Converted(opened, decode)
-            source = _cache(converted, cache_mib, on_error) or converted
-            classes = _classes(opened, source, on_error)
-        super().__init__(source, classes, transforms, on_error)
-        if self.transforms and not isinstance(source, TensorImages):
-            self.applied = int(decode.take_over(self.transforms[0]))
+            named = _named(opened)
+            order = None if given is None or named is None else renumber(named, given, repr(root))
+            converted = DecodedImages(opened, decode, order)
+            source = kept_in_memory(converted, cache_mib, on_error) or converted
+            found = _numbered(source, on_error) if named is None else named
+            if given is not None and named is None:
+                renumber(found, given, repr(root))
+        super().__init__(source, found if given is None else given, transforms, on_error)
 
 
-class _Converted(Sequence[tuple[Any, int]]):
-    """The images of a timm dataset in one mode.
-
-    Attributes:
-        is_fresh: Whether every access decodes an image, which nothing else then holds.
-    """
-
-    def __init__(self, opened: Any, decode: Decoder) -> None:
-        self.opened = _read_all(opened) if isinstance(opened, IterableDataset) else opened
-        self.decode = decode
-        self._complained: set[int] = set()  # images that this process has named
-        self.is_fresh = isinstance(opened, (ImageFiles, ShardImages, TimmImages))
-
-    def __len__(self) -> int:
-        return len(self.opened)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:  # type: ignore[override]
-        try:
-            image, target = self._read(index)
-        except Exception as error:  # decoders raise errors of any type
-            raise unreadable(self.name(index), error) from error
-        if self.decode.complaints and index not in self._complained:
-            self._complained.add(index)
-            said = '; '.join(dict.fromkeys(self.decode.complaints))
-            print_log(
-                f'{self.name(index)} is damaged, and some of its pixels may be wrong: {said}',
-                'current',
-                logging.WARNING,
-            )
-        return image, -1 if target is None else int(target)
-
-    def _read(self, index: int) -> tuple[Any, Any]:
-        if isinstance(self.opened, (ImageFiles, ShardImages)):
-            with self.opened.open(index) as image:
-                return self.decode(image), self.opened.samples[index][1]
-        if not isinstance(self.opened, TimmImages):
-            image, target = self.opened[index]
-            return upright(image, self.decode.mode), target
-        # timm's own dataset is bypassed, because it replaces an unreadable image by the next one.
-        file, target, *_ = self.opened.reader[index]
-        with file:
-            return self.decode(Image.open(file)), target
-
-    def name(self, index: int) -> str:
-        """Return the name of an image for error messages: its quoted file if it has one, else its index."""
-        samples = getattr(getattr(self.opened, 'reader', self.opened), 'samples', None)
-        if samples is None:
-            return f'image {index}'
-        return repr(
-            self.opened.filename(index, absolute=True) if isinstance(self.opened, TimmImages) else samples[index][0]
-        )
-
-
-def _read_all(opened: IterableDataset) -> list[tuple[Any, Any]]:
-    images: list[tuple[Any, Any]] = []
-    try:
-        images.extend(opened)
-    except Exception as error:
-        raise unreadable(f'image {len(images)}', error) from error
-    return images
-
-
-def _cache(source: _Converted, cache_mib: int, on_error: str) -> TensorImages | None:
-    """Decode all images into memory, or return ``None`` if they have several sizes or do not fit."""
-    images: torch.Tensor | None = None
-    targets = torch.zeros(len(source), dtype=torch.int64)
-    unreadable: dict[int, tuple[str, str]] = {}
-    for index, image, target in _readable(source, on_error, unreadable):
-        pixels = image if isinstance(image, torch.Tensor) else v2.functional.pil_to_tensor(image)
-        if images is None:
-            if len(source) * pixels.numel() > cache_mib * 2**20:
-                return None
-            images = torch.empty((len(source), *pixels.shape), dtype=torch.uint8)
-        if pixels.shape != images.shape[1:]:
-            return None
-        images[index], targets[index] = pixels, target
-    if images is None:
-        raise ArgumentError(
-            'root', f'holds {len(source)} images of which none is readable: {" ".join(unreadable[0])}; give another'
-        )
-    return TensorImages(images, targets, unreadable, [source.name(index) for index in range(len(source))])
-
-
-def _readable(
-    source: Sequence[tuple[Any, int]], on_error: str, unreadable: dict[int, tuple[str, str]]
-) -> Iterator[tuple[int, Any, int]]:
-    """Yield index, image and class index of each readable image; add name and problem of others to ``unreadable``."""
-    for index in range(len(source)):
-        try:
-            image, target = source[index]
-        except BadImageError as error:
-            if on_error == 'raise':
-                raise
-            unreadable[index] = error.image, error.problem
-        else:
-            yield index, image, target
-
-
-def _classes(opened: Any, source: Sequence[tuple[Any, int]], on_error: str) -> list[str]:
-    """Return the class names, from wherever the format keeps them, or the class indices as text if it has none."""
+def _named(opened: Any) -> list[str] | None:
+    """Return the class names, from wherever the format keeps them, or ``None`` if it has none."""
     for owner in (opened, getattr(opened, 'reader', None)):
         for attribute in ('class_to_idx', 'class_name_to_idx'):
             index_of = getattr(owner, attribute, None)
             if index_of:
                 return _by_index(index_of)
-    return [str(index) for index in range(max(target for _, _, target in _readable(source, on_error, {})) + 1)]
+    return None
+
+
+def _numbered(source: Sequence[tuple[Any, Any]], on_error: str) -> list[str]:
+    """Return the class indices of images as text."""
+    return [str(index) for index in range(max(target for _, _, target in readable(source, on_error, {})) + 1)]
 
 
 def _by_index(index_of: Mapping[Any, int]) -> list[str]:

@@ -42,8 +42,6 @@ class UnlabelledImages(ImageDataset):
         self.decode = Decoder(decoder, image_mode)
         super().__init__(cast(Any, _Opened(images, self.decode)), [''], transforms, on_error='skip')
         self.input_size = tuple(input_size)
-        if self.transforms:
-            self.applied = int(self.decode.take_over(self.transforms[0]))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a transformed image.

@@ -1,18 +1,23 @@
 """Checking before training that the data of a run fits its models."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from motivation.config.build import located
-from motivation.config.metric_names import check_no_metrics, foresee_metrics
+from motivation.config.foreseen_metrics import foresee_metrics
+from motivation.config.metric_names import check_no_metrics
 from motivation.datasets import check_labels, class_names, first_batch, spread
-from motivation.datasets.image_dataset import class_difference
+from motivation.datasets.class_list import CLASSES, class_difference
+from motivation.datasets.image_files import shortlist
+from motivation.datasets.targets import shared_files
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
@@ -22,6 +27,7 @@ from motivation.engine.batch_checks import (
 )
 from motivation.engine.image_sizes import check_image_sizes
 from motivation.engine.step import left_out
+from motivation.engine.target_checks import CountedWeights, check_targets
 from motivation.errors import ConfigError, reason
 from motivation.models import ImagePreprocessor
 from motivation.structures import MODEL_NAMES, ModelName
@@ -58,15 +64,20 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
     _check_lengths(runner, stage, loop)
     _check_classes(runner, stage, loop)
+    if stage == 'train':
+        CountedWeights(runner).count(runner, dataset)
     with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
         noun = noun_of_model(runner.model.base)
         with located(f'{field}.dataset', runner.cfg[field].dataset, f'gives no {noun}'):
             batch = first_batch(dataset, collate_fn=loop.dataloader.collate_fn)
         check_scale(runner, batch, stage)
+        check_targets(runner, stage, batch)
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
             check_image_sizes(runner, loop.parts, loop.dataloader)
+        elif isinstance(runner._train_loop, BaseLoop):
+            _warn_of_shared_images(runner.train_dataloader.dataset, dataset, field)
         _check_metrics(runner, stage, loop, batch)
     return loop
 
@@ -170,12 +181,12 @@ def _normalises(model: Any) -> bool:
 
 
 def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
-    """Check that validation reports the metrics that the config names."""
+    """Check that the metrics suit the data, and that validation reports those that the config names."""
     plain = runner.cfg._cfg_dict.to_dict()
     if stage == 'train' and runner._val_loop is None:
         check_no_metrics(plain)
-    if stage == 'val' and isinstance(runner._train_loop, BaseLoop):
-        foresee_metrics(plain, runner.model, loop, batch)
+    if stage == 'test' or (stage == 'val' and isinstance(runner._train_loop, BaseLoop)):
+        foresee_metrics(plain, runner.model, loop, batch, stage)
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
@@ -219,6 +230,10 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
         if taught is not None:
             advice = 'give a teacher of the same data'
             _compare_classes(f'model.{name}.teacher', taught, f'{stage}_dataloader.dataset', classes, advice)
+        began = getattr(getattr(runner.model, name), 'source_classes', None)
+        if began is not None:
+            advice = f'write model.{name}.new_head=True to train a new head, or give the class folders of the weights'
+            _compare_classes(f'model.{name}.weights', began, f'{stage}_dataloader.dataset', classes, advice)
         expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
         if expected != len(classes):
             raise ConfigError(
@@ -258,10 +273,21 @@ def _compare_classes(
     classes: Sequence[Any],
     other: str,
     others: Sequence[Any],
-    advice: str = 'both need the same classes: the same class folders, or shards for both',
+    advice: str = f'both need one list of classes: the same folders, or the same dataset.classes, {CLASSES}',
 ) -> None:
     """Check that two lists of class names are equal."""
-    difference = class_difference(classes, others)
-    if difference is not None:
-        index, ours, theirs = difference
-        raise ConfigError(f'class {index} is {ours} in {place} and {theirs} in {other}; {advice}')
+    difference = class_difference(classes, others, place, other)
+    if difference:
+        raise ConfigError(f'{difference}; {advice}')
+
+
+def _warn_of_shared_images(train: Any, dataset: Any, field: str) -> None:
+    """Warn of image files that are in the training data as well."""
+    shared = shared_files(train, dataset)
+    if shared:
+        print_log(
+            f'{len(shared):,} of {len(dataset):,} images of {field}.dataset are in train_dataloader.dataset as well '
+            f'({shortlist(shared)}), and scores on them say little about new images; take them out of one of the two',
+            'current',
+            logging.WARNING,
+        )

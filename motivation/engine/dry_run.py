@@ -1,14 +1,17 @@
 """The loop of ``--check``, which checks whether a config trains."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.runner import Runner
 
 from motivation.engine.data_checks import look_over
 from motivation.engine.exchanging import exchange_of
 from motivation.engine.non_finite import NonFiniteError
+from motivation.engine.seen_images import draw_seen
 from motivation.engine.train_loop import DualTrainLoop
-from motivation.errors import TrainingError
+from motivation.errors import ConfigError, TrainingError
 from motivation.registry import LOOPS
 from motivation.utils.batches import noun_of, samples_in
 from motivation.utils.training_parts import resized
@@ -20,11 +23,21 @@ class CheckLoop(DualTrainLoop):
 
     Before that it calls ``on_check`` of every hook that has it, which raises an error if it finds a problem.
 
+    Args:
+        runner: See :class:`~motivation.engine.DualTrainLoop`.
+        dataloader: See :class:`~motivation.engine.DualTrainLoop`.
+        picture: PNG file for the images of the training batch as the models see them; ``None`` (default) for none.
+        **kwargs: See :class:`~motivation.engine.DualTrainLoop`.
+
     Example:
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
     """
 
     is_trial = True
+
+    def __init__(self, runner: Runner, dataloader: Any, picture: str | None = None, **kwargs: Any) -> None:
+        super().__init__(runner, dataloader, **kwargs)
+        self.picture = picture
 
     def run(self) -> torch.nn.Module:
         """Run the checks; the only lasting change is to the weights."""
@@ -35,6 +48,8 @@ class CheckLoop(DualTrainLoop):
         look_over(runner, 'train', self.dataloader)
         if runner.val_loop is not None:
             look_over(runner, 'val', runner.val_dataloader)
+        if self.picture is not None and runner.rank == 0:
+            self._draw(batch)
         model.train()
         sizes = dict.fromkeys(part.size for part in self.parts.parts)
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
@@ -61,3 +76,10 @@ class CheckLoop(DualTrainLoop):
         self.runner.announce(
             f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s{of_size}: loss {loss:.4f}'
         )
+
+    def _draw(self, batch: Any) -> None:
+        assert self.picture is not None
+        if noun_of(batch) != 'image':
+            raise ConfigError(f'--picture {self.picture!r} cannot be drawn of {noun_of(batch)}s; leave it out')
+        draw_seen(self.runner, batch, Path(self.picture))
+        self.runner.announce(f"a training batch as the models see it is drawn in '{self.picture}'")

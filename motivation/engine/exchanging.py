@@ -84,6 +84,10 @@ class ExchangingOptimWrapper:
         if self.clip_grad_kwargs and self.clip_func is clip_grad_norm_ and plain:
             self.clip_func, self._clips_by_read_norm = self._clip, True
 
+    def clip_by(self, function: Callable[..., None], options: dict[str, float]) -> None:
+        """Clip gradients by a function of the parameters and these options, before each step."""
+        self.clip_func, self.clip_grad_kwargs = function, options
+
     @contextmanager
     def micro_batch(self, share: float, is_last: bool) -> Iterator[None]:
         """Add the gradients of a micro-batch within the context, and step only on the last of a batch.

@@ -60,7 +60,8 @@ class HeldInLoss:
             batch = runner.train_dataloader.collate_fn(ours.__getitems__([*range(len(ours))]))
             prepared = base.data_preprocessor(batch, False)
         self._inputs, self._targets = without_targets(prepared), prepared['targets']
-        if getattr(base.data_preprocessor, 'mixup', None) is not None:  # its loss takes probabilities
+        mixes = getattr(base.data_preprocessor, 'mixup', None) is not None
+        if mixes and self._targets.ndim == 1:  # its loss takes probabilities
             self._targets = F.one_hot(self._targets, base.num_classes).float()
         self.images = len(self._targets)
 

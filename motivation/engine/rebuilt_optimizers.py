@@ -108,7 +108,7 @@ def _values(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keeps_type(name: str, changes: Sequence[str]) -> bool:
-    return not any(re.fullmatch(rf'optim_wrapper(\.{name})?\.optimizer\.type', field) for field in changes)
+    return not any(re.fullmatch(rf'optim_wrapper(\.{name})?\.optimizer\.(type|opt)', field) for field in changes)
 
 
 def _take_over(wrapper: OptimWrapper, saved: dict[str, Any], keeps_type: bool) -> bool:
@@ -116,6 +116,9 @@ def _take_over(wrapper: OptimWrapper, saved: dict[str, Any], keeps_type: bool) -
     optimizer, state = wrapper.optimizer, saved['state']
     parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
     fits = keeps_type and sum(len(group['params']) for group in saved['param_groups']) == len(parameters)
+    places = _places(saved['param_groups'], optimizer.param_groups, len(parameters))
+    fits = fits and places is not None
+    state = {places[index]: entry for index, entry in state.items()} if fits and places else state
     needed = _state_fields(optimizer) if state else set()
     fits = fits and all(
         needed <= entry.keys() and all(_is_of(value, parameters[index]) for value in entry.values())
@@ -123,6 +126,18 @@ def _take_over(wrapper: OptimWrapper, saved: dict[str, Any], keeps_type: bool) -
     )
     optimizer.load_state_dict({**optimizer.state_dict(), 'state': state if fits else {}})
     return fits or not state
+
+
+def _places(saved: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]], count: int) -> list[int] | None:
+    """Return where each parameter of a checkpoint is now, or ``None`` if that is not known.
+
+    Groups of :class:`~motivation.engine.parameter_groups.ParameterGroups` have the names of their parameters; all
+    others are in the order of the model.
+    """
+    before, now = ([name for group in part for name in group.get('param_names', ())] for part in (saved, groups))
+    if not before and not now:
+        return list(range(count))
+    return [now.index(name) for name in before] if sorted(before) == sorted(now) else None
 
 
 def _is_of(value: Any, parameter: nn.Parameter) -> bool:

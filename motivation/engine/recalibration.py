@@ -1,7 +1,7 @@
 """Re-estimating normalisation statistics for the current weights."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,19 +39,35 @@ def recalibrated(runner: Runner) -> Iterator[None]:
     scored = runner.model.scored()
     modules = (module for model in scored.values() for module in model.modules())
     saved = {module: _clone(module) for module in modules if isinstance(module, _BatchNorm)}
-    with preserved_random_state():
-        torch.manual_seed(runner.seed)
-        loader = _loader(runner, samples)
-        for name, model in scored.items():
-            if _estimate(model, loader, runner.model.precision):
-                counts = {'iters': len(loader), 'images': len(loader.dataset)}  # type: ignore[arg-type]
-                runner.call_hook('after_reestimation', model=model_of(name), **counts)
+    reestimate(runner, scored, samples)
     try:
         yield
     finally:
         for module, buffers in saved.items():
             for buffer, value in buffers.items():
                 getattr(module, buffer).copy_(value)
+
+
+def reestimate(runner: Runner, models: Mapping[str, BaseModel], samples: int) -> int:
+    """Re-estimate the statistics of models on training samples, in place, without changing the random state.
+
+    Args:
+        runner: The runner.
+        models: The models, by names that begin with ``'base'`` or ``'motivated'``.
+        samples: Number of training samples, the same every time.
+
+    Returns:
+        Number of samples that were used; 0 if no model has statistics.
+    """
+    used = 0
+    with preserved_random_state():
+        torch.manual_seed(runner.seed)
+        loader = _loader(runner, samples)
+        for name, model in models.items():
+            if _estimate(model, loader, runner.model.precision):
+                used = len(loader.dataset)  # type: ignore[arg-type]
+                runner.call_hook('after_reestimation', model=model_of(name), iters=len(loader), images=used)
+    return used
 
 
 def _clone(module: nn.Module) -> dict[str, Tensor]:

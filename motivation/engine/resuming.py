@@ -9,10 +9,12 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from motivation.config.same_run import check_same_run, describe_hooks
+from motivation.engine.beginning import with_new_heads
 from motivation.engine.checkpointer import check_format
 from motivation.engine.data_checks import check_trained_classes
 from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
-from motivation.engine.run_parts import register_parts
+from motivation.engine.run_parts import register_parts, restored_pretraining
+from motivation.engine.target_checks import PART as CLASS_WEIGHTS
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
 from motivation.utils.checkpoint import check_fits, find_checkpoints, name_checkpoints, newest_whole, read_checkpoint
@@ -61,8 +63,12 @@ def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, An
             f"'{path}' is one exported model, and a checkpoint of both is needed, which with model.ema has their averages, too; "
             f'{name_checkpoints(path)}'
         )
+    has_new_heads = False
+    if runner.trains and not runner.resuming:
+        checkpoint['state_dict'], has_new_heads = with_new_heads(runner, checkpoint['state_dict'], path)
     check_fits(checkpoint['state_dict'], runner.model, path)
-    check_trained_classes(runner, checkpoint, path)
+    if not has_new_heads:
+        check_trained_classes(runner, checkpoint, path)
     return checkpoint
 
 
@@ -100,6 +106,7 @@ class Resumption:
         changes = self._changes(checkpoint, path)
         runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         left_as_built = _left_as_built(runner, changes)
+        runner.model.pretraining = restored_pretraining(checkpoint['meta'])
         self._restart_averages()
         states = {name: checkpoint[name] for name in checkpoint['parts']}
         for clause in runner.checkpointer.load_state_dict(states, left_as_built):
@@ -144,6 +151,10 @@ def _left_as_built(runner: Any, changes: Sequence[str]) -> set[str]:
         # Another policy, or others inside it, cannot use their state.
         runner.announce(f'{runner.checkpointer.parts["policy"]!r} begins with its initial state')
         parts.add('policy')
+    if any(
+        field.startswith(('train_dataloader.dataset', 'model.base.loss', 'model.motivated.loss')) for field in changes
+    ):
+        parts.add(CLASS_WEIGHTS)  # counted anew
     return parts
 
 

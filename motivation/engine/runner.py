@@ -19,17 +19,19 @@ from torch import nn
 from motivation.config.build import build, build_hooks, located
 from motivation.config.checks import check_config
 from motivation.config.defaults import with_defaults
+from motivation.engine.batch_size_rule import scale_rates
+from motivation.engine.beginning import begin_run
 from motivation.engine.checkpointer import Checkpointer
 from motivation.engine.compilation import compilation_explained, compile_models
 from motivation.engine.data_checks import check_data
 from motivation.engine.parallel import train_together
 from motivation.engine.resuming import Resumption, find_resumed, find_seed, load_weights, read_for
 from motivation.engine.run_parts import save_run
+from motivation.engine.schedules import build_schedules
 from motivation.engine.tracker import open_trackers
 from motivation.engine.write_failures import WriteFailures
-from motivation.errors import ConfigError, reason
 from motivation.models import DualModel
-from motivation.models.pretraining import Pretraining
+from motivation.models.pretraining import unread_sources
 from motivation.registry import LOG_PROCESSORS, LOOPS, MODELS, RUNNERS
 from motivation.structures import StepRecord
 from motivation.utils.interruption import Interruption
@@ -142,12 +144,6 @@ class DualModelRunner(Runner):
         """Whether the run resumes an earlier one."""
         return self._resume
 
-    @property
-    def pretraining(self) -> Pretraining | None:
-        """The use of pretrained weights, or ``None`` if there are none or ``load_from`` replaces them."""
-        replaced = self._load_from is not None and not self.resuming
-        return None if replaced else getattr(self.model, 'pretraining', None)
-
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
         """Seed the run; a resumed run without a seed in its config has that of its checkpoint."""
         if seed is None and self.cfg.get('resume'):
@@ -182,6 +178,8 @@ class DualModelRunner(Runner):
             self.resume(path)
         elif path is not None:
             self.load_checkpoint(path)
+        elif self.trains:
+            begin_run(self)
         self._has_loaded = self.trains or not self._resume
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
@@ -223,8 +221,9 @@ class DualModelRunner(Runner):
         return built
 
     def build_model(self, model: Any) -> nn.Module:
-        """Build the model; errors name its field."""
-        return build(MODELS, model, 'model')
+        """Build the model, without reading pretrained weights that a checkpoint replaces; errors name its field."""
+        with unread_sources() if self._resume or self._load_from else nullcontext():
+            return build(MODELS, model, 'model')
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Build and register the hooks; errors name their fields."""
@@ -239,13 +238,11 @@ class DualModelRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedules; errors are about ``param_scheduler``."""
-        try:
-            return super().build_param_scheduler(scheduler)
-        except Exception as error:
-            raise ConfigError(
-                f'param_scheduler does not fit train_cfg.max_epochs, which is {self.max_epochs}: {reason(error)}; '
-                'make them agree, or train without with param_scheduler=[]'
-            ) from error
+        return build_schedules(super().build_param_scheduler, scheduler, self.max_epochs)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+        """Scale the learning rates of both models by the batch size."""
+        scale_rates(optim_wrapper, self.train_dataloader.batch_size, auto_scale_lr, self.logger.info)
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """Build the training loop and check its data."""

@@ -2,5 +2,6 @@
 
 from motivation.evaluation.accuracy import Accuracy
 from motivation.evaluation.cross_entropy import CrossEntropy
+from motivation.evaluation.torch_metric import TorchMetric
 
-__all__ = ['Accuracy', 'CrossEntropy']
+__all__ = ['Accuracy', 'CrossEntropy', 'TorchMetric']

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 
-from motivation.errors import ArgumentError
+from motivation.errors import ArgumentError, ConfigError
 from motivation.registry import METRICS
 from motivation.utils.arguments import Count, checked
 
@@ -21,7 +21,7 @@ class Accuracy(BaseMetric):
         **kwargs: Further arguments of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ConfigError: ``topk`` is empty or contains a value below 1.
+        ConfigError: ``topk`` is empty or contains a value below 1, or images have several labels.
 
     Example:
         >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
@@ -45,6 +45,11 @@ class Accuracy(BaseMetric):
         """
         logits = torch.stack([sample['logits'] for sample in data_samples])
         targets = torch.stack([sample['target'] for sample in data_samples])
+        if targets.ndim == 2:
+            raise ConfigError(
+                'Accuracy is of one class an image, and the data have several labels an image; write '
+                "dict(type='TorchMetric', metric='AveragePrecision') or metric='F1Score' instead"
+            )
         ranked = logits.topk(min(max(self.topk), logits.shape[1]), dim=1).indices
         hits = ranked == targets[:, None]
         # One row for each image, one column for each k.

@@ -14,6 +14,8 @@ from motivation.registry import METRICS
 class CrossEntropy(BaseMetric):
     """Mean cross-entropy of the predicted classes in nats, ``loss/cross_entropy``; lower is better.
 
+    Of images with several labels it is the mean over images and classes of the binary cross-entropy of each class.
+
     Unlike accuracy it says how sure a model is where it is right, and where it is wrong. Label smoothing and mixup of
     training are not part of it.
 
@@ -34,11 +36,15 @@ class CrossEntropy(BaseMetric):
 
         Args:
             data_batch: Not used.
-            data_samples: ``'logits'``, (K,), and ``'target'``, a class index, of each image.
+            data_samples: ``'logits'``, (K,), and ``'target'``, a class index or (K,) of 0 and 1, of each image.
         """
         logits = torch.stack([sample['logits'] for sample in data_samples]).float()
         targets = torch.stack([sample['target'] for sample in data_samples])
-        self.results += F.cross_entropy(logits, targets, reduction='none').tolist()
+        if targets.ndim == 2:
+            of_classes = F.binary_cross_entropy_with_logits(logits, targets.float(), reduction='none')
+            self.results += of_classes.mean(dim=1).tolist()
+        else:
+            self.results += F.cross_entropy(logits, targets, reduction='none').tolist()
 
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
         """Return the mean over all images."""

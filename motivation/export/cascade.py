@@ -50,7 +50,7 @@ class Cascade(nn.Module):
             images on another scale, which only they can check.
 
     Example:
-        >>> cascade = Cascade.load('work_dirs/flowers')   # after tools/cascade.py work_dirs/flowers
+        >>> cascade = Cascade.load('work_dirs/flowers')   # after motivation cascade work_dirs/flowers
         >>> logits, by_motivated = cascade(images)        # uint8 (N, C, H, W)
     """
 
@@ -72,7 +72,7 @@ class Cascade(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, at: At = 'equal_accuracy', thresholds: str | Path | None = None) -> 'Cascade':
-        """Load both models of a run with the threshold that ``tools/cascade.py`` chose.
+        """Load both models of a run with the threshold that ``motivation cascade`` chose.
 
         Args:
             folder: The work_dir, with ``base.pth`` and ``motivated.pth``.
@@ -91,7 +91,7 @@ class Cascade(nn.Module):
             raise ArgumentError('at', f'must be {" or ".join(map(repr, get_args(At)))}, got {at!r}')
         path = Path(folder) / FILE if thresholds is None else Path(thresholds)
         out = '' if thresholds is None else f' --out {path.parent}'
-        command = f'python tools/cascade.py {folder}{out}'
+        command = f'motivation cascade {folder}{out}'
         try:
             chosen = json.loads(path.read_bytes())
             threshold, measure = chosen[at]['threshold'], chosen['measure']

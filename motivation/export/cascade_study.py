@@ -123,6 +123,11 @@ def _load(run: FinishedRun) -> dict[ModelName, Deployable]:
         if name not in run.models:
             raise ConfigError(f"'{run.folder}' has no {name}.pth; give the work_dir of a finished run")
     models = {name: Deployable.load(run.models[name], raw_input=True) for name in MODEL_NAMES}
+    if any(model.metainfo.get('outputs') == 'sigmoid' for model in models.values()):
+        raise ConfigError(
+            f"the models of '{run.folder}' give several labels an image, and a cascade is of models that answer with one; predict "
+            'with the base or the motivated model'
+        )
     base, motivated = (models[name].classes for name in MODEL_NAMES)
     if base != motivated:
         raise ConfigError(

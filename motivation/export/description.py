@@ -9,6 +9,7 @@ from motivation.datasets.decoding import DecoderName
 from motivation.errors import ConfigError
 from motivation.export.deployable import Deployable
 from motivation.export.origin import ORIGIN
+from motivation.models.timm_classifier import OUTPUTS
 from motivation.registry import TRANSFORMS, refuse_other_code
 from motivation.utils.files import read_object, write_whole
 
@@ -34,7 +35,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
     Returns:
         ``'model'``: its name; ``'made_from'``: the SHA-256 of its ``.pth``; ``'classes'``, ``'input_size'``, ``'mean'``, ``'std'``, ``'image_mode'``,
-        ``'decoder'`` and ``'transforms'``, see :func:`~motivation.models.exported_file.load_exported`, ``None`` where not known.
+        ``'decoder'``, ``'transforms'`` and ``'outputs'``, see :func:`~motivation.models.exported_file.load_exported`, ``None`` where not known.
 
     Raises:
         ConfigError: The file is missing or damaged, or names transforms that are not registered.
@@ -78,6 +79,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'std': (_list_of(lambda value: _is_number(value) and value > 0), 'a list of numbers above 0'),
     'image_mode': (_is_text, 'a mode of Pillow'),
     'decoder': (lambda value: value in get_args(DecoderName), ' or '.join(map(repr, get_args(DecoderName)))),
+    'outputs': (lambda value: value in OUTPUTS, ' or '.join(map(repr, OUTPUTS))),
     'transforms': (
         lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
         'a list of transforms',

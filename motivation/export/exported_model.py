@@ -30,7 +30,8 @@ def export_model(
       backbone's names, so that ``timm.create_model(model_name, num_classes=..., checkpoint_path=path)``, with the
       config's other arguments, loads them too, unless a ``stem`` was adapted.
     - ``'mean'`` and ``'std'`` of the input, by channel, on the scale 0 to 1.
-    - ``'metainfo'``: see :func:`~motivation.export.image_description.describe_images`.
+    - ``'metainfo'``: see :func:`~motivation.export.image_description.describe_images`; and ``'outputs'``, what turns logits
+      into probabilities, ``'softmax'`` or ``'sigmoid'``, where the model says it.
 
     Args:
         model: The model.
@@ -44,7 +45,8 @@ def export_model(
     """
     deployed = model.deployed_config(config) if hasattr(model, 'deployed_config') else _without_pretraining(config)
     weights = exported_module(model).state_dict() if state_dict is None else state_dict
-    exported: dict[str, Any] = {'config': deployed, 'state_dict': weights, 'metainfo': metainfo or {}}
+    outputs = {'outputs': model.outputs} if hasattr(model, 'outputs') else {}
+    exported: dict[str, Any] = {'config': deployed, 'state_dict': weights, 'metainfo': {**(metainfo or {}), **outputs}}
     for name in ('mean', 'std'):
         if hasattr(model.data_preprocessor, name):
             exported[name] = _shortest(getattr(model.data_preprocessor, name))

@@ -101,14 +101,16 @@ def _numbers(logits: Any) -> np.ndarray:
     return logits.astype(np.float32)
 
 
-def peak_memory() -> int:
-    """Return the largest resident memory of this process, in bytes."""
+def peak_memory() -> int | None:
+    """Return the largest resident memory of this process in bytes, or ``None`` on Windows."""
     try:  # the maximum that getrusage reports on Linux includes what the parent used before this program began
         status = Path('/proc/self/status').read_text()
         return 1024 * int(status.split('VmHWM:')[1].split()[0])
     except (OSError, IndexError):
-        import resource  # Windows lacks it
-
+        try:
+            import resource  # Windows lacks it
+        except ImportError:
+            return None
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == 'darwin' else 1024 * most
 

@@ -101,8 +101,8 @@ class MeasuredFile:
         """
         return self._ask({'do': 'time', 'calls': calls, 'seconds': seconds}, images)[0]['milliseconds']
 
-    def peak_memory(self) -> int:
-        """Return the largest resident memory of the process so far, in bytes.
+    def peak_memory(self) -> int | None:
+        """Return the largest resident memory of the process so far in bytes, or ``None`` on Windows.
 
         Raises:
             DoesNotRunError: It does not answer.

@@ -45,8 +45,9 @@ class Parity:
         images: Number of validation images compared.
         largest_difference: Largest difference of a logit, in a batch or of a single image, relative to the largest
             absolute logit of PyTorch's.
-        equal_top1: Share of images of which both name the same class.
-        accuracy_top1: Accuracy of the file, in percent.
+        equal_top1: Share of images of which both name the same class; with several labels, the same ones (of a probability
+            above 0.5).
+        accuracy_top1: Accuracy of the file, in percent; with several labels, the share of images whose labels are all right.
         pytorch_accuracy_top1: Accuracy of the PyTorch model, in percent.
         bytes: Size of the file.
         sha256: Its SHA-256, hexadecimal, by which it is known again.
@@ -143,12 +144,14 @@ class _Compared:
         self._check(logits, expected)
         if not self.parity.accepted:
             return
-        named, named_before = logits.argmax(1), expected.argmax(1)
+        several = targets.ndim == 2
+        named, named_before = (given > 0 if several else given.argmax(1)[:, None] for given in (logits, expected))
+        targets = targets > 0 if several else targets[:, None]
         self._largest = max(self._largest, float(np.abs(expected).max()))
         self._images += len(images)
-        self._equal += int((named == named_before).sum())
-        self._right += int((named == targets).sum())
-        self._right_before += int((named_before == targets).sum())
+        self._equal += int((named == named_before).all(1).sum())
+        self._right += int((named == targets).all(1).sum())
+        self._right_before += int((named_before == targets).all(1).sum())
         if is_first and self._file.largest_batch != 1:
             for index in range(min(SINGLE_IMAGES, len(images))):
                 one = slice(index, index + 1)

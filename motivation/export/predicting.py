@@ -14,10 +14,11 @@ from motivation.datasets.unlabelled import Images, UnlabelledBatch, UnlabelledIm
 from motivation.errors import ArgumentError, ConfigError, reason
 from motivation.export.image_description import MODES
 from motivation.export.opened_model import OpenedModel, find_models
+from motivation.models.timm_classifier import Outputs
 from motivation.utils.arguments import Count, checked
 
 # What the models of one run agree on, so that each image is read once for all of them.
-_SHARED = ('classes', 'input_size', 'transforms', 'image_mode', 'decoder')
+_SHARED = ('classes', 'outputs', 'input_size', 'transforms', 'image_mode', 'decoder')
 
 # Number of images that are read and predicted at once, by default.
 BATCH_SIZE = 64
@@ -44,7 +45,8 @@ class Prediction:
 
     Attributes:
         image: The image as it was given.
-        probabilities: Of the K classes, float32 (K,), by the name of the model; empty if the image cannot be used.
+        probabilities: Of the K classes, float32 (K,), by the name of the model; empty if the image cannot be used. With
+            several labels an image each is of a class by itself, and they do not add up to 1.
         problem: Why the image cannot be used, as the end of a sentence; ``''`` if it can.
         remark: What is wrong with an image that can be used nevertheless; ``''`` if nothing is.
         classes: Names of the K classes; ``None`` if they are not known.
@@ -66,14 +68,30 @@ class Prediction:
         Raises:
             ConfigError: The image cannot be used.
         """
-        if self.problem:
-            raise ConfigError(f'{self.image!r} {self.problem}')
-        probabilities = self.probabilities[next(iter(self.probabilities)) if model is None else model]
+        probabilities = self._of(model)
         values, indices = probabilities.topk(min(k, len(probabilities)))
         return [
             Guess(index, str(index) if self.classes is None else self.classes[index], value)
             for index, value in zip(indices.tolist(), values.tolist(), strict=True)
         ]
+
+    def above(self, threshold: float = 0.5, model: str | None = None) -> list[Guess]:
+        """Return every class that is more probable than a threshold, the most probable first; for several labels an image.
+
+        Args:
+            threshold: From 0 to 1. Default: 0.5.
+            model: Name of the model; ``None`` (default) for the first.
+
+        Raises:
+            ConfigError: The image cannot be used.
+        """
+        count = int((self._of(model) > threshold).sum())
+        return self.top(count, model) if count else []
+
+    def _of(self, model: str | None) -> Tensor:
+        if self.problem:
+            raise ConfigError(f'{self.image!r} {self.problem}')
+        return self.probabilities[next(iter(self.probabilities)) if model is None else model]
 
 
 class Predictor:
@@ -93,7 +111,10 @@ class Predictor:
     Example:
         >>> predictor = Predictor.load('work_dirs/flowers/base.pth')
         >>> for prediction in predictor(['rose.jpg', 'tulip.jpg']):
-        ...     print(prediction.image, prediction.top(2))
+        ...     print(prediction.image, prediction.top(2))  # or, with several labels an image, prediction.above(0.5)
+
+    Attributes:
+        outputs: What turns logits into probabilities: ``'softmax'``, or ``'sigmoid'`` for several labels an image.
     """
 
     def __init__(self, models: Mapping[str, OpenedModel]) -> None:
@@ -106,6 +127,7 @@ class Predictor:
                 )
         self.path, self.description = first.path, first.description
         self.classes: Sequence[str] | None = self.description.get('classes')
+        self.outputs: Outputs = self.description.get('outputs') or 'softmax'  # which earlier versions did not write
         for name in ('input_size', 'transforms'):
             if self.description.get(name) is None:
                 raise ConfigError(
@@ -205,7 +227,7 @@ class Predictor:
                 f'names {"no" if self.classes is None else len(self.classes)} classes; it is of another model, export it '
                 'again'
             )
-        return torch.softmax(logits, dim=1)
+        return logits.sigmoid() if self.outputs == 'sigmoid' else torch.softmax(logits, dim=1)
 
     def _dataset(self, images: Images) -> UnlabelledImages:
         try:

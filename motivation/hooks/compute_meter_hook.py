@@ -37,7 +37,7 @@ class ComputeMeterHook(Hook):
     step since the last entry, over the steps of both models), and ``images_per_second/<model>`` and
     ``flops_per_second/<model>`` (over the model's own batches since the last entry).
 
-    A model that cannot be counted trains all the same, with one warning; only ``tools/train.py --check`` and a
+    A model that cannot be counted trains all the same, with one warning; only ``motivation check`` and a
     policy that asks for ``compute`` raise an error.
 
     Args:

@@ -41,7 +41,7 @@ class ExportHook(Hook):
             ``best_base_ema.pth`` or ``best_motivated_ema.pth``. ``None`` (default) for no such files.
 
         formats: Formats in which both models, and their averages, are also exported to ``exported/`` after the
-            report, each file measured, as ``tools/export.py`` does: ``['timm', 'onnx']``. What fails is named at the end
+            report, each file measured, as ``motivation export`` does: ``['timm', 'onnx']``. What fails is named at the end
             of the run, which then exits with status 1. Default: none.
         int8: Whether to add the quantised form of each format that has one. Default: ``False``.
         raw_input: Whether these files take uint8 images and normalise them themselves. Default: ``False``.

@@ -24,7 +24,7 @@ def export_formats(runner: Runner, formats: Formats, settings: ExportSettings) -
         formats: The formats.
         settings: How.
     """
-    remedy = f"'python tools/export.py {runner.work_dir} --overwrite' exports it again"
+    remedy = f"'motivation export {runner.work_dir} --overwrite' exports it again"
     try:
         run = FinishedRun.open(runner.work_dir)
         models = [name.replace('/', '_') for name in runner.model.scored()]
@@ -51,12 +51,12 @@ def warn_of_outdated(runner: Runner) -> None:
         for name, files in outdated_files(folder / FOLDER, models).items():
             runner.announce(
                 f"'{folder / FOLDER / name}' holds {', '.join(files)} of other weights than the '{name}.pth' of this run; "
-                f"replace with 'python tools/export.py {folder} --models {name} --overwrite'"
+                f"replace with 'motivation export {folder} --models {name} --overwrite'"
             )
         if is_outdated(folder / FILE, models):
             runner.announce(
                 f"'{folder / FILE}' is of other weights than the models of this run; replace it with "
-                f"'python tools/cascade.py {folder} --overwrite'"
+                f"'motivation cascade {folder} --overwrite'"
             )
     except OSError as error:  # the run is complete
         runner.announce(f'whether exports in {str(folder)!r} are of these weights is not known ({reason(error)})')

@@ -48,8 +48,8 @@ class MotivationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter == 0:
-            if runner.pretraining is not None:
-                runner.logger.info(f'pretrained weights: {runner.pretraining}')
+            if runner.model.pretraining is not None:
+                runner.logger.info(f'pretrained weights: {runner.model.pretraining}')
             runner.model.deactivate()  # the first batch is the base model's, also after load_from
         runner.model.follow(self.policy, runner.optim_wrapper)
         check_plain(self.policy.state_dict(), f'{type(self.policy).__name__}.state_dict()')

@@ -23,8 +23,9 @@ from motivation.hooks.compute_meter_hook import find_meter
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
+from motivation.report.metric_units import form_of
 from motivation.report.table import count_parameters, format_rate, model_label
-from motivation.structures import MODEL_NAMES, averaged_name, split_metric
+from motivation.structures import MODEL_NAMES, averaged_name, kind_of, split_metric
 from motivation.utils.arguments import checked
 from motivation.utils.batches import article
 from motivation.utils.example import noun_of_model
@@ -151,9 +152,10 @@ def _describe_metric(metrics: Mapping[str, float]) -> str:
     """Return top-1 accuracy of both models and of their averages, or else the first metric that validation reports."""
     names = [split_metric(name)[1] for name in metrics]
     metric = 'accuracy/top1' if 'accuracy/top1' in names else next(iter(names), '')
-    label, unit = ('top-1', ' %') if metric == 'accuracy/top1' else (metric, '')
+    label, form = 'top-1' if metric == 'accuracy/top1' else metric, form_of(metric)
+    unit = {'percent': ' %', 'nats': ' nats'}.get(getattr(kind_of(metric), 'unit', ''), '')
     scored = [*MODEL_NAMES, *map(averaged_name, MODEL_NAMES)]
-    values = (f'{name} {metrics[f"{name}/{metric}"]:.2f}{unit}' for name in scored if f'{name}/{metric}' in metrics)
+    values = (f'{name} {metrics[f"{name}/{metric}"]:{form}}{unit}' for name in scored if f'{name}/{metric}' in metrics)
     return f'{label}: {"  ".join(values)}'
 
 
@@ -239,7 +241,7 @@ def describe_run(runner: Runner) -> list[str]:
         f'  weight map {model.weight_map!r}: {len(model.weight_map.pairs)} tensors shared, '
         f'extension of {model.weight_map.extension_size:,} parameters, statistics {model.statistics}',
         *(f'             begins unlike the base model: {caveat}' for caveat in model.extension_caveats[:2]),
-        *([f'  pretrained {runner.pretraining}'] if runner.pretraining else []),
+        *([f'  pretrained {runner.model.pretraining}'] if runner.model.pretraining else []),
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {label}: {_describe_amount(train)} training and '
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),

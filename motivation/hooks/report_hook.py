@@ -16,7 +16,7 @@ from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import HOOKS
 from motivation.report.structure import ModelCompute, ModelReport, RecordedRun, RunCompute, RunReport, Validation
-from motivation.report.table import best_accuracies, build_table, count_parameters, model_label, write_report
+from motivation.report.table import best_values, build_table, count_parameters, model_label, write_report
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from motivation.utils.example import noun_of_model
@@ -108,8 +108,8 @@ class ReportHook(Hook):
             motivated=_report_model(runner, 'motivated', history),
             history=history,
             pretraining=None
-            if runner.pretraining is None
-            else {**runner.pretraining._asdict(), 'said': str(runner.pretraining)},
+            if runner.model.pretraining is None
+            else {**runner.model.pretraining._asdict(), 'said': str(runner.model.pretraining)},
             compute=None if meter is None else _run_compute(meter),
             sample=noun_of_model(runner.model.base),
             not_counted=None if meter_hook is None else meter_hook.not_counted,
@@ -126,7 +126,7 @@ def _report_model(runner: Runner, name: ModelName, history: list[Validation]) ->
         params=count_parameters(model),
         iters=runner.find_hook(MotivationHook).trace.count_iters(name),
         metrics=history[-1].models[name].metrics if history else {},
-        best=best_accuracies(history, name),
+        best=best_values(history, name),
         compute=None if meter is None else _model_compute(meter, name),
     )
 

@@ -56,12 +56,18 @@ class WatchedLogits:
 
 
 def watch_accuracy(runner: Runner) -> Callable[[ModelName], dict[str, Tensor]]:
-    """Return a function of the fraction of a batch that a model has classified correctly, ``'accuracy'``."""
+    """Return a function of the fraction of a batch that a model has classified correctly, ``'accuracy'``.
+
+    With several labels it is the fraction of all answers, of which an image has one for each class.
+    """
     watched = WatchedLogits(runner, 'accuracy')
+    several = getattr(runner.model.base, 'outputs', 'softmax') == 'sigmoid'
 
     def measure(model: ModelName) -> dict[str, Tensor]:
         logits, targets = watched.take(model)
-        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of mixed targets, the larger one
+        if several:
+            return {'accuracy': ((logits > 0) == (targets > 0.5)).float().mean()}  # of mixed targets, the larger one
+        classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
         return {'accuracy': (logits.argmax(dim=1) == classes).float().mean()}
 
     return measure
@@ -96,10 +102,13 @@ def unreduced(loss: nn.Module, logits: Tensor, targets: Tensor) -> Tensor:
     """Return the loss of each sample, (N,), of a loss that is a mean over samples.
 
     Args:
-        loss: The loss. One of torch's is asked not to reduce; any other is called with each sample by itself.
+        loss: The loss. One with ``of_each`` is asked for it, one of torch's not to reduce; any other is called with each
+            sample by itself.
         logits: (N, K), or (N, K, ...) with a loss for each of several places.
         targets: (N, ...).
     """
+    if callable(of_each := getattr(loss, 'of_each', None)):
+        return of_each(logits, targets)
     if getattr(loss, 'reduction', None) == 'mean':
         unreducing: Any = copy.copy(loss)
         unreducing.reduction = 'none'  # twenty times as fast

@@ -8,9 +8,10 @@ from annotated_types import Gt, Le
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
-from torch.nn import functional as F
 
 from motivation.errors import ArgumentError
+from motivation.models.divergences import soft_target_divergence
+from motivation.models.losses import takes_several_labels
 from motivation.models.micro_batches import accumulated
 from motivation.structures import ModelName
 from motivation.utils.arguments import checked
@@ -35,8 +36,8 @@ class Distillation:
         temperature: Divisor of both logits, above 0; the KL divergence is multiplied by its square.
 
     Raises:
-        ConfigError: A value is out of range, a model has no ``loss``, or the two models normalise images
-            differently.
+        ConfigError: A value is out of range, a model has no ``loss``, or the two models normalise images or measure
+            their outputs differently.
     """
 
     @checked
@@ -57,6 +58,14 @@ class Distillation:
                     f'base.{name}',
                     f'and motivated.{name} differ, and distillation gives both models the same images; make them agree',
                 )
+        self.divergence = divergence_of(base.loss)
+        if divergence_kind(base.loss) != divergence_kind(motivated.loss):
+            kinds = ' and '.join(type(model.loss).__name__ for model in (base, motivated))
+            raise ArgumentError(
+                'base.loss',
+                f'and motivated.loss are {kinds}, whose outputs mean different things, and the base model learns those of the '
+                'motivated model; give both the same loss',
+            )
         self.base = base
         self.motivated = motivated
         self.weight = weight
@@ -103,7 +112,7 @@ class Distillation:
                 optim_wrapper['base'],
                 lambda logits: (
                     (1 - self.weight) * self.base.loss(logits, targets)
-                    + self.weight * soft_target_divergence(logits, target_logits, self.temperature)
+                    + self.weight * self.divergence(logits, target_logits, self.temperature)
                 ),
             )
             return {'distillation_loss': loss}
@@ -139,7 +148,25 @@ def step_on_logits(
     return logits.detach(), loss.detach()
 
 
-def soft_target_divergence(logits: Tensor, target_logits: Tensor, temperature: float) -> Tensor:
-    """Return T^2 KL(softmax(target / T) || softmax(logits / T)), averaged over samples; logits (N, K)."""
-    log_probabilities, log_targets = ((x / temperature).log_softmax(dim=1) for x in (logits, target_logits))
-    return temperature**2 * F.kl_div(log_probabilities, log_targets, reduction='batchmean', log_target=True)
+def divergence_of(loss: Any) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """Return the function (logits, target logits, temperature) that a model minimises to learn from another's outputs.
+
+    Args:
+        loss: The loss of the model. One without a ``divergence`` gets that of softmax outputs.
+
+    Raises:
+        ArgumentError: It has none, and is for several labels an image.
+    """
+    divergence = getattr(loss, 'divergence', None)
+    if divergence is None and takes_several_labels(loss):
+        raise ArgumentError(
+            'loss',
+            f'is a {type(loss).__name__} for several labels without divergence(logits, target_logits, temperature), which '
+            'distillation needs; add it, or leave distillation out',
+        )
+    return divergence or soft_target_divergence
+
+
+def divergence_kind(loss: Any) -> tuple[bool, bool]:
+    """Return whether a loss is for several labels, and whether its outputs are independent of each other."""
+    return takes_several_labels(loss), divergence_of(loss) is not soft_target_divergence

@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from motivation.errors import ConfigError
-from motivation.models.distillation import Temperature, Weight, soft_target_divergence
+from motivation.models.distillation import Temperature, Weight, divergence_kind, divergence_of
 from motivation.models.exported_file import load_exported
 from motivation.models.timm_classifier import TimmClassifier
 from motivation.registry import MODELS
@@ -42,7 +42,7 @@ class DistilledClassifier(TimmClassifier):
 
     Raises:
         ConfigError: A value is out of range, the teacher's file is missing, or the teacher has another number of
-            classes or normalises images differently.
+            classes, another kind of loss, or normalises images differently.
 
     Example:
         >>> model = dict(base=dict(type='DistilledClassifier', teacher='work_dirs/always/motivated.pth'))
@@ -73,7 +73,7 @@ class DistilledClassifier(TimmClassifier):
         logits = self._logits(inputs)
         with torch.no_grad():
             target_logits = self._teacher[0](inputs)
-        divergence = soft_target_divergence(logits, target_logits, self.temperature)
+        divergence = divergence_of(self.loss)(logits, target_logits, self.temperature)
         return {'loss': (1 - self.weight) * self._loss(logits, targets) + self.weight * divergence}
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> 'DistilledClassifier':
@@ -100,6 +100,12 @@ def _load_teacher(path: str, student: TimmClassifier) -> BaseModel:
         raise ConfigError(
             f'teacher {path!r} has {getattr(teacher, "num_classes", "unknown")} classes and the model '
             f'{student.num_classes}; give a teacher trained on the same classes'
+        )
+    own, taught = student.loss, getattr(teacher, 'loss', None)
+    if divergence_kind(own) != divergence_kind(taught):
+        raise ConfigError(
+            f'teacher {path!r} was trained with {type(taught).__name__} and the model is with {type(own).__name__}, whose '
+            'outputs mean different things; give a teacher with the same loss'
         )
     for name in ('mean', 'std'):
         if not torch.equal(getattr(teacher.data_preprocessor, name), getattr(student.data_preprocessor, name)):

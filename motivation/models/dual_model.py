@@ -17,7 +17,7 @@ from motivation.method import Motivation
 from motivation.models.averages import Averages
 from motivation.models.distillation import Distillation
 from motivation.models.micro_batches import accumulated
-from motivation.models.pretraining import Pretraining, is_pretrained
+from motivation.models.pretraining import Extension, Pretraining, begin, find_extension, find_start
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
@@ -25,7 +25,7 @@ from motivation.utils.arguments import Written, build_nested, checked
 from motivation.utils.batches import split
 from motivation.utils.precision import Precision, autocast
 from motivation.utils.training_mode import uncompiled
-from motivation.weight_maps import WeightMap, zero_extension
+from motivation.weight_maps import WeightMap
 
 # Forward methods of the batch norms that can be converted to SyncBatchNorm.
 _KNOWN_NORMS = {norm.forward for norm in (_BatchNorm, nn.SyncBatchNorm, BatchNormAct2d, SyncBatchNormAct)}
@@ -53,7 +53,11 @@ class DualModel(BaseModel):
             (default), or ``'transfer'`` through the map at each switch.
         extension: Initial extension: ``'zero'`` (default), with which the motivated model computes the base
             model's function, and uses its statistics, until it is first activated; or ``'default'``, the network's
-            own initialisation or pretrained weights.
+            own initialisation or pretrained weights, which is the only value and the default for
+            ``start='motivated'``.
+        start: The pretrained model from whose weights both begin: ``'base'``, and the motivated model begins as
+            ``extension`` says; or ``'motivated'``, out of which the base model is cut through the map. ``None``
+            (default) for the one that is pretrained, if any; required if both are. See ``docs/pretrained.md``.
         distillation: ``dict(weight=0.5, temperature=1.0)``: after each motivated step the base model takes a step
             on the same batch. Its loss is ``(1 - weight)`` times its own loss plus ``weight * temperature**2``
             times the KL divergence to the motivated model's outputs (Hinton et al., arXiv 1503.02531). Both models
@@ -71,7 +75,7 @@ class DualModel(BaseModel):
         motivation: The method; the base model trains alone until :meth:`follow` sets a policy.
         extension_caveats: Why the motivated model does not begin as the base model's function with
             ``extension='zero'``, a sentence each.
-        pretraining: What happens to the weights of a pretrained motivated model; ``None`` if it is not pretrained.
+        pretraining: What becomes of pretrained weights; ``None`` without any.
         averages: The averaged weights of both models, outside of the state dict; ``None`` without ``ema``.
 
     Raises:
@@ -87,7 +91,8 @@ class DualModel(BaseModel):
         statistics: Literal['private', 'shared'] = 'private',
         recalibrate: Annotated[int, Ge(0)] = 0,
         optimizer_state: Literal['separate', 'transfer'] = 'separate',
-        extension: Literal['zero', 'default'] = 'zero',
+        extension: Extension | None = None,
+        start: ModelName | None = None,
         distillation: Annotated[dict[str, float], Written('dict(weight=0.5)')] | None = None,
         ema: Annotated[dict[str, Any], Written('dict(decay=0.999)')] | None = None,
         precision: Precision = 'fp32',
@@ -102,7 +107,8 @@ class DualModel(BaseModel):
         )
         self.statistics = statistics
         self.recalibrate = recalibrate
-        self.extension = extension
+        self.start = find_start(self.base, self.motivated, start)
+        self.extension = find_extension(extension, self.start)
         models = {'base': self.base, 'motivated': self.motivated}
         self.distillation = (
             None if distillation is None else build_nested(Distillation, 'distillation', distillation, **models)
@@ -115,38 +121,23 @@ class DualModel(BaseModel):
         # The models or their DistributedDataParallel wrappers, in a dict and so not registered as submodules:
         # checkpoints have the same keys for any number of processes.
         self._steppers: dict[ModelName, Any] = {name: getattr(self, name) for name in MODEL_NAMES}
-        self.extension_caveats: list[str] = []
-        self.pretraining: Pretraining | None = None
-        self._begin_extension()
+        self._begin()
         if channels_last:
             self.to(memory_format=torch.channels_last)  # outputs take the memory format of the weights
 
     def init_weights(self) -> None:
-        """Initialise both models by their ``init_cfg``, as MMEngine does, and then the extension again."""
+        """Initialise both models by their ``init_cfg``, as MMEngine does, and then what follows from that again."""
         before = _checksum(self)
         super().init_weights()
         if _checksum(self) != before:
-            self._begin_extension()
+            self._begin()
 
-    def _begin_extension(self) -> None:
-        given = _copy(self.motivated) if is_pretrained(self.motivated) else None
-        if self.extension == 'zero':
-            try:
-                self.extension_caveats = zero_extension(self.weight_map)
-            except ConfigError as error:  # a model that cannot be traced still trains
-                self.extension_caveats = [str(error)]
-        self.pretraining = None if given is None else self._compare_with(given)
-
-    @torch.no_grad()
-    def _compare_with(self, given: dict[str, Tensor]) -> Pretraining:
-        """Count the given weights of the motivated model that the first transfer and the extension change."""
-        initial = _copy(self.motivated)
-        self.transfer()
-        changed = {name for name, value in _copy(self.motivated).items() if not value.equal(given[name])}
-        for name, tensor in self.weight_map.tensors('motivated').items():
-            tensor.copy_(initial[name])
-        replaced = changed & {pair.motivated for pair in self.weight_map.pairs}
-        return Pretraining(is_pretrained(self.base), len(replaced), len(changed - replaced), len(given))
+    def _begin(self) -> None:
+        self.extension_caveats: list[str]
+        self.pretraining: Pretraining | None
+        self.extension_caveats, self.pretraining = begin(
+            self.weight_map, self.start, self.extension, statistics=self.motivation.transfers_statistics
+        )
 
     def compile(self, **kwargs: Any) -> None:
         """Compile the training forward pass of each model in place. Evaluation is not compiled.
@@ -287,10 +278,6 @@ class DualModel(BaseModel):
         """Restore what :meth:`get_extra_state` returned."""
         motivated, self.motivation.was_woken = state.tolist()
         self.motivation.active = 'motivated' if motivated else 'base'
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _checksum(model: nn.Module) -> float:

@@ -27,18 +27,16 @@ def load_exported(path: str | Path) -> BaseModel:
 
     Returns:
         The model in evaluation mode. Its ``metainfo`` has the names of the ``'classes'``, the ``'input_size'``
-        (C, H, W), ``'transforms'``, ``'image_mode'`` and ``'decoder'`` of the validation images, and ``'mean'`` and ``'std'``;
-        unknown ones are ``None`` or absent.
+        (C, H, W), ``'transforms'``, ``'image_mode'`` and ``'decoder'`` of the validation images, ``'outputs'`` (``'softmax'``,
+        or ``'sigmoid'`` for several labels an image), and ``'mean'`` and ``'std'``; unknown ones are ``None`` or absent.
 
     Raises:
         ConfigError: The file is missing, corrupted, not an exported model, or has weights of another dtype than the model's.
     """
     path = Path(path)
+    exported, weights, way_out = read_exported(path), path, _WAY_OUT
     if path.is_dir():
-        exported, weights = _read_folder(path), path / WEIGHTS
-        way_out = f'{SETTINGS} beside it describes another; export the model again'
-    else:
-        exported, weights, way_out = _read_file(path), path, _WAY_OUT
+        weights, way_out = path / WEIGHTS, f'{SETTINGS} beside it describes another; export the model again'
     config = dict(exported['config'])
     config.pop('pretrained', None)  # the weights are loaded below
     if look_up(MODELS, config.get('type')) is None:
@@ -59,6 +57,18 @@ def load_exported(path: str | Path) -> BaseModel:
         **{name: exported[name] for name in ('mean', 'std') if name in exported},
     }
     return model.eval()
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """Read an exported file or folder without building its model.
+
+    Returns:
+        The model's ``'config'``, ``'state_dict'`` and ``'metainfo'``, see :func:`motivation.export.exported_model.export_model`.
+
+    Raises:
+        ConfigError: The file is missing, corrupted, or not an exported model.
+    """
+    return _read_folder(path) if path.is_dir() else _read_file(path)
 
 
 def _check_types(weights: dict[str, Any], model: nn.Module, path: Path) -> None:

@@ -27,7 +27,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         mixup: Arguments of :class:`timm.data.Mixup` (``mixup_alpha``, ``cutmix_alpha``, ``prob``, ...), which is
             applied to training batches; ``None`` (default) for no mixup.
         num_classes: K, used for mixed targets. Default: 1000.
-        label_smoothing: Label smoothing of mixed targets. Default: 0.
+        label_smoothing: Label smoothing of mixed class indices. Default: 0.
 
     Raises:
         ConfigError: A standard deviation is not above 0, or an argument of ``mixup`` is invalid.
@@ -53,11 +53,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``'inputs'``: (N, C, H, W), uint8 from 0 to 255 or float from 0 to 1; ``'targets'``: class
-                indices (N,), optional in evaluation.
+                indices (N,), or several labels (N, K), optional in evaluation.
             training: Whether to apply mixup.
 
         Returns:
-            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``, if given: (N,), or (N, K) after mixup.
+            ``'inputs'``: (N, C, H, W), normalised float; ``'targets'``, if given: as given, or (N, K) after mixup.
 
         Raises:
             ConfigError: ``'inputs'`` is missing, or ``'targets'`` is missing and mixup needs it.
@@ -87,8 +87,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
         images = len(inputs)
         if images % 2:
             inputs, targets = torch.cat([inputs, inputs[-1:]]), torch.cat([targets, targets[-1:]])
-        mixed, soft = self.mixup(inputs, targets)
-        return mixed[:images], soft[:images]
+        if targets.ndim == 1:
+            mixed, soft = self.mixup(inputs, targets)
+            return mixed[:images], soft[:images]
+        # Taken as one class an image, the images' own numbers become the share of each image in each mixture.
+        count = len(inputs)
+        classes, self.mixup.num_classes = self.mixup.num_classes, count
+        mixed, shares = self.mixup(inputs, torch.arange(count, device=inputs.device))
+        self.mixup.num_classes = classes
+        return mixed[:images], (shares.to(targets.dtype) @ targets)[:images]
 
 
 def _on_device(data: Mapping[str, Any], device: torch.device, copy: Callable[[Any], Any]) -> Any:

@@ -1,25 +1,32 @@
 """An image classifier with a timm backbone."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import timm
 import torch
 from annotated_types import Ge, Gt, Lt
 from mmengine.model import BaseModel
-from timm.data import resolve_data_config
-from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.models import filter_pretrained_cfg
 from torch import Tensor, nn
 
 from motivation.errors import ArgumentError, ConfigError, near_matches, shortened
 from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
+from motivation.models.class_weights import ClassWeights
+from motivation.models.losses import build_loss, takes_several_labels
+from motivation.models.normalisation import normalisation_of
 from motivation.models.preprocessor import ImagePreprocessor
+from motivation.models.pretraining import reads_sources
+from motivation.models.source_weights import check_sources, describe_source, load_source
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
 from motivation.utils.arguments import Written, checked
 from motivation.utils.example import find_input_size
 from motivation.utils.precision import full_precision
+
+# What turns logits into probabilities: classes that exclude each other, or do not.
+Outputs = Literal['softmax', 'sigmoid']
+OUTPUTS: tuple[Outputs, ...] = get_args(Outputs)
 
 
 @MODELS.register_module()
@@ -33,16 +40,28 @@ class TimmClassifier(BaseModel):
         num_classes: K.
         stem: ``'cifar'`` adapts a stem made for 224 px to 32 px, see
             :func:`~motivation.models.stem.adapt_stem`; ``None`` (default) keeps it.
-        mean: Mean of each channel on the scale 0 to 1; ``None`` (default) for the backbone's own.
-        std: Standard deviation of each channel, above 0; ``None`` (default) for the backbone's own.
+        mean: Mean of each channel on the scale 0 to 1, or one for all; ``None`` (default) for the backbone's own, see
+            :func:`~motivation.models.normalisation.normalisation_of`.
+        std: Standard deviation of each channel, above 0, likewise.
         label_smoothing: Label smoothing, at least 0 and below 1. Default: 0.
         mixup: Arguments of :class:`timm.data.Mixup`; ``None`` (default) for no mixup.
+        loss: Config of the loss, see :mod:`motivation.models.losses`. Default:
+            :class:`~motivation.models.losses.CrossEntropyLoss`.
+        weights: Weights of an earlier run to begin with: an exported ``base.pth`` or ``motivated.pth``, a folder that
+            ``tools/export.py`` wrote for timm, or the run's folder, of whose models the one that fits is taken. For
+            another number of classes the head is new. ``None`` (default) for none.
+        new_head: Whether the head of ``weights`` is not taken over, for other classes of the same number.
+            Default: ``False``.
         **model_kwargs: Arguments of :func:`timm.create_model` (``in_chans``, ``depth``, ``drop_path_rate``,
-            ``pretrained``, ...).
+            ``pretrained``, ``checkpoint_path``, ...).
 
     Attributes:
         input_size: Default input size of the backbone, (C, H, W).
-        pretrained: Whether the backbone was created with pretrained weights.
+        pretrained: Whether the backbone begins with pretrained weights.
+        source: Where these are from, in words; ``None`` without any.
+        source_classes: Class names that the head of ``weights`` was trained for; ``None`` if there are none or the head is new.
+        outputs: What turns logits into probabilities: ``'softmax'``, or ``'sigmoid'`` with a loss for several labels an
+            image.
 
     Raises:
         ConfigError: timm does not know the model or rejects an argument, the stem cannot be adapted, or a value
@@ -61,43 +80,54 @@ class TimmClassifier(BaseModel):
         std: Sequence[Annotated[float, Gt(0)]] | None = None,
         label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
         mixup: Annotated[dict[str, Any], Written('dict(mixup_alpha=0.2)')] | None = None,
+        loss: Annotated[dict[str, Any], Written("dict(type='CrossEntropyLoss')")] | None = None,
+        weights: str | None = None,
+        new_head: bool = False,
         **model_kwargs: Any,
     ) -> None:
+        check_sources(model_name, weights, new_head, model_kwargs)
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
         if stem is not None:
             adapt_stem(backbone, model_name)
-        defaults = resolve_data_config(model=backbone)
-        mean, std = defaults['mean'] if mean is None else mean, defaults['std'] if std is None else std
+        size = find_input_size(backbone)
+        channels = model_kwargs.get('in_chans', size[0])
+        mean, std = normalisation_of(backbone, channels, mean, std)
+        measure = build_loss(loss, num_classes, label_smoothing)
+        several = takes_several_labels(measure)
         super().__init__(
             ImagePreprocessor(
                 mean=mean,
                 std=std,
                 mixup=mixup,
                 num_classes=num_classes,
-                label_smoothing=label_smoothing,
+                label_smoothing=0.0 if several else label_smoothing,  # of several labels, the loss smooths mixtures too
             )
         )
         self._deployed = {'mean': list(mean), 'std': list(std), **_without_sources(model_name, model_kwargs, backbone)}
-        size = find_input_size(backbone)
-        self.input_size = (self._deployed.get('in_chans', size[0]), *size[1:])
-        self.pretrained = bool(model_kwargs.get('pretrained') or model_kwargs.get('checkpoint_path'))
+        self.input_size = (channels, *size[1:])
+        self.source = describe_source(model_kwargs, backbone, num_classes)
+        self.source_classes: Sequence[str] | None = None
+        self.pretrained = self.source is not None or weights is not None
         self.model_name = model_name
         self.num_classes = num_classes
         self.stem = stem
         self.backbone = backbone
-        self.loss: nn.Module
-        if mixup:
-            self.loss = SoftTargetCrossEntropy()
-        elif label_smoothing:
-            self.loss = LabelSmoothingCrossEntropy(label_smoothing)
-        else:
-            self.loss = nn.CrossEntropyLoss()
+        if weights is not None and reads_sources():
+            self.source, self.source_classes = load_source(self, weights, new_head)
+        self.loss = measure
+        self.outputs: Outputs = 'sigmoid' if several else 'softmax'
 
     def example_batch(self, samples: int) -> dict[str, Tensor]:
-        """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets (samples,)."""
+        """Return a random batch in the data loader's format: uint8 images (samples, C, H, W) and targets.
+
+        These are class indices (samples,), or float 0 and 1, (samples, K), with a loss for several labels.
+        """
+        several = self.outputs == 'sigmoid'
         return {
             'inputs': torch.randint(256, (samples, *self.input_size), dtype=torch.uint8),
-            'targets': torch.randint(self.num_classes, (samples,)),
+            'targets': torch.randint(2, (samples, self.num_classes)).float()
+            if several
+            else torch.randint(self.num_classes, (samples,)),
         }
 
     def deployed_config(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +135,17 @@ class TimmClassifier(BaseModel):
 
         Args:
             config: The config that this model was built from.
+
+        Returns:
+            The config; class weights that a run has counted are numbers in it.
         """
-        return {**{key: value for key, value in config.items() if key not in _SOURCES}, **self._deployed}
+        deployed = {**{key: value for key, value in config.items() if key not in _SOURCES}, **self._deployed}
+        counted = {
+            part.argument: part.values.tolist()
+            for part in self.loss.modules()
+            if isinstance(part, ClassWeights) and part.is_auto and part.values is not None
+        }
+        return {**deployed, 'loss': {**deployed['loss'], **counted}} if counted else deployed
 
     def init_weights(self) -> None:
         """Do nothing: timm initialised the backbone, or loaded pretrained weights, when it built it.
@@ -121,12 +160,13 @@ class TimmClassifier(BaseModel):
 
         Args:
             inputs: Normalised float images (N, C, H, W), as ``data_preprocessor`` returns them.
-            targets: Class indices (N,), or class probabilities (N, K) after mixup; required for ``'loss'``.
+            targets: Class indices (N,), class probabilities (N, K) after mixup, or several labels (N, K); required for
+                ``'loss'``.
             mode: What to return.
 
         Returns:
             ``'loss'``: ``{'loss': scalar}``; ``'tensor'``: logits (N, K); ``'predict'``: for each image
-            ``{'logits': (K,), 'target': scalar}``, without ``'target'`` if no targets are given.
+            ``{'logits': (K,), 'target': scalar}``, with several labels ``'target'``: (K,), without ``'target'`` if no targets are given.
 
         Raises:
             ConfigError: The images have an integer dtype, or ``'loss'`` has no targets.
@@ -154,8 +194,10 @@ class TimmClassifier(BaseModel):
         return self.loss(logits, targets)
 
 
-# Arguments of timm.create_model about pretrained weights.
+# Arguments about pretrained weights: two of TimmClassifier, the others of timm.create_model.
 _SOURCES = (
+    'weights',
+    'new_head',
     'pretrained',
     'pretrained_cfg',
     'pretrained_cfg_overlay',
@@ -185,6 +227,8 @@ def _create_backbone(model_name: str, num_classes: int, model_kwargs: dict[str, 
         raise ArgumentError(
             'model_name', f'{shortened(model_name)} is not a timm model; {near_matches(model_name, timm.list_models())}'
         )
+    if not reads_sources():
+        model_kwargs = {**model_kwargs, 'pretrained': False, 'checkpoint_path': ''}
     try:
         return timm.create_model(model_name, num_classes=num_classes, **model_kwargs)
     except Exception as error:  # model constructors raise errors of any type

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from motivation.errors import ConfigError, near_matches
+from motivation.errors import ArgumentError, ConfigError, near_matches
 from motivation.policies.switch_policy import SwitchPolicy, is_beyond
 from motivation.registry import POLICIES
+from motivation.structures import lower_is_better
 from motivation.utils.arguments import Momentum, check_one_of, checked
 
 
@@ -70,7 +71,8 @@ class ValidationGain(SwitchPolicy):
         min_gain: Increase that must be exceeded, in units of the metric; 0 by default.
 
     Raises:
-        ValueError: ``min_gain`` is not a finite number, or (after a validation) there is no such metric.
+        ValueError: ``min_gain`` is not a finite number, lower values of ``metric`` are better, or (after a
+            validation) there is no such metric.
 
     Example:
         >>> motivation = dict(policy=dict(type='ValidationGain', metric='base/accuracy/top1', min_gain=0.5))
@@ -78,6 +80,8 @@ class ValidationGain(SwitchPolicy):
 
     @checked
     def __init__(self, metric: str = 'base/accuracy/top1', min_gain: float = 0.0) -> None:
+        if lower_is_better(metric):
+            raise ArgumentError('metric', f'is {metric!r}, whose lower values are better; name one that grows')
         self.metric = metric
         self.min_gain = min_gain
         self.previous: float | None = None

@@ -28,7 +28,7 @@ def describe_pair(
     distillation: bool = False,
     parts: TrainingParts | None = None,
 ) -> dict[str, Any]:
-    """Return the data that ``tools/get_flops.py`` shows.
+    """Return the data that ``motivation flops`` shows.
 
     Args:
         models: Both models, by name; they do not change.

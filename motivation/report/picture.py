@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.metric_units import named
 from motivation.report.structure import RunReport, Validation
 from motivation.report.switch_plot import BINS, COLOURS, draw_loss, motivated_shares
 from motivation.structures import MODEL_NAMES
@@ -73,7 +74,7 @@ def _draw_accuracy(axes: Axes, history: Sequence[Validation]) -> None:
     if evaluated:
         axes.legend(loc='lower right')
     axes.locator_params(axis='x', integer=True)
-    axes.set(xlabel='epoch', ylabel=f'validation {metric} (%)')
+    axes.set(xlabel='epoch', ylabel=f'validation {named(metric)}')
     axes.grid(alpha=0.3)
 
 

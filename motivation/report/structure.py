@@ -15,10 +15,10 @@ _NOT_COUNTED = 'not counted: '
 
 @dataclass(frozen=True)
 class Best:
-    """The highest value of a metric in a run.
+    """The best value of a metric in a run.
 
     Attributes:
-        value: The value, in percent.
+        value: The value, in the metric's unit.
         epoch: The first epoch that reached it.
     """
 
@@ -31,7 +31,7 @@ class ModelScores:
     """The results of one model in a validation.
 
     Attributes:
-        metrics: Metrics by name, such as ``'accuracy/top1'``, in percent; those of its averaged weights are
+        metrics: Metrics by name, such as ``'accuracy/top1'``, in their units; those of its averaged weights are
             ``'ema/accuracy/top1'``.
         train_flops: FLOPs of training it until then; ``None`` if not counted.
     """
@@ -130,7 +130,7 @@ class ModelReport:
         params: Number of parameters.
         iters: Number of batches it trained on while active.
         metrics: Metrics of the last validation, by name.
-        best: The best value of each accuracy, by name.
+        best: The best value of each metric that is neither a loss nor of one class, by name.
         compute: Its compute; ``None`` if not counted.
         extra: Values that hooks added, by key.
     """

@@ -8,8 +8,10 @@ from rich.table import Table
 from torch import nn
 
 from motivation.policies.switch_trace import SwitchTrace
+from motivation.report.class_results import render_classes
+from motivation.report.metric_units import form_of
 from motivation.report.structure import Best, ModelCompute, ModelReport, RunReport, Validation
-from motivation.structures import ModelName
+from motivation.structures import ModelName, is_per_class, kind_of
 from motivation.utils.batches import article
 from motivation.utils.files import write_whole
 
@@ -33,7 +35,7 @@ def model_rows(report: RunReport) -> list[tuple[str, str, str]]:
     """Return the rows of the table: a label, and the values of the base and the motivated model."""
     both = report.base, report.motivated
     counted = [model.compute for model in both if model.compute is not None]
-    metrics = list(dict.fromkeys(name for model in both for name in model.metrics))
+    metrics = list(dict.fromkeys(name for model in both for name in model.metrics if not is_per_class(name)))
     return [
         _row('model', (model.model for model in both)),
         _row('parameters', (f'{model.params:,}' for model in both)),
@@ -41,7 +43,7 @@ def model_rows(report: RunReport) -> list[tuple[str, str, str]]:
         *(
             _row(f'best {name}', (_best(model, name) for model in both))
             for name in metrics
-            if metrics[0].startswith('accuracy/') and name in (metrics[0], f'ema/{metrics[0]}')
+            if name in (metrics[0], f'ema/{metrics[0]}') and any(name in model.best for model in both)
         ),
         *_mac_rows(counted, report.sample),
         _row('batches trained on', (f'{model.iters:,}' for model in both)),
@@ -86,19 +88,23 @@ def _cost_rows(both: Sequence[ModelCompute], noun: str) -> list[tuple[str, str, 
     ]
 
 
-def best_accuracies(history: Sequence[Validation], model: ModelName) -> dict[str, Best]:
-    """Return the best value of each accuracy of one model, by metric."""
+def best_values(history: Sequence[Validation], model: ModelName) -> dict[str, Best]:
+    """Return the best value of each metric of one model, except those of single classes and losses, by metric."""
     best: dict[str, Best] = {}
     for row in history:
         for name, value in row.models[model].metrics.items():
-            if name.startswith(('accuracy/', 'ema/accuracy/')) and (name not in best or value > best[name].value):
+            kind = kind_of(name)
+            if kind is None or kind.unit == 'nats' or is_per_class(name):
+                continue
+            sign = -1 if kind.lower_is_better else 1
+            if name not in best or sign * value > sign * best[name].value:
                 best[name] = Best(value, row.epoch)
     return best
 
 
 def _best(model: ModelReport, metric: str) -> str:
     best = model.best.get(metric)
-    return f'{best.value:.2f} (epoch {best.epoch})' if best else 'not evaluated'
+    return f'{best.value:{form_of(metric)}} (epoch {best.epoch})' if best else 'not evaluated'
 
 
 def step_rows(base: tuple[int, int], motivated: tuple[int, int], *, noun: str) -> list[tuple[str, str, str]]:
@@ -120,7 +126,7 @@ def format_rate(rate: float | None, unit: float = 1.0) -> str:
 
 
 def _metric(model: ModelReport, name: str) -> str:
-    return f'{model.metrics[name]:.2f}' if name in model.metrics else 'not evaluated'
+    return f'{model.metrics[name]:{form_of(name)}}' if name in model.metrics else 'not evaluated'
 
 
 def run_facts(report: RunReport) -> list[tuple[str, str]]:
@@ -183,7 +189,9 @@ def render_markdown(report: RunReport) -> str:
     """Return the report as Markdown."""
     rows = ''.join(f'| {" | ".join(row)} |\n' for row in model_rows(report))
     facts = ''.join(f'- {label}: {value}\n' for label, value in run_facts(report))
-    return f'| | base | motivated |\n| :-- | --: | --: |\n{rows}\n{facts}\n{DEFINITION if report.compute else ""}\n'
+    classes = render_classes(report.extra, report.sample)
+    parts = [f'| | base | motivated |\n| :-- | --: | --: |\n{rows}', facts, *([classes] if classes else [])]
+    return '\n'.join([*parts, f'{DEFINITION if report.compute else ""}\n'])
 
 
 def write_report(report: RunReport, trace: SwitchTrace, work_dir: Path, picture: bool = True) -> list[Path]:

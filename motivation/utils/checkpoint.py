@@ -185,17 +185,27 @@ def check_fits(
     Raises:
         ConfigError: A name or shape differs; the message names the first.
     """
-    expected = model.state_dict()
+    misfit = find_misfit(state_dict, model.state_dict())
+    if misfit:
+        raise ConfigError(f"checkpoint '{path}' is of other models: {misfit}; {way_out}")
+
+
+def find_misfit(state_dict: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> str:
+    """Return the first difference of a state dict in names or shapes, as a clause; ``''`` if there is none.
+
+    Args:
+        state_dict: The state dict of a checkpoint.
+        expected: That of the model.
+    """
     for name in [*expected, *state_dict]:
         if name not in state_dict:
-            raise ConfigError(f"checkpoint '{path}' is of other models: it lacks {name!r}; {way_out}")
+            return f'it lacks {name!r}'
         if name not in expected:
-            raise ConfigError(f"checkpoint '{path}' is of other models: {name!r} is not in the model; {way_out}")
+            return f'{name!r} is not in the model'
         if state_dict[name].shape != expected[name].shape:
-            raise ConfigError(
-                f"checkpoint '{path}' is of other models: {name!r} is {tuple(state_dict[name].shape)} in the checkpoint "
-                f'and {tuple(expected[name].shape)} in the model; {way_out}'
-            )
+            shapes = tuple(state_dict[name].shape), tuple(expected[name].shape)
+            return f'{name!r} is {shapes[0]} in the checkpoint and {shapes[1]} in the model'
+    return ''
 
 
 _HISTORY = 'history_buffer'

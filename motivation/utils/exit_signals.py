@@ -5,9 +5,12 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-# Exit status by signal: 128 + signal number. SIGUSR1 is Slurm's warning before it stops and restarts a job, which is
-# not a failure.
-EXIT_STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 0}
+from motivation.utils.portable import WARNING_SIGNAL
+
+# Exit status by signal: 128 + signal number. A job that is stopped to be restarted has not failed.
+EXIT_STATUS: dict[signal.Signals, int] = {signal.SIGTERM: 143, signal.SIGINT: 130}
+if WARNING_SIGNAL is not None:
+    EXIT_STATUS[WARNING_SIGNAL] = 0
 
 
 def ignore_signals() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from motivation.errors import ConfigError
+from motivation.utils.portable import sync_folder
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -33,7 +34,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def sha256(path: Path) -> str:
@@ -67,12 +68,3 @@ def read_object(path: Path, way_out: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"'{path}' is damaged: it is not an object of JSON; {way_out}")
     return content
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a folder to the disk, so that a renamed file survives a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

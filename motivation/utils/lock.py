@@ -1,12 +1,12 @@
 """A lock that allows one process at a time in a folder of results."""
 
-import fcntl
 import os
 import socket
 from pathlib import Path
 from typing import TextIO
 
 from motivation.errors import ConfigError
+from motivation.utils.portable import lock_file
 
 LOCK_NAME = '.lock'
 
@@ -32,9 +32,8 @@ def lock_folder(folder: Path) -> None:
         return
     file = (folder / LOCK_NAME).open('a+')
     try:
-        # lockf and not flock: its locks are not inherited by data-loader workers, which may outlive this process.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
+        lock_file(file)
+    except BlockingIOError as error:
         file.seek(0)
         holder = file.read() or 'another process'
         file.close()

@@ -19,7 +19,7 @@ from motivation.weight_maps.residual import added_blocks, residual_ends
 from motivation.weight_maps.tracing import Space, Trace, trace
 from motivation.weight_maps.weight_map import TensorPair, WeightMap
 
-Channels = Literal['leading', 'seeded']
+Channels = Literal['leading', 'spread', 'seeded']
 
 
 @WEIGHT_MAPS.register_module()
@@ -40,8 +40,9 @@ class AutoMap(WeightMap):
         motivated: The motivated model.
         placement: Where the base blocks of a stage sit, see
             :func:`~motivation.weight_maps.blocks.place_blocks`. Default: ``'leading'``.
-        channels: Which channels of a wider space belong to the base model: the ``'leading'`` ones (default), or a
-            fixed random choice, ``'seeded'``.
+        channels: Which channels of a wider space belong to the base model: the ``'leading'`` ones (default); evenly
+            ``'spread'`` ones, channel floor(c * motivated / base) for channel c (the uniform selection of Xu et al.,
+            arXiv 2311.18823, for weights cut out of a pretrained model); or a fixed random choice, ``'seeded'``.
         seed: Seed of the random choice. Default: 0.
         input_size: Image size that both models take, (C, H, W). By default it, or another kind of input, follows
             from the base model, see :func:`~motivation.utils.example.find_example`.
@@ -226,8 +227,13 @@ class _Matching:
         for group in {id(group): group for group in self._group.values()}.values():
             width = min(leaf.size for leaf in group)
             wider = max(leaf.size for leaf in group)
-            seeded = channels == 'seeded' and width < wider
-            chosen = sorted(generator.sample(range(wider), width)) if seeded else range(width)
+            chosen: Sequence[int] = range(width)
+            if width < wider and channels != 'leading':
+                chosen = (
+                    sorted(generator.sample(range(wider), width))
+                    if channels == 'seeded'
+                    else [channel * wider // width for channel in range(width)]
+                )
             for leaf in group:
                 self._chosen[leaf] = chosen
 

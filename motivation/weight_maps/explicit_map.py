@@ -27,7 +27,7 @@ class ExplicitMap(WeightMap):
         motivated: The motivated model.
         pairs: ``dict(base=name, motivated=name, index=[...])`` for each base tensor.
         file: A JSON file with the pairs under ``"pairs"``, as :meth:`WeightMap.save` and
-            ``tools/weight_map.py --json`` write it.
+            ``motivation map --json`` write it.
 
     Raises:
         ConfigError: Both or neither of ``pairs`` and ``file`` are given, a pair is malformed, or the map is
@@ -58,7 +58,7 @@ class ExplicitMap(WeightMap):
 def _read(file: str | None) -> Sequence[dict[str, Any]]:
     path = Path(file or '')
     if not path.is_file():
-        raise ArgumentError('file', f"'{path}' does not exist; write one with tools/weight_map.py --json")
+        raise ArgumentError('file', f"'{path}' does not exist; write one with motivation map --json")
     try:
         pairs = json.loads(path.read_text())['pairs']
         if not isinstance(pairs, list):
@@ -67,7 +67,7 @@ def _read(file: str | None) -> Sequence[dict[str, Any]]:
     except (ValueError, KeyError, TypeError) as error:
         raise ArgumentError(
             'file',
-            f"'{path}' is not a weight map ({type(error).__name__}: {error}); write one with tools/weight_map.py --json",
+            f"'{path}' is not a weight map ({type(error).__name__}: {error}); write one with motivation map --json",
         ) from error
 
 

@@ -12,12 +12,21 @@ from motivation.structures import ModelName
 from motivation.weight_maps.copy_plan import CopyPlan
 from motivation.weight_maps.weight_map import WeightMap
 
+# State of timm's MADGRAD and Lookahead that is a copy of the weights.
+_COPIES = ('x0', 'lookahead_slow_buff')
+
+
+def state_of(optimizer: Optimizer) -> Any:
+    """Return the state of an optimizer, by parameter; that of timm's ``Lookahead`` is in the optimizer inside it."""
+    return getattr(optimizer, '_base_optimizer', optimizer).state
+
 
 class OptimizerStateTransfer:
     """Copies the state of mapped parameters (momentum, moments, step counts) from one optimizer to the other.
 
-    State with the shape of its parameter is indexed like the parameter; scalars such as a step count are copied.
-    Parameters without state are skipped. State of the extension does not change; it is zero before its first step.
+    State with the shape of its parameter is indexed like the parameter; scalars such as a step count are copied, also
+    those that an optimizer keeps with its groups (LAMB, Adan). Parameters without state are skipped. State of the
+    extension does not change; before its first step it is zero or, if it is a copy of the weights, that.
 
     Args:
         weight_map: The weight map of the two models.
@@ -45,16 +54,20 @@ class OptimizerStateTransfer:
         copied = []
         for pair in self.weight_map.pairs:
             parameters = {'base': tensors['base'][pair.base], 'motivated': tensors['motivated'][pair.motivated]}
-            state = optimizers[source].state.get(parameters[source])
+            state = state_of(optimizers[source]).get(parameters[source])
             if not state:
                 continue
-            written = optimizers[target].state[parameters[target]]
+            written = state_of(optimizers[target])[parameters[target]]
             for name, value in state.items():
                 if not isinstance(value, Tensor):
                     written[name] = value
                 elif value.shape == parameters[source].shape:
                     if not isinstance(written.get(name), Tensor):
-                        written[name] = torch.zeros_like(parameters[target], dtype=value.dtype)
+                        written[name] = (
+                            parameters[target].detach().clone()
+                            if name in _COPIES
+                            else torch.zeros_like(parameters[target], dtype=value.dtype)
+                        )
                     both = {source: value, target: written[name]}
                     copied.append((both['base'], both['motivated'], pair.index))
                 elif value.ndim == 0:
@@ -68,3 +81,11 @@ class OptimizerStateTransfer:
         if self._plan is None or not self._plan.fits(copied):
             self._plan = CopyPlan(copied)
         self._plan.copy(source)
+        _copy_counts(optimizers[source], optimizers[target])
+
+
+def _copy_counts(source: Optimizer, target: Optimizer) -> None:
+    """Copy the number of steps that an optimizer keeps with its groups; it is the same in all of them."""
+    steps = source.param_groups[0].get('step')
+    for group in target.param_groups if steps is not None else ():
+        group['step'] = steps.clone() if isinstance(steps, Tensor) else steps

@@ -137,3 +137,22 @@ def test_finished_control_is_not_reused_for_another_reference():
 def test_number_of_jobs_below_one_is_refused():
     with pytest.raises(ConfigError, match='--jobs must be at least 1, got 0'):
         comparison('never').run(Path('train.py'), limit=0)
+
+
+@pytest.mark.parametrize(
+    ('metric', 'message'),
+    [
+        ('acuracy/top1', r"^--metric is 'acuracy/top1', which the runs will not report; did you mean 'accuracy/top1'"),
+        ('base/accuracy/top1', r"^--metric is .*; both models are compared: write 'accuracy/top1'$"),
+        ('f1/macro', r"^--metric is 'f1/macro', which the runs will not report; there is accuracy/top1"),
+    ],
+)
+def test_metric_that_no_run_will_report_is_refused_before_the_first_run(metric, message):
+    with pytest.raises(ConfigError, match=message):
+        comparison('never', metric=metric)
+
+
+def test_metric_that_the_config_of_the_runs_adds_is_accepted():
+    evaluator = [dict(type='TorchMetric', metric='F1Score', per_class=True)]
+    for metric in ('f1/macro', 'f1/class/9', 'ema/f1/macro'):
+        comparison('never', metric=metric, options={'val_evaluator': evaluator})

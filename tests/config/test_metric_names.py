@@ -66,7 +66,7 @@ def build(tmp_path, param_scheduler=(), **options):
             {'custom_hooks': [dict(STOP, monitor='base/acc/top1')]},
             r"^custom_hooks\.0\.monitor is .*'base/accuracy/top1'",
         ),
-        ({'custom_hooks': [dict(STOP, monitor='bse/accuracy', strict=False)]}, r'^custom_hooks\.0\.monitor is '),
+        ({'custom_hooks': [dict(STOP, monitor='bse/accuracy', patience=1)]}, r'^custom_hooks\.0\.monitor is '),
         (
             {'default_hooks.export.save_best': 'accuracy/top2'},
             r"^default_hooks\.export\.save_best is .*'accuracy/top1'",
@@ -93,6 +93,29 @@ def build(tmp_path, param_scheduler=(), **options):
             r'^custom_hooks\.0\.monitor is .*, which needs the motivated model, which val_cfg\.models leaves out; add it',
         ),
         (
+            {'param_scheduler': [dict(type='ReduceOnPlateauLR', monitor='base/accuracy/top1')]},
+            r"^param_scheduler\.0\.rule is 'less', and higher values of base/accuracy/top1 are better; write rule='greater'$",
+        ),
+        (
+            {
+                'val_evaluator': [dict(type='CrossEntropy')],
+                'custom_hooks': [dict(STOP, monitor='base/loss/cross_entropy')],
+            },
+            r"^custom_hooks\.0\.rule is 'greater', and lower values of base/loss/cross_entropy are better; write rule='less'$",
+        ),
+        (
+            {'val_evaluator': [dict(type='Accuracy', topk=[1]), dict(type='Accuracy')]},
+            r'^val_evaluator\.1 reports accuracy/top1, as val_evaluator\.0 does; leave one out',
+        ),
+        (
+            {'val_evaluator': [dict(type='Accuracy'), dict(type='TorchMetric', metric='Recall', top_k=11)]},
+            r'^val_evaluator\.1\.top_k must be from 1 to 10, the number of classes, got 11$',
+        ),
+        (
+            {'val_evaluator': [dict(type='TorchMetric', metric='CoverageError')]},
+            r"^val_evaluator\.metric is 'CoverageError', which torchmetrics does not have for one class an image",
+        ),
+        (
             {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='by_class/class_1')]},
             r'^custom_hooks\.0\.monitor is .*did you mean',
         ),
@@ -117,6 +140,11 @@ def test_unknown_metrics_raise_before_the_first_batch(tmp_path, options, message
         {'param_scheduler': [dict(PLATEAU, monitor='motivated/accuracy/top5')]},
         {'custom_hooks': [dict(STOP, monitor='base/accuracy/top1')]},
         {'default_hooks.export.save_best': 'accuracy/top5'},
+        {
+            'val_evaluator': [dict(type='TorchMetric', metric='F1Score', per_class=True)],
+            'default_hooks.export.save_best': 'f1/macro',
+            'custom_hooks': [dict(STOP, monitor='base/f1/class/7')],
+        },
         # Not known from a single image.
         {'val_evaluator': [dict(type='ByClass')], 'custom_hooks': [dict(STOP, monitor='base/by_class/class_9')]},
         {'val_evaluator': [dict(type='NeedsTwo')], 'custom_hooks': [dict(STOP, monitor='base/two/second')]},

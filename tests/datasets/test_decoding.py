@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from motivation.datasets import BadImageError, TimmDataset, timm_dataset
+from motivation.datasets import BadImageError, TimmDataset, decoded_images
 from motivation.datasets.decoding import Decoder
 from motivation.errors import ConfigError
 
@@ -189,7 +189,7 @@ def test_transforms_of_a_folder_get_one_type_of_image_and_each_is_applied_once(t
 def test_damage_that_libjpeg_passes_over_is_said_once_with_the_name_of_the_image(tmp_path, capfd, monkeypatch):
     """Without a line of libjpeg's own, which names no image; an image that is whole is not named."""
     lines = []
-    monkeypatch.setattr(timm_dataset, 'print_log', lambda message, *_: lines.append(message))
+    monkeypatch.setattr(decoded_images, 'print_log', lambda message, *_: lines.append(message))
     whole = encoded(photo())
     folder = tmp_path / 'train' / 'a'
     folder.mkdir(parents=True)

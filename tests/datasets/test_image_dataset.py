@@ -5,9 +5,9 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import v2
 
 from motivation.datasets import BadImageError, DigitsDataset, ImageDataset, TimmDataset, collate_images, first_batch
+from motivation.datasets.decoded_images import DecodedImages
 from motivation.datasets.decoding import Decoder
 from motivation.datasets.image_dataset import TensorImages
-from motivation.datasets.timm_dataset import _Converted
 from motivation.errors import ConfigError
 from motivation.registry import TRANSFORMS
 
@@ -41,7 +41,7 @@ def read_from_a_stream():
             image.getexif()[0x0112] = 6
             yield image, 0
 
-    return _Converted(Stream(), Decoder('pillow', 'L'))
+    return DecodedImages(Stream(), Decoder('pillow', 'L'))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from motivation.config.build import build
 from motivation.config.components import check_components
-from motivation.datasets import BadImageError, ImageDataset, collate_images
+from motivation.datasets import BadImageError, DeviceImages, ImageDataset, collate_images, labels_of
 from motivation.datasets.image_dataset import TensorImages
 from motivation.errors import ConfigError
 from motivation.registry import DATASETS
@@ -69,9 +69,53 @@ def test_images_without_files_are_named_with_their_dataset():
 def test_differing_classes_are_refused():
     write('a')
     write('b', classes=('cat', 'dog', 'fox'))
-    message = r"^datasets differ: class 2 is absent in 1 and 'fox' in 2; all need the same class folders$"
+    message = (
+        r"^datasets have different classes: class 2 is absent in datasets\.1 and 'fox' in datasets\.2, which has 'fox' more; "
+        r'give all one list, classes=\[\.\.\.\] or a file'
+    )
     with pytest.raises(ConfigError, match=message):
         DATASETS.build(dict(type='ConcatDataset', datasets=[dict(type='Plain'), folder('a'), folder('b')]))
+
+
+@pytest.mark.parametrize('cache_mib', [0, 64])
+def test_one_class_list_numbers_classes_of_all_folders_by_name(cache_mib):
+    write('a', classes=('dog', 'fox'), grey=10)
+    write('b', classes=('cat', 'fox'), grey=20)
+    Path('classes.txt').write_text('fox\ncat\ndog\n')
+    parts = [
+        folder('a', cache_mib=cache_mib),
+        dict(type='RepeatDataset', times=2, dataset=folder('b', cache_mib=cache_mib)),
+    ]
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=parts, classes='classes.txt'))
+    assert dataset.metainfo == {'classes': ['fox', 'cat', 'dog']}
+    expected = [2, 0, 1, 0, 1, 0]
+    assert [dataset[index]['targets'] for index in range(6)] == expected == labels_of(dataset).tolist()
+    on_device = DeviceImages(dataset, {}, 'cpu')
+    on_device.load()
+    assert on_device.__getitems__([0, 3, 5])['targets'].tolist() == [2, 0, 0]
+
+
+def test_class_list_that_lacks_a_class_names_it():
+    write('a', classes=('cat', 'dog', 'eel'))
+    with pytest.raises(
+        ConfigError, match=r"^datasets.0.classes lacks 'dog', 'eel', 2 of the 3 classes of 'a'; add them"
+    ):
+        build(DATASETS, dict(type='ConcatDataset', datasets=[folder('a')], classes=['cat', 'fox']), '')
+    message = r"^datasets have different classes: class 0 is 'cat' in classes and '0' in datasets.0, which lacks 'cat'"
+    with pytest.raises(ConfigError, match=message):
+        DATASETS.build(
+            dict(type='ConcatDataset', datasets=[dict(type='DigitsDataset', split='test')], classes=['cat', 'fox'])
+        )
+
+
+def test_sets_with_one_and_with_several_labels_are_not_joined():
+    write('a', classes=('cat',))
+    Path('labels.csv').write_text('path,label\na/train/cat/0.png,cat')
+    several = dict(type='LabelFileDataset', file='labels.csv', several_labels=True)
+    with pytest.raises(
+        ConfigError, match=r'^datasets differ: 1 has several labels an image and 0 has one; give 0 several'
+    ):
+        DATASETS.build(dict(type='ConcatDataset', datasets=[folder('a'), several]))
 
 
 @DATASETS.register_module(force=True)

@@ -14,8 +14,9 @@ from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.hooks import MotivationHook
 from motivation.registry import DATASETS
+from motivation.structures import MODEL_NAMES
 from motivation.utils.checkpoint import read_checkpoint, write_checkpoint
-from tests.conftest import DIGITS, digits_config, train
+from tests.conftest import DIGITS, Begun, digits_config, snapshot, train
 from tests.export.test_exported_model import folder_config, write_images
 
 
@@ -42,7 +43,8 @@ def config(work_dir='run', epochs=1, **fields):
 
 
 OTHERS = (
-    r"^class 0 is 'cat' in checkpoint '.*run/epoch_1\.pth' and 'dog' in {}_dataloader\.dataset; give the class folders"
+    r"^class 0 is 'cat' in checkpoint '.*run/epoch_1\.pth' and 'dog' in {}_dataloader\.dataset, which lacks 'cat' and has 'zebra' more; "
+    'give the class folders'
 )
 
 
@@ -69,6 +71,25 @@ def test_load_from_with_other_classes_needs_allow_changes(images):
     train(config('new', load_from='run/epoch_1.pth', allow_changes=True))
     assert load_exported('new/base.pth').metainfo['classes'] == ['dog', 'zebra']
     assert prepare_training(DIGITS, 'other', allow_changes=True).allow_changes  # also without --resume
+
+
+def test_heads_are_new_for_another_number_of_classes_and_the_rest_is_loaded(images, capsys):
+    images('cat', 'dog', 'zebra')
+    began = config('new', load_from='run/epoch_1.pth')
+    for name in MODEL_NAMES:
+        began.model[name].num_classes = 3
+    runner = DualModelRunner.from_cfg(began)
+    runner.register_hook(begun := Begun())
+    fresh, loaded = snapshot(runner.model), read_checkpoint(Path('run/epoch_1.pth'))['state_dict']
+    runner.train()
+    for name, value in loaded.items():
+        if name != '_extra_state':
+            assert torch.equal(begun.weights[name], fresh[name] if '.fc.' in name else value), name
+    assert (
+        "the heads of both models are new, for 3 classes: those of 'run/epoch_1.pth' are for 2"
+        in capsys.readouterr().out
+    )
+    assert load_exported('new/motivated.pth').metainfo['classes'] == ['cat', 'dog', 'zebra']
 
 
 def test_teacher_with_other_classes_raises(images):
@@ -121,7 +142,7 @@ def test_dataset_without_class_names_trains(tmp_path):
     [
         (
             '0123',
-            r"class 4 is '4' in train_dataloader\.dataset and absent in val_dataloader\.dataset; both need the same",
+            r"class 4 is '4' in train_dataloader\.dataset and absent in val_dataloader\.dataset, which lacks '4', '5', .* both need one list",
         ),
         ('01234567x9', r"class 8 is '8' in train_dataloader\.dataset and '9' in val_dataloader\.dataset"),
     ],

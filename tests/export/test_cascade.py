@@ -64,7 +64,7 @@ def test_logits_that_are_nan_are_passed_on(images):
 def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ArgumentError, match=r'threshold must be at least 0, got -0\.1'):
         Cascade(Counting(0), Counting(1), -0.1)
-    with pytest.raises(ConfigError, match=r"cascade\.json' does not exist; write it with 'python tools/cascade"):
+    with pytest.raises(ConfigError, match=r"cascade\.json' does not exist; write it with 'motivation cascade"):
         Cascade.load(tmp_path)
     with pytest.raises(ArgumentError, match=r"^at must be 'equal_.* or 'best_accuracy', got 'best'$"):
         Cascade.load(tmp_path, at='best')

@@ -32,6 +32,7 @@ def test_description_holds_all_that_a_program_needs_to_prepare_images(described)
         'std': deployable.metainfo['std'],
         'image_mode': 'RGB',
         'decoder': None,
+        'outputs': 'softmax',
         'transforms': [{'type': 'Resize', 'size': [32, 32]}],
     }
 

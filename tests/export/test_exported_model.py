@@ -226,6 +226,7 @@ def test_exported_models_describe_their_validation_data(validates):
             'transforms': [{'type': 'CenterCrop', 'size': [8, 8]}],
             'image_mode': 'RGB',
             'decoder': 'opencv',
+            'outputs': 'softmax',
             'mean': pytest.approx([0.5] * 3),
             'std': pytest.approx([0.3] * 3),
         }

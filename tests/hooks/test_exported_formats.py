@@ -60,7 +60,7 @@ def test_data_that_are_gone_at_the_end_leave_the_run_complete(monkeypatch):
 
     monkeypatch.setattr('motivation.export.finished_run.FinishedRun.validation', gone)
     with pytest.raises(
-        TrainingError, match=r"run' lacks exported \(FileNotFoundError: .*tools/export\.py .*run --overwrite' "
+        TrainingError, match=r"run' lacks exported \(FileNotFoundError: .*motivation export .*run --overwrite' "
     ):
         train(exporting(formats=['recorded']))
     assert Path('run/report.json').is_file() and Path('run/base.pth').is_file()
@@ -100,8 +100,8 @@ def test_what_an_earlier_training_left_behind_is_named_and_kept(capsys):
     said = capsys.readouterr().out
     log = max(Path('run').glob('*/*.log')).read_text()
     for sentence in (
-        "run/exported/base' holds description.json, model.npz of other weights than the 'base.pth' of this run; replace with 'python tools/export.py",
-        "run/cascade.json' is of other weights than the models of this run; replace it with 'python tools/cascade.py",
+        "run/exported/base' holds description.json, model.npz of other weights than the 'base.pth' of this run; replace with 'motivation export",
+        "run/cascade.json' is of other weights than the models of this run; replace it with 'motivation cascade",
     ):
         assert said.count(sentence) == log.count(sentence) == 1
     assert said.count('of other weights') == 2 and description.read_text() == before

@@ -38,7 +38,6 @@ def begin(hook):
         seed=0,
         iter=0,
         epoch=0,
-        pretraining=None,
         optim_wrapper=None,
         trains=True,
         checkpointer=Checkpointer(),

@@ -287,7 +287,7 @@ def test_default_weight_map_is_auto_map():
 @pytest.mark.parametrize(
     ('field', 'value', 'message'),
     [
-        ('extension', 'one', r"^extension must be 'zero' or 'default', got 'one'$"),
+        ('extension', 'one', r"^extension must be 'zero' or 'default' or None, got 'one'$"),
         ('optimizer_state', 'shared', r"^optimizer_state must be 'separate' or 'transfer', got 'shared'$"),
         ('recalibrate', -1, r'^recalibrate must be at least 0, got -1$'),
         ('distillation', 0.5, r'^distillation must be a dict or None, got 0\.5; write dict\(weight=0\.5\)$'),

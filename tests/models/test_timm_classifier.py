@@ -66,6 +66,35 @@ def test_default_normalisation_is_that_of_the_backbone():
     assert model.data_preprocessor.std.flatten().tolist() == pytest.approx([0.2470, 0.2435, 0.2616])
 
 
+@pytest.mark.parametrize('name', ['test_resnet', 'cifar_resnet8'])
+def test_default_normalisation_follows_the_channels(name):
+    three = TimmClassifier(name, num_classes=3).data_preprocessor
+    one = TimmClassifier(name, num_classes=3, in_chans=1)
+    for values in ('mean', 'std'):
+        own = getattr(one.data_preprocessor, values).flatten().tolist()
+        assert own == pytest.approx([getattr(three, values).mean().item()])
+    assert len(one.val_step(batch(channels=1))) == 4
+    four = TimmClassifier(name, num_classes=3, in_chans=4)
+    expected = [*three.mean.flatten().tolist(), three.mean.flatten()[0].item()]
+    assert four.data_preprocessor.mean.flatten().tolist() == pytest.approx(expected)
+    assert four.input_size[0] == 4 and len(four.deployed_config({})['std']) == 4
+
+
+def test_normalisation_of_another_number_of_channels_is_an_error():
+    with pytest.raises(
+        ConfigError, match=r'^mean has 3 values, \[0.5, 0.4, 0.3\], and the model takes 1 channels; give one'
+    ):
+        TimmClassifier('test_resnet', 3, in_chans=1, mean=[0.5, 0.4, 0.3])
+    assert TimmClassifier('test_resnet', 3, in_chans=1, mean=[0.5], std=[0.2]).data_preprocessor.mean.numel() == 1
+
+
+def test_example_batch_has_the_targets_of_the_loss():
+    several = TimmClassifier('cifar_resnet8', 3, loss=dict(type='MultiLabelLoss'))
+    assert several.outputs == 'sigmoid' and several.example_batch(2)['targets'].shape == (2, 3)
+    assert loss_of(several, several.example_batch(2)).isfinite()
+    assert TimmClassifier('cifar_resnet8', 3).outputs == 'softmax'
+
+
 def test_float_images_range_from_0_to_1():
     model = TimmClassifier('cifar_resnet8', num_classes=10)
     data = batch()

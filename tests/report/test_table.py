@@ -8,7 +8,7 @@ from rich.console import Console
 
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.report.structure import Best, ModelScores, RunReport, Validation
-from motivation.report.table import best_accuracies, build_table, render_markdown, write_report
+from motivation.report.table import best_values, build_table, render_markdown, write_report
 from tests.report.reports import model_compute, model_report, run_report
 
 
@@ -89,8 +89,8 @@ def test_best_accuracy_is_the_first_maximum():
         Validation(2 * i, i, {'base': ModelScores({'accuracy/top1': value, 'loss': value})})
         for i, value in enumerate(values, 1)
     ]
-    assert best_accuracies(history, 'base') == {'accuracy/top1': Best(90.0, 4)}
-    assert best_accuracies([], 'base') == {}
+    assert best_values(history, 'base') == {'accuracy/top1': Best(90.0, 4)}
+    assert best_values([], 'base') == {}
 
 
 def test_run_without_validation_is_reported(tmp_path):

@@ -2,15 +2,14 @@ import csv
 import io
 import json
 import os
-import runpy
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from motivation.commands.predict import print_pieces
 from motivation.export.predicting import Predictor
-from tests.conftest import ROOT
 from tests.export.models import images_of, saved_model
 from tests.tools.call import call_here
 
@@ -157,6 +156,6 @@ def test_reader_that_closes_the_pipe_ends_it_quietly(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     monkeypatch.setattr(sys, 'stdout', os.fdopen(writer, 'w'))
-    runpy.run_path(str(ROOT / 'tools/predict.py'))['print_pieces'](['line\n'] * 100_000)
+    print_pieces(['line\n'] * 100_000)
     sys.stdout.flush()
     sys.stdout.close()

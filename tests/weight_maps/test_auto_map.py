@@ -103,6 +103,25 @@ def test_motivated_model_computes_the_base_function(family, channels):
     assert (verdict.kind == 'norms apart') == norms_grow == bool(weight_map.grown_statistics)
 
 
+@pytest.mark.parametrize('family', ['ResNeXt, width inside groups', 'EfficientNet, compound', 'ViT, compound'])
+def test_channels_may_be_spread(family):
+    (base, base_kwargs), (motivated, motivated_kwargs), side, norms_grow = FAMILIES[family]
+    networks = build(base, **base_kwargs), build(motivated, **motivated_kwargs)
+    weight_map = AutoMap(*networks, placement='spread', channels='spread', input_size=(3, side, side))
+    verdict = verify(weight_map, (3, side, side))
+    assert verdict.error <= 1e-9 and verdict.round_trip and (verdict.kind == 'norms apart') == norms_grow
+
+
+def test_spread_channels_are_even_and_of_a_fused_qkv_whole_heads():
+    tiny, small = (build(f'vit_{size}_patch16_224', **dict(SHALLOW, depth=1)) for size in ('tiny', 'small'))
+    index = {pair.base: pair.index for pair in AutoMap(tiny, small, channels='spread', input_size=(3, 32, 32)).pairs}
+    even = tuple(range(0, 384, 2))
+    heads = [head * 64 + channel for head in (0, 2, 4) for channel in range(64)]  # 3 of 6
+    assert index['norm.weight'] == (even,) and index['head.weight'] == (None, even)
+    assert index['blocks.0.attn.qkv.weight'] == (tuple(part * 384 + row for part in range(3) for row in heads), even)
+    assert index['blocks.0.attn.proj.weight'] == (even, tuple(heads))
+
+
 @pytest.mark.parametrize(
     'family', ['ResNet, basic blocks, depth', 'EfficientNet, compound', 'Swin, depth', 'ViT, compound']
 )

@@ -23,7 +23,7 @@ def test_index_selects_the_given_entries():
     [
         ({}, r'^pairs is .*, file is .*; give exactly one of pairs, file$'),
         (dict(pairs=PAIRS, file='a.json'), r'^pairs is .*, file is .*; give exactly one of pairs, file$'),
-        (dict(file='nowhere.json'), r"^file 'nowhere\.json' does not exist; write one with tools/weight_map"),
+        (dict(file='nowhere.json'), r"^file 'nowhere\.json' does not exist; write one with motivation map"),
         (dict(file='bad.json'), r"^file 'bad\.json' is not a weight map \(JSONDecodeError"),
         (dict(pairs=[dict(base='weight')]), r"^pairs must be like .*, got \{'base': 'weight'\}$"),
         (dict(pairs=[dict(base='weight', motivated='weight', index=['a:b', ':'])]), r'^pairs must be like .*, got .*a:b'),

@@ -1,0 +1,70 @@
+"""Compare policies and baselines over seeds.
+
+Reports what the results support. Called again, it goes on where it was interrupted.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from motivation.utils.command_line import Options
+
+# The file that the processes of the runs execute.
+SCRIPT = Path(__file__).parent / 'script/train.py'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to a parser."""
+    parser.add_argument('config', help='config file that all arms share')
+    parser.add_argument(
+        '--arms',
+        nargs='+',
+        metavar='NAME[:KEY=VALUE,...]',
+        help="never, always, consecutive, random, matched, replay, distillation, 'config' for the policy of the "
+        'config, any registered policy, or another config, with fields such as consecutive:drops=3; by default those '
+        "of the config's field comparison, else never always consecutive random matched",
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, help="seeds of every arm; by default the config's, else 0 1 2")
+    parser.add_argument('--jobs', type=int, default=1, help='number of runs at a time; 1 by default')
+    parser.add_argument('--epochs', type=int, help='number of epochs of each run, to which the schedule is scaled')
+    parser.add_argument(
+        '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
+    )
+    parser.add_argument(
+        '--forecast', action='store_true', help='time the models, print the hours that the comparison takes, and end'
+    )
+    parser.add_argument('--work-dir', help='folder of all runs; work_dirs/compare_<config> by default')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=Options,
+        metavar='KEY=VALUE',
+        help='override fields of the config for every arm',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command with parsed arguments."""
+    # Imported after check_stack(), which reports a broken installation in one sentence.
+    from motivation.comparison.compare import Comparison
+
+    comparison = Comparison(
+        config=args.config,
+        work_dir=Path(args.work_dir or f'work_dirs/compare_{Path(args.config).stem}'),
+        options=args.cfg_options,
+        arms=args.arms,
+        seeds=args.seeds,
+        epochs=args.epochs,
+        metric=args.metric,
+    )
+    if args.forecast:
+        comparison.show(comparison.forecast(limit=args.jobs))
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises SystemExit, so that the runs are terminated too
+    try:
+        comparison.run(SCRIPT, limit=args.jobs)
+    except KeyboardInterrupt:
+        print('\ninterrupted; run the same command again to continue', file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0 if comparison.write() else 1)

@@ -1,0 +1,6 @@
+"""``motivation train`` as a file."""
+
+from motivation.commands.dispatch import run_command
+
+if __name__ == '__main__':
+    run_command('train')

@@ -1,0 +1,111 @@
+"""The labels of a run's data and the losses of its models: whether they agree, and the class weights between them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from motivation.datasets import class_names
+from motivation.datasets.targets import labels_of
+from motivation.errors import ArgumentError, ConfigError
+from motivation.models.class_weights import ClassWeights
+from motivation.structures import MODEL_NAMES
+
+# The name in a checkpoint of the class weights that a run has counted.
+PART = 'class_weights'
+
+
+def check_targets(runner: Runner, stage: str, batch: Any) -> None:
+    """Check that the labels of a data set are what the losses of both models take.
+
+    Nothing is checked of a model without ``outputs``, or of data without ``'targets'``.
+
+    Args:
+        runner: The runner, with its models.
+        stage: ``'train'``, ``'val'`` or ``'test'``.
+        batch: A batch of its data.
+
+    Raises:
+        ConfigError: The one has several labels an image and the other one; names the field and the fix.
+    """
+    targets = batch.get('targets') if isinstance(batch, Mapping) else None
+    if not isinstance(targets, Tensor):
+        return
+    several = targets.ndim == 2 and targets.is_floating_point()
+    for name in MODEL_NAMES:
+        model: Any = getattr(runner.model, name)
+        outputs = getattr(model, 'outputs', None)
+        data, loss = f'{stage}_dataloader.dataset', type(getattr(model, 'loss', None)).__name__
+        if several and outputs == 'softmax':
+            raise ConfigError(
+                f'model.{name}.loss is {loss}, for one label an image, and {data} gives several; write loss=dict('
+                "type='MultiLabelLoss'), or another for several"
+            )
+        if not several and outputs == 'sigmoid':
+            raise ConfigError(
+                f'model.{name}.loss is {loss}, for several labels an image, and {data} gives one; write loss=dict('
+                "type='BinaryCrossEntropyLoss'), or give a data set with several"
+            )
+        if outputs == 'sigmoid' and targets.shape[1] != model.num_classes:
+            raise ConfigError(
+                f'model.{name}.num_classes is {model.num_classes}, and {data} gives labels of {targets.shape[1]} classes; make '
+                'them agree'
+            )
+
+
+class CountedWeights:
+    """The class weights that a run counts in its training data, for ``'auto'``.
+
+    A checkpoint holds them, so that a resumed run goes on with the same.
+
+    Args:
+        runner: The runner, with its models.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        losses = {name: getattr(getattr(runner.model, name), 'loss', None) for name in MODEL_NAMES}
+        self._parts = {
+            f'{name}.loss.{part.argument}': part
+            for name, loss in losses.items()
+            if isinstance(loss, nn.Module)
+            for part in loss.modules()
+            if isinstance(part, ClassWeights) and part.is_auto
+        }
+
+    def count(self, runner: Runner, dataset: Any) -> None:
+        """Count the weights, and register them with the checkpointer; does nothing if none is ``'auto'``.
+
+        Args:
+            runner: The runner.
+            dataset: The training data.
+
+        Raises:
+            ConfigError: The labels are not known before the samples are read, or do not give each class a weight.
+        """
+        if not self._parts:
+            return
+        first = next(iter(self._parts))
+        try:
+            labels = labels_of(dataset)
+        except ConfigError as error:
+            raise ConfigError(f"model.{first} is 'auto', and {error}; or give a number for each class") from error
+        device = next(runner.model.parameters()).device
+        for path, part in self._parts.items():
+            try:
+                part.fit(labels, class_names(dataset))
+            except ArgumentError as error:
+                raise ConfigError(f'model.{path} {error.problem}') from error
+            values: Any = part.to(device).values
+            runner.logger.info(f'model.{path} of the training data: {[float(f"{value:.4g}") for value in values]}')
+        runner.checkpointer.register(PART, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights, (K,) each, by the path of their argument."""
+        return {path: part.values for path, part in self._parts.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Restore the weights; those that the state lacks stay as they were counted."""
+        for path, part in self._parts.items():
+            if path in state_dict and part.values is not None:
+                part.values = state_dict[path].to(part.values)
