@@ -89,3 +89,24 @@ def test_models_with_different_normalisation_are_an_error():
             base=classifier('cifar_resnet8', mean=[0.1, 0.2, 0.3]), motivated=classifier('cifar_resnet20'),
             distillation=dict(weight=0.5),
         )  # fmt: skip
+
+
+def test_base_learns_the_classes_of_several_labels_by_themselves():
+    loss = dict(type='AsymmetricLoss')
+    torch.manual_seed(0)
+    model = DualModel(
+        base=classifier('cifar_resnet8', loss=loss),
+        motivated=classifier('cifar_resnet20', loss=loss),
+        distillation=dict(weight=1.0),
+    )
+    wrappers = optimizers(model)
+    model.train()
+    model.activate()
+    motivated = copy.deepcopy(model.motivated)
+    batch = {**small_batch(), 'targets': torch.eye(4, 10)}
+    inputs = motivated.data_preprocessor(batch, True)['inputs']
+    target = torch.sigmoid(motivated.backbone(inputs)).detach()
+    outputs = model.train_step(batch, wrappers)
+    # With weight 1 the loss of the base model is the divergence, of its weights after the motivated step.
+    assert 0 < outputs['distillation_loss'] < functional.binary_cross_entropy(torch.full((4, 10), 1e-3), target) * 10
+    assert all(tensor.isfinite().all() for tensor in model.base.parameters())
