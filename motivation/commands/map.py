@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
     """Return the ``model`` field of a config, or a model config for two timm names."""
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.config.read import load_config
 
     if len(models) == 1:
