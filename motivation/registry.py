@@ -112,7 +112,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'motivation.en
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'motivation.engine')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 VISUALIZERS = _child('VISUALIZERS', 'motivation.engine')
-VISBACKENDS = _child('VISBACKENDS')
+VISBACKENDS = _child('VISBACKENDS', 'motivation.engine')
 
 # The data and the metrics.
 DATASETS = _child('DATASETS', 'motivation.datasets')

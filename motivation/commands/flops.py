@@ -49,6 +49,7 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
     from motivation.datasets import collate_of, first_batch
     from motivation.registry import DATASETS, MODELS
     from motivation.structures import MODEL_NAMES
+    from motivation.utils.training_parts import TrainingParts
 
     if len(args.models) == 1:
         config = load_config(args.models[0], args.cfg_options or {})
@@ -61,6 +62,7 @@ def build_pair(args: argparse.Namespace) -> dict[str, Any]:
             or images_per_epoch(config.train_dataloader, len(dataset)) * config.train_cfg.max_epochs,
             'batch_size': args.batch_size or config.train_dataloader.batch_size,
             'distillation': config.model.get('distillation') is not None,
+            'parts': TrainingParts(config.train_cfg.get('parts')),
         }
     models = {
         name: MODELS.build(dict(type='TimmClassifier', model_name=model, num_classes=1000))

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from motivation.models.distilled_classifier import DistilledClassifier
 from motivation.policies import Always, Never
 from motivation.registry import LOOPS, RUNNERS
 from motivation.structures import MODEL_NAMES, ModelName, model_of
+from motivation.utils.training_parts import Size, resized
 
 # Batches before those that are timed; compiled models are compiled in them.
 _WARMUP = 3
@@ -76,6 +78,7 @@ class TimingLoop(DualTrainLoop):
 
     timing: Timing
     begun: float
+    is_trial = True
 
     def run_epoch(self) -> None:
         """Time each model in turn, and end."""
@@ -84,21 +87,28 @@ class TimingLoop(DualTrainLoop):
         runner.call_hook('before_train_epoch')
         model.train()
         batches = enumerate(chain.from_iterable(repeat(self.dataloader)))
-        steps, compiling = [], 0.0
+        steps: list[float] = []
+        compiling = 0.0
+        seconds: dict[Size | None, float]
         for policy in (Never(), Always()):
             model.follow(policy, runner.optim_wrapper)
             begun = time.perf_counter()
             for _ in range(_WARMUP):  # the first still trains the base model
                 self._step(batches)
             warmed = time.perf_counter() - begun
-            steps.append(_mean_seconds(lambda: self._step(batches)))
-            compiling += max(warmed - _WARMUP * steps[-1], 0.0)
+            seconds = {None: _mean_seconds(lambda: self._step(batches))}
+            compiling += max(warmed - _WARMUP * seconds[None], 0.0)
+            for part in self.parts.parts:
+                if part.size not in seconds:
+                    seconds[part.size] = _mean_seconds(partial(self._step, batches, part.size))
+            steps.append(sum(part.share * seconds[part.size] for part in self.parts.parts))
         validation = {} if runner.val_loop is None else {name: self._validate_some(name) for name in MODEL_NAMES}
         self.timing = Timing(steps[0], steps[1], validation, compiling, len(self.dataloader))
         self._epoch = self._max_epochs
 
-    def _step(self, batches: Iterator[tuple[int, Any]]) -> None:
-        self.run_iter(*next(batches))
+    def _step(self, batches: Iterator[tuple[int, Any]], size: Size | None = None) -> None:
+        place, batch = next(batches)
+        self.run_iter(place, resized(batch, size))
         self.runner.call_hook('between_iters')
         if self.runner.interruption.asked():
             raise SystemExit(self.runner.interruption.exit_status)
@@ -139,7 +149,10 @@ def reduce_to_timed(config: Config) -> Config:
         plain['model']['base'] = DistilledClassifier.without_teacher(plain['model']['base'])
     plain['motivation'] = dict(policy=dict(type='Never'))
     # Schedules must not end, and the validation is not that of training.
-    plain['train_cfg'] = dict(type='TimingLoop', max_epochs=plain['train_cfg']['max_epochs'])
+    plain['train_cfg'] = {
+        'type': 'TimingLoop',
+        **{name: plain['train_cfg'][name] for name in ('max_epochs', 'parts') if name in plain['train_cfg']},
+    }
     if plain.get('val_cfg') is not None:
         plain['val_cfg'] = dict(plain['val_cfg'], models=list(MODEL_NAMES))
     plain['default_hooks'] = {**(plain.get('default_hooks') or {}), **dict.fromkeys(_WRITERS)}
@@ -199,7 +212,7 @@ def time_runs(configs: Sequence[Config], environment: Mapping[str, str]) -> list
     if not configs:
         return []
     reduced = [reduce_to_timed(config) for config in configs]
-    keys = [json.dumps([config.get(part) for part in _PARTS], default=repr) for config in reduced]
+    keys = [json.dumps([config.train_cfg.get('parts'), *map(config.get, _PARTS)], default=repr) for config in reduced]
     distinct = dict(zip(keys, reduced, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f'run{place}.py') for place in range(len(distinct))]

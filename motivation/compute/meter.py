@@ -1,6 +1,6 @@
 """The compute meter: FLOPs, images and seconds of training so far."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -48,7 +48,7 @@ class ComputeMeter:
     """Adds up the compute of both models, batch by batch.
 
     Args:
-        macs: MACs of each model.
+        macs: MACs of each model, on samples as evaluations, re-estimations and measurements for policies see them.
         processes: Number of processes that share each batch. Default: 1.
         accumulate: Number of micro-batches of a full batch in each process, by model. Default: 1 for both.
 
@@ -70,6 +70,7 @@ class ComputeMeter:
         accumulate: Mapping[ModelName, int] = MappingProxyType(dict.fromkeys(MODEL_NAMES, 1)),
     ) -> None:
         self.macs = macs
+        self._inference = {name: macs[name].inference for name in MODEL_NAMES}
         self._processes = processes
         self._passes: dict[ModelName, int] = {name: processes * accumulate[name] for name in MODEL_NAMES}
         self.trained = {name: BatchTotals() for name in MODEL_NAMES}
@@ -114,11 +115,16 @@ class ComputeMeter:
         self.held_in.add(images, self._held_in_flops(images))
 
     def _held_in_flops(self, images: int) -> int:
-        return self.macs['base'].inference.flops(self._processes, images)
+        return self._inference['base'].flops(self._processes, images)
+
+    def add_reestimation(self, model: ModelName, iters: int, images: int) -> None:
+        """Count batches on which every process re-estimated the statistics of a model; ``images`` are of one process."""
+        flops = self._inference[model].flops(iters, images)
+        processes = self._processes
+        self.reestimated[model].add(images * processes, flops * processes, iters=iters * processes)
 
     def _step(self, model: ModelName, distillation: bool) -> StepMacs:
-        macs = self.macs[model]
-        return macs.distillation if distillation and macs.distillation is not None else macs.step
+        return _step_of(self.macs[model], distillation)
 
     def forward_flops(self, model: ModelName) -> int:
         """Return the FLOPs of the forward passes of training one model."""
@@ -169,6 +175,7 @@ class ComputeMeter:
         distillation: bool,
         measurements_left: int = 0,
         held_in_images: int = 0,
+        later: Sequence[tuple[int, int, Mapping[ModelName, ModelMacs]]] = (),
     ) -> Compute:
         """Return the compute spent so far and a forecast of the rest of the run.
 
@@ -179,23 +186,33 @@ class ComputeMeter:
             distillation: Whether motivated batches include a distillation step.
             measurements_left: Number of measurements of the held-in loss to come. Default: 0.
             held_in_images: Images of each, in all processes. Default: 0.
+            later: Number of batches and of images of each later part of the run, with its MACs. Default: none; the MACs
+                of the batch just done hold to the end. The cost of a batch is that of the part where it is highest.
         """
         further = measurements_left * self._held_in_flops(held_in_images)
 
-        def flops(iters: int, images: int) -> dict[str, int]:
+        def flops(macs: Mapping[ModelName, ModelMacs], iters: int, images: int) -> dict[str, int]:
             base, motivated = (iters * self._passes[name] for name in MODEL_NAMES)
-            of_motivated = self._step('motivated', distillation).flops(motivated, images)
+            of_motivated = _step_of(macs['motivated'], distillation).flops(motivated, images)
             if distillation:
-                of_motivated += self._step('base', distillation).flops(motivated, images)
-            return {'base': self.macs['base'].step.flops(base, images), 'motivated': of_motivated}
+                of_motivated += _step_of(macs['base'], distillation).flops(motivated, images)
+            return {
+                'base': macs['base'].step.flops(base, images),
+                'motivated': of_motivated,
+                'alone': macs['motivated'].step.flops(motivated, images),
+            }
 
-        left = iters - self._total('iters'), images - self._total('images')
-        alone = self.macs['motivated'].step.flops(left[0] * self._passes['motivated'], left[1])
+        iters_left, images_left = iters - self._total('iters'), images - self._total('images')
+        current = iters_left - sum(part[0] for part in later), images_left - sum(part[1] for part in later)
+        parts = [flops(self.macs, *current), *(flops(macs, *amount) for *amount, macs in later)]
+        left = {name: sum(part[name] for part in parts) for name in parts[0]}
+        ahead = [*([self.macs] if current[0] or not later else []), *(macs for *_, macs in later)]
+        batch = max((flops(macs, 1, batch_size) for macs in ahead), key=lambda cost: cost['motivated'] - cost['base'])
         return Compute(
             spent=self.total_train_flops,
-            left={name: value + further for name, value in flops(*left).items()},
-            batch=flops(1, batch_size),
-            motivated_alone=self.motivated_alone_train_flops + alone,
+            left={name: left[name] + further for name in MODEL_NAMES},
+            batch={name: batch[name] for name in MODEL_NAMES},
+            motivated_alone=self.motivated_alone_train_flops + left['alone'],
         )
 
     def _total(self, field: str) -> int:
@@ -230,6 +247,10 @@ class ComputeMeter:
         self.distilled = BatchTotals(**state_dict['distilled'])
         self.held_in = BatchTotals(**state_dict.get('held_in', {}))  # older checkpoints have none
         self.motivated_alone_train_flops = state_dict['motivated_alone_train_flops']
+
+
+def _step_of(macs: ModelMacs, distillation: bool) -> StepMacs:
+    return macs.distillation if distillation and macs.distillation is not None else macs.step
 
 
 _KINDS = ('trained', 'skipped', 'evaluated', 'reestimated')

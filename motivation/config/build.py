@@ -16,7 +16,16 @@ from motivation.config.schema import DEFAULT_TYPES
 from motivation.datasets import stream_of
 from motivation.datasets.spread_sampler import SpreadSampler
 from motivation.errors import ArgumentError, BuildError, ConfigError, reason, shortened
-from motivation.registry import DATA_LOADERS, DATA_SAMPLERS, DATASETS, HOOKS, METRICS, look_up, reported_as_is
+from motivation.registry import (
+    DATA_LOADERS,
+    DATA_SAMPLERS,
+    DATASETS,
+    FUNCTIONS,
+    HOOKS,
+    METRICS,
+    look_up,
+    reported_as_is,
+)
 from motivation.utils.arguments import arguments_of
 
 
@@ -83,6 +92,10 @@ def build_data_loader(
     batches = arguments.pop('num_batch_per_epoch', None)
     if batches is not None:  # MMEngine would cut the dataset to its first samples
         arguments['sampler'] = {'type': partial(_spread, node, batches)}
+    for name in ('collate_fn', 'worker_init_fn'):  # MMEngine finds them by name only in its own registry
+        function = arguments.get(name)
+        if isinstance(function, dict):
+            arguments[name] = {**function, 'type': look_up(FUNCTIONS, function['type'])}
     with located(path, node):
         # MMEngine would copy a built dataset, but calls a function.
         loader = runner.build_dataloader({**arguments, 'dataset': {'type': lambda: dataset}}, seed=runner.seed)

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from motivation import registry as registries
 from motivation.config.components import check_components, check_spelling, check_value
+from motivation.config.effects import check_effects
 from motivation.config.schema import known_fields, refuse_fields
 from motivation.config.written_values import check_written_values
 from motivation.errors import ConfigError, near_matches, shortened
@@ -64,6 +65,7 @@ def check_config(config: Config) -> None:
     check_components(plain)
     _check_loaders(plain)
     _check_agreement(plain)
+    check_effects(plain)
 
 
 def _check_policy(motivation: Any) -> None:
@@ -80,15 +82,12 @@ def _check_policy(motivation: Any) -> None:
 
 
 def _check_loaders(plain: dict[str, Any]) -> None:
-    """Check that each data loader has its required fields, and workers where a field needs them."""
+    """Check that each data loader has its required fields."""
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         node = plain.get(loader) or {}
         for name in ('dataset', 'sampler') if node else ():
             if name not in node:
                 raise ConfigError(f'{loader}.{name} is missing; a data loader needs it')
-        for name in ('persistent_workers', 'prefetch_factor', 'timeout'):
-            if node.get(name) and not node.get('num_workers'):
-                raise ConfigError(f'{loader}.{name} is {shortened(node[name])}, which needs num_workers of at least 1')
 
 
 def _check_agreement(plain: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, InfiniteSampler
-from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.hooks import CheckpointHook, EMAHook, NaiveVisualizationHook, PrepareTTAHook
 from mmengine.registry import Registry
 from mmengine.runner import Priority
 
@@ -138,6 +138,10 @@ def _misplaced(registry: Registry, path: str, component: Any) -> str:
             ', which would score averaged weights under the names of the others; write model.ema=dict(decay=0.999), with '
             'which both are scored and exported'
         )
+    if _is_below(component, PrepareTTAHook):
+        return ', which would replace both models by one wrapper; leave it out'
+    if _is_below(component, NaiveVisualizationHook):
+        return ", which draws what other models' predictions hold; leave it out"
     return ''
 
 

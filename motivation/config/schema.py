@@ -73,6 +73,7 @@ BESIDES = {
     registries.PARAM_SCHEDULERS: ('convert_to_iter_based',),
     registries.HOOKS: ('priority',),
     registries.DATA_LOADERS: ('num_batch_per_epoch',),
+    registries.VISBACKENDS: ('name',),
 }
 
 # The default type of a component, by its field.
@@ -106,7 +107,10 @@ _BOUNDS: dict[str, Any] = {
     r'randomness\.seed': Annotated[int, Ge(0), Lt(2**32)] | None,
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad\.max_norm': Annotated[float, Gt(0)],
     r'auto_scale_lr\.rule': Literal['linear', 'sqrt'],
-    r'(env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable)': bool,
+    r'env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable': bool,
+    r'env_cfg\.resource_limit': _Number,
+    r'env_cfg\.mp_cfg\.mp_start_method': Literal['fork', 'spawn', 'forkserver'],
+    r'env_cfg\.mp_cfg\.opencv_num_threads': Annotated[int, Ge(0)],
     r'param_scheduler(\.base|\.motivated)?(\.\d+)?\.begin': Annotated[int, Ge(0)],
     r'param_scheduler(\.base|\.motivated)?(\.\d+)?\.(T_max|step_size|total_steps)': _Number | None,
 }
@@ -192,9 +196,6 @@ def refuse_fields(plain: dict[str, Any]) -> None:
         raise ConfigError(
             f'model_wrapper_cfg.type is {shortened(kind)}; each model is wrapped in MMDistributedDataParallel: leave it out'
         )
-    for name in ('module', 'device_ids', 'output_device'):
-        if name in wrapper:
-            raise ConfigError(f'model_wrapper_cfg.{name} is {shortened(wrapper[name])}; the run sets it: leave it out')
     unused = plain.get('find_unused_parameters')
     if unused is not None and wrapper.get('find_unused_parameters', unused) != unused:
         raise ConfigError(

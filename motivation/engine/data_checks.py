@@ -25,6 +25,7 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_sample_error,
 )
+from motivation.engine.image_sizes import check_image_sizes
 from motivation.engine.step import left_out
 from motivation.engine.target_checks import CountedWeights, check_targets
 from motivation.errors import ConfigError, reason
@@ -74,6 +75,7 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
+            check_image_sizes(runner, loop.parts, loop.dataloader)
         elif isinstance(runner._train_loop, BaseLoop):
             _warn_of_shared_images(runner.train_dataloader.dataset, dataset, field)
         _check_metrics(runner, stage, loop, batch)
@@ -262,7 +264,7 @@ def check_trained_classes(runner: Runner, checkpoint: dict[str, Any], path: Path
     if trained is None or classes is None or (is_new_run and runner.cfg.get('allow_changes')):
         return
     exception = ', or begin with its weights on other classes with --allow-changes' if is_new_run else ''
-    advice = f'give the class folders that it was trained with{exception}'
+    advice = f'give the class folders that it was trained with, or its list of names as dataset.classes{exception}'
     _compare_classes(f"checkpoint '{path}'", trained, f'{stages[0]}_dataloader.dataset', classes, advice)
 
 

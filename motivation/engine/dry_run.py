@@ -14,6 +14,7 @@ from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import ConfigError, TrainingError
 from motivation.registry import LOOPS
 from motivation.utils.batches import noun_of, samples_in
+from motivation.utils.training_parts import resized
 
 
 @LOOPS.register_module()
@@ -32,6 +33,8 @@ class CheckLoop(DualTrainLoop):
         >>> train_cfg = dict(type='CheckLoop', max_epochs=1)
     """
 
+    is_trial = True
+
     def __init__(self, runner: Runner, dataloader: Any, picture: str | None = None, **kwargs: Any) -> None:
         super().__init__(runner, dataloader, **kwargs)
         self.picture = picture
@@ -48,16 +51,10 @@ class CheckLoop(DualTrainLoop):
         if self.picture is not None and runner.rank == 0:
             self._draw(batch)
         model.train()
+        sizes = dict.fromkeys(part.size for part in self.parts.parts)
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
-            exchange_of(runner.optim_wrapper).begin(batch, bool)
-            try:
-                loss = torch.as_tensor(model.train_step(batch, runner.optim_wrapper)['loss']).item()
-            except NonFiniteError as bad:
-                raise TrainingError(
-                    f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
-                    f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
-                ) from bad
-            runner.announce(f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s: loss {loss:.4f}')
+            for size in sizes:
+                self._train_on(resized(batch, size), name, '' if size is None else f' of {size[0]} x {size[1]} pixels')
             switch()
         runner.announce(f'{len(model.weight_map.pairs)} tensors transferred both ways')
         if runner.val_loop is not None:
@@ -72,3 +69,17 @@ class CheckLoop(DualTrainLoop):
             raise ConfigError(f'--picture {self.picture!r} cannot be drawn of {noun_of(batch)}s; leave it out')
         draw_seen(self.runner, batch, Path(self.picture))
         self.runner.announce(f"a training batch as the models see it is drawn in '{self.picture}'")
+
+    def _train_on(self, batch: Any, name: str, of_size: str) -> None:
+        """Train a model on a batch, and announce its loss."""
+        exchange_of(self.runner.optim_wrapper).begin(batch, bool)
+        try:
+            loss = torch.as_tensor(self.runner.model.train_step(batch, self.runner.optim_wrapper)['loss']).item()
+        except NonFiniteError as bad:
+            raise TrainingError(
+                f'the loss of the {bad.model} model is {bad.loss} on the first batch; look at model.{bad.model}, its '
+                f'mean and std and the {noun_of(batch)}s of train_dataloader.dataset'
+            ) from bad
+        self.runner.announce(
+            f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s{of_size}: loss {loss:.4f}'
+        )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from motivation.errors import TrainingError
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.checkpoint import find_checkpoints
 from motivation.utils.distributed import sum_over_processes
@@ -79,4 +80,20 @@ def ways_out(bad: NonFiniteError, work_dir: Path) -> str:
     return (
         f'{newest_saved(work_dir)}: lower optim_wrapper.optimizer.lr or clip the gradient '
         f'(optim_wrapper.clip_grad), or go on with train_cfg.on_bad_loss={remedies}'
+    )
+
+
+def too_many_skipped(problem: str, times: int, folder: Path) -> TrainingError:
+    """Return the error about one skipped batch too many, ``times`` in a row."""
+    return TrainingError(
+        f'{problem}, for the {times}th batch in a row: the weights will not recover; '
+        f"{newest_saved(folder)}: continue from it with train_cfg.on_bad_loss='rollback'"
+    )
+
+
+def too_many_overflows(place: str, times: int) -> TrainingError:
+    """Return the error about gradients that overflow in ``times`` batches in a row, at any scale of the loss."""
+    return TrainingError(
+        f'{place}, as in the {times - 1} batches before, at any scale of the loss: lower optim_wrapper.optimizer.lr, or write '
+        "model.precision='bf16'"
     )

@@ -28,6 +28,7 @@ from motivation.engine.parallel import train_together
 from motivation.engine.resuming import Resumption, find_resumed, find_seed, load_weights, read_for
 from motivation.engine.run_parts import save_run
 from motivation.engine.schedules import build_schedules
+from motivation.engine.tracker import open_trackers
 from motivation.engine.write_failures import WriteFailures
 from motivation.models import DualModel
 from motivation.models.pretraining import unread_sources
@@ -75,8 +76,6 @@ class DualModelRunner(Runner):
     interruption: Interruption | None = None  # only during training
     unwritten: WriteFailures
     _resumption: Resumption  # only once everything is built
-
-    # Attributes of MMEngine's runner.
     optim_wrapper: Any
     param_schedulers: Any
     _load_from: str | None
@@ -128,6 +127,7 @@ class DualModelRunner(Runner):
         """Compile each model in place instead of the whole training step."""
         if compile_models(self.model, self.cfg.get('compile')):
             self.logger.info('Both models are compiled; the first batches of each are slow.')
+        open_trackers(self)  # everything is built and checked
 
     @property
     def trains(self) -> bool:

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from mmengine.dist import get_world_size
@@ -24,15 +24,17 @@ from motivation.engine.non_finite import (
     NonFiniteError,
     check_weights,
     describe,
-    newest_saved,
+    too_many_overflows,
+    too_many_skipped,
     ways_out,
 )
 from motivation.errors import TrainingError
 from motivation.registry import LOOPS
 from motivation.structures import MODEL_NAMES, ModelName, StepRecord
-from motivation.utils.arguments import Count, checked
+from motivation.utils.arguments import Count, Written, checked
 from motivation.utils.checkpoint import find_checkpoints, newest_whole
 from motivation.utils.interruption import Interrupted
+from motivation.utils.training_parts import TrainingParts
 
 ROLLBACK_FACTOR = 0.5
 
@@ -62,6 +64,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
             ``'rollback'`` restores the newest checkpoint with half the learning rate, at most five times.
             Non-finite weights, after a non-finite gradient of a finite loss, are never evaluated or saved: the run
             stops or is rolled back.
+        parts: Parts with image sizes of their own, see :class:`~motivation.utils.training_parts.TrainingParts`.
 
     Attributes:
         validation_due: Whether an epoch is over, but its validation is not.
@@ -86,7 +89,10 @@ class DualTrainLoop(EpochBasedTrainLoop):
         val_begin: Count = 1,
         val_interval: Count = 1,
         on_bad_loss: Literal['stop', 'skip', 'rollback'] = 'stop',
+        parts: Annotated[list[dict[str, Any]], Written('[dict(share=0.5, image_size=16), dict(share=0.5)]')]
+        | None = None,
     ) -> None:
+        self.parts = TrainingParts(parts)
         loader = build_data_loader(
             runner, dataloader, 'train_dataloader', lambda dataset: SeededDataset(dataset, (runner.seed, runner.rank))
         )
@@ -131,7 +137,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self._ended = time.perf_counter()
         for batch_idx, data_batch in enumerate(self._batches.after(done, self._epoch + 1), done):
             is_first = self.last_step is None
-            self.run_iter(batch_idx, data_batch)
+            self.run_iter(batch_idx, self.parts.fit(data_batch, self._iter, self._max_iters))
             if is_first:
                 self.runner.keep_work_dir()
             self.runner.call_hook('between_iters')
@@ -227,10 +233,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         self.skipped += 1
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
-            raise TrainingError(
-                f'{self._describe(bad)}, for the {self._skipped_in_a_row}th batch in a row: the weights will not recover; '
-                f"{newest_saved(Path(self.runner.work_dir))}: continue from it with train_cfg.on_bad_loss='rollback'"
-            ) from bad
+            raise too_many_skipped(self._describe(bad), self._skipped_in_a_row, Path(self.runner.work_dir)) from bad
         what = 'the batch' if bad.model == active else 'its distillation step'
         self.runner.announce(f'{self._describe(bad)}; {what} is skipped')
 
@@ -241,10 +244,7 @@ class DualTrainLoop(EpochBasedTrainLoop):
         place = f'the gradients of the {model} model overflow in fp16 at iteration {self._iter + 1}'
         self.runner.logger.info(f'{place}; the step is skipped, and the scale of the loss halved')
         if self._skipped_in_a_row > MAX_OVERFLOWS_IN_A_ROW:
-            raise TrainingError(
-                f'{place}, as in the {self._skipped_in_a_row - 1} batches before, at any scale of the loss: lower '
-                "optim_wrapper.optimizer.lr, or write model.precision='bf16'"
-            )
+            raise too_many_overflows(place, self._skipped_in_a_row)
 
     def _stop_or_roll_back(self, bad: NonFiniteError) -> None:
         problem = self._describe(bad)

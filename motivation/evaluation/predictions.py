@@ -117,8 +117,9 @@ class PredictionCollector:
             The predictions, or ``None`` if there are none.
         """
         own = _joined(self._batches) if self._batches else None
-        parts = [part for part in all_gather_object(own) if part is not None] if get_world_size() > 1 else [own]
-        if not parts or parts[0] is None:
+        gathered: list[Predictions | None] = all_gather_object(own) if get_world_size() > 1 else [own]
+        parts = [part for part in gathered if part is not None]
+        if not parts:
             return None
         together = _joined(parts)
         if (together.indices >= 0).all():

@@ -1,12 +1,13 @@
 """The hook that counts the compute of training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.compute.macs import measure_model
+from motivation.compute.macs import ModelMacs, measure_model
 from motivation.compute.measurements import Measurements
 from motivation.compute.meter import BatchTotals, ComputeMeter
 from motivation.datasets import first_batch
@@ -17,6 +18,7 @@ from motivation.utils.arguments import Count, checked
 from motivation.utils.batches import first_sample, samples_in
 from motivation.utils.distributed import sum_over_processes
 from motivation.utils.random_state import preserved_random_state
+from motivation.utils.training_parts import resized
 
 
 @HOOKS.register_module()
@@ -75,7 +77,7 @@ class ComputeMeterHook(Hook):
         )
         try:
             accumulate = {name: getattr(runner.optim_wrapper[name], 'accumulate', 1) for name in MODEL_NAMES}
-            self.meter = ComputeMeter(self._measured.training(_sample(runner)), get_world_size(), accumulate)
+            self.meter = ComputeMeter(self._measured.training(training_sample(runner)), get_world_size(), accumulate)
         except ConfigError as error:
             self.not_counted = str(error)
         else:
@@ -94,7 +96,8 @@ class ComputeMeterHook(Hook):
             ConfigError: A model cannot be counted, or the counts differ; see
                 :func:`~motivation.compute.macs.measure_model`.
         """
-        self._measured.training(data_batch)
+        for part in runner.train_loop.parts.parts:
+            self._measured.training(resized(data_batch, part.size))
         model, sample = runner.model, first_sample(data_batch)
         for name in MODEL_NAMES:
             measure_model(
@@ -134,6 +137,14 @@ class ComputeMeterHook(Hook):
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
             self._log(runner, meter)
 
+    def measure_like(self, batch: Any) -> Mapping[ModelName, ModelMacs]:
+        """Return the MACs of both models on samples like those of a batch, such as those of a later part of the run.
+
+        Raises:
+            ConfigError: A model cannot be counted.
+        """
+        return self._measured.training(batch)
+
     def before_val_epoch(self, runner: Runner) -> None:
         self._validated = {}
 
@@ -156,11 +167,7 @@ class ComputeMeterHook(Hook):
     def after_reestimation(self, runner: Runner, model: ModelName, iters: int, images: int) -> None:
         """Count the batches on which statistics were re-estimated; every process runs all of them."""
         if self.meter is not None:
-            processes = get_world_size()
-            flops = self.meter.macs[model].inference.flops(iters, images)
-            self.meter.reestimated[model].add(
-                images * processes, forward_flops=flops * processes, iters=iters * processes
-            )
+            self.meter.add_reestimation(model, iters, images)
 
     def after_held_in_loss(self, runner: Runner, images: int) -> None:
         """Count a measurement of the base model's loss, which every process makes on images of its own."""
@@ -235,7 +242,7 @@ def require_meter(runner: Runner) -> ComputeMeter:
     return hook.meter
 
 
-def _sample(runner: Runner) -> dict[str, Any]:
+def training_sample(runner: Runner) -> dict[str, Any]:
     """Return the first training sample as a batch."""
     loader, classes = runner.train_dataloader, getattr(runner.model.base, 'num_classes', None)
     with preserved_random_state():  # the sample is drawn once more where training begins

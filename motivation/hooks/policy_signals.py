@@ -6,16 +6,18 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from motivation.compute.macs import ModelMacs
 from motivation.datasets import stream_of
 from motivation.engine.exchanging import exchange_of
 from motivation.engine.gradient_agreement import GradientAgreement
 from motivation.engine.held_in_loss import HeldInLoss
 from motivation.engine.sample_history import SampleHistory
 from motivation.errors import ConfigError, near_matches
-from motivation.hooks.compute_meter_hook import require_meter
+from motivation.hooks.compute_meter_hook import ComputeMeterHook, require_meter, training_sample
 from motivation.hooks.watched_logits import watch_accuracy, watch_sample_losses
 from motivation.policies import Compute
-from motivation.structures import StepRecord
+from motivation.structures import ModelName, StepRecord
+from motivation.utils.training_parts import resized
 
 SIGNALS = {
     'accuracy': "the active model's training accuracy on the batch, 0 to 1",
@@ -125,10 +127,36 @@ def _watch_compute(runner: Runner, held_in: HeldInLoss | None) -> Callable[[Step
     loader, processes = runner.train_dataloader, get_world_size()
     images_per_epoch = min(len(loader.sampler), len(loader) * loader.batch_size) * processes
     distils = runner.model.distillation is not None
-    images, batch_size = runner.max_epochs * images_per_epoch, loader.batch_size * processes
+    batch_size, macs_of_parts = loader.batch_size * processes, _measure_parts(runner)
+
+    def images_until(batches: int) -> int:
+        epochs, further = divmod(batches, len(loader))
+        return epochs * images_per_epoch + further * batch_size
 
     def read(step: StepRecord) -> Compute:
-        measured = (held_in.left(), held_in.images * processes) if held_in is not None else (0, 0)
-        return require_meter(runner).forecast(runner.max_iters, images, batch_size, distils, *measured)
+        done, total = runner.iter + 1, runner.max_iters
+        ends = runner.train_loop.parts.ends(total)
+        later = [
+            (end - begin, images_until(end) - images_until(begin), macs)
+            for begin, end, macs in zip(ends[:-1], ends[1:], macs_of_parts[1:], strict=True)
+            if begin >= done
+        ]
+        times, held = (held_in.left(), held_in.images * processes) if held_in is not None else (0, 0)
+        images = images_until(total)
+        return require_meter(runner).forecast(total, images, batch_size, distils, times, held, later)
 
     return read
+
+
+def _measure_parts(runner: Runner) -> list[Mapping[ModelName, ModelMacs]]:
+    """Return the MACs of both models in each part of the training."""
+    hook, parts = runner.find_hook(ComputeMeterHook), runner.train_loop.parts
+    sample = training_sample(runner) if parts.resizes else None
+    try:
+        return [
+            hook.meter.macs if sample is None else hook.measure_like(resized(sample, part.size)) for part in parts.parts
+        ]
+    except ConfigError as error:
+        raise ConfigError(
+            f"motivation.policy asks for 'compute', which is not counted: {error}; choose another policy"
+        ) from error

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from motivation.compute.meter import ComputeMeter
+from motivation.config.effects import fields_without_effect
 from motivation.datasets import DeviceImages, class_names, stream_of
 from motivation.datasets.spread_sampler import drawn_in_an_epoch
 from motivation.errors import one_line
@@ -246,7 +247,13 @@ def describe_run(runner: Runner) -> list[str]:
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),
         f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),
+        *([f'  parts      {runner.train_loop.parts}'] if runner.train_loop.parts.resizes else []),
         *([f'  engine     {engine}'] if (engine := describe_engine(runner)) else []),
+        *(
+            [f'  one process, so without effect: {", ".join(unused)}']
+            if (unused := fields_without_effect(runner.cfg))
+            else []
+        ),
         f'  device     {together}{model.base.data_preprocessor.device}{threads}',
         f'  work_dir   {runner.work_dir}',
     ]

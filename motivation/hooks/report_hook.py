@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from motivation.compute.meter import ComputeMeter
+from motivation.engine.tracker import summarize
 from motivation.hooks.compute_meter_hook import ComputeMeterHook, find_meter
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace
@@ -72,6 +73,7 @@ class ReportHook(Hook):
         runner.unwritten.try_to_write(
             work_dir / 'report.json', partial(write_report, report, trace, work_dir, self.picture)
         )
+        summarize(runner.visualizer, report.to_json())
         if 'report.json' not in runner.unwritten:
             picture = ', report.png' if self.picture else ''
             console.print(f'written: report.json, report.md{picture} in {work_dir}', markup=False)

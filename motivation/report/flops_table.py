@@ -8,12 +8,13 @@ from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor
 
-from motivation.compute.macs import StepMacs, measure_model, training_batches
+from motivation.compute.macs import ModelMacs, StepMacs, measure_model, training_batches
 from motivation.compute.step_macs import count_train_step
 from motivation.report.table import count_parameters, model_label, step_rows
 from motivation.structures import MODEL_NAMES, ModelName
 from motivation.utils.batches import article, input_shapes, noun_of
 from motivation.utils.training_mode import training_mode
+from motivation.utils.training_parts import Size, TrainingParts, resized
 
 # Shares of motivated batches of the planned runs.
 RATES = (0.0, 1 / 24, 0.1, 1 / 6, 0.25, 0.5, 0.75, 1.0)
@@ -25,6 +26,7 @@ def describe_pair(
     images: int,
     batch_size: int,
     distillation: bool = False,
+    parts: TrainingParts | None = None,
 ) -> dict[str, Any]:
     """Return the data that ``motivation flops`` shows.
 
@@ -34,13 +36,19 @@ def describe_pair(
         images: Number of samples of the planned run, over all epochs.
         batch_size: Samples per batch, for MACs that do not depend on the batch size.
         distillation: Whether motivated batches include a step of in-place distillation. Default: ``False``.
+        parts: Parts of the planned run, with image sizes of their own. Default: one of the sample's size.
 
     Returns:
         ``sample``, the name of a sample; ``input``, the shape of its first input; for each model its parameters and
         MACs; ``planned``, training FLOPs and saving at several shares of motivated batches; ``largest_saving``, the
         saving of a run without motivated batches.
     """
-    macs = {name: measure_model(models[name], sample, distillation, batch_size, check=True) for name in MODEL_NAMES}
+
+    def measure(size: Size | None = None) -> dict[ModelName, ModelMacs]:
+        like = resized(sample, size)
+        return {name: measure_model(models[name], like, distillation, batch_size, check=True) for name in MODEL_NAMES}
+
+    whole = macs = measure()
     pair: dict[str, Any] = {'sample': noun_of(sample), 'input': list(input_shapes(sample)[0][1])}
     for name, model in models.items():
         step = macs[name].step
@@ -54,14 +62,20 @@ def describe_pair(
             'fixed_macs_per_step': step.forward.per_batch + step.backward.per_batch,
             **_detail(model, sample),
         }
-    batches = math.ceil(images / batch_size)
-
-    def flops(*steps: StepMacs | None) -> int:
-        return sum(step.flops(batches, images) for step in steps if step is not None)
-
-    base, alone = flops(macs['base'].step), flops(macs['motivated'].step)
-    motivated = flops(*(macs[name].distillation for name in MODEL_NAMES)) if distillation else alone
-    pair |= {'images': images, 'batch_size': batch_size, 'distillation': distillation}
+    base = motivated = alone = 0.0
+    parts = parts or TrainingParts()
+    for part in parts.parts:
+        macs = measure(part.size) if part.size is not None else whole
+        cost = _planned(macs, math.ceil(images / batch_size), images, distillation)
+        base, motivated, alone = (
+            total + part.share * add for total, add in zip((base, motivated, alone), cost, strict=True)
+        )
+    pair |= {
+        'images': images,
+        'batch_size': batch_size,
+        'distillation': distillation,
+        'parts': str(parts) if parts.resizes else '',
+    }
     pair['planned'] = [
         {'motivated_fraction': rate, 'train_flops': round(spent), 'saving': alone / spent}
         for rate in RATES
@@ -69,6 +83,18 @@ def describe_pair(
     ]
     pair['largest_saving'] = alone / base
     return pair
+
+
+def _planned(
+    macs: Mapping[ModelName, ModelMacs], batches: int, images: int, distillation: bool
+) -> tuple[int, int, int]:
+    """Return the FLOPs of a run of base batches alone, of motivated batches alone, and of the motivated model alone."""
+
+    def flops(*steps: StepMacs | None) -> int:
+        return sum(step.flops(batches, images) for step in steps if step is not None)
+
+    base, alone = flops(macs['base'].step), flops(macs['motivated'].step)
+    return base, flops(*(macs[name].distillation for name in MODEL_NAMES)) if distillation else alone, alone
 
 
 def _detail(model: BaseModel, sample: dict[str, Tensor]) -> dict[str, dict[str, list[int]]]:
@@ -119,7 +145,8 @@ def pair_tables(pair: dict[str, Any], detail: bool) -> list[Table]:
         'training FLOPs',
         'saving',
         title=f'a run of {pair["images"]:,} {noun}{"s" * (pair["images"] > 1)}'
-        + (', distilling' if pair['distillation'] else ''),
+        + (', distilling' if pair['distillation'] else '')
+        + (f', {pair["parts"]}' if pair['parts'] else ''),
         title_justify='left',
     )
     for row in pair['planned']:

@@ -9,13 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import methodcaller
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.logging import MMLogger
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from motivation.utils.files import write_whole
+
+
+@runtime_checkable
+class Buffered(Protocol):
+    """A backend of a visualizer that writes entries together."""
+
+    def flush(self) -> None:
+        """Write what is buffered; a failure is the backend's own to report."""
 
 
 def warn_on_terminal(logger: MMLogger) -> MMLogger:
@@ -53,6 +61,9 @@ def flush_logs(visualizer: Visualizer) -> None:
     for writer in _writers(visualizer):
         with suppress(OSError):  # the next entry reports it
             writer.flush()
+    for backend in visualizer._vis_backends.values():
+        if isinstance(backend, Buffered):
+            backend.flush()
 
 
 def guard_logs(visualizer: Visualizer, logger: logging.Logger, lost: Callable[[OSError], None]) -> None:

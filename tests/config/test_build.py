@@ -113,10 +113,6 @@ def test_arguments_that_are_not_in_the_config_are_passed():
             {'train_dataloader.prefetch_factor': 0, 'train_dataloader.num_workers': 1},
             r'^train_dataloader\.prefetch_factor must be at least 1 or None, got 0$',
         ),
-        (
-            {'val_dataloader.batch_size': 361, 'val_dataloader.drop_last': True},
-            r'^val_dataloader\.batch_size is 361, and its 360 images do not fill a batch; lower it',
-        ),
         ({'val_dataloader.timeout': -1}, r'^val_dataloader\.timeout must be at least 0, got -1$'),
         (
             {'train_dataloader.num_batch_per_epoch': 0},
@@ -189,7 +185,7 @@ def test_arguments_that_are_not_in_the_config_are_passed():
         ),
         (
             {'env_cfg.mp_cfg.mp_start_method': 'x'},
-            r"^env_cfg = .* cannot be built: ValueError: cannot find context for 'x'",
+            r"^env_cfg\.mp_cfg\.mp_start_method must be 'fork', 'spawn' or 'forkserver', got 'x'$",
         ),
         ({'auto_scale_lr': dict(enable=True)}, r'^auto_scale_lr\.base_batch_size is missing; give the batch size'),
         (
@@ -203,14 +199,6 @@ def test_arguments_that_are_not_in_the_config_are_passed():
         (
             {'train_dataloader.dataset': dict(_delete_=True, type='NoSuchData', size=1)},
             r"^train_dataloader\.dataset = {'type': 'NoSuchData', 'size': 1} cannot be built: ValueError: no data .*; NoSuchData takes",
-        ),
-        (
-            {'train_dataloader.shuffle': True},
-            r'^train_dataloader = .* cannot be built: ValueError: sampler option is mutually exclusive with shuffle; correct it$',
-        ),
-        (
-            {'visualizer.vis_backends': [dict(type='WandbVisBackend')]},
-            r'^visualizer = .* cannot be built: ImportError: Please run "pip install wandb"',
         ),
     ],
 )

@@ -86,7 +86,7 @@ def test_unsupported_field_raises_with_the_fix(field):
         ({'find_unused_parameters': 'yes'}, "^find_unused_parameters must be True or False, got 'yes'$"),
         ({'model_wrapper_cfg': dict(find_unused=True)}, r'^model_wrapper_cfg\.find_unused is not an argument of Dist'),
         ({'model_wrapper_cfg': dict(type='MMSeparateDistributedDataParallel')}, r'^model_wrapper_cfg\.type is .MMSep'),
-        ({'model_wrapper_cfg': dict(device_ids=[0])}, r'^model_wrapper_cfg\.device_ids is \[0\]; the run sets it'),
+        ({'model_wrapper_cfg': dict(device_ids=[0])}, r'^model_wrapper_cfg\.device_ids is \[0\], and the run sets it'),
         (
             {'model_wrapper_cfg': dict(find_unused_parameters=True), 'find_unused_parameters': False},
             '^find_unused_parameters is False, and model_wrapper_cfg',

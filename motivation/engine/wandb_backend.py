@@ -1,0 +1,100 @@
+"""Logging to Weights & Biases."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from mmengine.visualization.vis_backend import BaseVisBackend
+
+from motivation.engine.tracker import Tracker, new_identifier, require_package
+from motivation.errors import ConfigError
+from motivation.registry import VISBACKENDS
+from motivation.utils.arguments import Written, checked
+
+# The x axis of every curve: wandb's own steps cannot go back to those of a checkpoint.
+_AXIS = 'batch'
+
+
+@VISBACKENDS.register_module()
+class WandbVisBackend(Tracker, BaseVisBackend):
+    """Logs a training to Weights & Biases, offline or online; a resumed training continues its run.
+
+    MMEngine's backend of this name ignores the numbers of the steps, begins another run after a resume, and ends the
+    training when the service fails.
+
+    Args:
+        save_dir: Folder of wandb's files. In a config, the log folder of the run by default.
+        init_kwargs: Arguments of :func:`wandb.init`, such as ``project`` (default ``'motivation'``), ``name``, ``tags`` and
+            ``mode='offline'``.
+        files: Names of files in the work_dir that are uploaded at the end, such as ``['report.md', 'base.pth']``.
+            Default: none.
+
+    Raises:
+        ConfigError: wandb is not installed, or nobody is logged in.
+
+    Example:
+        >>> vis_backends = [dict(type='WandbVisBackend', init_kwargs=dict(project='flowers', mode='offline'))]
+    """
+
+    @checked
+    def __init__(
+        self,
+        save_dir: str,
+        init_kwargs: Annotated[dict[str, Any], Written("dict(project='flowers')")] | None = None,
+        files: Sequence[str] = (),
+    ) -> None:
+        super().__init__(save_dir)
+        self.files = files
+        self._init_kwargs = {'project': 'motivation', **(init_kwargs or {})}
+        try:
+            import wandb  # takes seconds, and few runs need it
+        except ImportError as error:
+            raise require_package(type(self).__name__, error, 'wandb') from error
+        self._wandb: Any = wandb
+        self._run: Any = None
+        mode = self._init_kwargs.get('mode') or os.environ.get('WANDB_MODE', 'online')
+        if mode == 'online' and not wandb.api.api_key:
+            raise ConfigError(
+                f'visualizer.vis_backends has {type(self).__name__}, and nobody is logged in to wandb: {self._way_out()}, or leave '
+                'it out'
+            )
+
+    def _init_env(self) -> None:
+        """Do nothing: :meth:`open` begins the run."""
+
+    @property
+    def experiment(self) -> Any:
+        """The run of wandb; ``None`` before training."""
+        return self._run
+
+    def _way_out(self) -> str:
+        return "run 'wandb login', write init_kwargs=dict(mode='offline')"
+
+    def _begin(self, identifier: str | None, config: dict[str, Any], text: str) -> str:
+        Path(self._save_dir).mkdir(parents=True, exist_ok=True)
+        identifier = self._init_kwargs.get('id') or identifier or new_identifier()
+        # Its capture of the terminal would take the live display apart.
+        settings = self._wandb.Settings(console='off')
+        arguments = {'dir': self._save_dir, 'settings': settings, 'resume': 'allow', **self._init_kwargs}
+        self._run = self._wandb.init(**{**arguments, 'id': identifier})
+        self._run.config.update(config, allow_val_change=True)
+        self._run.define_metric(_AXIS, hidden=True)
+        self._run.define_metric('*', step_metric=_AXIS)
+        return str(identifier)
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log({**values, _AXIS: step})
+
+    def _log_image(self, name: str, image: np.ndarray, step: int) -> None:
+        self._run.log({name: self._wandb.Image(image), _AXIS: step})
+
+    def _summarize(self, values: Mapping[str, Any]) -> None:
+        self._run.summary.update({f'report/{name}': value for name, value in values.items()})
+
+    def _upload(self, path: Path) -> None:
+        self._run.save(str(path), base_path=str(path.parent), policy='now')
+
+    def _end(self, status: str) -> None:
+        self._run.finish(exit_code=0 if status == 'FINISHED' else 1)

@@ -1,0 +1,205 @@
+"""Runs logged to Weights & Biases and MLflow, read back with what they wrote."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from motivation.engine.dry_run import CheckLoop
+from motivation.engine.mlflow_backend import MLflowVisBackend
+from motivation.engine.runner import DualModelRunner
+from motivation.engine.tracker import Tracker
+from motivation.engine.wandb_backend import WandbVisBackend
+from motivation.errors import ConfigError
+from motivation.registry import VISBACKENDS
+from tests.conftest import ROOT, tiny_config, train
+
+mlflow = pytest.importorskip('mlflow')
+pytest.importorskip('wandb')
+
+# One process, which the threads and the service of wandb end with: a run stopped in its second epoch, and resumed.
+RUNS = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from motivation.engine.runner import DualModelRunner
+from tests.conftest import tiny_config
+from tests.engine.test_resuming import Stop
+
+backends = [
+    dict(type='WandbVisBackend', init_kwargs=dict(mode='offline', project='digits'), files=['report.md']),
+    dict(type='MLflowVisBackend', exp_name='digits', tracking_uri='file:store', files=['report.md', 'none.txt']),
+]
+options = {{'train_dataloader.num_batch_per_epoch': 4, 'visualizer.vis_backends': [dict(type='LocalVisBackend'), *backends]}}
+for stop in (6, None):
+    config = tiny_config('run', epochs=2, **options)
+    config.resume = stop is None
+    runner = DualModelRunner.from_cfg(config)
+    if stop:
+        runner.register_hook(Stop(stop))
+    try:
+        runner.train()
+    except InterruptedError:
+        for backend in runner.visualizer._vis_backends.values():
+            getattr(backend, '_abandon', lambda: None)()
+"""
+
+
+@pytest.fixture(scope='module')
+def logged(tmp_path_factory):
+    """The folder of a stopped and resumed run with both trackers, and what it said."""
+    folder = tmp_path_factory.mktemp('logged')
+    environment = {**os.environ, 'WANDB_SILENT': 'true', 'OMP_NUM_THREADS': '1'}
+    environment.pop('WANDB_API_KEY', None)
+    done = subprocess.run(
+        [sys.executable, '-c', RUNS], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def records(path):
+    """Yield the records of an offline file of wandb: a header of 7 bytes, then LevelDB's log of blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, place, parts = path.read_bytes(), 7, b''
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # too short for a header
+            place += 32768 - place % 32768
+            continue
+        length, kind = struct.unpack('<HB', data[place + 4 : place + 7])
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or last
+            yield Record.FromString(parts)
+            parts = b''
+
+
+def report_of(folder):
+    return json.loads((folder / 'run/report.json').read_text())
+
+
+def test_wandb_has_every_step_of_one_run(logged):
+    """Two offline files of one id; the curves have the numbers of the batches, also after the resume."""
+    folder, _ = logged
+    files = sorted(folder.glob('run/*/vis_data/wandb/offline-run-*/*.wandb'))
+    assert len(files) == 2 and len({file.name for file in files}) == 1
+    read = [list(records(file)) for file in files]
+    runs = [record.run for group in read for record in group if record.HasField('run')]
+    assert {run.project for run in runs} == {'digits'} and len({run.run_id for run in runs}) == 1
+    steps, losses = [], {}
+    for record in (record for group in read for record in group if record.HasField('history')):
+        row = {item.key or '/'.join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        steps.append(row['batch'])
+        if 'loss' in row:
+            losses[row['batch']] = row['loss']
+    lines = [json.loads(line) for line in next(folder.glob('run/*/vis_data/scalars.json')).read_text().splitlines()]
+    assert losses == {line['step']: pytest.approx(line['loss']) for line in lines if 'loss' in line}
+    assert sorted(losses) == [1, 2, 3, 4, 5, 6, 7, 8]
+    summary = {}
+    for record in (record for record in read[1] if record.HasField('summary')):
+        for item in record.summary.update:
+            summary[item.key or '/'.join(item.nested_key)] = json.loads(item.value_json)
+    report = report_of(folder)
+    assert summary['report/base/metrics/accuracy/top1'] == report['base']['metrics']['accuracy/top1']
+    assert any(
+        item.key == 'model' for record in read[0] if record.HasField('run') for item in record.run.config.update
+    ) or (any(record.HasField('config') for record in read[0]))
+
+
+def test_mlflow_has_every_step_of_one_run_once(logged, monkeypatch):
+    folder, said = logged
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
+    client = mlflow.MlflowClient((folder / 'store').as_uri())
+    experiment = client.get_experiment_by_name('digits')
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == 'FINISHED'
+    lines = [json.loads(line) for line in next(folder.glob('run/*/vis_data/scalars.json')).read_text().splitlines()]
+    history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'loss')]
+    assert history == [(line['step'], pytest.approx(line['loss'])) for line in lines if 'loss' in line]
+    scores = client.get_metric_history(run.info.run_id, 'base/accuracy/top1')
+    assert [entry.step for entry in scores] == [4, 8]
+    assert run.data.params['motivation.policy.drops'] == '2'
+    report = report_of(folder)
+    assert run.data.metrics['report/motivated/metrics/accuracy/top1'] == report['motivated']['metrics']['accuracy/top1']
+    assert run.data.tags['report.policy'] == report['policy']
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {'config.py', 'report.md'}
+    assert "MLflowVisBackend uploads no 'none.txt', which does not exist in" in said
+
+
+@VISBACKENDS.register_module(force=True)
+class Failing(Tracker):
+    """A tracker whose service fails from the second entry on."""
+
+    def __init__(self, save_dir, reachable=True):
+        self._save_dir, self.files, self.reachable, self.written = save_dir, (), reachable, []
+
+    experiment = None
+
+    def _begin(self, identifier, config, text):
+        if not self.reachable:
+            raise ConnectionError('no route to host')
+        return identifier or 'mine'
+
+    def _log(self, values, step):
+        if self.written:
+            raise RuntimeError('quota exceeded')
+        self.written.append(step)
+
+    def _end(self, status):
+        self.written.append(status)
+
+    _log_image = _summarize = _upload = _end
+
+
+def failing(work_dir, **arguments):
+    backends = [dict(type='LocalVisBackend'), dict(type='Failing', **arguments)]
+    return tiny_config(work_dir, epochs=1, **{'visualizer.vis_backends': backends})
+
+
+def test_tracker_that_fails_does_not_end_the_training(tmp_path, capsys):
+    runner = train(failing(tmp_path / 'run'))
+    said = capsys.readouterr().out
+    assert said.count('Failing fails (RuntimeError: quota exceeded) and gets no more entries; the run and its') == 1
+    assert runner.iter == 6 and runner.visualizer.get_backend('Failing').written == [1]  # not even its end
+    lines = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    assert len(lines) == 7
+
+
+def test_tracker_that_cannot_begin_ends_the_run_before_training(tmp_path):
+    runner = DualModelRunner.from_cfg(failing(tmp_path / 'run', reachable=False))
+    with pytest.raises(
+        ConfigError,
+        match=r'^visualizer\.vis_backends has Failing, which cannot begin a run \(ConnectionError: no route',
+    ):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_check_begins_no_run(tmp_path):
+    config = failing(tmp_path / 'run', reachable=False)
+    config.train_cfg.type = 'CheckLoop'
+    runner = DualModelRunner.from_cfg(config)
+    runner.train()
+    assert isinstance(runner.train_loop, CheckLoop)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'package', 'install'), [(WandbVisBackend, 'wandb', 'wandb'), (MLflowVisBackend, 'mlflow', 'mlflow-skinny')]
+)
+def test_missing_package_is_named(tmp_path, monkeypatch, kind, package, install):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        ConfigError, match=rf"vis_backends has {kind.__name__}, and {install} .*'pip install {install}', or"
+    ):
+        kind(str(tmp_path))
+
+
+def test_nobody_logged_in_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.delenv('WANDB_API_KEY', raising=False)
+    monkeypatch.setenv('WANDB_MODE', 'online')
+    with pytest.raises(ConfigError, match=r"nobody is logged in to wandb: run 'wandb login', write .*mode='offline'"):
+        WandbVisBackend(str(tmp_path))
