@@ -117,7 +117,7 @@ def test_mlflow_has_every_step_of_one_run_once(logged, monkeypatch):
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == 'FINISHED'
     lines = [json.loads(line) for line in next(folder.glob('run/*/vis_data/scalars.json')).read_text().splitlines()]
-    history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'loss')]
+    history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'train/loss')]
     assert history == [(line['step'], pytest.approx(line['loss'])) for line in lines if 'loss' in line]
     scores = client.get_metric_history(run.info.run_id, 'base/accuracy/top1')
     assert [entry.step for entry in scores] == [4, 8]
