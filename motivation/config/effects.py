@@ -145,8 +145,6 @@ def _training(plain: dict[str, Any]) -> Iterator[str]:
             f'auto_scale_lr is {shortened(scaling)}, which scales nothing without enable: write enable=True, or enable=False '
             'to keep it for later'
         )
-    if scaling.get('enable') and (plain.get('train_dataloader') or {}).get('batch_size') is None:
-        yield 'auto_scale_lr.enable is True, and train_dataloader.batch_size is missing; give it'
     for part in ('', '.base', '.motivated'):
         wrapper = plain.get('optim_wrapper') or {}
         clip = (wrapper.get(part[1:]) or {} if part else wrapper).get('clip_grad')

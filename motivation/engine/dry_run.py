@@ -49,7 +49,7 @@ class CheckLoop(DualTrainLoop):
         if runner.val_loop is not None:
             look_over(runner, 'val', runner.val_dataloader)
         if self.picture is not None and runner.rank == 0:
-            self._draw(batch)
+            self._draw(resized(batch, self.parts.parts[0].size))
         model.train()
         sizes = dict.fromkeys(part.size for part in self.parts.parts)
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):

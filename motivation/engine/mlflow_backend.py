@@ -110,9 +110,11 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
+        # A store of files cannot hold 'motivated' beside 'motivated/accuracy/top1'.
+        named = {name if '/' in name else f'train/{name}': value for name, value in values.items()}
         self._entries += [
             self._mlflow.entities.Metric(name, value, now, step)
-            for name, value in values.items()
+            for name, value in named.items()
             if step > self._logged.get(name, -1)
         ]
         if len(self._entries) > _AT_ONCE - len(values):

@@ -41,7 +41,8 @@ model = dict(
     # On batches of the motivated model the base also learns from its outputs; 0 is the method as published.
     distillation=dict(weight=0.5),
 )
-# Fine-tuning: pretrained=True in both, with start='base' or start='motivated' in model, if the weights can be fetched.
+# Fine-tuning: pretrained=True in base, motivated or both, and start='base' or start='motivated' in model; see
+# docs/pretrained.md.
 
 # Wakes the motivated model after two drops of the loss in a row.
 motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))

@@ -141,8 +141,9 @@ def _watch_compute(runner: Runner, held_in: HeldInLoss | None) -> Callable[[Step
             for begin, end, macs in zip(ends[:-1], ends[1:], macs_of_parts[1:], strict=True)
             if begin >= done
         ]
-        measured = (held_in.left(), held_in.images * processes) if held_in is not None else (0, 0)
-        return require_meter(runner).forecast(total, images_until(total), batch_size, distils, *measured, later=later)
+        times, held = (held_in.left(), held_in.images * processes) if held_in is not None else (0, 0)
+        images = images_until(total)
+        return require_meter(runner).forecast(total, images, batch_size, distils, times, held, later)
 
     return read
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mmengine.logging import MMLogger
-from mmengine.visualization import TensorboardVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from motivation.utils.files import write_whole
@@ -45,10 +45,17 @@ def forget_later_steps(visualizer: Visualizer, log_dir: Path, iteration: int) ->
 
     Args:
         visualizer: Visualizer of the run. A restart event in its TensorBoard file makes TensorBoard hide later steps.
-        log_dir: Log folder. Lines of later steps, and incomplete lines, are removed from ``vis_data/*.json``.
+        log_dir: Log folder. Lines of later steps, and incomplete lines, are removed from ``vis_data/*.json`` and the files of its
+            local backends.
         iteration: Number of batches that the resumed run has done.
     """
-    for path in log_dir.glob('vis_data/*.json'):
+    local = (backend for backend in visualizer._vis_backends.values() if isinstance(backend, LocalVisBackend))
+    elsewhere = {  # where a config says so
+        path
+        for backend in local
+        for path in (Path(backend._scalar_save_file), Path(backend._save_dir, f'{log_dir.name}.json'))
+    }
+    for path in {*log_dir.glob('vis_data/*.json'), *filter(Path.is_file, elsewhere)}:
         kept = b''.join(line + b'\n' for line in path.read_bytes().splitlines() if _step(line) <= iteration)
         write_whole(path, methodcaller('write', kept))
     for writer in _writers(visualizer):

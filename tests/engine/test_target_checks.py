@@ -53,8 +53,14 @@ RUNS = {
         **sampler('RepeatAugSampler'),
         **{f'model.{name}.mixup.cutmix_alpha': 1.0 for name in ('base', 'motivated')},
         'model.distillation.weight': 0.5,
+        'motivation.policy': dict(_delete_=True, type='HeldInDrop', drops=1, every=2, images=32),
     },
-    'asymmetric': {**several_labels('AsymmetricLoss'), **sampler('BalancedSampler'), 'train_dataloader.num_workers': 1},
+    'asymmetric': {
+        **several_labels('AsymmetricLoss'),
+        **sampler('BalancedSampler'),
+        'train_dataloader.num_workers': 1,
+        'motivation.policy': dict(_delete_=True, type='LearningProgress', drops=1, reference='zero'),
+    },
 }
 
 

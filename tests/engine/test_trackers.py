@@ -1,9 +1,7 @@
 """Runs logged to Weights & Biases and MLflow, read back with what they wrote."""
 
 import json
-import os
 import struct
-import subprocess
 import sys
 
 import pytest
@@ -16,13 +14,15 @@ from motivation.engine.wandb_backend import WandbVisBackend
 from motivation.errors import ConfigError
 from motivation.registry import VISBACKENDS
 from tests.conftest import ROOT, tiny_config, train
+from tests.forked import run_forked
 
 mlflow = pytest.importorskip('mlflow')
 pytest.importorskip('wandb')
 
-# One process, which the threads and the service of wandb end with: a run stopped in its second epoch, and resumed.
+# In a process that the threads and the service of wandb end with: a run stopped in its second epoch, and resumed.
 RUNS = f"""
-import sys
+import os, sys
+os.chdir(sys.argv[1])
 sys.path.insert(0, {str(ROOT)!r})
 from motivation.engine.runner import DualModelRunner
 from tests.conftest import tiny_config
@@ -51,11 +51,8 @@ for stop in (6, None):
 def logged(tmp_path_factory):
     """The folder of a stopped and resumed run with both trackers, and what it said."""
     folder = tmp_path_factory.mktemp('logged')
-    environment = {**os.environ, 'WANDB_SILENT': 'true', 'OMP_NUM_THREADS': '1'}
-    environment.pop('WANDB_API_KEY', None)
-    done = subprocess.run(
-        [sys.executable, '-c', RUNS], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    (folder / 'runs.py').write_text(RUNS)
+    (done,) = run_forked(folder / 'runs.py', folder, environments=[{'WANDB_SILENT': 'true'}])
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -109,14 +106,15 @@ def test_wandb_has_every_step_of_one_run(logged):
     ) or (any(record.HasField('config') for record in read[0]))
 
 
-def test_mlflow_has_every_step_of_one_run_once(logged):
+def test_mlflow_has_every_step_of_one_run_once(logged, monkeypatch):
     folder, said = logged
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
     client = mlflow.MlflowClient((folder / 'store').as_uri())
     experiment = client.get_experiment_by_name('digits')
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == 'FINISHED'
     lines = [json.loads(line) for line in next(folder.glob('run/*/vis_data/scalars.json')).read_text().splitlines()]
-    history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'loss')]
+    history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'train/loss')]
     assert history == [(line['step'], pytest.approx(line['loss'])) for line in lines if 'loss' in line]
     scores = client.get_metric_history(run.info.run_id, 'base/accuracy/top1')
     assert [entry.step for entry in scores] == [4, 8]
@@ -147,7 +145,10 @@ class Failing(Tracker):
             raise RuntimeError('quota exceeded')
         self.written.append(step)
 
-    _log_image = _summarize = _upload = _end = None
+    def _end(self, status):
+        self.written.append(status)
+
+    _log_image = _summarize = _upload = _end
 
 
 def failing(work_dir, **arguments):
@@ -159,7 +160,7 @@ def test_tracker_that_fails_does_not_end_the_training(tmp_path, capsys):
     runner = train(failing(tmp_path / 'run'))
     said = capsys.readouterr().out
     assert said.count('Failing fails (RuntimeError: quota exceeded) and gets no more entries; the run and its') == 1
-    assert runner.iter == 6 and runner.visualizer.get_backend('Failing').written == [1]
+    assert runner.iter == 6 and runner.visualizer.get_backend('Failing').written == [1]  # not even its end
     lines = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert len(lines) == 7
 

@@ -116,7 +116,14 @@ def test_list_is_used_with_its_splits_or_gets_some(photos):
     rows = [(f'my photos/{path}', label) for path, label in rows]
     folder = photos.parent
     (folder / 'plain.csv').write_text('image,name\n' + ''.join(f'{path},{label}\n' for path, label in rows))
-    config = load_config(str(write_first_config(str(folder / 'plain.csv'), 'plain.py', PAIR, None, 'image', 'name')))
+    config = load_config(
+        str(
+            write_first_config(
+                str(folder / 'plain.csv'), 'plain.py', PAIR, 32, 7, path_column='image', label_column='name'
+            )
+        )
+    )
+    assert (config.train_cfg.max_epochs, config.param_scheduler[0].begin) == (7, 4)
     sets = [LabelFileDataset(**{**loader.dataset.to_dict(), 'transforms': []}) for loader in _loaders(config)]
     assert [len(dataset) for dataset in sets] == [len(rows) - 2, 2]
     assert sets[0].metainfo['classes'] == ['a', 'b', 'c9', 'c10']
