@@ -159,7 +159,7 @@ def prepare_test(
 
     Args:
         path: The config file that the checkpoint was trained with.
-        checkpoint: Path of the checkpoint.
+        checkpoint: Path of the checkpoint, or of a work_dir for its newest readable one.
         models: ``'base'`` or ``'motivated'`` or both; ``None`` (default) for both.
         options: Values by dotted field name that override the config's.
 
@@ -167,6 +167,8 @@ def prepare_test(
         ConfigError: The config is missing or invalid, the checkpoint is missing, or its folder cannot be written.
     """
     config = load_config(path, options)
+    if Path(checkpoint).is_dir():
+        checkpoint = str(_newest_of(Path(checkpoint)))
     require_file(Path(checkpoint))
     config.work_dir = str(Path(checkpoint).parent / 'test')
     require_writable(Path(config.work_dir), 'work_dir', '--work-dir')
@@ -174,6 +176,14 @@ def prepare_test(
     if models:
         config.test_cfg.models = models
     return config
+
+
+def _newest_of(folder: Path) -> Path:
+    newest, damaged = newest_whole(find_checkpoints(folder))
+    if newest is None:
+        why = f'only damaged ones, {", ".join(path.name for path in damaged)}' if damaged else 'no epoch_<n>.pth'
+        raise ConfigError(f"checkpoint '{folder}' is a folder with {why}; name a checkpoint, or the work_dir of a run")
+    return newest
 
 
 def _default_folders(path: str) -> Iterator[Path]:

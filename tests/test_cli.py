@@ -79,8 +79,13 @@ def test_checkpoints_that_exist_are_named_where_one_does_not():
     )
     with pytest.raises(ConfigError, match=r"^--resume 'mine/epoch_9\.pth' does not exist; " + there):
         prepare_training(DIGITS, resume='mine/epoch_9.pth')
-    with pytest.raises(ConfigError, match=r"^checkpoint 'mine' is a folder; " + there):
-        prepare_test(DIGITS, 'mine')
+    with pytest.raises(ConfigError, match=r"^checkpoint 'mine/epoch_9\.pth' does not exist; " + there):
+        prepare_test(DIGITS, 'mine/epoch_9.pth')
+    with pytest.raises(ConfigError, match=r"^checkpoint 'mine/none' does not exist"):
+        prepare_test(DIGITS, 'mine/none')
+    Path('empty').mkdir()
+    with pytest.raises(ConfigError, match=r"^checkpoint 'empty' is a folder with no epoch_<n>\.pth; name a checkpoint"):
+        prepare_test(DIGITS, 'empty')
 
 
 def test_unwritable_work_dir_is_an_error(tmp_path):
@@ -95,3 +100,10 @@ def test_test_command_needs_a_checkpoint_and_writes_to_its_folder():
     assert (config.work_dir, config.test_cfg.models, config.resume) == ('mine/test', ['base'], False)
     with pytest.raises(ConfigError, match=r"checkpoint 'mine/epoch_7\.pth' does not exist"):
         prepare_test(DIGITS, 'mine/epoch_7.pth')
+
+
+def test_test_command_takes_the_newest_readable_checkpoint_of_a_work_dir():
+    hold_run('mine', (1, 2, 10))
+    Path('mine/epoch_10.pth').write_bytes(b'cut off')
+    config = prepare_test(DIGITS, 'mine')
+    assert (config.load_from, config.work_dir) == ('mine/epoch_2.pth', 'mine/test')

@@ -41,7 +41,7 @@ def _imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module == 'motivation':
-            names = [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names if not alias.name.startswith('__')]
         elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('motivation.'):
             names = [(node.module or '').split('.')[1]]
         elif isinstance(node, ast.Import):
@@ -65,13 +65,15 @@ def test_import_inside_a_function_has_a_comment(path):
     lines = text.splitlines()
     for function in ast.walk(ast.parse(text)):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            body = list(ast.walk(function))
-            imports = sorted(node.lineno for node in body if isinstance(node, (ast.Import, ast.ImportFrom)))
-            explained = [
-                line for line in imports
-                if '#' in lines[line - 1] or lines[line - 2].strip().startswith('#') or line - 1 in imports
-            ]  # fmt: skip
-            assert imports == explained, f'{function.name}, line {imports[0]}'
+            nodes = (node for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom)))
+            imports = sorted((node.lineno, node.end_lineno) for node in nodes)
+            explained, last = [], -1
+            for first, end in imports:
+                follows = last >= 0 and not ''.join(lines[last : first - 1]).strip()  # in one block of imports
+                if '#' in lines[first - 1] or lines[first - 2].strip().startswith('#') or follows:
+                    explained.append((first, end))
+                    last = end
+            assert imports == explained, f'{function.name}, line {imports[0][0]}'
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

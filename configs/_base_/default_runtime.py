@@ -18,7 +18,7 @@ env_cfg = dict(mp_cfg=dict(opencv_num_threads=0), cudnn_benchmark=False)
 # Compiles both models when they first train, with arguments of torch.compile, or True for its defaults.
 # compile = dict(mode='default')
 
-# What tools/compare.py compares where its command line does not say; training ignores it (docs/comparing.md).
+# What motivation compare compares where its command line does not say; training ignores it (docs/comparing.md).
 # comparison = dict(arms=['never', 'always', 'config', 'matched'], seeds=[0, 1, 2])
 
 # Hooks by name. None removes one: default_hooks = dict(report=None). MMEngine's own (runtime_info, timer,
@@ -36,7 +36,7 @@ default_hooks = dict(
     checkpoint=dict(type='DualCheckpointHook', interval=1, max_keep=2),
     # Writes base.pth and motivated.pth, with model.ema also base_ema.pth and motivated_ema.pth;
     # save_best='accuracy/top1' also keeps the best of each, by its own score. formats=['timm', 'onnx'] exports them
-    # in these formats as well, after the report, measured as by tools/export.py; int8=True adds quantised files, and
+    # in these formats as well, after the report, measured as by motivation export; int8=True adds quantised files, and
     # raw_input=True puts the normalisation into them (docs/deploying.md).
     export=dict(type='ExportHook', save_best=None, formats=[], int8=False, raw_input=False),
     # Writes predictions.csv, what each model says of each validation image, and adds single classes to the report;

@@ -1,6 +1,6 @@
 """The quickstart: handwritten digits, with the motivated model active after two consecutive drops of the loss.
 
-python tools/train.py configs/digits/resnet8_resnet20_consecutive.py
+motivation train motivation::digits/resnet8_resnet20_consecutive.py
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """The digits by the recipe: distillation on motivated batches and a stable-decay schedule.
 
-python tools/train.py configs/digits/resnet8_resnet20_recipe.py
+motivation train motivation::digits/resnet8_resnet20_recipe.py
 """
 
 _base_ = './resnet8_resnet20_consecutive.py'

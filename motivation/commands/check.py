@@ -1,6 +1,7 @@
-"""Build all of a run and try a batch of each model; keep nothing but the picture asked for.
+"""Build all of a run and try a batch of each model; keep nothing.
 
-Looks over the data, compares the two counts of compute, and copies the weights once along the map.
+Keeps nothing but the picture asked for. Looks over the data, compares the two counts of compute, and
+copies the weights once along the map.
 """
 
 import argparse

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build_pair(args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of :func:`~motivation.report.flops_table.describe_pair`."""
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     import torch
 
     from motivation.config.build import build

@@ -8,6 +8,8 @@ Without a split for validation one is proposed and written as a list beside the 
 
 import argparse
 
+from motivation.utils.command_line import at_least
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to a parser."""
@@ -16,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--models', nargs=2, metavar=('BASE', 'MOTIVATED'), help='timm names; by default a pair for the image size'
     )
     parser.add_argument('--out', metavar='FILE', help='config to write; <images>.py in the current folder by default')
-    parser.add_argument('--size', type=int, metavar='PIXELS', help='side of the images that the models get')
+    parser.add_argument('--size', type=at_least(8), metavar='PIXELS', help='side of the images that the models get')
+    parser.add_argument(
+        '--epochs', type=at_least(1), metavar='N', help='length of the training; by default about 3,000 batches'
+    )
     parser.add_argument('--path-column', default='path', metavar='NAME', help="column of a list; 'path' by default")
     parser.add_argument('--label-column', default='label', metavar='NAME', help="column of a list; 'label' by default")
 
@@ -27,5 +32,11 @@ def run(args: argparse.Namespace) -> None:
     from motivation.first_config.write import write_first_config
 
     write_first_config(
-        args.images, args.out, args.models and tuple(args.models), args.size, args.path_column, args.label_column
+        args.images,
+        args.out,
+        models=args.models and tuple(args.models),
+        image_size=args.size,
+        epochs=args.epochs,
+        path_column=args.path_column,
+        label_column=args.label_column,
     )

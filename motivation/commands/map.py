@@ -5,6 +5,7 @@ it occupies. The exit status is 1 if the map is not valid, and 2 if there is no 
 
     motivation map motivation::cifar10/resnet8_resnet20_consecutive.py
     motivation map vit_tiny_patch16_224 vit_small_patch16_224 --json my_map.json
+    motivation map resnet18 resnet34 --layer-decay 0.75
 """
 
 import argparse
@@ -26,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--json', metavar='FILE', help="also write the map, for weight_map=dict(type='ExplicitMap', file=...)"
     )
+    parser.add_argument(
+        '--layer-decay',
+        type=float,
+        metavar='FACTOR',
+        help='print instead of the map by which factor layer-wise learning-rate decay multiplies the rate of each tensor',
+    )
     parser.add_argument('--quiet', action='store_true', help='do not print the table of tensors')
     parser.add_argument(
         '--cfg-options',
@@ -39,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def model_config(models: list[str], options: dict[str, Any]) -> dict[str, Any]:
     """Return the ``model`` field of a config, or a model config for two timm names."""
+    # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.config.read import load_config
 
     if len(models) == 1:
@@ -80,13 +88,19 @@ def run(args: argparse.Namespace) -> None:
     from motivation.config.components import check_components
     from motivation.registry import MODELS
     from motivation.weight_maps import verify
+    from motivation.weight_maps.layers import table_of_scales
     from motivation.weight_maps.summary import describe_map, table_of_pairs
 
     config = model_config(args.models, args.cfg_options or {})
     check_components({'model': config})
     if args.json and not Path(args.json).parent.is_dir():
         raise ConfigError(f'--json {args.json!r} is in a folder that does not exist; create it, or name another')
+    if args.layer_decay is not None and not 0 < args.layer_decay <= 1:
+        raise ConfigError(f'--layer-decay must be above 0 and at most 1, got {args.layer_decay:g}; write 0.75')
     weight_map = build(MODELS, config, 'model').weight_map
+    if args.layer_decay is not None:
+        print('\n'.join(table_of_scales(weight_map, args.layer_decay)))
+        return
     with shown_progress() as progress:
         verdict = verify(weight_map, progress=progress)
     lines = [] if args.quiet else [*table_of_pairs(weight_map), '']

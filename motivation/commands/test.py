@@ -8,7 +8,7 @@ from motivation.utils.command_line import Options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to a parser."""
     parser.add_argument('config', help='config file that the checkpoint was trained with')
-    parser.add_argument('checkpoint', help='path of an epoch_<n>.pth')
+    parser.add_argument('checkpoint', help='path of an epoch_<n>.pth, or a work_dir for its newest')
     parser.add_argument(
         '--models', nargs='+', choices=('base', 'motivated'), help='models to evaluate; both by default'
     )

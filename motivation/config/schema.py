@@ -107,7 +107,7 @@ _BOUNDS: dict[str, Any] = {
     r'randomness\.seed': Annotated[int, Ge(0), Lt(2**32)] | None,
     r'optim_wrapper(\.base|\.motivated)?\.clip_grad\.max_norm': Annotated[float, Gt(0)],
     r'auto_scale_lr\.rule': Literal['linear', 'sqrt'],
-    r'(env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable)': bool,
+    r'env_cfg\.(cudnn_benchmark|tf32)|auto_scale_lr\.enable': bool,
     r'env_cfg\.resource_limit': _Number,
     r'env_cfg\.mp_cfg\.mp_start_method': Literal['fork', 'spawn', 'forkserver'],
     r'env_cfg\.mp_cfg\.opencv_num_threads': Annotated[int, Ge(0)],

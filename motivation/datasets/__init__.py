@@ -1,6 +1,6 @@
 """Datasets of images with labels: listed in files, in folders, scikit-learn's digits and all that timm opens."""
 
-from motivation.datasets import batch_colours, batch_crops, samplers, timm_transform, transforms
+from motivation.datasets import batch_colours, batch_crops, samplers, timm_erasing, timm_transform, transforms
 from motivation.datasets.device_images import DeviceImages
 from motivation.datasets.device_loader import DeviceDataLoader
 from motivation.datasets.digits import DigitsDataset
@@ -44,6 +44,7 @@ __all__ = [
     'some_at_random',
     'spread',
     'stream_of',
+    'timm_erasing',
     'timm_transform',
     'transforms',
 ]

@@ -181,13 +181,13 @@ class BatchRandomResizedCrop:
 
 
 def box_sizes(
-    count: int, area: float, scale: Sequence[float], ratio: Sequence[float], tall: bool
+    count: int, area: float | Tensor, scale: Sequence[float], ratio: Sequence[float], tall: bool
 ) -> tuple[Tensor, Tensor]:
     """Draw the sizes of random boxes, several for each image.
 
     Args:
         count: Number of images N.
-        area: Pixels of an image.
+        area: Pixels of an image, or of each, (N, 1).
         scale: Bounds of a box's share of them, drawn uniformly.
         ratio: Bounds of its aspect ratio, whose logarithm is drawn uniformly.
         tall: Whether that is height over width, and not width over height.

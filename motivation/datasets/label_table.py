@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def _text(file: str) -> str:
 
 
 def _separated(file: str, text: str, path_column: str, others: Sequence[str]) -> Table:
-    first = text.lstrip('\r\n').partition('\n')[0]
+    first = re.split('[\r\n]', text.lstrip('\r\n'), maxsplit=1)[0]
     delimiter = next((sign for sign in _DELIMITERS if path_column in _cells(first, sign)), None)
     if delimiter is None:
         header = max((_cells(first, sign) for sign in _DELIMITERS), key=len)

@@ -109,7 +109,10 @@ def _is_column(values: Any, dataset: Any) -> bool:
 
 def _as_tensor(labels: Sequence[Any] | Tensor) -> Tensor:
     """Return class indices as int64 (N,), or rows of 0 and 1 as float32 (N, K)."""
-    if not isinstance(labels, Tensor) and any(label is None for label in labels):
+    if isinstance(labels, Tensor):
+        return labels.to(torch.int64 if labels.ndim == 1 else torch.float32)
+    if any(label is None for label in labels):
         labels = [-1 if label is None else label for label in labels]
-    tensor = torch.as_tensor(labels)
+    is_row = len(labels) > 0 and getattr(labels[0], 'ndim', 0) > 0
+    tensor = torch.stack([torch.as_tensor(row) for row in labels]) if is_row else torch.as_tensor(labels)
     return tensor.to(torch.int64) if tensor.ndim == 1 else tensor.to(torch.float32)

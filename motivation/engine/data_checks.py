@@ -264,7 +264,7 @@ def check_trained_classes(runner: Runner, checkpoint: dict[str, Any], path: Path
     if trained is None or classes is None or (is_new_run and runner.cfg.get('allow_changes')):
         return
     exception = ', or begin with its weights on other classes with --allow-changes' if is_new_run else ''
-    advice = f'give the class folders that it was trained with{exception}'
+    advice = f'give the class folders that it was trained with, or its list of names as dataset.classes{exception}'
     _compare_classes(f"checkpoint '{path}'", trained, f'{stages[0]}_dataloader.dataset', classes, advice)
 
 

@@ -49,7 +49,7 @@ class CheckLoop(DualTrainLoop):
         if runner.val_loop is not None:
             look_over(runner, 'val', runner.val_dataloader)
         if self.picture is not None and runner.rank == 0:
-            self._draw(batch)
+            self._draw(resized(batch, self.parts.parts[0].size))
         model.train()
         sizes = dict.fromkeys(part.size for part in self.parts.parts)
         for name, switch in (('base', model.activate), ('motivated', model.deactivate)):
@@ -62,6 +62,13 @@ class CheckLoop(DualTrainLoop):
             model.val_step(next(iter(runner.val_dataloader)))
             runner.announce('both models predicted a batch of the validation data')
         return model
+
+    def _draw(self, batch: Any) -> None:
+        assert self.picture is not None
+        if noun_of(batch) != 'image':
+            raise ConfigError(f'--picture {self.picture!r} cannot be drawn of {noun_of(batch)}s; leave it out')
+        draw_seen(self.runner, batch, Path(self.picture))
+        self.runner.announce(f"a training batch as the models see it is drawn in '{self.picture}'")
 
     def _train_on(self, batch: Any, name: str, of_size: str) -> None:
         """Train a model on a batch, and announce its loss."""
@@ -76,10 +83,3 @@ class CheckLoop(DualTrainLoop):
         self.runner.announce(
             f'{name} trained on a batch of {samples_in(batch)} {noun_of(batch)}s{of_size}: loss {loss:.4f}'
         )
-
-    def _draw(self, batch: Any) -> None:
-        assert self.picture is not None
-        if noun_of(batch) != 'image':
-            raise ConfigError(f'--picture {self.picture!r} cannot be drawn of {noun_of(batch)}s; leave it out')
-        draw_seen(self.runner, batch, Path(self.picture))
-        self.runner.announce(f"a training batch as the models see it is drawn in '{self.picture}'")

@@ -61,7 +61,7 @@ def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, An
     if 'config' in checkpoint:
         raise ConfigError(
             f"'{path}' is one exported model, and a checkpoint of both is needed, which with model.ema has their averages, too; "
-            f'{name_checkpoints(path)}'
+            f'{name_checkpoints(path)}; or begin with it as the weights of model.base or model.motivated'
         )
     has_new_heads = False
     if runner.trains and not runner.resuming:

@@ -40,7 +40,7 @@ class WarmupStableDecayLR(_ParamScheduler):
         ArgumentError: An argument is invalid, or the phases are longer than the run.
 
     Example:
-        >>> param_scheduler = dict(type='WarmupStableDecayLR', warmup=0.05, decay=0.4)
+        >>> param_scheduler = [dict(type='WarmupStableDecayLR', warmup=0.05, decay=0.4)]
     """
 
     over_the_run = True

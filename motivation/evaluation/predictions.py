@@ -1,6 +1,7 @@
 """What each model said of each validation image."""
 
 import ast
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,19 +111,24 @@ class PredictionCollector:
         """Return the predictions of all processes, each image once; a collective call.
 
         Args:
-            size: Number of images in the data set: further ones, where indices are not known, were added by a sampler
-                to give all processes the same number.
+            size: Number of images in the data set: where indices are not known, further ones were added by a sampler to
+                give all processes the same number.
 
         Returns:
             The predictions, or ``None`` if there are none.
         """
         own = _joined(self._batches) if self._batches else None
-        parts = [part for part in all_gather_object(own) if part is not None] if get_world_size() > 1 else [own]
-        if not parts or parts[0] is None:
+        gathered: list[Predictions | None] = all_gather_object(own) if get_world_size() > 1 else [own]
+        parts = [part for part in gathered if part is not None]
+        if not parts:
             return None
         together = _joined(parts)
-        if (together.indices >= 0).all():
-            return together.of(np.unique(together.indices, return_index=True)[1])
+        known, first = np.unique(together.indices, return_index=True)
+        # More repetitions than a sampler adds: a wrapper of data sets passes on the indices within these.
+        are_usable = known[0] >= 0 and known[-1] < size and len(together.names) - len(known) < len(gathered)
+        if are_usable:
+            return together.of(first)
+        together = dataclasses.replace(together, indices=np.full_like(together.indices, -1))
         # Samplers deal images to processes in turn.
         order = np.argsort(np.concatenate([np.arange(len(part.names)) for part in parts]), kind='stable')
         return together.of(order[:size])

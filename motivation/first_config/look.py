@@ -77,7 +77,7 @@ def look_at(part: Part) -> Look:
             continue
         sizes.append(size)
         pixels.append(np.asarray(small.resize((_SIDE, _SIDE), Image.Resampling.NEAREST), np.float32) / 255)
-    images = np.stack(pixels or [np.zeros((1, 1, 3), np.float32)])
+    images: np.ndarray = np.stack(pixels or [np.zeros((1, 1, 3), np.float32)])
     is_grey = bool(pixels) and bool((np.ptp(images, axis=-1) == 0).all())
     if is_grey:
         images = images[..., :1]

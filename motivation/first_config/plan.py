@@ -84,7 +84,13 @@ class Plan:
         return math.ceil(sum(self.counts) / self.batch_size)
 
 
-def make_plan(data: Data, look: Look, models: tuple[str, str] | None = None, image_size: int | None = None) -> Plan:
+def make_plan(
+    data: Data,
+    look: Look,
+    models: tuple[str, str] | None = None,
+    image_size: int | None = None,
+    epochs: int | None = None,
+) -> Plan:
     """Choose what suits the images, and build both models and their map.
 
     Args:
@@ -93,6 +99,7 @@ def make_plan(data: Data, look: Look, models: tuple[str, str] | None = None, ima
         models: timm names of the base and the motivated model; by default a pair for the image size.
         image_size: Side of the images that the models get, in pixels; by default that of the pairs which is nearest to
             the median of the images' short sides.
+        epochs: Number of epochs; by default those that have about 3,000 batches.
 
     Raises:
         ConfigError: No image can be read, a model is unknown, or the pair does not fit.
@@ -118,11 +125,11 @@ def make_plan(data: Data, look: Look, models: tuple[str, str] | None = None, ima
     free = free_memory(torch.device(get_device())) or _MEMORY
     fits = [batch for batch in _BATCH_SIZES if batch * memory < _SHARE * free and batch * _DIVIDED <= sum(counts)]
     batch_size = fits[0] if fits else _BATCH_SIZES[-1]
-    epochs = min(max(round(_BATCHES / math.ceil(sum(counts) / batch_size)), _EPOCHS[0]), _EPOCHS[1])
+    length = epochs or min(max(round(_BATCHES / math.ceil(sum(counts) / batch_size)), _EPOCHS[0]), _EPOCHS[1])
     has_adam = any(isinstance(module, nn.LayerNorm) for module in built.modules())
     # The rates of configs/_base_/schedules, which are for batches of 128, scaled with the batch.
     rate = (1e-3 if has_adam else 0.1) * batch_size / 128
-    return Plan(names, model, built, size, batch_size, epochs, has_adam, rate, counts, memory, seconds)
+    return Plan(names, model, built, size, batch_size, length, has_adam, rate, counts, memory, seconds)
 
 
 def _classifier(name: str, num_classes: int, size: int, look: Look) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def _classifier(name: str, num_classes: int, size: int, look: Look) -> dict[str,
     return config
 
 
-def _measure(built: DualModel, size: int, images: int = 4) -> tuple[float, float]:
+def _measure(built: DualModel, size: int, images: int = 8) -> tuple[float, float]:
     """Return the bytes that the motivated model keeps for an image, and the seconds of a step of the base for it."""
     kept: dict[int, int] = {}
 

@@ -41,7 +41,8 @@ model = dict(
     # On batches of the motivated model the base also learns from its outputs; 0 is the method as published.
     distillation=dict(weight=0.5),
 )
-# Fine-tuning: pretrained=True in both, with start='base' or start='motivated' in model, if the weights can be fetched.
+# Fine-tuning: pretrained=True in base, motivated or both, and start='base' or start='motivated' in model; see
+# docs/pretrained.md.
 
 # Wakes the motivated model after two drops of the loss in a row.
 motivation = dict(policy=dict(type='ConsecutiveDrop', drops=2))
@@ -53,7 +54,7 @@ train_transforms = {train_transforms}
 val_transforms = {val_transforms}
 
 train_dataloader = dict(
-    # A step of the motivated model keeps about {memory:,.1f} MiB an image; with another size, scale the learning rate alike.
+    # A step of the motivated model keeps about {memory:,.1f} MiB an image. With another size, scale the learning rate alike.
     batch_size={batch_size},
     # {workers_reason}
     num_workers={workers},
@@ -80,7 +81,8 @@ optim_wrapper = {optimizer}
 # Stable-decay: a constant rate, which lets the models differ, and a fall to 0 over the last 40 % of the epochs.
 param_scheduler = [
     {warmup}dict(
-        type='LinearLR', start_factor=1.0, end_factor=0.0, begin=round(0.6 * epochs), end=epochs, convert_to_iter_based=True
+        type='LinearLR', start_factor=1.0, end_factor=0.0, begin=round(0.6 * epochs), end=epochs,
+        convert_to_iter_based=True,
     ),
 ]
 train_cfg = dict(max_epochs=epochs)
@@ -156,10 +158,10 @@ def config_text(path: str, data: Data, look: Look, plan: Plan) -> str:
             else ''
         ),
         modes_reason=_modes_reason(look),
-        train_dataset=_call({**sets['train'].dataset, **common}, transforms='train_transforms'),
+        train_dataset=_dataset({**sets['train'].dataset, **common}, 'train_transforms'),
         val_batch_size=2 * plan.batch_size,
         val=f'{counted(len(data.val.chosen), "image")} to validate on',
-        val_dataset=_call({**sets['val'].dataset, **common}, transforms='val_transforms'),
+        val_dataset=_dataset({**sets['val'].dataset, **common}, 'val_transforms'),
         test=(
             f'{counted(len(data.test.chosen), "image")} for motivation test.'
             if separate_test
@@ -168,7 +170,7 @@ def config_text(path: str, data: Data, look: Look, plan: Plan) -> str:
         test_dataloader=(
             f'dict(\n    batch_size={2 * plan.batch_size},\n    num_workers={workers},\n'
             "    sampler=dict(type='DefaultSampler', shuffle=False),\n    dataset="
-            + _call({**sets['test'].dataset, **common}, transforms='val_transforms')
+            + _dataset({**sets['test'].dataset, **common}, 'val_transforms')
             + ',\n)'
             if separate_test
             else 'val_dataloader'
@@ -179,16 +181,19 @@ def config_text(path: str, data: Data, look: Look, plan: Plan) -> str:
 
 
 def _call(fields: dict[str, Any], **variables: str) -> str:
-    """Return a dict of a config as text.
+    """Return a dict of a config as text, on one line.
 
     Args:
         fields: Its fields.
-        **variables: Names of variables that stand for the values of fields; ``transforms`` is added.
+        **variables: Names of variables that stand for the values of fields.
     """
-    given = {name: variables.get(name, repr(value)) for name, value in fields.items()}
-    if 'transforms' in variables:
-        given['transforms'] = variables['transforms']
-    return f'dict({", ".join(f"{name}={value}" for name, value in given.items())})'
+    return f'dict({", ".join(f"{name}={variables.get(name, repr(value))}" for name, value in fields.items())})'
+
+
+def _dataset(fields: dict[str, Any], transforms: str) -> str:
+    """Return the config of a dataset as text, a field a line."""
+    lines = [f'{name}={value!r}' for name, value in fields.items()] + [f'transforms={transforms}']
+    return 'dict(\n' + ''.join(f'        {line},\n' for line in lines) + '    )'
 
 
 def _list(items: tuple[str, ...]) -> str:
@@ -212,13 +217,17 @@ def _modes_reason(look: Look) -> str:
 
 
 def _metrics(data: Data, plan: Plan) -> str:
-    topk = (1, 5) if len(data.classes) > 5 else (1,)
-    lines = [f"val_evaluator = [dict(type='Accuracy', topk={topk})]"]
-    if plan.imbalance >= UNBALANCED:
-        lines.insert(
-            0, f'# Unbalanced: the largest class has {plan.imbalance:.1f} times as many images as the smallest.'
-        )
-    return '\n'.join(lines)
+    accuracy = f"dict(type='Accuracy', topk={(1, 5) if len(data.classes) > 5 else (1,)})"
+    if plan.imbalance < UNBALANCED:
+        return f'val_evaluator = {accuracy}'
+    return f"""\
+# Unbalanced: the largest class has {plan.imbalance:.1f} times as many images as the smallest. So the mean accuracy of
+# the classes stands beside the accuracy of all images. With loss=dict(type='CrossEntropyLoss', class_weights='auto')
+# in both models the classes weigh alike in training as well, which helps the rare ones at the expense of the others.
+val_evaluator = [
+    {accuracy},
+    dict(type='TorchMetric', metric='Accuracy', average='macro'),
+]"""
 
 
 def _optimization(plan: Plan) -> dict[str, str]:

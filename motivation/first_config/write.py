@@ -19,6 +19,7 @@ def write_first_config(
     out: str | None = None,
     models: tuple[str, str] | None = None,
     image_size: int | None = None,
+    epochs: int | None = None,
     path_column: str = 'path',
     label_column: str = 'label',
 ) -> Path:
@@ -29,6 +30,7 @@ def write_first_config(
         out: Path of the config; ``None`` (default) for one named like the images, in the current folder.
         models: timm names of the base and the motivated model; ``None`` (default) for a pair by the image size.
         image_size: Side of the images that the models get, in pixels; ``None`` (default) to choose.
+        epochs: Number of epochs; ``None`` (default) for those that have about 3,000 batches.
         path_column: Column of the paths in a list.
         label_column: Column of the labels.
 
@@ -40,12 +42,12 @@ def write_first_config(
     """
     path = Path(out) if out else Path(f'{_stem(source)}.py')
     listed = path.with_name(f'{path.stem}_split.csv')
-    _check(path, image_size)
+    _check(path)
     data = find_data(source, str(listed), path_column, label_column)
     if data.split_rows and listed.exists():
         raise ConfigError(f"'{listed}' exists already, where the proposed split would stand; name another --out")
     look = look_at(data.train)
-    plan = make_plan(data, look, models, image_size)
+    plan = make_plan(data, look, models, image_size, epochs)
     verdict = verify(plan.built.weight_map)
     if not verdict.is_valid:
         raise ConfigError(f'--models {" ".join(plan.models)} have a map that is not valid: {verdict}')
@@ -66,15 +68,13 @@ def _stem(source: str) -> str:
     return f'images_{name}' if name[0].isdigit() else name
 
 
-def _check(path: Path, image_size: int | None) -> None:
+def _check(path: Path) -> None:
     if path.suffix != '.py':
         raise ConfigError(f"--out must end with .py, got '{path}'")
     if path.exists():
         raise ConfigError(f"'{path}' exists already; remove it, or name another --out")
     if not path.parent.is_dir():
         raise ConfigError(f"--out '{path}' is in a folder that does not exist; create it, or name another")
-    if image_size is not None and image_size < 8:
-        raise ConfigError(f'--size must be at least 8 pixels, got {image_size}')
 
 
 def _as_csv(data: Data) -> str:

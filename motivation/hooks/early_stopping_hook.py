@@ -68,8 +68,9 @@ class EarlyStoppingHook(Hook):
         if self._waited >= self.patience:
             runner.train_loop.stop_training = True
             best = 'it was never a number' if self._best is None else f'the best is {self._best:.4g}'
+            by = f' by more than {self.min_delta:g}' if self.min_delta else ''
             runner.announce(
-                f'the run ends after epoch {runner.epoch}: {self.monitor} has not improved in '
+                f'the run ends after epoch {runner.epoch}: {self.monitor} has not improved{by} in '
                 f'{counted(self._waited, "validation")}; {best}'
             )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapperDict
 from timm.layers import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
@@ -16,6 +16,7 @@ from motivation.errors import ConfigError
 from motivation.method import Motivation
 from motivation.models.averages import Averages
 from motivation.models.distillation import Distillation
+from motivation.models.drop_path import scale_drop_path, with_drop_path
 from motivation.models.micro_batches import accumulated
 from motivation.models.pretraining import Extension, Pretraining, begin, find_extension, find_start
 from motivation.policies import Never, SwitchPolicy
@@ -70,6 +71,8 @@ class DualModel(BaseModel):
             steps whose gradients overflow. Default: ``'fp32'``.
         channels_last: Whether convolutions keep the channels of a pixel together in memory, which is faster on most
             CPUs and on GPUs in mixed precision. Default: ``False``.
+        drop_path_rate: Rate of stochastic depth of the motivated model's last block, and, scaled to its depth, of the base
+            model's. Default: what each model's config says.
 
     Attributes:
         motivation: The method; the base model trains alone until :meth:`follow` sets a policy.
@@ -97,10 +100,12 @@ class DualModel(BaseModel):
         ema: Annotated[dict[str, Any], Written('dict(decay=0.999)')] | None = None,
         precision: Precision = 'fp32',
         channels_last: bool = False,
+        drop_path_rate: Annotated[float, Ge(0), Lt(1)] | None = None,
     ) -> None:
         super().__init__()
-        self.base: BaseModel = MODELS.build(base)
-        self.motivated: BaseModel = MODELS.build(motivated)
+        self.base: BaseModel = MODELS.build(with_drop_path(base, drop_path_rate, 'base'))
+        self.motivated: BaseModel = MODELS.build(with_drop_path(motivated, drop_path_rate, 'motivated'))
+        scale_drop_path(self.base, self.motivated, drop_path_rate)
         map_config = {'type': 'AutoMap', **(weight_map or {})}
         self.weight_map: WeightMap = WEIGHT_MAPS.build(
             map_config, default_args={'base': self.base, 'motivated': self.motivated}

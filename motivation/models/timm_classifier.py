@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from motivation.errors import ArgumentError, ConfigError, near_matches, shortened
 from motivation.models import cifar_resnet  # noqa: F401, registers cifar_resnet* with timm
 from motivation.models.class_weights import ClassWeights
+from motivation.models.drop_path import drop_paths, scaled_rate
 from motivation.models.losses import build_loss, takes_several_labels
 from motivation.models.normalisation import normalisation_of
 from motivation.models.preprocessor import ImagePreprocessor
@@ -146,6 +147,16 @@ class TimmClassifier(BaseModel):
             if isinstance(part, ClassWeights) and part.is_auto and part.values is not None
         }
         return {**deployed, 'loss': {**deployed['loss'], **counted}} if counted else deployed
+
+    def scale_drop_path(self, factor: float) -> None:
+        """Multiply the rates of stochastic depth of all blocks.
+
+        Args:
+            factor: From 0 to 1.
+        """
+        for path in drop_paths(self.backbone):
+            path.drop_prob *= factor
+        self._deployed |= scaled_rate(self._deployed, factor)
 
     def init_weights(self) -> None:
         """Do nothing: timm initialised the backbone, or loaded pretrained weights, when it built it.

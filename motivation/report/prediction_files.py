@@ -48,7 +48,7 @@ def _named(values: np.ndarray, classes: Sequence[str]) -> list[str]:
     """Return the name of each class, (N,), or the names of the labels of each image, (N, K)."""
     if values.ndim == 1:
         return [classes[value] for value in values]
-    return ['|'.join(classes[place] for place in np.flatnonzero(row)) for row in values]
+    return ['|'.join(classes[place] for place in np.flatnonzero(row).tolist()) for row in values]
 
 
 def _probabilities(values: np.ndarray, predicted: np.ndarray) -> list[str]:

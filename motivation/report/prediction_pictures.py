@@ -1,6 +1,6 @@
 """Pictures of what the two models say: images that only one gets right, and the confusions of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -49,7 +49,7 @@ def draw_disagreements(
     groups = {model: only_one_right(predictions, model) for model in MODEL_NAMES}
     heights = [max(1, -(-min(len(rows), SHOWN) // _COLUMNS)) for rows in groups.values()]
     figure = Figure(figsize=(1.9 * _COLUMNS, 2.5 * sum(heights) + 0.8), layout='constrained')
-    parts = figure.subfigures(2, 1, height_ratios=heights)
+    parts = np.asarray(figure.subfigures(2, 1, height_ratios=heights)).tolist()
     for part, height, (model, rows) in zip(parts, heights, groups.items(), strict=True):
         shown = f', {SHOWN} of them' if len(rows) > SHOWN else ''
         part.suptitle(f'only the {model} model is right: {len(rows):,} of {len(predictions.names):,}{shown}')
@@ -68,7 +68,7 @@ def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
     """Return the class of an image and what each model says, on three lines."""
 
     def named(values: np.ndarray) -> str:
-        labels = np.flatnonzero(values) if values.ndim else [int(values)]
+        labels: list[int] = np.flatnonzero(values).tolist() if values.ndim else [int(values)]
         return one_line(', '.join(classes[label] for label in labels) or 'none', 24)
 
     lines = [f'true: {named(predictions.targets[row])}']
@@ -81,8 +81,7 @@ def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
 
 def _pixels(image: Tensor) -> np.ndarray:
     """Return an image as (H, W, 3) or (H, W) for matplotlib, brought to the range 0 to 1 where it exceeds it."""
-    values = image.detach().cpu().numpy().astype(np.float32)
-    values = values / 255 if not image.is_floating_point() else values
+    values: np.ndarray = (image if image.is_floating_point() else image / 255).detach().cpu().float().numpy()
     if values.min() < 0 or values.max() > 1:
         values = (values - values.min()) / max(float(values.max() - values.min()), 1e-6)
     return values.transpose(1, 2, 0) if len(values) == 3 else values[0]
@@ -91,7 +90,7 @@ def _pixels(image: Tensor) -> np.ndarray:
 def draw_confusions(predictions: Predictions, classes: Sequence[str], file: BinaryIO) -> None:
     """Draw the confusion matrix of each model, in percent of the images of a class.
 
-    Of many classes, those are drawn of which most images are classified wrongly, or are taken for wrongly.
+    Of many classes, those of the most frequent confusions are drawn.
 
     Args:
         predictions: The predictions, of one class an image.
@@ -100,17 +99,23 @@ def draw_confusions(predictions: Predictions, classes: Sequence[str], file: Bina
     """
     scored = [name for name in MODEL_NAMES if name in predictions.predicted]
     matrices = {name: confusion_matrix(predictions, name, len(classes)) for name in scored}
-    wrong = sum(matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal() for matrix in matrices.values())
-    chosen = np.sort(np.argsort(-np.asarray(wrong), kind='stable')[:CLASSES])
+    chosen = _most_confused(matrices.values())
     side = 1.8 + 0.32 * max(len(chosen), 8)
-    figure = Figure(figsize=(side * len(scored) + 0.8, side + 0.4), layout='constrained')
-    some = f', the {CLASSES} of {len(classes):,} classes with most errors' if len(classes) > CLASSES else ''
+    figure = Figure(figsize=(side * len(scored) + 0.8, side + 1.0), layout='constrained')
+    some = f', the {CLASSES} of {len(classes):,} classes that are confused most' if len(classes) > CLASSES else ''
     figure.suptitle(f'percent of the images of each class that are taken for each class{some}')
     for axes, name in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored, strict=True):
         images = np.maximum(matrices[name].sum(axis=1, keepdims=True), 1)
         _draw_matrix(axes, (100 * matrices[name] / images)[np.ix_(chosen, chosen)], [classes[one] for one in chosen])
         axes.set_title(name, color=COLOURS[name])
     figure.savefig(file, dpi=100)
+
+
+def _most_confused(matrices: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the classes of the most frequent confusions of both models, ascending; all if they are few."""
+    errors = np.sum([matrix - np.diag(matrix.diagonal()) for matrix in matrices], axis=0)
+    pairs = np.column_stack(np.unravel_index(np.argsort(-errors, axis=None, kind='stable'), errors.shape))
+    return np.array(sorted(list(dict.fromkeys(pairs[: CLASSES**2].ravel().tolist()))[:CLASSES]))
 
 
 def _draw_matrix(axes: Axes, percent: np.ndarray, labels: Sequence[str]) -> None:

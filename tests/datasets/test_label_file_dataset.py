@@ -49,6 +49,7 @@ TABLE = 'path,label\na/0.png,dog\n1.png,cat\n2.png,dog\n'
         ('labels.csv', TABLE),
         ('labels.csv', b'\xef\xbb\xbf' + TABLE.replace('\n', '\r\n').encode()),
         ('labels.csv', TABLE.replace(',', ';') + '\n'),
+        ('labels.csv', TABLE.replace('\n', '\r')),
         ('labels.csv', 'label, path ,note\n"dog", a/0.png,"two\nlines, and ""more"""\n\ncat,1.png,\n dog,2.png,x'),
         ('labels.tsv', TABLE.replace(',', '\t')),
         ('labels.jsonl', ''.join(json.dumps({'path': path, 'label': label}) + '\n' for path, label in ROWS)),

@@ -56,6 +56,9 @@ def test_several_labels_an_image_are_rows():
     dataset = ImageDataset(TensorImages(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), rows), ['a', 'b', 'c'])
     assert torch.equal(labels_of(dataset), rows)
     assert torch.equal(labels_of(Subset(dataset, [1])), rows[1:])
+    for targets in ([*rows], rows.tolist(), rows.numpy(), [*rows.numpy()]):
+        dataset.source.targets = targets
+        assert torch.equal(labels_of(dataset), rows)
 
 
 def test_a_label_that_is_absent_is_no_class():

@@ -89,7 +89,7 @@ def test_checkpoint_of_a_run_holds_these_parts():
     checkpoint = read_checkpoint(Path('run/epoch_1.pth'))
     parts = {
         'state_dict', 'train_loop', 'message_hub', 'optimizer', 'param_schedulers', 'policy', 'switch_trace',
-        'motivation', 'compute_meter', 'report', 'export', 'bad_data', 'hooks',
+        'motivation', 'compute_meter', 'report', 'export', 'bad_data', 'predictions', 'hooks',
     }  # fmt: skip
     assert set(checkpoint['parts']) == parts and checkpoint.keys() == {*parts, 'format', 'meta', 'parts'}
     assert checkpoint['format'] == FORMAT

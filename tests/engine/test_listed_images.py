@@ -14,6 +14,7 @@ from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.export.predicting import Predictor
 from motivation.registry import METRICS, RUNNERS
+from motivation.report.batch_picture import draw_batch
 from tests.conftest import DIGITS, train
 from tests.small import SMALL_PAIR, small_config
 
@@ -65,12 +66,23 @@ def test_validation_file_that_lacks_a_class_is_refused_with_the_way_out():
 
 
 @pytest.mark.parametrize(
-    ('loader', 'transform'),
-    [('DataLoader', dict(type='RandomInvert', p=1.0)), ('DeviceDataLoader', dict(type='RandomHorizontalFlip', p=0.5))],
+    ('loader', 'transform', 'size'),
+    [
+        ('DataLoader', dict(type='RandomInvert', p=1.0), 4),
+        ('DeviceDataLoader', dict(type='RandomHorizontalFlip'), None),
+    ],
 )
-def test_picture_shows_what_the_models_see(loader, transform):
+def test_picture_shows_what_the_models_see_first(loader, transform, size, monkeypatch):
+    shapes = []
+
+    def record(groups, labels, file):
+        shapes.extend(images.shape for images in groups.values())
+        draw_batch(groups, labels, file)
+
+    monkeypatch.setattr('motivation.engine.seen_images.draw_batch', record)
     options = {
         **SMALL_PAIR, 'train_dataloader.type': loader, 'default_hooks.compute_meter': None, 'model.motivated.mean': [0.1],
+        **({'train_cfg.parts': [dict(share=0.5, image_size=size), dict(share=0.5)]} if size else {}),
     }  # fmt: skip
     built = prepare_check(DIGITS, options, 'batch.png')
     built.train_dataloader.dataset = listed('train', transforms=[transform])
@@ -80,6 +92,7 @@ def test_picture_shows_what_the_models_see(loader, transform):
     assert isinstance(runner, DualModelRunner)
     runner.train()
     sheet = np.asarray(Image.open('batch.png'))
+    assert shapes == [(8, 1, size or 8, size or 8)]  # once, for both models
     greys = {int(sheet[100, 12 + place * 124 + 50, 0]) for place in range(8)}
     offset = 255 if transform['type'] == 'RandomInvert' else 0
     assert len(greys) == 8 and all((offset - grey) % 6 == 0 for grey in greys)

@@ -14,7 +14,8 @@ from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.hooks import MotivationHook
-from motivation.registry import DATASETS
+from motivation.policies import SwitchPolicy
+from motivation.registry import DATASETS, POLICIES
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import snapshot, train
 from tests.engine.resuming_runs import Stop
@@ -53,8 +54,14 @@ RUNS = {
         **sampler('RepeatAugSampler'),
         **{f'model.{name}.mixup.cutmix_alpha': 1.0 for name in ('base', 'motivated')},
         'model.distillation.weight': 0.5,
+        'motivation.policy': dict(_delete_=True, type='HeldInDrop', drops=1, every=2, images=32),
     },
-    'asymmetric': {**several_labels('AsymmetricLoss'), **sampler('BalancedSampler'), 'train_dataloader.num_workers': 1},
+    'asymmetric': {
+        **several_labels('AsymmetricLoss'),
+        **sampler('BalancedSampler'),
+        'train_dataloader.num_workers': 1,
+        'motivation.policy': dict(_delete_=True, type='LearningProgress', drops=1, reference='zero'),
+    },
 }
 
 
@@ -188,3 +195,29 @@ class WithoutNines(DATASETS.get('UnbalancedDigits')):
 )
 def test_mistake_is_named_before_the_first_batch(tmp_path, options, message):
     assert refused(tmp_path, **options).startswith(message)
+
+
+@POLICIES.register_module(force=True)
+class SeesAccuracy(SwitchPolicy):
+    """Keeps the accuracy of every batch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def update(self, loss, accuracy):
+        self.seen.append(accuracy)
+        return False
+
+
+def test_accuracy_of_several_labels_is_the_share_of_right_answers(tmp_path):
+    options = {**several_labels(), 'motivation.policy': dict(_delete_=True, type='SeesAccuracy')}
+    runner, expected = DualModelRunner.from_cfg(config(tmp_path / 'run', **options)), []
+
+    def keep(module, inputs):
+        if torch.is_grad_enabled():
+            logits, targets = (value.detach().numpy() for value in inputs)
+            expected.append(((logits > 0) == (targets == 1)).mean())
+
+    runner.model.base.loss.register_forward_pre_hook(keep)
+    runner.train()
+    assert runner.model.motivation.policy.seen == pytest.approx(expected) and len(expected) == 6

@@ -140,3 +140,16 @@ def test_state_is_transferred_through_the_map(opt):
     assert all(torch.as_tensor(ours[name]).equal(torch.as_tensor(theirs[name])) for name in ours)
     steps = [wrappers[name].optimizer.param_groups[0].get('step') for name in ('base', 'motivated')]
     assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_no_optimizer_moves_a_parameter_without_gradient(name):
+    model = network()
+    optimizer = timm_optimizer(model.parameters(), name, lr=0.01, weight_decay=0.1)
+    step(model, optimizer, 0)
+    frozen = model[0].weight.requires_grad_(False)
+    before, state = frozen.clone(), {key: repr(value) for key, value in state_of(optimizer)[frozen].items()}
+    for seed in range(6):
+        step(model, optimizer, seed)
+    assert torch.equal(frozen, before)
+    assert {key: repr(value) for key, value in state_of(optimizer)[frozen].items()} == state

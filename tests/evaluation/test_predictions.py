@@ -47,11 +47,16 @@ def test_predictions_of_several_labels_are_those_of_a_probability_of_a_half():
     assert found.right('base').tolist() == ((LOGITS >= 0) == np.eye(3, dtype=bool)[TARGETS]).all(1).tolist()
 
 
-def test_order_is_that_of_the_data_set_and_no_image_comes_twice():
+def test_order_is_that_of_the_data_set():
     names = [f"'a/{number}.png'" for number in range(9)]
-    found = collected([[8, 1, 2], [5, 4, 3, 7], [0, 6, 8, 1]], indices=range(9), names=names).gather(99)
+    found = collected([[8, 1, 2], [5, 4, 3, 7], [0, 6]], indices=range(9), names=names).gather(9)
     assert found.indices.tolist() == list(range(9)) and found.names[8] == 'a/8.png'
     assert found.predicted['base'].tolist() == LOGITS.argmax(1).tolist()
+
+
+def test_indices_within_joined_data_sets_do_not_drop_images():
+    found = collected([[0, 1, 2, 3, 4], [5, 6, 7, 8]], indices=[0, 1, 2, 3, 4, 0, 1, 2, 3]).gather(9)
+    assert found.predicted['base'].tolist() == LOGITS.argmax(1).tolist() and set(found.indices) == {-1}
 
 
 def test_images_that_a_sampler_adds_are_left_out_where_no_index_is_known():

@@ -144,9 +144,9 @@ def test_frozen_parameters_keep_their_momentum_and_their_statistics():
 
 def test_backward_compute_of_frozen_parts_is_not_counted():
     model, sample = small_dual_model(), small_batch(images=1)
-    free = measure_model(model.base, sample, False, 4).training
+    free = measure_model(model.base, sample, False, 4).step
     hooked(model, FreezeHook(STEM))
-    less = measure_model(model.base, sample, False, 4).training
+    less = measure_model(model.base, sample, False, 4).step
     # At 16 x 16 px: the weights of conv1 and of the two of layer1, and the inputs of the latter, have no gradient; nor
     # have the inputs of the two convolutions of layer2 that read layer1. A gradient costs what the forward pass does.
     pixels = 16 * 16
@@ -156,7 +156,7 @@ def test_backward_compute_of_frozen_parts_is_not_counted():
     channels = backbone.conv1.weight.shape[1]
     conv1 = conv1 * channels // 3
     assert less.forward == free.forward
-    assert free.backward - less.backward == conv1 + 2 * layer1 + layer2 + shortcut
+    assert free.backward.per_image - less.backward.per_image == conv1 + 2 * layer1 + layer2 + shortcut
 
 
 @pytest.mark.parametrize(

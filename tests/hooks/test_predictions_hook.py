@@ -11,6 +11,7 @@ from motivation.cli import prepare_test
 from motivation.engine.runner import DualModelRunner
 from motivation.utils.checkpoint import find_checkpoints
 from tests.conftest import train
+from tests.several_labels import several_labels
 from tests.small import small_config
 
 OPTIONS = {
@@ -76,3 +77,18 @@ def test_models_without_logits_have_no_predictions_and_the_run_goes_on(finished,
     )
     runner.train()
     assert not (tmp_path / 'run/predictions.csv').exists() and (tmp_path / 'run/report.json').exists()
+
+
+def test_run_with_several_labels_scores_and_names_them(tmp_path):
+    """Its items know no index and no name, as those of a data set of one's own."""
+    options = several_labels(stages=('train', 'val'))
+    options['val_evaluator'] = [dict(type='TorchMetric', metric='F1Score', average='none')]
+    folder = Path(train(small_config(tmp_path / 'run', 1, **options)).work_dir)
+    rows, report = read(folder), json.loads((folder / 'report.json').read_text())
+    assert [row['image'] for row in rows] == [f'image {place}' for place in range(40)] and rows[0]['index'] == ''
+    for result in report['classes']:
+        said = [[result['class'] in row[column].split('|') for column in ('target', 'base')] for row in rows]
+        hits, wrong = said.count([True, True]), said.count([True, False]) + said.count([False, True])
+        assert result['base'] == pytest.approx(100 * 2 * hits / (2 * hits + wrong))
+        assert result['base'] == pytest.approx(report['base']['metrics'][f'f1/class/{result["class"]}'], rel=1e-5)
+    assert report['confusions'] == {'base': [], 'motivated': []}

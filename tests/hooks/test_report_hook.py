@@ -58,7 +58,17 @@ def test_run_without_a_trace_raises_one_sentence():
         read_recorded_run(Path('nowhere'))
 
 
-INSTRUMENTS = ['iteration_seed', 'bad_data', 'compute_meter', 'checkpoint', 'export', 'progress', 'report', 'logger']
+INSTRUMENTS = [
+    'iteration_seed',
+    'bad_data',
+    'compute_meter',
+    'checkpoint',
+    'export',
+    'predictions',
+    'progress',
+    'report',
+    'logger',
+]
 
 
 def test_every_default_hook_is_named_here():

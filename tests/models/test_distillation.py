@@ -11,11 +11,34 @@ from tests.conftest import classifier, small_batch, snapshot
 from tests.models.test_dual_model import optimizers
 
 
-def distilling(**distillation):
+def distilling(loss=None, **distillation):
     torch.manual_seed(0)
     return DualModel(
-        base=classifier('cifar_resnet8'), motivated=classifier('cifar_resnet20'), distillation=distillation
+        base=classifier('cifar_resnet8', loss=loss),
+        motivated=classifier('cifar_resnet20', loss=loss),
+        distillation=distillation,
     )
+
+
+def bernoulli_divergence(logits, target):
+    """Return the mean KL divergence, over images and classes, of the answers to each class by itself."""
+    p, q = target.sigmoid(), logits.sigmoid()
+    return (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+
+
+def softmax_divergence(logits, target):
+    return functional.kl_div(logits.log_softmax(1), target.softmax(1), reduction='batchmean')
+
+
+KINDS = {
+    'one label': (None, functional.cross_entropy, softmax_divergence, small_batch()['targets']),
+    'several labels': (
+        dict(type='MultiLabelLoss'),
+        functional.binary_cross_entropy_with_logits,
+        bernoulli_divergence,
+        torch.eye(4, 10),
+    ),
+}
 
 
 def test_divergence_equals_its_definition():
@@ -26,29 +49,29 @@ def test_divergence_equals_its_definition():
     assert soft_target_divergence(target, target, 2.0).abs() < 1e-6
 
 
-def test_motivated_step_is_followed_by_a_step_of_the_base_on_the_same_batch():
+@pytest.mark.parametrize('kind', KINDS)
+def test_motivated_step_is_followed_by_a_step_of_the_base_on_the_same_batch(kind):
     """Compare with plain PyTorch: motivated step, transfer, base step, transfer."""
-    model = distilling(weight=0.25, temperature=2.0)
+    config, measure, divergence, targets = KINDS[kind]
+    model = distilling(config, weight=0.25, temperature=2.0)
     wrappers = optimizers(model)
     model.train()
     model.activate()
     base, motivated = copy.deepcopy(model.base), copy.deepcopy(model.motivated)
     steps = {m: torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1) for m in (base, motivated)}
-    batch = small_batch()
+    batch = {**small_batch(), 'targets': targets}
     data = base.data_preprocessor(batch, True)
 
     logits = motivated.backbone(data['inputs'])
-    loss = functional.cross_entropy(logits, data['targets'])
+    loss = measure(logits, data['targets'])
     loss.backward()
     steps[motivated].step()
     with torch.no_grad():
         for name, tensor in base.named_parameters():
             tensor.copy_(motivated.get_parameter(name))
     own = base.backbone(data['inputs'])
-    base_loss = 0.75 * functional.cross_entropy(own, data['targets'])
-    base_loss = base_loss + 0.25 * 4 * functional.kl_div(
-        (own / 2).log_softmax(1), (logits.detach() / 2).softmax(1), reduction='batchmean'
-    )
+    base_loss = 0.75 * measure(own, data['targets'])
+    base_loss = base_loss + 0.25 * 4 * divergence(own / 2, logits.detach() / 2)
     base_loss.backward()
     steps[base].step()
 

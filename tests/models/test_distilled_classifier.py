@@ -37,6 +37,24 @@ def test_loss_equals_its_definition(teacher):
     )
 
 
+def test_loss_of_several_labels_learns_each_class_by_itself():
+    config = classifier('cifar_resnet8', loss=dict(type='MultiLabelLoss'))
+    torch.manual_seed(1)
+    taught = TimmClassifier('cifar_resnet8', num_classes=10, loss=config['loss']).eval()
+    export_model(taught, config, Path('teacher.pth'))
+    model = student(weight=0.7, temperature=3.0, loss=config['loss'])
+    data = model.data_preprocessor({**small_batch(), 'targets': torch.eye(4, 10)}, True)
+    logits, p = model(data['inputs']), torch.sigmoid(taught(data['inputs']) / 3)
+    q = torch.sigmoid(logits / 3)
+    divergence = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+    expected = 0.3 * F.binary_cross_entropy_with_logits(logits, data['targets']) + 0.7 * 9 * divergence
+    assert model(**data, mode='loss')['loss'].item() == pytest.approx(expected.item(), rel=1e-4)
+    with pytest.raises(
+        ConfigError, match=r"^teacher 'teacher.pth' was trained with MultiLabelLoss and the model is with Cr"
+    ):
+        student()
+
+
 def test_teacher_is_frozen_and_not_part_of_the_model(teacher):
     model = student()
     assert model.state_dict().keys() == TimmClassifier('cifar_resnet8', num_classes=10).state_dict().keys()

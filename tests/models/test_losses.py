@@ -14,6 +14,8 @@ from motivation.models import TimmClassifier
 from motivation.models.class_weights import ClassWeights, balanced, negatives_over_positives
 from motivation.models.divergences import independent_divergence
 from motivation.models.losses import build_loss
+from motivation.registry import LOSSES
+from tests.conftest import ROOT
 
 N, K = 6, 4
 GENERATOR = torch.Generator().manual_seed(0)
@@ -204,3 +206,17 @@ def test_mixtures_have_the_labels_of_both_images_in_the_same_shares(mode):
         torch.testing.assert_close(mixed['targets'][place], expected, rtol=1e-3, atol=1e-3)
     assert model.data_preprocessor.mixup.num_classes == 3
     assert model(**mixed, mode='loss')['loss'].isfinite()
+
+
+def test_loss_of_the_docs_trains_a_model():
+    code = (ROOT / 'docs/losses.md').read_text().partition('# my_loss.py')[2].partition('\n')[2].partition('```')[0]
+    exec(code, {})
+    model = TimmClassifier('cifar_resnet8', K, loss=dict(type='HingeLoss', margin=0.5))
+    assert model.outputs == 'sigmoid'
+    expected = np.maximum(0.5 - (2 * SEVERAL.numpy() - 1) * LOGITS.numpy(), 0).mean()
+    assert model.loss(LOGITS, SEVERAL).item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(
+        ConfigError, match=r'^label_smoothing is 0\.1, which the loss HingeLoss does not take; leave it out'
+    ):
+        TimmClassifier('cifar_resnet8', K, loss=dict(type='HingeLoss'), label_smoothing=0.1)
+    LOSSES.module_dict.pop('HingeLoss')

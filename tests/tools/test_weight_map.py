@@ -67,3 +67,16 @@ def test_networks_that_do_not_fit_are_one_sentence():
     done = call_here('weight_map.py', 'resnet18', 'resnet50')
     assert done.returncode == 2 and done.stdout == ''
     assert done.stderr.startswith("error: the base model does not fit: 'backbone.layer1.0.bn3.weight'")
+
+
+def test_prints_the_factor_of_each_rate_under_layer_wise_decay():
+    done = call_here('weight_map.py', 'cifar_resnet8', 'cifar_resnet20', '--layer-decay', '0.5')
+    assert (done.returncode, done.stderr) == (0, '')
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ['layer', 'motivated', 'tensor', 'rate', 'base', 'tensor', 'rate']
+    assert all(line[2] == line[4] for line in lines[1:] if len(line) == 5)
+    assert ['2', 'backbone.layer1.1.conv1.weight', '0.00391', '-'] in lines
+    wrong = call_here('weight_map.py', 'cifar_resnet8', 'cifar_resnet20', '--layer-decay', '2')
+    assert wrong.returncode == 2 and wrong.stderr.startswith(
+        'error: --layer-decay must be above 0 and at most 1, got 2'
+    )

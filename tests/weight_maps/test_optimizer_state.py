@@ -1,5 +1,6 @@
 import pytest
 import torch
+from timm.optim import MADGRAD
 from torch import nn
 
 from motivation.errors import ConfigError
@@ -93,3 +94,16 @@ def test_state_of_another_shape_is_an_error():
         ConfigError, match=r"optimizer_state is 'transfer', but Adafactor keeps 'row_var' of shape .*'separate'"
     ):
         state.transfer('base', optimizers)
+
+
+def test_a_copy_of_the_weights_begins_as_the_weights_in_the_extension():
+    base, motivated, state = models()
+    optimizers = {
+        'base': MADGRAD(base.parameters(), lr=0.1),
+        'motivated': MADGRAD(motivated.parameters(), lr=0.1),
+    }
+    step(base, optimizers['base'])
+    state.transfer('base', optimizers)
+    ours, theirs = optimizers['base'].state[base.weight]['x0'], optimizers['motivated'].state[motivated.weight]['x0']
+    assert torch.equal(theirs[list(ROWS)], ours)
+    assert torch.equal(theirs[[1, 3, 4]], motivated.weight[[1, 3, 4]])
