@@ -156,7 +156,11 @@ def test_arguments_that_are_not_in_the_config_are_passed():
         ),
         (
             {'model.base.mean': [1, 2, 3]},
-            r'^model\.base does not take the images of train_dataloader\.dataset, \(1, 8, 8\)',
+            r'^model\.base\.mean has 3 values, \[1, 2, 3\], and the model takes 1 channels; give one for each',
+        ),
+        (
+            {'train_dataloader.dataset.transforms': [dict(type='Grayscale', num_output_channels=3)]},
+            r'^model\.base does not take the images of train_dataloader\.dataset, \(3, 8, 8\)',
         ),
         (
             {'default_hooks.logger.interval': 0},
