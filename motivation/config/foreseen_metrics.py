@@ -65,7 +65,7 @@ def foresee_metrics(plain: dict[str, Any], model: DualModel, loop: BaseLoop, bat
         plain: The config, as a plain dict.
         model: Both models, in evaluation mode; the caller preserves buffers and random states.
         loop: The loop of the stage; its evaluators are not changed.
-        batch: A batch of one sample.
+        batch: A batch of one sample, or of copies of it.
         stage: ``'val'`` (default), or ``'test'``, whose metrics no field names.
 
     Raises:

@@ -78,7 +78,7 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
             check_image_sizes(runner, loop.parts, loop.dataloader)
         elif isinstance(runner._train_loop, BaseLoop):
             _warn_of_shared_images(runner.train_dataloader.dataset, dataset, field)
-        _check_metrics(runner, stage, loop, batch)
+        _check_metrics(runner, stage, loop)
     return loop
 
 
@@ -180,12 +180,14 @@ def _normalises(model: Any) -> bool:
     return bool((mean != 0).any() or (std != 1).any())
 
 
-def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> None:
+def _check_metrics(runner: Runner, stage: str, loop: BaseLoop) -> None:
     """Check that the metrics suit the data, and that validation reports those that the config names."""
     plain = runner.cfg._cfg_dict.to_dict()
     if stage == 'train' and runner._val_loop is None:
         check_no_metrics(plain)
     if stage == 'test' or (stage == 'val' and isinstance(runner._train_loop, BaseLoop)):
+        collate = loop.dataloader.collate_fn  # of a sample twice, because some networks refuse a single one
+        batch = first_batch(loop.dataloader.dataset, collate_fn=lambda samples: collate(samples * 2))
         foresee_metrics(plain, runner.model, loop, batch, stage)
 
 

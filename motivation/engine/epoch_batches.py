@@ -57,8 +57,8 @@ class EpochBatches:
                     yield batch
                     done += 1
                 break
-            except RuntimeError as error:
-                if 'DataLoader worker' not in str(error):
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if not self._is_of_dead_worker(error):
                     raise
                 restarts += 1
                 if restarts > MAX_WORKER_RESTARTS:
@@ -73,6 +73,13 @@ class EpochBatches:
                 f'train_dataloader.sampler ends after {done:,} batches of epoch {epoch}, which has '
                 f'{len(self._dataloader):,} by its length; make both agree'
             )
+
+    def _is_of_dead_worker(self, error: Exception) -> bool:
+        """Return whether an exception says that a worker has died, and is not one that a worker raised."""
+        if not self._dataloader.num_workers or str(error).startswith('Caught '):
+            return False
+        # While a batch is being received, a worker's death is a lost connection.
+        return 'DataLoader worker' in str(error) or not isinstance(error, RuntimeError)
 
     def _load(self, done: int) -> Iterator[Any]:
         if self._sampler is None:

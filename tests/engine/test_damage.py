@@ -127,7 +127,7 @@ def test_run_on_a_full_disk_ends_and_names_the_missing_results(small_disk, capfd
     config = tiny_config(small_disk / 'run', epochs=2)
     runner = DualModelRunner.from_cfg(config)
     runner.register_hook(FillsTheDisk(small_disk / 'filler'))
-    missing = r'switches\.npz, the last checkpoint, base\.pth, motivated\.pth, report\.json'
+    missing = r'switches\.npz, the last checkpoint, base\.pth, motivated\.pth, predictions\.csv, report\.json'
     with pytest.raises(TrainingError, match=rf"run' lacks {missing} \(No space left on device\): make room, then"):
         runner.train()
     said = capfd.readouterr()

@@ -51,7 +51,8 @@ def test_report_holds_plausible_energy_and_emissions(tmp_path, capfd):
     assert report['energy_source'].endswith(', grid of DEU')
 
     assert live_timers() == []
-    assert [path.name for path in tmp_path.rglob('*') if 'emission' in path.name or path.suffix == '.csv'] == []
+    assert [path.name for path in tmp_path.rglob('*') if 'emission' in path.name] == []
+    assert [path.name for path in tmp_path.rglob('*.csv')] == ['predictions.csv']
     printed = capfd.readouterr()
     assert 'codecarbon' not in printed.out + printed.err
     fact = f'energy: {report["energy_wh"]:.3g} Wh, {report["co2_grams"]:.3g} g CO2e ({report["energy_source"]})'
