@@ -18,6 +18,7 @@ from motivation.datasets import check_labels, class_names, first_batch, spread
 from motivation.datasets.class_list import CLASSES, class_difference
 from motivation.datasets.image_files import shortlist
 from motivation.datasets.targets import shared_files
+from motivation.engine.absent_classes import warn_of_absent_classes
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
@@ -187,6 +188,7 @@ def _check_metrics(runner: Runner, stage: str, loop: BaseLoop, batch: Any) -> No
         check_no_metrics(plain)
     if stage == 'test' or (stage == 'val' and isinstance(runner._train_loop, BaseLoop)):
         foresee_metrics(plain, runner.model, loop, batch, stage)
+        warn_of_absent_classes(loop, stage)
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:
