@@ -180,6 +180,10 @@ class WithoutNines(DATASETS.get('UnbalancedDigits')):
         (losses('CrossEntropyLoss', label_smoothing=0.1), "model.base.loss.label_smoothing is the model's; write"),
         (sampler('WeightedSampler'), 'train_dataloader.sampler.class_weights is None, sample_weights is None'),
         (
+            {**sampler('WeightedSampler', class_weights=[1.0]), 'train_dataloader.num_batch_per_epoch': None},
+            'train_dataloader.sampler.class_weights has 1 numbers, and the data has 10 classes',
+        ),
+        (
             sampler('BalancedSampler', samples_per_epoch=0),
             'train_dataloader.sampler.samples_per_epoch must be at least 1',
         ),
