@@ -89,6 +89,9 @@ def build_data_loader(
         return node
     dataset = wrap(build_dataset(node, path))
     arguments = {name: value for name, value in node.items() if name != 'type'}
+    for name in ('sampler', 'batch_sampler'):  # MMEngine's own registry would not say which part an error is about
+        if isinstance(node.get(name), dict):
+            arguments[name] = _by_our_registry(node[name])
     batches = arguments.pop('num_batch_per_epoch', None)
     if batches is not None:  # MMEngine would cut the dataset to its first samples
         arguments['sampler'] = {'type': partial(_spread, node, batches)}
@@ -104,6 +107,10 @@ def build_data_loader(
         if stream is not None:
             stream.follow(loader)
         return loader if kind is DataLoader else kind.of(loader, runner.announce)
+
+
+def _by_our_registry(node: dict[str, Any]) -> dict[str, Any]:
+    return {'type': lambda **given: DATA_SAMPLERS.build(node, default_args=given)}
 
 
 def _spread(node: dict[str, Any], batches: int, dataset: Any, seed: int) -> SpreadSampler:

@@ -118,12 +118,18 @@ def _loaders(plain: dict[str, Any]) -> Iterator[str]:
 
 
 def _dropped(loader: str, node: dict[str, Any]) -> Iterator[str]:
-    """Yield what makes a data loader leave out samples unasked."""
+    """Yield what makes a data loader leave out or repeat samples unasked."""
     for place in ('', 'batch_sampler.'):
         part = node if not place else node.get('batch_sampler')
         if not loader.startswith('train') and isinstance(part, dict) and part.get('drop_last'):
             yield f'{loader}.{place}drop_last is True, which would leave the last images out of every score: leave it out'
     sampler = node.get('sampler')
+    kind = look_up(registries.DATA_SAMPLERS, _type(sampler)) if isinstance(sampler, dict) else type(sampler)
+    if not loader.startswith('train') and getattr(kind, 'is_for_training', False):
+        yield (
+            f'{loader}.sampler is {kind.__name__}, which draws some images more often than others, and a score needs each once: '
+            "write sampler=dict(type='DefaultSampler', shuffle=False)"
+        )
     if isinstance(sampler, dict) and sampler.get('round_up') is False and get_world_size() > 1:
         yield (
             f'{loader}.sampler.round_up is False, with which {get_world_size()} processes have different numbers of batches: '

@@ -75,6 +75,7 @@ class BalancedSampler(Sampler[int]):
     """
 
     shuffle = True  # the first samples of an epoch are a random part of it
+    is_for_training = True  # refused in evaluation
 
     @checked
     def __init__(self, dataset: Any, samples_per_epoch: Count | None = None, seed: Seed | None = None) -> None:
@@ -138,6 +139,7 @@ class WeightedSampler(Sampler[int]):
     """
 
     shuffle = True
+    is_for_training = True
 
     @checked
     def __init__(
@@ -235,6 +237,7 @@ class RepeatAugSampler(Sampler[int]):
     """
 
     shuffle = True
+    is_for_training = True
 
     @checked
     def __init__(

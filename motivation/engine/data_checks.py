@@ -18,6 +18,7 @@ from motivation.datasets import check_labels, class_names, first_batch, spread
 from motivation.datasets.class_list import CLASSES, class_difference
 from motivation.datasets.image_files import shortlist
 from motivation.datasets.targets import shared_files
+from motivation.engine.absent_classes import warn_of_absent_classes
 from motivation.engine.batch_checks import (
     check_training_batches,
     failure,
@@ -189,6 +190,7 @@ def _check_metrics(runner: Runner, stage: str, loop: BaseLoop) -> None:
         collate = loop.dataloader.collate_fn  # of a sample twice, because some networks refuse a single one
         batch = first_batch(loop.dataloader.dataset, collate_fn=lambda samples: collate(samples * 2))
         foresee_metrics(plain, runner.model, loop, batch, stage)
+        warn_of_absent_classes(loop, stage)
 
 
 def _try(runner: Runner, batch: Any, field: str, loader: DataLoader) -> None:

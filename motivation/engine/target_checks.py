@@ -1,15 +1,19 @@
 """The labels of a run's data and the losses of its models: whether they agree, and the class weights between them."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from motivation.datasets import class_names
+from motivation.datasets.samplers import BalancedSampler, WeightedSampler
 from motivation.datasets.targets import labels_of
 from motivation.errors import ArgumentError, ConfigError
 from motivation.models.class_weights import ClassWeights
+from motivation.registry import DATA_SAMPLERS, look_up
 from motivation.structures import MODEL_NAMES
 
 # The name in a checkpoint of the class weights that a run has counted.
@@ -54,6 +58,20 @@ def check_targets(runner: Runner, stage: str, batch: Any) -> None:
             )
 
 
+def _warn_of_balanced_twice(runner: Runner, field: str) -> None:
+    """Warn of a sampler that already balances the classes whose weights are counted."""
+    sampler = runner.cfg.train_dataloader.get('sampler')
+    name = sampler.get('type') if isinstance(sampler, Mapping) else sampler
+    kind = look_up(DATA_SAMPLERS, name) if isinstance(name, (str, type)) else type(name)
+    if kind is BalancedSampler or (kind is WeightedSampler and (sampler or {}).get('class_weights') is not None):
+        print_log(
+            f"{field} is 'auto', and train_dataloader.sampler is {kind.__name__}: both correct for rare classes, which counts "
+            'them twice; leave one of them out',
+            'current',
+            logging.WARNING,
+        )
+
+
 class CountedWeights:
     """The class weights that a run counts in its training data, for ``'auto'``.
 
@@ -86,6 +104,7 @@ class CountedWeights:
         if not self._parts:
             return
         first = next(iter(self._parts))
+        _warn_of_balanced_twice(runner, f'model.{first}')
         try:
             labels = labels_of(dataset)
         except ConfigError as error:

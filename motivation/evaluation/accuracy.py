@@ -17,11 +17,11 @@ class Accuracy(BaseMetric):
 
     Args:
         topk: The values of k to report, as ``accuracy/top<k>``; (1, 5) by default. A k of at least the number
-            of classes gives 100.
+            of classes gives 100; one of them must be lower.
         **kwargs: Further arguments of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ConfigError: ``topk`` is empty or contains a value below 1, or images have several labels.
+        ConfigError: ``topk`` is empty or contains a value below 1 or only such that give 100, or images have several labels.
 
     Example:
         >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
@@ -49,6 +49,11 @@ class Accuracy(BaseMetric):
             raise ConfigError(
                 'Accuracy is of one class an image, and the data have several labels an image; write '
                 "dict(type='TorchMetric', metric='AveragePrecision') or metric='F1Score' instead"
+            )
+        if 1 < logits.shape[1] <= min(self.topk):
+            raise ArgumentError(
+                'topk',
+                f'is {self.topk}, with which every image is right, as there are {logits.shape[1]} classes; give a lower k',
             )
         ranked = logits.topk(min(max(self.topk), logits.shape[1]), dim=1).indices
         hits = ranked == targets[:, None]

@@ -1,9 +1,11 @@
 """Any classification metric of torchmetrics."""
 
+import math
 import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from motivation.errors import ArgumentError, near_matches, one_line, shortened
+from motivation.evaluation.absent_classes import are_averaged, are_labelled, have_value, mean_of
 from motivation.registry import METRICS
 from motivation.structures import PER_CLASS, kind_of
 from motivation.utils.arguments import arguments_of, checked
@@ -145,6 +148,11 @@ class TorchMetric(BaseMetric):
             values = logits.argmax(dim=1) if self._needs_class_only() else logits.softmax(dim=1)
         self.results += zip(values.cpu().numpy(), targets.cpu().numpy(), strict=True)
 
+    @property
+    def averages_classes(self) -> bool:
+        """Whether a value is the mean over classes, which a class without images changes."""
+        return any('macro' in averages for averages in self._averages.values())
+
     def _find_task(self, targets: Tensor) -> Task:
         """Return the task of the data, which the metric must be of."""
         task: Task = 'multiclass' if targets.ndim == 1 else 'multilabel'
@@ -171,16 +179,41 @@ class TorchMetric(BaseMetric):
         )
 
     def compute_metrics(self, results: list[tuple[Any, Any]]) -> dict[str, float]:
-        """Return the values over all images, by the last parts of their names."""
+        """Return the values over all images, by the last parts of their names; nan is a class without a value."""
         values, targets = (torch.from_numpy(np.stack(column)) for column in zip(*results, strict=True))
         assert self._task is not None
         classes = list((self.dataset_meta or {}).get('classes', ()))
         size = values.shape[1] if values.ndim == 2 else max(len(classes), int(torch.maximum(values, targets).max()) + 1)
+        targets = targets.long()
         found: dict[str, float] = {}
         for average in self._averages[self._task]:
-            metric = self._build(self._task, self._of_classes[self._task], size, average)
-            found |= self._named(self._compute(metric, values, targets.long()), average, classes)
+            found |= self._named(self._averaged(values, targets, size, average), average, classes)
         return found
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Return the values over all images, without those of classes that have none.
+
+        Args:
+            size: Number of images of the data.
+        """
+        return {name: value for name, value in super().evaluate(size).items() if not math.isnan(value)}
+
+    def _averaged(self, values: Tensor, targets: Tensor, size: int, average: str | None) -> Tensor:
+        """Return the value, (), or those of the classes, (K,), nan where one is not defined."""
+        assert self._task is not None
+        build = partial(self._build, self._task, self._of_classes[self._task], size)
+        having, lacking = are_labelled(targets, size, self._arguments.get('ignore_index'))
+        if average in ('macro', 'weighted'):
+            several = self._task == 'multilabel'
+            kept = are_averaged(self.metric, self._arguments, values, having, lacking, several)
+            if kept is not None and not kept.all():
+                return mean_of(
+                    self._compute(build('none'), values, targets), kept * (having if average == 'weighted' else 1)
+                )
+        result = self._compute(build(average), values, targets)
+        if result.shape == having.shape:
+            result = result.float().masked_fill(~have_value(self.metric, having, lacking), math.nan)
+        return result
 
     def _compute(self, metric: Any, values: Tensor, targets: Tensor) -> Tensor:
         try:

@@ -35,6 +35,8 @@ model = load_exported('.')
 logits = model(images)  # tensors
 """
 
+_LABELS = 'labels = logits > 0  # each class by itself: its probability, sigmoid(logit), is above the threshold 0.5'
+
 
 def write_card(folder: Path, name: str, run: FinishedRun, deployable: Deployable) -> None:
     """Write ``README.md``, the model card in the form of the Hugging Face hub, beside the files of an exported model.
@@ -56,7 +58,7 @@ def write_card(folder: Path, name: str, run: FinishedRun, deployable: Deployable
         *_what_it_is(folder, name, run, deployable),
         *_images(folder, deployable.metainfo),
         *_loading(folder, deployable.metainfo, parity),
-        *_files(folder, parity),
+        *_files(folder, parity, deployable.metainfo),
         *_training(run, report),
         *_license(),
     ]
@@ -106,6 +108,7 @@ def _what_it_is(folder: Path, name: str, run: FinishedRun, deployable: Deployabl
         notes = [f'**timm alone does not have this network**: `import {needed}` first, which registers it.', '']
     config = run.config.model
     networks = ', '.join(f'{each}: {_code(_network(config[each]))}' for each in MODEL_NAMES)
+    labels = ', any number of which an image may have,' if _has_several_labels(deployable.metainfo) else ''
     parameters = sum(parameter.numel() for parameter in model.parameters())
     classes = deployable.classes
     number = len(classes) if classes else getattr(model, 'num_classes', None)
@@ -113,7 +116,7 @@ def _what_it_is(folder: Path, name: str, run: FinishedRun, deployable: Deployabl
         f'# {model_label(model)}, the {role} model of a pair',
         '',
         *notes,
-        f'An image classifier{f" of {number} classes" if number else ""} with {parameters:,} parameters'
+        f'An image classifier{f" of {number} classes" if number else ""}{labels} with {parameters:,} parameters'
         + (f', with the weights {" and ".join(weights)}.' if weights else '.'),
         '',
         f'{_METHOD} This is the {role} model. {networks}; weight map: {_code(_component(config.get("weight_map"), "AutoMap"))}.',
@@ -141,6 +144,7 @@ def _images(folder: Path, metainfo: Mapping[str, Any]) -> list[str]:
 def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dict[str, Any]]) -> list[str]:
     """Return the section with the lines that load each file."""
     lines = ['## Load it', '']
+    labels = f'\n{_LABELS}' if _has_several_labels(metainfo) else ''
     floats = {exporter.int8: exporter for exporter in all_formats().values() if exporter.int8}
     for name, exporter in all_formats().items():
         if not (folder / exporter.file).exists():
@@ -158,14 +162,14 @@ def _loading(folder: Path, metainfo: Mapping[str, Any], parity: Mapping[str, dic
         else:
             lines += [
                 '```python',
-                code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip(),
+                code.replace('{file}', exporter.file).replace('{mode}', _mode(metainfo)).rstrip() + labels,
                 '```',
                 '',
             ]
     return lines
 
 
-def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
+def _files(folder: Path, parity: Mapping[str, dict[str, Any]], metainfo: Mapping[str, Any]) -> list[str]:
     """Return the table of what each file does beside PyTorch."""
     kept = {file: facts for file, facts in parity.items() if (folder / file).exists()}
     if not kept:
@@ -173,14 +177,15 @@ def _files(folder: Path, parity: Mapping[str, dict[str, Any]]) -> list[str]:
     some = next(iter(kept.values()))
     macs = f'{some["macs"] / 1e6:,.3f} MMACs an image. ' if some.get('macs') else ''
     batch = max(each.get('batch_size') or 1 for each in kept.values())
+    right = 'exact match' if _has_several_labels(metainfo) else 'top-1'
     columns = {
         'file': [f'`{file}`{" (int8)" if each.get("int8") else ""}' for file, each in kept.items()],
         'takes': [str(each.get('input', '-')) for each in kept.values()],
         'validation images': _numbers(kept, 'images', ',.0f'),
         'KiB': _numbers(kept, 'bytes', ',.0f', 1 / 2**10),
         'largest difference': _numbers(kept, 'largest_difference', '.1e'),
-        'same top-1 %': _numbers(kept, 'equal_top1', '.2f', 100),
-        'top-1 %': _numbers(kept, 'accuracy_top1', '.2f'),
+        f'same {right} %': _numbers(kept, 'equal_top1', '.2f', 100),
+        f'{right} %': _numbers(kept, 'accuracy_top1', '.2f'),
         'in PyTorch %': _numbers(kept, 'pytorch_accuracy_top1', '.2f'),
         'batch 1, ms': _numbers(kept, 'latency_ms_batch_1', ',.2f'),
         f'batch {batch}, ms': _numbers(
@@ -268,6 +273,10 @@ def _code(text: str) -> str:
     fence = '`' * (1 + max(map(len, re.findall('`+', text)), default=0))
     space = ' ' if len(fence) > 1 or not text else ''
     return f'{fence}{space}{text}{space}{fence}'
+
+
+def _has_several_labels(metainfo: Mapping[str, Any]) -> bool:
+    return metainfo.get('outputs') == 'sigmoid'
 
 
 def _mode(metainfo: Mapping[str, Any]) -> str:

@@ -63,6 +63,7 @@ class Parity:
         accepted: Whether the file may be used.
         reason: Why not; ``None`` if it may.
         made_from: SHA-256 of the ``.pth`` that the file was made from.
+        several_labels: Whether images have several labels.
 
     A value that was not measured, because the file does not run, is ``None``.
     """
@@ -89,6 +90,7 @@ class Parity:
     accepted: bool = True
     reason: str | None = None
     made_from: str | None = None
+    several_labels: bool = False
 
     def refuse(self, reason: str) -> None:
         """Refuse the file, for the first reason that is given."""
@@ -144,7 +146,7 @@ class _Compared:
         self._check(logits, expected)
         if not self.parity.accepted:
             return
-        several = targets.ndim == 2
+        self.parity.several_labels = several = targets.ndim == 2
         named, named_before = (given > 0 if several else given.argmax(1)[:, None] for given in (logits, expected))
         targets = targets > 0 if several else targets[:, None]
         self._largest = max(self._largest, float(np.abs(expected).max()))

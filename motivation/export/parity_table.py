@@ -9,7 +9,7 @@ from motivation.errors import counted
 from motivation.export.export_run import ExportedFile
 from motivation.export.parity import Parity
 
-_HEADERS = 'size\nKiB', 'largest\ndiff.', 'same\ntop-1 %', '\ntop-1 %', 'ms at\n1', 'ms at\n{}', 'memory\nMiB'
+_HEADERS = 'size\nKiB', 'largest\ndiff.', 'same\n{right} %', '\n{right} %', 'ms at\n1', 'ms at\n{}', 'memory\nMiB'
 
 
 def parity_table(files: Sequence[ExportedFile]) -> Table:
@@ -23,8 +23,9 @@ def parity_table(files: Sequence[ExportedFile]) -> Table:
         title=title, title_justify='left', caption_justify='left', box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     table.add_column('file', no_wrap=True)
+    right = _right(measured)
     for header in _HEADERS:
-        table.add_column(header.format(batch or 'batch'), justify='right', no_wrap=True)
+        table.add_column(header.format(batch or 'batch', right=right), justify='right', no_wrap=True)
     facts = []
     for model in dict.fromkeys(file.model for file in files):
         own = [file for file in files if file.model == model]
@@ -39,8 +40,17 @@ def parity_table(files: Sequence[ExportedFile]) -> Table:
 
 def _facts(parity: Parity) -> str:
     macs = '' if parity.macs is None else f', {parity.macs / 1e6:,.3f} MMACs an image'
-    top1 = '' if parity.pytorch_accuracy_top1 is None else f', top-1 in PyTorch {parity.pytorch_accuracy_top1:.2f} %'
+    top1 = (
+        ''
+        if parity.pytorch_accuracy_top1 is None
+        else f', {_right([parity])} in PyTorch {parity.pytorch_accuracy_top1:.2f} %'
+    )
     return f'{parity.parameters:,} parameters{macs}{top1}'
+
+
+def _right(measured: Sequence[Parity]) -> str:
+    """Return what the images are called of which a model is right."""
+    return 'exact match' if any(parity.several_labels for parity in measured) else 'top-1'
 
 
 def _cells(file: ExportedFile, batch: int) -> list[str]:

@@ -90,12 +90,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if targets.ndim == 1:
             mixed, soft = self.mixup(inputs, targets)
             return mixed[:images], soft[:images]
-        # Taken as one class an image, the images' own numbers become the share of each image in each mixture.
+        # Each image is mixed with that of the other half of the batch in its mirror place, so that the halves, taken for two
+        # classes, get the shares of both images. (A product of shares and labels would count as compute of the model.)
         count = len(inputs)
-        classes, self.mixup.num_classes = self.mixup.num_classes, count
-        mixed, shares = self.mixup(inputs, torch.arange(count, device=inputs.device))
+        halves = (torch.arange(count, device=inputs.device) >= count // 2).long()
+        classes, self.mixup.num_classes = self.mixup.num_classes, 2
+        mixed, shares = self.mixup(inputs, halves)
         self.mixup.num_classes = classes
-        return mixed[:images], (shares.to(targets.dtype) @ targets)[:images]
+        own, other = (shares.gather(1, half[:, None]).to(targets.dtype) for half in (halves, 1 - halves))
+        return mixed[:images], (own * targets + other * targets.flip(0))[:images]
 
 
 def _on_device(data: Mapping[str, Any], device: torch.device, copy: Callable[[Any], Any]) -> Any:

@@ -17,6 +17,9 @@ from motivation.structures import MODEL_NAMES, ModelName
 # Images that are shown of each model, in rows of so many.
 SHOWN, _COLUMNS = 12, 6
 
+# Columns that the titles need.
+_FEWEST = 3
+
 # Classes that a picture of confusions shows, and how many of them have room for numbers.
 CLASSES, _NUMBERED = 25, 12
 
@@ -47,13 +50,14 @@ def draw_disagreements(
         file: The binary file to write a PNG image to.
     """
     groups = {model: only_one_right(predictions, model) for model in MODEL_NAMES}
-    heights = [max(1, -(-min(len(rows), SHOWN) // _COLUMNS)) for rows in groups.values()]
-    figure = Figure(figsize=(1.9 * _COLUMNS, 2.5 * sum(heights) + 0.8), layout='constrained')
+    columns = min(_COLUMNS, max(_FEWEST, *map(len, groups.values())))
+    heights = [max(1, -(-min(len(rows), SHOWN) // columns)) for rows in groups.values()]
+    figure = Figure(figsize=(1.9 * columns, 2.5 * sum(heights) + 0.8), layout='constrained')
     parts = np.asarray(figure.subfigures(2, 1, height_ratios=heights)).tolist()
     for part, height, (model, rows) in zip(parts, heights, groups.items(), strict=True):
         shown = f', {SHOWN} of them' if len(rows) > SHOWN else ''
         part.suptitle(f'only the {model} model is right: {len(rows):,} of {len(predictions.names):,}{shown}')
-        places = np.atleast_1d(part.subplots(height, _COLUMNS)).ravel()
+        places = np.atleast_1d(part.subplots(height, columns)).ravel()
         for axes in places:
             axes.axis('off')
         for axes, row in zip(places, rows[:SHOWN], strict=False):
@@ -74,7 +78,8 @@ def _said(predictions: Predictions, row: int, classes: Sequence[str]) -> str:
     lines = [f'true: {named(predictions.targets[row])}']
     for model in MODEL_NAMES:
         probability = predictions.probabilities[model][row]
-        sure = '' if probability.ndim else f' ({100 * probability:.0f} %)'
+        said = np.atleast_1d(probability[predictions.predicted[model][row]] if probability.ndim else probability)
+        sure = f' ({", ".join(f"{100 * value:.0f}" for value in said[:3])} %)' if len(said) else ''
         lines.append(f'{model}: {named(predictions.predicted[model][row])}{sure}')
     return '\n'.join(lines)
 
@@ -90,7 +95,7 @@ def _pixels(image: Tensor) -> np.ndarray:
 def draw_confusions(predictions: Predictions, classes: Sequence[str], file: BinaryIO) -> None:
     """Draw the confusion matrix of each model, in percent of the images of a class.
 
-    Of many classes, those of the most frequent confusions are drawn.
+    The row of a class without images is hatched. Of many classes, those of the most frequent confusions are drawn.
 
     Args:
         predictions: The predictions, of one class an image.
@@ -105,8 +110,9 @@ def draw_confusions(predictions: Predictions, classes: Sequence[str], file: Bina
     some = f', the {CLASSES} of {len(classes):,} classes that are confused most' if len(classes) > CLASSES else ''
     figure.suptitle(f'percent of the images of each class that are taken for each class{some}')
     for axes, name in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored, strict=True):
-        images = np.maximum(matrices[name].sum(axis=1, keepdims=True), 1)
-        _draw_matrix(axes, (100 * matrices[name] / images)[np.ix_(chosen, chosen)], [classes[one] for one in chosen])
+        images = matrices[name].sum(axis=1, keepdims=True)
+        percent = np.where(images, 100 * matrices[name] / np.maximum(images, 1), np.nan)
+        _draw_matrix(axes, percent[np.ix_(chosen, chosen)], [classes[one] for one in chosen])
         axes.set_title(name, color=COLOURS[name])
     figure.savefig(file, dpi=100)
 
@@ -119,15 +125,21 @@ def _most_confused(matrices: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _draw_matrix(axes: Axes, percent: np.ndarray, labels: Sequence[str]) -> None:
-    """Draw a matrix whose errors are shaded by the square root, so that rare ones are seen as well."""
+    """Draw a matrix whose errors are shaded by the square root, so that rare ones are seen as well.
+
+    Rows of nan, of classes without images, are hatched.
+    """
     axes.imshow(np.sqrt(percent), cmap='Blues', vmin=0, vmax=10)
+    for row in np.flatnonzero(np.isnan(percent).all(axis=1)).tolist():
+        axes.axhspan(row - 0.5, row + 0.5, facecolor='0.92', edgecolor='0.6', hatch='///', linewidth=0)
+        axes.text((len(labels) - 1) / 2, row, 'no images', ha='center', va='center', fontsize=8)
     names = [one_line(label, 16) for label in labels]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axes.set(xlabel='predicted', ylabel='true')
     if len(names) <= _NUMBERED:
         for (row, column), value in np.ndenumerate(percent):
-            if value:
+            if value > 0:
                 axes.text(
                     column, row, f'{value:.0f}', ha='center', va='center', fontsize=8,
                     color='white' if value > 40 else 'black',

@@ -305,6 +305,14 @@ def test_argument_without_effect_is_refused(path, proof):
             {'val_dataloader.drop_last': True},
             r'^val_dataloader\.drop_last is True, which would leave the last images out',
         ),
+        *(
+            (
+                {f'{stage}_dataloader.sampler': dict(_delete_=True, type=f'{kind}Sampler', **arguments)},
+                rf'^{stage}_dataloader\.sampler is {kind}Sampler, which draws some images more often .* write sampler=dict',
+            )
+            for stage in ('val', 'test')
+            for kind, arguments in [('Balanced', {}), ('Weighted', {'class_weights': [1.0]}), ('RepeatAug', {})]
+        ),
         (
             {'test_dataloader.batch_sampler': dict(type='InBatches', drop_last=True)},
             r'^test_dataloader\.batch_sampler\.drop_last is True, which would leave',

@@ -2,22 +2,26 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from sklearn.utils.class_weight import compute_class_weight
 
 from motivation.config.checks import check_config
 from motivation.datasets.targets import labels_of
+from motivation.engine import target_checks
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from motivation.hooks import MotivationHook
 from motivation.policies import SwitchPolicy
-from motivation.registry import DATASETS, POLICIES
+from motivation.registry import DATASETS, LOSSES, POLICIES
 from motivation.utils.checkpoint import find_checkpoints, read_checkpoint
 from tests.conftest import snapshot, train
+from tests.datasets.test_samplers import Labelled
 from tests.engine.resuming_runs import Stop
 from tests.several_labels import several_labels
 from tests.small import BARE, small_config
@@ -139,6 +143,38 @@ def refused(tmp_path, **options):
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('kind', 'arguments', 'warns'),
+    [
+        ('BalancedSampler', {}, True),
+        ('WeightedSampler', dict(class_weights=[1.0]), True),
+        ('WeightedSampler', dict(sample_weights=[1.0]), False),
+        ('DefaultSampler', dict(shuffle=True), False),
+    ],
+)
+def test_classes_that_are_balanced_twice_are_warned_of(kind, arguments, warns, monkeypatch):
+    said = []
+    monkeypatch.setattr(target_checks, 'print_log', lambda text, *_: said.append(text))
+    models = {name: torch.nn.Module() for name in ('base', 'motivated')}
+    for model in models.values():
+        model.loss = LOSSES.build(dict(type='CrossEntropyLoss', num_classes=3, class_weights='auto'))
+        model.weight = torch.nn.Parameter(torch.zeros(1))
+    log = SimpleNamespace(info=lambda text: None)
+    loader = Config(dict(train_dataloader=dict(sampler=dict(type=kind, **arguments))))
+    runner = SimpleNamespace(
+        model=torch.nn.ModuleDict(models),
+        cfg=loader,
+        logger=log,
+        checkpointer=SimpleNamespace(register=lambda *_: None),
+    )
+    runner.model.base, runner.model.motivated = models.values()
+    target_checks.CountedWeights(runner).count(runner, Labelled([0, 1, 2, 2]))
+    assert len(said) == warns
+    assert not warns or said[0].startswith(
+        f"model.base.loss.class_weights is 'auto', and train_dataloader.sampler is {kind}:"
+    )
+
+
 @DATASETS.register_module(force=True)
 class WithoutNines(DATASETS.get('UnbalancedDigits')):
     """Digits that lack a class which they name."""
@@ -179,6 +215,10 @@ class WithoutNines(DATASETS.get('UnbalancedDigits')):
         ),
         (losses('CrossEntropyLoss', label_smoothing=0.1), "model.base.loss.label_smoothing is the model's; write"),
         (sampler('WeightedSampler'), 'train_dataloader.sampler.class_weights is None, sample_weights is None'),
+        (
+            {**sampler('WeightedSampler', class_weights=[1.0]), 'train_dataloader.num_batch_per_epoch': None},
+            'train_dataloader.sampler.class_weights has 1 numbers, and the data has 10 classes',
+        ),
         (
             sampler('BalancedSampler', samples_per_epoch=0),
             'train_dataloader.sampler.samples_per_epoch must be at least 1',

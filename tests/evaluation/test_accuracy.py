@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from motivation.errors import ArgumentError
 from motivation.evaluation import Accuracy
 
 
@@ -18,3 +20,11 @@ def test_k_above_the_number_of_classes_gives_100():
     metric = Accuracy(topk=(1, 5))
     metric.process(None, samples([[0.1, 0.7]], [0]))
     assert metric.evaluate(1) == {'accuracy/top1': 0.0, 'accuracy/top5': 100.0}
+
+
+@pytest.mark.parametrize('topk', [(9,), (2, 5)])
+def test_accuracy_that_is_always_100_is_refused(topk):
+    with pytest.raises(
+        ArgumentError, match=r'^topk is \(.*\), with which every image is right, as there are 2 classes; give'
+    ):
+        Accuracy(topk=topk).process(None, samples([[0.1, 0.7]], [0]))

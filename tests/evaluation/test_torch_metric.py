@@ -210,3 +210,60 @@ def test_own_metrics_of_several_labels(several_labels):
     assert evaluate(CrossEntropy(), several_labels) == {'loss/cross_entropy': pytest.approx(expected, rel=1e-5)}
     with pytest.raises(ValueError, match=r'^Accuracy is of one class an image, and the data have several labels'):
         evaluate(Accuracy(), several_labels)
+
+
+# Results of data without images of 'dog', by those of the classes that have some.
+WITHOUT_DOG = {
+    'auroc/macro': (dict(metric='AUROC'), sklearn_metrics.roc_auc_score, np.mean),
+    'auroc/weighted': (dict(metric='AUROC', average='weighted'), sklearn_metrics.roc_auc_score, None),
+    'map/macro': (dict(metric='AveragePrecision'), sklearn_metrics.average_precision_score, np.mean),
+}
+
+
+@pytest.mark.parametrize('several', [False, True])
+@pytest.mark.parametrize('name', WITHOUT_DOG)
+def test_average_is_of_the_classes_that_have_images(name, several, one_class, several_labels):
+    arguments, of_class, mean = WITHOUT_DOG[name]
+    if several:
+        logits, targets = several_labels
+        targets = targets * [1, 1, 1, 0]
+        data, truth, probabilities = (logits, targets.astype(np.float32)), targets, expit(logits)
+    else:
+        logits, targets = one_class
+        data = logits, targets % 3
+        truth, probabilities = np.eye(4)[targets % 3], softmax(logits, axis=1)
+    expected = [of_class(truth[:, place], probabilities[:, place]) for place in range(3)]
+    average = mean(expected) if mean else np.average(expected, weights=truth.sum(0)[:3])
+    values = evaluate(TorchMetric(per_class=True, **arguments), data)
+    group = name.split('/')[0]
+    assert values == {
+        name: percent(average),
+        **{f'{group}/class/{label}': percent(value) for label, value in zip(CLASSES[:3], expected, strict=True)},
+    }
+
+
+def test_class_that_no_image_has_counts_as_0_where_an_image_is_taken_for_it(one_class):
+    logits, targets = one_class
+    assert 3 in logits.argmax(1)
+    values = evaluate(TorchMetric('F1Score', per_class=True), (logits, targets % 3))
+    expected = sklearn_metrics.f1_score(targets % 3, logits.argmax(1), average=None)
+    assert len(expected) == 4 and values['f1/macro'] == percent(expected.mean()) and 'f1/class/dog' not in values
+    never = logits - np.float32([0, 0, 0, 99])
+    expected = sklearn_metrics.f1_score(targets % 3, never.argmax(1), average='macro')
+    assert evaluate(TorchMetric('F1Score'), (never, targets % 3)) == {'f1/macro': percent(expected)}
+
+
+@pytest.mark.parametrize('shift', [0, 99])
+def test_label_that_no_image_has_is_left_out_unless_predicted(shift, several_labels):
+    logits, targets = several_labels
+    logits, targets = logits - np.float32([0, 0, 0, shift]), (targets * [1, 1, 1, 0]).astype(np.float32)
+    kept = 3 if shift else 4
+    expected = sklearn_metrics.f1_score(targets[:, :kept], expit(logits)[:, :kept] > 0.5, average='macro')
+    assert evaluate(TorchMetric('F1Score'), (logits, targets)) == {'f1/macro': percent(expected)}
+    assert evaluate(TorchMetric('F1Score', zero_division=1.0), (logits, targets)) == {
+        'f1/macro': percent(expected * kept / 4 + (4 - kept) / 4)
+    }
+
+
+def test_average_of_no_class_is_not_reported(several_labels):
+    assert evaluate(TorchMetric('AUROC'), (several_labels[0], np.ones((N, 4), np.float32))) == {}

@@ -7,11 +7,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from motivation.errors import ConfigError
 from motivation.export.cascade_study import study_cascade
+from motivation.export.deployable import Deployable
+from motivation.export.export_run import ExportedFile
 from motivation.export.exported_model import load_exported
 from motivation.export.finished_run import FinishedRun
+from motivation.export.model_card import write_card
+from motivation.export.parity import Parity
+from motivation.export.parity_table import parity_table
 from motivation.export.predicting import Predictor
 from motivation.export.prediction_formats import Choice, as_csv, as_json_lines, as_text
 from tests import several_labels  # noqa: F401, registers ExactMatch
@@ -121,6 +127,22 @@ def test_exported_files_are_compared_by_the_labels_of_each_image(folder, tmp_pat
     exact = 100 * (answers == targets).all(dim=1).double().mean().item()
     assert report['equal_top1'] == 1.0 and report['accuracy_top1'] == pytest.approx(exact)
     assert json.loads((tmp_path / 'base/description.json').read_text())['outputs'] == 'sigmoid'
+    card = (tmp_path / 'base/README.md').read_text()
+    assert 'classifier of 2 classes, any number of which an image may have, with' in card
+    assert 'same exact match % | exact match % |' in card and 'top-1' not in card
+    parity = Parity(**report)
+    lines = Console(width=200, file=io.StringIO(), record=True)
+    lines.print(parity_table([ExportedFile('base', 'recorded', tmp_path / 'base/model.npz', parity)]))
+    text = lines.export_text()
+    assert 'exact match in PyTorch' in text and 'top-1' not in text
+
+
+def test_card_says_how_logits_become_labels(folder, tmp_path):
+    run = FinishedRun.open(folder / 'run')
+    (tmp_path / 'model.pt2').touch()
+    write_card(tmp_path, 'base', run, Deployable.load(folder / 'run/base.pth'))
+    loading = (tmp_path / 'README.md').read_text().partition('## Load it')[2]
+    assert 'logits = model(images)  # tensors\nlabels = logits > 0  # each class by itself: its probability' in loading
 
 
 def test_cascade_of_models_with_several_labels_is_an_error(folder):

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+from motivation.compute.step_macs import count_train_step
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
 from motivation.models.preprocessor import ImagePreprocessor
@@ -53,3 +55,20 @@ def test_unlabelled_images_have_the_same_predictions_as_labelled_ones():
     assert new.keys() == {'logits'} and torch.equal(new['logits'], labelled['logits'])
     with pytest.raises(ConfigError, match="mode is 'loss', which needs targets"):
         model(**model.data_preprocessor({'inputs': IMAGES}), mode='loss')
+
+
+@pytest.mark.parametrize('mode', ['batch', 'pair', 'elem'])
+def test_labels_are_mixed_as_the_images_and_cost_no_compute(mode):
+    """Images whose pixels are their labels are mixed into images whose pixels are the mixed labels."""
+    model = TimmClassifier(
+        'test_resnet', num_classes=3, loss=dict(type='MultiLabelLoss'), mixup=dict(mixup_alpha=1.0, mode=mode)
+    )
+    plain = TimmClassifier('test_resnet', num_classes=3, loss=dict(type='MultiLabelLoss'))
+    labels = torch.tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 0], [0, 0, 1.0]])
+    prepare = ImagePreprocessor(mean=[0.0], std=[1.0], mixup=dict(mixup_alpha=1.0, mode=mode), num_classes=3)
+    np.random.seed(3)
+    mixed = prepare({'inputs': labels[:, :, None, None].expand(-1, -1, 8, 8).clone(), 'targets': labels}, training=True)
+    assert mixed['targets'].shape == labels.shape and not torch.equal(mixed['targets'], labels)
+    torch.testing.assert_close(mixed['inputs'][:, :, 0, 0], mixed['targets'])
+    batch = {'inputs': IMAGES.expand(4, -1, -1, -1), 'targets': labels[:4]}
+    assert count_train_step(model, batch).modules[''] == count_train_step(plain, batch).modules['']

@@ -4,12 +4,14 @@ import csv
 import io
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix as reference
 from sklearn.metrics import f1_score
 
 from motivation.evaluation.predictions import Predictions
+from motivation.report import prediction_pictures
 from motivation.report.class_results import add_class_results, class_results, render_classes, worst_confusions
 from motivation.report.prediction_files import write_predictions
 from motivation.report.prediction_pictures import draw_confusions, draw_disagreements, only_one_right
@@ -127,3 +129,21 @@ def test_pictures_take_one_or_three_channels_and_unreadable_images():
     file = io.BytesIO()
     draw_confusions(predictions(400, 30), [f'class {place}' for place in range(30)], file)
     assert Image.open(file).format == 'PNG'
+
+
+def test_picture_of_disagreements_is_as_wide_as_its_images():
+    widths = []
+    for count in (8, 400):
+        file = io.BytesIO()
+        draw_disagreements(predictions(count), ['a', 'b', 'c'], lambda _: None, file)
+        widths.append(Image.open(file).width)
+    assert widths[0] < widths[1]
+
+
+def test_class_without_images_is_no_row_of_zeros(monkeypatch):
+    found = predictions(40)
+    drawn = []
+    monkeypatch.setattr(prediction_pictures, '_draw_matrix', lambda axes, percent, labels: drawn.append(percent))
+    draw_confusions(found, ['a', 'b', 'c', 'absent'], io.BytesIO())
+    assert len(drawn) == 2 and all(np.isnan(percent[3]).all() for percent in drawn)
+    assert all(percent[:3].sum(axis=1) == pytest.approx(100) for percent in drawn)
