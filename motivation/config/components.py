@@ -102,7 +102,11 @@ def _check_component(path: str, node: Any, registry: Registry, name: Any) -> Non
     if component is None:
         known = set(registry.module_dict) | set(registry.parent.module_dict if registry.parent else ())
         known = {other for other in known if not _misplaced(registry, path, look_up(registry, other))}
-        raise ConfigError(f'{path}.type is {shortened(name)}, which is not registered; {near_matches(name, known)}')
+        advice = near_matches(name, known)
+        if registry is registries.LOSSES:
+            several = [other for other in known if getattr(look_up(registry, other), 'several_labels', False)]
+            advice += f'; for several labels an image there is {", ".join(sorted(several))}'
+        raise ConfigError(f'{path}.type is {shortened(name)}, which is not registered; {advice}')
     if registry is registries.OPTIM_WRAPPERS and node.get('constructor', _CONSTRUCTOR) != _CONSTRUCTOR:
         return  # another constructor may take anything
     if registry is registries.TRANSFORMS:

@@ -107,7 +107,8 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
     known = {*config, *known_fields()}
     for option in options:
         if option.split('.')[0] not in known:
-            fields = [field for field, _ in nodes(config._cfg_dict.to_dict())]
+            plain = config._cfg_dict.to_dict()
+            fields = {*known_fields(), *(field for field, _ in nodes(plain) if field.split('.')[0] in known_fields())}
             raise ConfigError(f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, fields)}')
         _check_effect(config, option)
         if option.endswith('.type') and option not in _SHARING:
@@ -119,15 +120,25 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
 
 
 def _check_effect(config: Config, option: str) -> None:
-    """Check that an option does not set a variable that was read when the file was: fields keep its old value."""
-    variable, plain = option.partition('.')[0], config._cfg_dict.to_dict()
-    if variable in known_fields() or not isinstance(plain.get(variable), str):
+    """Check that an option does not set a helper variable, which was read when the file was: fields keep its value."""
+    variable, plain, known = option.partition('.')[0], config._cfg_dict.to_dict(), known_fields()
+    if variable in known:
         return
-    fields = [field for field, value in nodes(plain) if value == plain[variable] and field != variable]
-    if fields:
-        raise ConfigError(
-            f'--cfg-options {option} would change nothing: the file has set {", ".join(fields)} from it; give these'
-        )
+    value = plain[variable]
+    fields = [
+        field
+        for field, other in nodes(plain)
+        if field.partition('.')[0] in known and type(other) is type(value) and other == value
+    ]
+    if isinstance(value, bool) or value is None or not fields:  # too common to say where it went
+        those = 'such as train_cfg.max_epochs'
+    else:
+        more = f' and {len(fields) - 6} more' if len(fields) > 6 else ''
+        those = f'of which these have its value, {shortened(value)}: {", ".join(fields[:6])}{more}'
+    raise ConfigError(
+        f'--cfg-options {option} would change nothing: {variable!r} is a helper variable of the config, whose value was '
+        f'used when the file was read; edit the file, or override the fields themselves, {those}'
+    )
 
 
 def _clear_other_type(config: Config, path: list[str], component: Any) -> None:

@@ -13,7 +13,7 @@ from motivation.datasets.samplers import BalancedSampler, WeightedSampler
 from motivation.datasets.targets import labels_of
 from motivation.errors import ArgumentError, ConfigError
 from motivation.models.class_weights import ClassWeights
-from motivation.registry import DATA_SAMPLERS, look_up
+from motivation.registry import DATA_SAMPLERS, LOSSES, look_up
 from motivation.structures import MODEL_NAMES
 
 # The name in a checkpoint of the class weights that a run has counted.
@@ -36,22 +36,26 @@ def check_targets(runner: Runner, stage: str, batch: Any) -> None:
     targets = batch.get('targets') if isinstance(batch, Mapping) else None
     if not isinstance(targets, Tensor):
         return
-    several = targets.ndim == 2 and targets.is_floating_point()
-    for name in MODEL_NAMES:
-        model: Any = getattr(runner.model, name)
-        outputs = getattr(model, 'outputs', None)
-        data, loss = f'{stage}_dataloader.dataset', type(getattr(model, 'loss', None)).__name__
-        if several and outputs == 'softmax':
+    several, data = targets.ndim == 2 and targets.is_floating_point(), f'{stage}_dataloader.dataset'
+    models: dict[str, Any] = {name: getattr(runner.model, name) for name in MODEL_NAMES}
+    outputs = {name: getattr(model, 'outputs', None) for name, model in models.items()}
+    unfit = [name for name in MODEL_NAMES if outputs[name] == ('softmax' if several else 'sigmoid')]
+    if unfit:
+        places = ' and '.join(f'model.{name}.loss' for name in unfit)
+        kinds = ' and '.join(dict.fromkeys(type(getattr(models[name], 'loss', None)).__name__ for name in unfit))
+        where = f' in {"both models" if len(unfit) > 1 else f"model.{unfit[0]}"}'
+        told = 'are' if len(unfit) > 1 else 'is'
+        if several:
             raise ConfigError(
-                f'model.{name}.loss is {loss}, for one label an image, and {data} gives several; write loss=dict('
-                "type='MultiLabelLoss'), or another for several"
+                f"{places} {told} {kinds}, for one label an image, and {data} gives several; write loss=dict(type='"
+                f"MultiLabelLoss'){where}, or another for several: {_of_kind(True)}"
             )
-        if not several and outputs == 'sigmoid':
-            raise ConfigError(
-                f'model.{name}.loss is {loss}, for several labels an image, and {data} gives one; write loss=dict('
-                "type='BinaryCrossEntropyLoss'), or give a data set with several"
-            )
-        if outputs == 'sigmoid' and targets.shape[1] != model.num_classes:
+        raise ConfigError(
+            f"{places} {told} {kinds}, for several labels an image, and {data} gives one; write loss=dict(type='"
+            f"BinaryCrossEntropyLoss'){where}, or give a data set with several; for one are {_of_kind(False)}"
+        )
+    for name, model in models.items():
+        if outputs[name] == 'sigmoid' and targets.shape[1] != model.num_classes:
             raise ConfigError(
                 f'model.{name}.num_classes is {model.num_classes}, and {data} gives labels of {targets.shape[1]} classes; make '
                 'them agree'
@@ -70,6 +74,12 @@ def _warn_of_balanced_twice(runner: Runner, field: str) -> None:
             'current',
             logging.WARNING,
         )
+
+
+def _of_kind(several: bool) -> str:
+    """Return the names of the registered losses for several labels an image, or for one."""
+    kinds = LOSSES.module_dict.items()
+    return ', '.join(sorted(name for name, kind in kinds if getattr(kind, 'several_labels', False) == several))
 
 
 class CountedWeights:

@@ -14,10 +14,14 @@ class WriteFailures(dict[str, str]):
 
     Args:
         announce: Called with a sentence about each failure.
+
+    Attributes:
+        written: Names of the results that were written, as keys, in their order.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         super().__init__()
+        self.written: dict[str, None] = {}
         self._announce = announce
         self._remedies: dict[str, str] = {}  # of what lacks for another reason than the disk
         self._log_is_whole = True
@@ -32,7 +36,9 @@ class WriteFailures(dict[str, str]):
         try:
             write()
             self.pop(path.name, None)
+            self.written[path.name] = None
         except OSError as error:
+            self.written.pop(path.name, None)
             self[path.name] = error.strerror or str(error)
             self._announce(f"'{path}' cannot be written ({self[path.name]}); the run goes on: make room")
 

@@ -12,7 +12,8 @@ from motivation.datasets.image_folder import open_folder
 from motivation.datasets.label_cells import Columns
 from motivation.datasets.label_table import read_table
 from motivation.datasets.listed_files import ListedFiles
-from motivation.errors import ConfigError, counted
+from motivation.errors import ArgumentError, ConfigError, counted
+from motivation.first_config.one_label import refuse_several
 
 # What the folders, or the values in a column, of each split may be called.
 _NAMES = {
@@ -20,6 +21,9 @@ _NAMES = {
     'val': ('val', 'valid', 'validation', 'eval', 'evaluation'),
     'test': ('test', 'testing'),
 }
+
+# What a list's arguments are called on the command line.
+_OPTIONS = {'path_column': '--path-column', 'label_column': '--label-column'}
 
 # Share of the images of each class that a proposed split validates on.
 VALIDATION_SHARE = 0.2
@@ -90,6 +94,10 @@ def find_data(source: str, list_file: str, path_column: str = 'path', label_colu
         data = (
             _of_folder(source, list_file) if path.is_dir() else _of_list(source, list_file, path_column, label_column)
         )
+    except ArgumentError as error:
+        if error.argument not in _OPTIONS:
+            raise
+        raise ConfigError(f'{_OPTIONS[error.argument]} {error.problem}') from error
     except ConfigError:
         raise
     except (OSError, ValueError) as error:
@@ -152,6 +160,7 @@ def _by_split(names: Sequence[str] | set[str]) -> dict[str, str]:
 def _of_list(source: str, list_file: str, path_column: str, label_column: str) -> Data:
     folder = str(Path(source).parent)
     table = read_table(source, path_column, [label_column, 'split'])
+    refuse_several(table, path_column, label_column)
     splits = {str(cell) for cell in table.columns.get('split', ())}
     found = _by_split(splits)
     if splits and 'train' not in found:
@@ -168,7 +177,6 @@ def _of_list(source: str, list_file: str, path_column: str, label_column: str) -
 
     if len(found) < 2:
         images = opened(None if not splits else found['train'])
-        _refuse_several(source, images)
         return _proposed(source, list_file, folder, images, [*images.class_to_idx], images.remarks)
     parts = {}
     for split, value in found.items():
@@ -176,21 +184,11 @@ def _of_list(source: str, list_file: str, path_column: str, label_column: str) -
         parts[split] = Part(
             dict(type='LabelFileDataset', file=source, split=value, **fields), images, range(len(images))
         )
-    _refuse_several(source, parts['train'].images)
     val = parts.get('val') or parts['test']
     classes = [*parts['train'].images.class_to_idx]
     return Data(
         source, classes, parts['train'], val, parts.get('test', val), remarks=list(parts['train'].images.remarks)
     )
-
-
-def _refuse_several(source: str, images: ListedFiles) -> None:
-    several = [name for name in images.class_to_idx if ';' in name]
-    if several:
-        raise ConfigError(
-            f'{source!r} has several labels an image, such as {several[0]!r}; init writes configs for one label: take one '
-            'as a start, and set several_labels=True in its datasets and a loss for several labels'
-        )
 
 
 def _proposed(source: str, list_file: str, root: str, images: Any, classes: list[str], remarks: Sequence[str]) -> Data:

@@ -19,6 +19,9 @@ from motivation.utils.arguments import checked
 from motivation.utils.files import write_whole
 from motivation.utils.random_state import preserved_random_state
 
+# Pictures that a run or a test draws if there is something to draw; others of these names are removed.
+_PICTURES = frozenset({'confusions.png', 'disagreements.png'})
+
 
 @HOOKS.register_module()
 class PredictionsHook(Hook):
@@ -29,8 +32,8 @@ class PredictionsHook(Hook):
     those of the test images.
 
     Args:
-        pictures: Whether to draw ``disagreements.png``, images that only one of the two models gets right, and
-            ``confusions.png``, which takes about a second. Default: ``True``.
+        pictures: Whether to draw ``disagreements.png``, images that only one of the two models gets right, if there are
+            any, and ``confusions.png``, which takes about a second. Default: ``True``.
 
     Example:
         >>> default_hooks = dict(predictions=dict(type='PredictionsHook'))
@@ -97,14 +100,17 @@ class PredictionsHook(Hook):
         files = {'predictions.csv': partial(write_predictions, predictions, classes)}
         if self.pictures:
             # Imported here because matplotlib takes half a second, which a run needs only at its end.
-            from motivation.report.prediction_pictures import draw_confusions, draw_disagreements
+            from motivation.report.prediction_pictures import draw_confusions, draw_disagreements, only_one_right
 
             if not predictions.several_labels and len(classes) > 1:
                 files['confusions.png'] = partial(draw_confusions, predictions, classes)
-            is_drawable = stream_of(dataset) is None and (predictions.indices >= 0).all()
-            if is_drawable and predictions.predicted.keys() >= {*MODEL_NAMES}:
+            is_drawable = stream_of(dataset) is None and bool((predictions.indices >= 0).all())
+            is_drawable = is_drawable and predictions.predicted.keys() >= {*MODEL_NAMES}
+            if is_drawable and any(len(only_one_right(predictions, model)) for model in MODEL_NAMES):
                 load = partial(_load, dataset)
                 files['disagreements.png'] = partial(draw_disagreements, predictions, classes, load)
+            for name in _PICTURES - files.keys():  # of another run, or of a validation before
+                (folder / name).unlink(missing_ok=True)
         for name, write in files.items():
             path = folder / name
             if runner.trains:

@@ -75,8 +75,9 @@ class ReportHook(Hook):
         )
         summarize(runner.visualizer, report.to_json())
         if 'report.json' not in runner.unwritten:
-            picture = ', report.png' if self.picture else ''
-            console.print(f'written: report.json, report.md{picture} in {work_dir}', markup=False)
+            names = ['report.json', 'report.md', *(['report.png'] if self.picture else [])]
+            names += [name for name in runner.unwritten.written if name not in names]
+            console.print(f'written: {", ".join(names)} in {work_dir}', markup=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the results and the seconds of training so far."""

@@ -139,7 +139,13 @@ def run_facts(report: RunReport) -> list[tuple[str, str]]:
         ('epochs', str(report.epochs)),
         ('motivated batches', f'{report.motivated_fraction:.1%} in {report.activations:,} spells'),
         *(
-            [('distillation', f'{compute.distillation_iters:,} further steps of the base')]
+            [
+                (
+                    'distillation',
+                    f'{compute.distillation_iters:,} further steps of the base on motivated batches; their FLOPs are '
+                    'among those of the base, their seconds and rates among those of the motivated batches',
+                )
+            ]
             if compute and compute.distillation_iters
             else []
         ),

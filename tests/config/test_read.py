@@ -185,10 +185,21 @@ def test_config_of_the_readme_is_legal(tmp_path):
     check_config(load_config('flowers.py'))
 
 
-def test_option_for_a_variable_that_the_file_has_already_read_names_the_fields(tmp_path):
+def test_option_for_a_helper_variable_is_refused_and_names_the_fields_that_have_its_value(tmp_path):
     config = ROOT / 'configs/cifar10/resnet8_resnet20_consecutive.py'
     with pytest.raises(
-        ConfigError, match=r'^--cfg-options data_root would change nothing: the file has set train_'
+        ConfigError, match=r"^--cfg-options data_root would change nothing: 'data_root' is a helper"
     ) as e:
         load_config(str(config), {'data_root': '/elsewhere'})
     assert 'train_dataloader.dataset.root' in str(e.value) and 'val_dataloader.dataset.root' in str(e.value)
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{DIGITS}'\nepochs = 77\nflip = True\nother = dict(a=1)\ntrain_cfg = dict(max_epochs=epochs)"
+    )
+    with pytest.raises(ConfigError, match=r'these have its value, 77: train_cfg\.max_epochs$'):
+        load_config('config.py', {'epochs': 1})
+    for option in ('flip', 'other.a'):
+        with pytest.raises(ConfigError, match=r'override the fields themselves, such as train_cfg\.max_epochs$'):
+            load_config('config.py', {option: 2})
+    with pytest.raises(ConfigError, match=r"^--cfg-options epoch is not a field of 'config\.py'; "):
+        load_config('config.py', {'epoch': 1})
+    assert load_config('config.py', {'train_cfg.max_epochs': 5}).train_cfg.max_epochs == 5

@@ -189,12 +189,18 @@ class WithoutNines(DATASETS.get('UnbalancedDigits')):
     [
         (
             losses('MultiLabelLoss'),
-            'model.base.loss is MultiLabelLoss, for several labels an image, and train_dataloader.dataset gives one; write',
+            'model.base.loss and model.motivated.loss are MultiLabelLoss, for several labels an image, and '
+            "train_dataloader.dataset gives one; write loss=dict(type='BinaryCrossEntropyLoss') in both models",
         ),
         (
             several_labels('CrossEntropyLoss'),
-            'model.base.loss is CrossEntropyLoss, for one label an image, and train_dataloader.dataset gives several; write '
-            "loss=dict(type='MultiLabelLoss')",
+            'model.base.loss and model.motivated.loss are CrossEntropyLoss, for one label an image, and train_dataloader.dataset '
+            "gives several; write loss=dict(type='MultiLabelLoss') in both models, or another for several: AsymmetricLoss",
+        ),
+        (
+            {**several_labels('MultiLabelLoss'), 'model.motivated.loss': dict(type='CrossEntropyLoss')},
+            'model.motivated.loss is CrossEntropyLoss, for one label an image, and train_dataloader.dataset gives several; '
+            "write loss=dict(type='MultiLabelLoss') in model.motivated, or another",
         ),
         (
             {
@@ -209,6 +215,10 @@ class WithoutNines(DATASETS.get('UnbalancedDigits')):
             'model.base.loss.class_weights has 1 numbers, and the model 10 classes',
         ),
         (losses('CrossEntropyLos'), "model.base.loss.type is 'CrossEntropyLos', which is not registered; did you mean"),
+        (
+            losses('BCE'),
+            "model.base.loss.type is 'BCE', which is not registered; there is AsymmetricLoss, BinaryCrossEntropyLoss, ",
+        ),
         (
             losses('CrossEntropyLoss', class_weight=[1.0]),
             "model.base.loss.class_weight is not an argument of CrossEntropyLoss; did you mean 'class_weights'",

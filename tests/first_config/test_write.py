@@ -166,6 +166,36 @@ def test_what_has_no_images_with_classes_is_refused(files, source, message):
         find_data(source, 'split.csv')
 
 
+@pytest.mark.parametrize(
+    ('name', 'text', 'what'),
+    [
+        ('joined.csv', 'path,label\n0.png,a\n1.png,a;b\n2.png,\n', "several labels an image, such as 'a;b'"),
+        ('bars.csv', 'path,label\n0.png,a\n1.png,a|b\n2.png,b\n', r"several labels an image, such as 'a\|b'"),
+        (
+            'lists.jsonl',
+            '{"path": "0.png", "label": ["a"]}\n{"path": "1.png", "label": ["a", "b"]}\n{"path": "2.png", "label": []}\n',
+            r"several labels an image, such as \['a', 'b'\]",
+        ),
+        ('flags.csv', 'path,a,10\n0.png,1,0\n1.png,1,1\n2.png,0,0\n', r"columns of 0 and 1 for classes \('a', '10'\)"),
+        ('empty.csv', 'path,label\n0.png,a\n1.png,b\n2.png,\n', 'rows without a label, such as line 4'),
+    ],
+)
+def test_every_form_of_several_labels_is_refused_with_the_page_that_has_them(name, text, what):
+    Path(name).write_text(text)
+    with pytest.raises(
+        ConfigError, match=f"^'{name}' has {what}.*; init writes configs for one label an image: docs/dat"
+    ):
+        find_data(name, 'split.csv')
+    section = (Path(__file__).parents[2] / 'docs/data.md').read_text()
+    assert '### Several labels an image' in section
+
+
+def test_column_that_a_list_lacks_is_named_as_the_option():
+    Path('names.csv').write_text('path,name\n0.png,a|b\n')
+    with pytest.raises(ConfigError, match=r"^--label-column is 'label', and 'names\.csv' has no such column; .*name"):
+        find_data('names.csv', 'split.csv')
+
+
 def test_pair_that_does_not_fit_and_unreadable_images_are_named(photos, tmp_path, capsys):
     with pytest.raises(ConfigError, match='--models cifar_resnet20 cifar_resnet8 make no pair for 32 px: '):
         write_first_config(str(photos), 'x.py', PAIR[::-1])

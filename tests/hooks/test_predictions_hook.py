@@ -44,9 +44,37 @@ def test_predictions_are_those_that_validation_scored(finished):
     assert '## Single classes (percent right)' in (finished / 'report.md').read_text()
 
 
-def test_pictures_are_drawn(finished):
-    for name in ('disagreements.png', 'confusions.png'):
-        assert Image.open(finished / name).width > 300
+def test_line_at_the_end_names_what_was_written(tmp_path, capsys):
+    options = {'train_dataloader.num_batch_per_epoch': 2, 'default_hooks.predictions.pictures': True}
+    folder = Path(train(small_config(tmp_path / 'run', 1, **options)).work_dir)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith('written: ')]
+    names = line.removeprefix('written: ').partition(' in ')[0].split(', ')
+    expected = {path.name for path in folder.glob('*.*') if path.is_file() and path.suffix in ('.csv', '.png', '.md')}
+    assert names[:2] == ['report.json', 'report.md'] and expected <= {*names} and len({*names}) == len(names)
+    assert 'predictions.csv' in names and all((folder / name).is_file() for name in names)
+
+
+def test_disagreements_are_drawn_only_where_there_are_some(finished, tmp_path):
+    """The motivated model says the same as the base model, in a folder with a picture of before, and then another."""
+    checkpoint = find_checkpoints(finished)[-1]
+    (tmp_path / checkpoint.name).write_bytes(checkpoint.read_bytes())
+    (tmp_path / 'test').mkdir()
+    picture = tmp_path / 'test/disagreements.png'
+    picture.write_bytes(b'of before')
+    config = prepare_test(str(finished / 'resnet8_resnet20_consecutive.py'), str(tmp_path / checkpoint.name))
+    runner = DualModelRunner.from_cfg(config)
+    val_step = runner.model.val_step
+    for sign in (1, -1):
+
+        def said_of(*args, sign=sign, **kwargs):
+            said = val_step(*args, **kwargs)
+            return {**said, 'motivated': [{**one, 'logits': sign * one['logits']} for one in said['base']]}
+
+        runner.model.val_step = said_of
+        runner.test()
+        assert Image.open(tmp_path / 'test/confusions.png').width > 300
+        assert picture.exists() == (sign == -1)
+    assert Image.open(picture).width > 300
 
 
 def test_run_resumed_after_its_last_validation_writes_the_same(finished, tmp_path):
