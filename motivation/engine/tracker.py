@@ -177,8 +177,9 @@ def open_trackers(runner: Any) -> None:
         ConfigError: One cannot be opened.
     """
     if runner.rank == 0 and not getattr(runner.train_loop, 'is_trial', False):
-        for tracker in trackers_of(runner.visualizer):
-            tracker.open(runner.announce)
+        with runner.interruption.at_once():  # a server that does not answer
+            for tracker in trackers_of(runner.visualizer):
+                tracker.open(runner.announce)
 
 
 def summarize(visualizer: Visualizer, report: Mapping[str, Any]) -> None:

@@ -13,6 +13,9 @@ from motivation.errors import ConfigError
 from motivation.registry import VISBACKENDS
 from motivation.utils.arguments import Written, checked
 
+# Seconds that the first contact with the server may take; wandb's own 90 are long for somebody who waits for an answer.
+_FIRST_CONTACT = 15
+
 # The x axis of every curve: wandb's own steps cannot go back to those of a checkpoint.
 _AXIS = 'batch'
 
@@ -75,10 +78,13 @@ class WandbVisBackend(Tracker, BaseVisBackend):
     def _begin(self, identifier: str | None, config: dict[str, Any], text: str) -> str:
         Path(self._save_dir).mkdir(parents=True, exist_ok=True)
         identifier = self._init_kwargs.get('id') or identifier or new_identifier()
-        # Its capture of the terminal would take the live display apart.
-        settings = self._wandb.Settings(console='off')
-        arguments = {'dir': self._save_dir, 'settings': settings, 'resume': 'allow', **self._init_kwargs}
-        self._run = self._wandb.init(**{**arguments, 'id': identifier})
+        arguments = {'dir': self._save_dir, 'resume': 'allow', **self._init_kwargs}
+        settings = arguments.get('settings') or {}
+        if isinstance(settings, Mapping):
+            # Its capture of the terminal would take the live display apart.
+            patience = {} if 'WANDB_INIT_TIMEOUT' in os.environ else {'init_timeout': _FIRST_CONTACT}
+            settings = self._wandb.Settings(**{'console': 'off', **patience, **settings})
+        self._run = self._wandb.init(**{**arguments, 'settings': settings, 'id': identifier})
         self._run.config.update(config, allow_val_change=True)
         self._run.define_metric(_AXIS, hidden=True)
         self._run.define_metric('*', step_metric=_AXIS)

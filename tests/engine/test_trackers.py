@@ -1,11 +1,16 @@
 """Runs logged to Weights & Biases and MLflow, read back with what they wrote."""
 
 import json
+import os
+import signal
+import socket
 import struct
 import sys
+import time
 
 import pytest
 
+from motivation.engine import mlflow_backend
 from motivation.engine.dry_run import CheckLoop
 from motivation.engine.mlflow_backend import MLflowVisBackend
 from motivation.engine.runner import DualModelRunner
@@ -13,6 +18,7 @@ from motivation.engine.tracker import Tracker
 from motivation.engine.wandb_backend import WandbVisBackend
 from motivation.errors import ConfigError
 from motivation.registry import VISBACKENDS
+from motivation.utils.interruption import Interrupted
 from tests.conftest import ROOT, tiny_config, train
 from tests.forked import run_forked
 
@@ -136,6 +142,9 @@ class Failing(Tracker):
     experiment = None
 
     def _begin(self, identifier, config, text):
+        if self.reachable == 'by and by':
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
         if not self.reachable:
             raise ConnectionError('no route to host')
         return identifier or 'mine'
@@ -173,6 +182,29 @@ def test_tracker_that_cannot_begin_ends_the_run_before_training(tmp_path):
     ):
         runner.train()
     assert runner.iter == 0
+
+
+def test_signal_ends_a_run_that_waits_for_a_tracker(tmp_path, capfd):
+    runner, begun = DualModelRunner.from_cfg(failing(tmp_path / 'run', reachable='by and by')), time.monotonic()
+    with pytest.raises(Interrupted) as stopped:
+        runner.train()
+    assert stopped.value.code == 143 and runner.iter == 0 and time.monotonic() - begun < 20
+    assert 'SIGTERM: stopped before the first batch' in capfd.readouterr().err
+
+
+def test_mlflow_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch):
+    """A port that accepts connections and answers none; MLflow's own patience is many minutes."""
+    before = dict(os.environ)
+    assert {int(value) for value in mlflow_backend._FIRST_CONTACT.values()} == {5, 1}  # 10 seconds
+    monkeypatch.setitem(mlflow_backend._FIRST_CONTACT, 'MLFLOW_HTTP_REQUEST_TIMEOUT', '1')
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        address = f'http://127.0.0.1:{server.getsockname()[1]}'
+        backend, begun = MLflowVisBackend(str(tmp_path), tracking_uri=address), time.monotonic()
+        with pytest.raises(ConfigError, match=rf"cannot begin a run .*correct tracking_uri, which is '{address}'"):
+            backend.open(print)
+    assert time.monotonic() - begun < 5
+    assert {name for name in os.environ if name.startswith('MLFLOW_HTTP')} <= before.keys()
 
 
 def test_check_begins_no_run(tmp_path):
