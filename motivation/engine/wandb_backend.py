@@ -81,9 +81,10 @@ class WandbVisBackend(Tracker, BaseVisBackend):
         arguments = {'dir': self._save_dir, 'resume': 'allow', **self._init_kwargs}
         settings = arguments.get('settings') or {}
         if isinstance(settings, Mapping):
-            # Its capture of the terminal would take the live display apart.
+            # Its capture of the terminal would take the live display apart; a symbolic link to an uploaded file would be
+            # empty where an offline run is copied to and synchronised.
             patience = {} if 'WANDB_INIT_TIMEOUT' in os.environ else {'init_timeout': _FIRST_CONTACT}
-            settings = self._wandb.Settings(**{'console': 'off', **patience, **settings})
+            settings = self._wandb.Settings(**{'console': 'off', 'symlink': False, **patience, **settings})
         self._run = self._wandb.init(**{**arguments, 'settings': settings, 'id': identifier})
         self._run.config.update(config, allow_val_change=True)
         self._run.define_metric(_AXIS, hidden=True)

@@ -89,6 +89,8 @@ def test_wandb_has_every_step_of_one_run(logged):
     folder, _ = logged
     files = sorted(folder.glob('run/*/vis_data/wandb/offline-run-*/*.wandb'))
     assert len(files) == 2 and len({file.name for file in files}) == 1
+    (uploaded,) = folder.glob('run/*/vis_data/wandb/offline-run-*/files/report.md')
+    assert not uploaded.is_symlink() and uploaded.read_text() == (folder / 'run/report.md').read_text()
     read = [list(records(file)) for file in files]
     runs = [record.run for group in read for record in group if record.HasField('run')]
     assert {run.project for run in runs} == {'digits'} and len({run.run_id for run in runs}) == 1
