@@ -234,3 +234,34 @@ def test_nobody_logged_in_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv('WANDB_MODE', 'online')
     with pytest.raises(ConfigError, match=r"nobody is logged in to wandb: run 'wandb login', write .*mode='offline'"):
         WandbVisBackend(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(project_='f'), r"^init_kwargs\.project_ is not an argument of wandb\.init; did you mean 'project'"),
+        (dict(mode='oflin'), r"^init_kwargs\.mode must be 'online', .*, got 'oflin'; did you mean 'offline'"),
+        (dict(settings=dict(console_='off')), r"^init_kwargs\.settings\.console_ is not a setting of wandb; did you mean 'console'"),
+        (dict(settings=dict(init_timeout='x')), r"^init_kwargs\.settings is .*, which wandb refuses: .*; correct it$"),
+    ],
+)  # fmt: skip
+def test_wrong_argument_of_wandb_is_refused_before_anything_is_started(tmp_path, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        WandbVisBackend(str(tmp_path), init_kwargs={'mode': 'offline', **arguments})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('mode', 'advice'), [('online', 'check the connection, .*offline'), ('offline', 'correct init_kw')]
+)
+def test_advice_about_wandb_is_none_that_was_followed(tmp_path, monkeypatch, mode, advice):
+    monkeypatch.setenv('WANDB_API_KEY', '0' * 40)
+    backend = WandbVisBackend(str(tmp_path), init_kwargs=dict(mode=mode))
+
+    def refuse(**_):
+        raise ConnectionError('refused')
+
+    monkeypatch.setattr('wandb.init', refuse)
+    with pytest.raises(ConfigError, match=rf'cannot begin a run \(ConnectionError: refused\); {advice}') as refused:
+        backend.open(print)
+    assert 'wandb login' not in str(refused.value)
