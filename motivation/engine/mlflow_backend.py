@@ -52,7 +52,7 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
         save_dir: Folder of the id of the run and, without a tracking URI, of MLflow's files. In a config, the log folder of
             the run by default.
         exp_name: Name of the experiment. Default: ``'motivation'``.
-        run_name: Name of the run. Default: MLflow makes one up.
+        run_name: Name of the run. Default: that of the work_dir's folder.
         tags: Tags of the run. Default: none.
         tracking_uri: ``'file:///...'`` or the address of a server. Default: the environment's ``MLFLOW_TRACKING_URI``, or
             the folder ``mlruns`` in ``save_dir``.
@@ -122,7 +122,9 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
                 self._logged[name] = max(entry.step for entry in client.get_metric_history(identifier, name))
         else:
             place = client.create_experiment(self._exp_name) if experiment is None else experiment.experiment_id
-            self._id = client.create_run(place, run_name=self._run_name, tags=self._tags).info.run_id
+            # Left out, MLflow draws one from the random state of the run, so that runs of one seed have one name.
+            name = self._run_name or Path(config.get('work_dir') or self._save_dir).resolve().name
+            self._id = client.create_run(place, run_name=name, tags=self._tags).info.run_id
             self._log_parameters(config)
         client.log_text(self._id, text, 'config.py')
         return self._id

@@ -2,13 +2,16 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import struct
 import sys
 import time
 
+import numpy as np
 import pytest
+import torch
 
 from motivation.engine import mlflow_backend
 from motivation.engine.dry_run import CheckLoop
@@ -120,7 +123,7 @@ def test_mlflow_has_every_step_of_one_run_once(logged, monkeypatch):
     client = mlflow.MlflowClient((folder / 'store').as_uri())
     experiment = client.get_experiment_by_name('digits')
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == 'FINISHED'
+    assert run.info.status == 'FINISHED' and run.info.run_name == 'run'
     lines = [json.loads(line) for line in next(folder.glob('run/*/vis_data/scalars.json')).read_text().splitlines()]
     history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'train/loss')]
     assert history == [(line['step'], pytest.approx(line['loss'])) for line in lines if 'loss' in line]
@@ -149,9 +152,11 @@ class Failing(Tracker):
             time.sleep(30)
         if not self.reachable:
             raise ConnectionError('no route to host')
+        random.random(), np.random.rand(), torch.rand(1)
         return identifier or 'mine'
 
     def _log(self, values, step):
+        random.random(), np.random.rand(), torch.rand(1)
         if self.written:
             raise RuntimeError('quota exceeded')
         self.written.append(step)
@@ -174,6 +179,17 @@ def test_tracker_that_fails_does_not_end_the_training(tmp_path, capsys):
     assert runner.iter == 6 and runner.visualizer.get_backend('Failing').written == [1]  # not even its end
     lines = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert len(lines) == 7
+
+
+def test_tracker_that_draws_random_numbers_leaves_those_of_the_run(tmp_path):
+    backend = Failing(str(tmp_path))
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(1).item()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    backend.open(print)
+    backend.add_scalar('loss', 1.0, 1)
+    backend.add_scalar('loss', 1.0, 2)  # which fails
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
 
 
 def test_tracker_that_cannot_begin_ends_the_run_before_training(tmp_path):
