@@ -237,7 +237,9 @@ def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
         began = getattr(getattr(runner.model, name), 'source_classes', None)
         if began is not None:
             advice = f'write model.{name}.new_head=True to train a new head, or give the class folders of the weights'
-            _compare_classes(f'model.{name}.weights', began, f'{stage}_dataloader.dataset', classes, advice)
+            _compare_classes(
+                f'the pretrained weights of model.{name}', began, f'{stage}_dataloader.dataset', classes, advice
+            )
         expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
         if expected != len(classes):
             raise ConfigError(

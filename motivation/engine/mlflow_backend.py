@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ _AT_ONCE = 900
 # Characters of a parameter that every version and store of MLflow takes; parameters of one request.
 _PARAMETER, _PARAMETERS = 500, 100
 
+# Seconds that a request waits for the server, and how often it is repeated: before training, where the user waits for the
+# answer, and later, where a server may be restarted. MLflow's own 120 seconds and 7 repetitions are minutes of standstill.
+_FIRST_CONTACT = {'MLFLOW_HTTP_REQUEST_TIMEOUT': '5', 'MLFLOW_HTTP_REQUEST_MAX_RETRIES': '1'}
+_LATER = {'MLFLOW_HTTP_REQUEST_TIMEOUT': '15', 'MLFLOW_HTTP_REQUEST_MAX_RETRIES': '2'}
+_FILES = {'MLFLOW_HTTP_REQUEST_MAX_RETRIES': '2'}  # a server may take long to store one
+
+
+@contextmanager
+def _patience(settings: Mapping[str, str]) -> Iterator[None]:
+    """Have MLflow use these settings within the context where the environment has none of its own."""
+    given = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name in given:
+            os.environ.pop(name, None)
+
 
 @VISBACKENDS.register_module()
 class MLflowVisBackend(Tracker, BaseVisBackend):
@@ -33,7 +52,7 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
         save_dir: Folder of the id of the run and, without a tracking URI, of MLflow's files. In a config, the log folder of
             the run by default.
         exp_name: Name of the experiment. Default: ``'motivation'``.
-        run_name: Name of the run. Default: MLflow makes one up.
+        run_name: Name of the run. Default: that of the work_dir's folder.
         tags: Tags of the run. Default: none.
         tracking_uri: ``'file:///...'`` or the address of a server. Default: the environment's ``MLFLOW_TRACKING_URI``, or
             the folder ``mlruns`` in ``save_dir``.
@@ -89,15 +108,23 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
 
     def _begin(self, identifier: str | None, config: dict[str, Any], text: str) -> str:
         self._client = client = self._mlflow.MlflowClient(self._tracking_uri)
+        with _patience(_FIRST_CONTACT):
+            experiment = client.get_experiment_by_name(self._exp_name)
+        with _patience(_LATER):
+            return self._begin_at(experiment, identifier, config, text)
+
+    def _begin_at(self, experiment: Any, identifier: str | None, config: dict[str, Any], text: str) -> str:
+        client = self._client
         if identifier is not None:
             self._id = identifier
             client.update_run(identifier, status='RUNNING')
             for name in client.get_run(identifier).data.metrics:
                 self._logged[name] = max(entry.step for entry in client.get_metric_history(identifier, name))
         else:
-            experiment = client.get_experiment_by_name(self._exp_name)
             place = client.create_experiment(self._exp_name) if experiment is None else experiment.experiment_id
-            self._id = client.create_run(place, run_name=self._run_name, tags=self._tags).info.run_id
+            # Left out, MLflow draws one from the random state of the run, so that runs of one seed have one name.
+            name = self._run_name or Path(config.get('work_dir') or self._save_dir).resolve().name
+            self._id = client.create_run(place, run_name=name, tags=self._tags).info.run_id
             self._log_parameters(config)
         client.log_text(self._id, text, 'config.py')
         return self._id
@@ -121,26 +148,31 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
             self._write()
 
     def _write(self) -> None:
-        for begin in range(0, len(self._entries), _AT_ONCE):
-            self._client.log_batch(self._id, metrics=self._entries[begin : begin + _AT_ONCE])
+        with _patience(_LATER):
+            for begin in range(0, len(self._entries), _AT_ONCE):
+                self._client.log_batch(self._id, metrics=self._entries[begin : begin + _AT_ONCE])
         self._entries = []
 
     def flush(self) -> None:
         self._try(self._write)
 
     def _log_image(self, name: str, image: np.ndarray, step: int) -> None:
-        self._client.log_image(self._id, image, artifact_file=f'images/{name}_{step}.png')
+        with _patience(_FILES):
+            self._client.log_image(self._id, image, artifact_file=f'images/{name}_{step}.png')
 
     def _summarize(self, values: Mapping[str, Any]) -> None:
         self._logged = {}
         self._log({f'report/{name}': value for name, value in values.items() if not isinstance(value, str)}, 0)
-        for name, value in values.items():
-            if isinstance(value, str):
-                self._client.set_tag(self._id, f'report.{name.replace("/", ".")}', value)
+        with _patience(_LATER):
+            for name, value in values.items():
+                if isinstance(value, str):
+                    self._client.set_tag(self._id, f'report.{name.replace("/", ".")}', value)
 
     def _upload(self, path: Path) -> None:
-        self._client.log_artifact(self._id, str(path))
+        with _patience(_FILES):
+            self._client.log_artifact(self._id, str(path))
 
     def _end(self, status: str) -> None:
         self._write()
-        self._client.set_terminated(self._id, status)
+        with _patience(_LATER):
+            self._client.set_terminated(self._id, status)

@@ -15,6 +15,7 @@ from mmengine.visualization import Visualizer
 
 from motivation.errors import ConfigError, one_line
 from motivation.utils.files import write_whole
+from motivation.utils.random_state import preserved_random_state
 
 
 class Tracker(ABC):
@@ -76,7 +77,8 @@ class Tracker(ABC):
         known = path.read_text() if path.is_file() else None
         config = {} if self._config is None else self._config.to_dict()
         try:
-            identifier = self._begin(known, config, '' if self._config is None else self._config.pretty_text)
+            with preserved_random_state():
+                identifier = self._begin(known, config, '' if self._config is None else self._config.pretty_text)
         except Exception as error:  # services raise errors of many types
             raise ConfigError(
                 f'visualizer.vis_backends has {self._label}, which cannot begin a run ({_described(error)}); {self._way_out()}, '
@@ -136,7 +138,8 @@ class Tracker(ABC):
         if not self._is_open:
             return
         try:
-            write()
+            with preserved_random_state():  # services draw names and the lengths of waits
+                write()
         except Exception as error:  # a tracker must not end a training
             self._is_open = False
             self._announce(
@@ -177,8 +180,9 @@ def open_trackers(runner: Any) -> None:
         ConfigError: One cannot be opened.
     """
     if runner.rank == 0 and not getattr(runner.train_loop, 'is_trial', False):
-        for tracker in trackers_of(runner.visualizer):
-            tracker.open(runner.announce)
+        with runner.interruption.at_once():  # a server that does not answer
+            for tracker in trackers_of(runner.visualizer):
+                tracker.open(runner.announce)
 
 
 def summarize(visualizer: Visualizer, report: Mapping[str, Any]) -> None:

@@ -9,9 +9,12 @@ import numpy as np
 from mmengine.visualization.vis_backend import BaseVisBackend
 
 from motivation.engine.tracker import Tracker, new_identifier, require_package
-from motivation.errors import ConfigError
+from motivation.errors import ArgumentError, ConfigError, near_matches, reason, shortened
 from motivation.registry import VISBACKENDS
-from motivation.utils.arguments import Written, checked
+from motivation.utils.arguments import Written, check_nested, checked
+
+# Seconds that the first contact with the server may take; wandb's own 90 are long for somebody who waits for an answer.
+_FIRST_CONTACT = 15
 
 # The x axis of every curve: wandb's own steps cannot go back to those of a checkpoint.
 _AXIS = 'batch'
@@ -32,7 +35,7 @@ class WandbVisBackend(Tracker, BaseVisBackend):
             Default: none.
 
     Raises:
-        ConfigError: wandb is not installed, or nobody is logged in.
+        ConfigError: wandb is not installed, nobody is logged in, or :func:`wandb.init` has no such argument or value.
 
     Example:
         >>> vis_backends = [dict(type='WandbVisBackend', init_kwargs=dict(project='flowers', mode='offline'))]
@@ -54,12 +57,27 @@ class WandbVisBackend(Tracker, BaseVisBackend):
             raise require_package(type(self).__name__, error, 'wandb') from error
         self._wandb: Any = wandb
         self._run: Any = None
-        mode = self._init_kwargs.get('mode') or os.environ.get('WANDB_MODE', 'online')
-        if mode == 'online' and not wandb.api.api_key:
+        check_nested(wandb.init, 'init_kwargs', self._init_kwargs, 'wandb.init')
+        self._check_settings()
+        if self._is_online() and not wandb.api.api_key:
             raise ConfigError(
-                f'visualizer.vis_backends has {type(self).__name__}, and nobody is logged in to wandb: {self._way_out()}, or leave '
-                'it out'
+                f"visualizer.vis_backends has {type(self).__name__}, and nobody is logged in to wandb: run 'wandb login', write "
+                "init_kwargs=dict(mode='offline'), or leave it out"
             )
+
+    def _check_settings(self) -> None:
+        settings, known = self._init_kwargs.get('settings'), self._wandb.Settings
+        if not isinstance(settings, Mapping):
+            return
+        for name in settings.keys() - known.model_fields.keys():
+            near = near_matches(str(name), known.model_fields)
+            raise ArgumentError(f'init_kwargs.settings.{name}', f'is not a setting of wandb; {near}')
+        try:
+            known(**settings)
+        except ValueError as error:
+            raise ArgumentError(
+                'init_kwargs.settings', f'is {shortened(settings)}, which wandb refuses: {reason(error)}; correct it'
+            ) from error
 
     def _init_env(self) -> None:
         """Do nothing: :meth:`open` begins the run."""
@@ -70,15 +88,24 @@ class WandbVisBackend(Tracker, BaseVisBackend):
         return self._run
 
     def _way_out(self) -> str:
-        return "run 'wandb login', write init_kwargs=dict(mode='offline')"
+        if not self._is_online():
+            return 'correct init_kwargs'
+        return "check the connection, project and entity, write init_kwargs=dict(mode='offline')"
+
+    def _is_online(self) -> bool:
+        return (self._init_kwargs.get('mode') or os.environ.get('WANDB_MODE') or 'online') == 'online'
 
     def _begin(self, identifier: str | None, config: dict[str, Any], text: str) -> str:
         Path(self._save_dir).mkdir(parents=True, exist_ok=True)
         identifier = self._init_kwargs.get('id') or identifier or new_identifier()
-        # Its capture of the terminal would take the live display apart.
-        settings = self._wandb.Settings(console='off')
-        arguments = {'dir': self._save_dir, 'settings': settings, 'resume': 'allow', **self._init_kwargs}
-        self._run = self._wandb.init(**{**arguments, 'id': identifier})
+        arguments = {'dir': self._save_dir, 'resume': 'allow', **self._init_kwargs}
+        settings = arguments.get('settings') or {}
+        if isinstance(settings, Mapping):
+            # Its capture of the terminal would take the live display apart; a symbolic link to an uploaded file would be
+            # empty where an offline run is copied to and synchronised.
+            patience = {} if 'WANDB_INIT_TIMEOUT' in os.environ else {'init_timeout': _FIRST_CONTACT}
+            settings = self._wandb.Settings(**{'console': 'off', 'symlink': False, **patience, **settings})
+        self._run = self._wandb.init(**{**arguments, 'settings': settings, 'id': identifier})
         self._run.config.update(config, allow_val_change=True)
         self._run.define_metric(_AXIS, hidden=True)
         self._run.define_metric('*', step_metric=_AXIS)

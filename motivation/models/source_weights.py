@@ -30,9 +30,14 @@ def head_names(model: nn.Module) -> set[str]:
 
     The head is what timm replaces for another number of classes, the ``'classifier'`` of its ``pretrained_cfg``.
     """
-    known = (getattr(getattr(model, 'backbone', None), 'pretrained_cfg', None) or {}).get('classifier') or ()
+    backbone = getattr(model, 'backbone', None)
+    return set() if backbone is None else {f'backbone.{name}' for name in _head_of(backbone)}
+
+
+def _head_of(backbone: nn.Module) -> set[str]:
+    known = (getattr(backbone, 'pretrained_cfg', None) or {}).get('classifier') or ()
     heads = [known] if isinstance(known, str) else known
-    return {name for name in model.state_dict() if any(name.startswith(f'backbone.{head}.') for head in heads)}
+    return {name for name in backbone.state_dict() if any(name.startswith(f'{head}.') for head in heads)}
 
 
 def check_sources(model_name: str, weights: str | None, new_head: bool, model_kwargs: dict[str, Any]) -> None:
@@ -44,7 +49,7 @@ def check_sources(model_name: str, weights: str | None, new_head: bool, model_kw
     given = [name for name in ('pretrained', 'checkpoint_path') if model_kwargs.get(name)]
     if weights is not None and given:
         raise ArgumentError('weights', f'and {given[0]} are both given; leave one out')
-    if new_head and weights is None:
+    if new_head and weights is None and not given:
         raise ArgumentError('new_head', 'is True, and there are no weights whose head it replaces; leave it out')
     if ':' in model_name and 'pretrained' not in model_kwargs:  # timm would begin with random weights in silence
         raise ArgumentError(
@@ -54,16 +59,47 @@ def check_sources(model_name: str, weights: str | None, new_head: bool, model_kw
         )
 
 
-def describe_source(model_kwargs: dict[str, Any], backbone: nn.Module, num_classes: int) -> str | None:
-    """Return in words where the weights that timm loads are from; ``None`` without any."""
+def timm_source(
+    model_name: str, model_kwargs: dict[str, Any], backbone: nn.Module, num_classes: int, new_head: bool
+) -> SourceWeights | None:
+    """Return where the weights that timm loads are from; ``None`` without any.
+
+    Args:
+        model_name: Name of the model, or of a folder or hub: ``'local-dir:FOLDER'``, ``'hf-hub:OWNER/MODEL'``.
+        model_kwargs: Arguments of :func:`timm.create_model`.
+        backbone: The network that it returned.
+        num_classes: Its number of classes.
+        new_head: Whether its head is new.
+    """
+    known: dict[str, Any] = getattr(backbone, 'pretrained_cfg', None) or {}
     if model_kwargs.get('checkpoint_path'):
-        return f"the weights of '{model_kwargs['checkpoint_path']}'"
-    if not model_kwargs.get('pretrained'):
+        said, trained = f"the weights of '{model_kwargs['checkpoint_path']}'", num_classes
+        names = None
+    elif model_kwargs.get('pretrained'):
+        kind, _, place = model_name.rpartition(':')
+        said = (
+            f"the weights of '{place if kind == 'local-dir' else model_name}'" if kind else "timm's pretrained weights"
+        )
+        trained, names = known.get('num_classes', num_classes), known.get('label_names')
+    else:
         return None
-    classes = (getattr(backbone, 'pretrained_cfg', None) or {}).get('num_classes', num_classes)
-    if classes == num_classes:
-        return "timm's pretrained weights"
-    return f"timm's pretrained weights, of {classes} classes, and a new head for {num_classes}"
+    if trained != num_classes:
+        return SourceWeights(f'{said}, of {trained} classes, and a new head for {num_classes}', None)
+    if new_head:
+        return SourceWeights(f'{said} and a new head', None)
+    return SourceWeights(said, list(names) if isinstance(names, (list, tuple)) else None)
+
+
+def renew_head(backbone: nn.Module, fresh: nn.Module) -> None:
+    """Copy the head of a network into another one of the same shapes, in place.
+
+    Raises:
+        ArgumentError: The head is not known.
+    """
+    head, given = _head_of(backbone), fresh.state_dict()
+    if not head:
+        raise ArgumentError('new_head', 'is True, and timm does not say what the head of this network is; leave it out')
+    backbone.load_state_dict({**backbone.state_dict(), **{name: given[name] for name in head}})
 
 
 @torch.no_grad()

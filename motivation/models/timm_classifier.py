@@ -17,8 +17,8 @@ from motivation.models.drop_path import drop_paths, scaled_rate
 from motivation.models.losses import build_loss, takes_several_labels
 from motivation.models.normalisation import normalisation_of
 from motivation.models.preprocessor import ImagePreprocessor
-from motivation.models.pretraining import reads_sources
-from motivation.models.source_weights import check_sources, describe_source, load_source
+from motivation.models.pretraining import reads_sources, unread_sources
+from motivation.models.source_weights import check_sources, load_source, renew_head, timm_source
 from motivation.models.stem import adapt_stem
 from motivation.registry import MODELS
 from motivation.utils.arguments import Written, checked
@@ -51,7 +51,7 @@ class TimmClassifier(BaseModel):
         weights: Weights of an earlier run to begin with: an exported ``base.pth`` or ``motivated.pth``, a folder that
             ``tools/export.py`` wrote for timm, or the run's folder, of whose models the one that fits is taken. For
             another number of classes the head is new. ``None`` (default) for none.
-        new_head: Whether the head of ``weights`` is not taken over, for other classes of the same number.
+        new_head: Whether the head of pretrained weights is not taken over, for other classes of the same number.
             Default: ``False``.
         **model_kwargs: Arguments of :func:`timm.create_model` (``in_chans``, ``depth``, ``drop_path_rate``,
             ``pretrained``, ``checkpoint_path``, ...).
@@ -60,7 +60,7 @@ class TimmClassifier(BaseModel):
         input_size: Default input size of the backbone, (C, H, W).
         pretrained: Whether the backbone begins with pretrained weights.
         source: Where these are from, in words; ``None`` without any.
-        source_classes: Class names that the head of ``weights`` was trained for; ``None`` if there are none or the head is new.
+        source_classes: Class names that a pretrained head was trained for; ``None`` if they are not known or the head is new.
         outputs: What turns logits into probabilities: ``'softmax'``, or ``'sigmoid'`` with a loss for several labels an
             image.
 
@@ -88,6 +88,9 @@ class TimmClassifier(BaseModel):
     ) -> None:
         check_sources(model_name, weights, new_head, model_kwargs)
         backbone = _create_backbone(model_name, num_classes, model_kwargs)
+        if new_head and weights is None and reads_sources():
+            with unread_sources():
+                renew_head(backbone, _create_backbone(model_name, num_classes, model_kwargs))
         if stem is not None:
             adapt_stem(backbone, model_name)
         size = find_input_size(backbone)
@@ -106,9 +109,12 @@ class TimmClassifier(BaseModel):
         )
         self._deployed = {'mean': list(mean), 'std': list(std), **_without_sources(model_name, model_kwargs, backbone)}
         self.input_size = (channels, *size[1:])
-        self.source = describe_source(model_kwargs, backbone, num_classes)
+        source = timm_source(model_name, model_kwargs, backbone, num_classes, new_head)
+        self.source: str | None = None
         self.source_classes: Sequence[str] | None = None
-        self.pretrained = self.source is not None or weights is not None
+        if source is not None and reads_sources():
+            self.source, self.source_classes = source
+        self.pretrained = source is not None or weights is not None
         self.model_name = model_name
         self.num_classes = num_classes
         self.stem = stem

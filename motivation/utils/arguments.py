@@ -7,7 +7,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
@@ -109,16 +109,32 @@ def build_nested(cls: Callable[..., Returned], argument: str, config: Mapping[st
     Raises:
         ArgumentError: A key is not an argument of the class, or a value is invalid.
     """
-    known = arguments_of(cls)[0].keys() - given.keys()
+    check_nested(cls, argument, config, argument if cls.__name__.startswith('_') else cls.__name__, given)
+    return cls(**given, **config)
+
+
+def check_nested(
+    component: Callable[..., Any], argument: str, config: Mapping[str, Any], label: str, given: Iterable[str] = ()
+) -> None:
+    """Check an argument that holds arguments of a class or function.
+
+    Args:
+        component: The class or function.
+        argument: Name of the argument, for messages.
+        config: Its value: arguments of the component by name.
+        label: Name of the component, for messages.
+        given: Arguments of the component that ``config`` cannot have. Default: none.
+
+    Raises:
+        ArgumentError: A key is not an argument of the component, or a value is invalid.
+    """
+    known = arguments_of(component)[0].keys() - set(given)
     for key in config.keys() - known:
-        raise ArgumentError(
-            f'{argument}.{key}', f'is not an argument of {cls.__name__}; {near_matches(str(key), known)}'
-        )
+        raise ArgumentError(f'{argument}.{key}', f'is not an argument of {label}; {near_matches(str(key), known)}')
     try:
-        check_arguments(cls, config)
+        check_arguments(component, config)
     except ArgumentError as error:
         raise ArgumentError(f'{argument}.{error.argument}', error.problem) from error
-    return cls(**given, **config)
 
 
 def check_one_of(**values: Any) -> None:

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -26,6 +28,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._waits = False
 
     def __enter__(self) -> 'Interruption':
         if threading.current_thread() is threading.main_thread():
@@ -36,7 +39,20 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """End at once on a signal within the context, which waits for something outside before the first batch."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self._waits:
+            self.signal = signal.Signals(number)
+            os.write(2, f'\n{self.signal.name}: stopped before the first batch\n'.encode())
+            raise Interrupted(self.exit_status)
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)

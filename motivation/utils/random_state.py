@@ -26,7 +26,9 @@ def seed_everything(*key: int) -> None:
 def preserved_random_state() -> Iterator[None]:
     """Restore the random states of Python, numpy and torch (CPU) on exit."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        yield
-    random.setstate(python_state)
-    np.random.set_state(numpy_state)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -1,11 +1,19 @@
 """Runs logged to Weights & Biases and MLflow, read back with what they wrote."""
 
 import json
+import os
+import random
+import signal
+import socket
 import struct
 import sys
+import time
 
+import numpy as np
 import pytest
+import torch
 
+from motivation.engine import mlflow_backend
 from motivation.engine.dry_run import CheckLoop
 from motivation.engine.mlflow_backend import MLflowVisBackend
 from motivation.engine.runner import DualModelRunner
@@ -13,6 +21,7 @@ from motivation.engine.tracker import Tracker
 from motivation.engine.wandb_backend import WandbVisBackend
 from motivation.errors import ConfigError
 from motivation.registry import VISBACKENDS
+from motivation.utils.interruption import Interrupted
 from tests.conftest import ROOT, tiny_config, train
 from tests.forked import run_forked
 
@@ -83,6 +92,8 @@ def test_wandb_has_every_step_of_one_run(logged):
     folder, _ = logged
     files = sorted(folder.glob('run/*/vis_data/wandb/offline-run-*/*.wandb'))
     assert len(files) == 2 and len({file.name for file in files}) == 1
+    (uploaded,) = folder.glob('run/*/vis_data/wandb/offline-run-*/files/report.md')
+    assert not uploaded.is_symlink() and uploaded.read_text() == (folder / 'run/report.md').read_text()
     read = [list(records(file)) for file in files]
     runs = [record.run for group in read for record in group if record.HasField('run')]
     assert {run.project for run in runs} == {'digits'} and len({run.run_id for run in runs}) == 1
@@ -112,7 +123,7 @@ def test_mlflow_has_every_step_of_one_run_once(logged, monkeypatch):
     client = mlflow.MlflowClient((folder / 'store').as_uri())
     experiment = client.get_experiment_by_name('digits')
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == 'FINISHED'
+    assert run.info.status == 'FINISHED' and run.info.run_name == 'run'
     lines = [json.loads(line) for line in next(folder.glob('run/*/vis_data/scalars.json')).read_text().splitlines()]
     history = [(entry.step, entry.value) for entry in client.get_metric_history(run.info.run_id, 'train/loss')]
     assert history == [(line['step'], pytest.approx(line['loss'])) for line in lines if 'loss' in line]
@@ -136,11 +147,16 @@ class Failing(Tracker):
     experiment = None
 
     def _begin(self, identifier, config, text):
+        if self.reachable == 'by and by':
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
         if not self.reachable:
             raise ConnectionError('no route to host')
+        random.random(), np.random.rand(), torch.rand(1)
         return identifier or 'mine'
 
     def _log(self, values, step):
+        random.random(), np.random.rand(), torch.rand(1)
         if self.written:
             raise RuntimeError('quota exceeded')
         self.written.append(step)
@@ -165,6 +181,17 @@ def test_tracker_that_fails_does_not_end_the_training(tmp_path, capsys):
     assert len(lines) == 7
 
 
+def test_tracker_that_draws_random_numbers_leaves_those_of_the_run(tmp_path):
+    backend = Failing(str(tmp_path))
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(1).item()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    backend.open(print)
+    backend.add_scalar('loss', 1.0, 1)
+    backend.add_scalar('loss', 1.0, 2)  # which fails
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
+
+
 def test_tracker_that_cannot_begin_ends_the_run_before_training(tmp_path):
     runner = DualModelRunner.from_cfg(failing(tmp_path / 'run', reachable=False))
     with pytest.raises(
@@ -173,6 +200,29 @@ def test_tracker_that_cannot_begin_ends_the_run_before_training(tmp_path):
     ):
         runner.train()
     assert runner.iter == 0
+
+
+def test_signal_ends_a_run_that_waits_for_a_tracker(tmp_path, capfd):
+    runner, begun = DualModelRunner.from_cfg(failing(tmp_path / 'run', reachable='by and by')), time.monotonic()
+    with pytest.raises(Interrupted) as stopped:
+        runner.train()
+    assert stopped.value.code == 143 and runner.iter == 0 and time.monotonic() - begun < 20
+    assert 'SIGTERM: stopped before the first batch' in capfd.readouterr().err
+
+
+def test_mlflow_server_that_does_not_answer_is_given_up_soon(tmp_path, monkeypatch):
+    """A port that accepts connections and answers none; MLflow's own patience is many minutes."""
+    before = dict(os.environ)
+    assert {int(value) for value in mlflow_backend._FIRST_CONTACT.values()} == {5, 1}  # 10 seconds
+    monkeypatch.setitem(mlflow_backend._FIRST_CONTACT, 'MLFLOW_HTTP_REQUEST_TIMEOUT', '1')
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        address = f'http://127.0.0.1:{server.getsockname()[1]}'
+        backend, begun = MLflowVisBackend(str(tmp_path), tracking_uri=address), time.monotonic()
+        with pytest.raises(ConfigError, match=rf"cannot begin a run .*correct tracking_uri, which is '{address}'"):
+            backend.open(print)
+    assert time.monotonic() - begun < 5
+    assert {name for name in os.environ if name.startswith('MLFLOW_HTTP')} <= before.keys()
 
 
 def test_check_begins_no_run(tmp_path):
@@ -200,3 +250,34 @@ def test_nobody_logged_in_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv('WANDB_MODE', 'online')
     with pytest.raises(ConfigError, match=r"nobody is logged in to wandb: run 'wandb login', write .*mode='offline'"):
         WandbVisBackend(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(project_='f'), r"^init_kwargs\.project_ is not an argument of wandb\.init; did you mean 'project'"),
+        (dict(mode='oflin'), r"^init_kwargs\.mode must be 'online', .*, got 'oflin'; did you mean 'offline'"),
+        (dict(settings=dict(console_='off')), r"^init_kwargs\.settings\.console_ is not a setting of wandb; did you mean 'console'"),
+        (dict(settings=dict(init_timeout='x')), r"^init_kwargs\.settings is .*, which wandb refuses: .*; correct it$"),
+    ],
+)  # fmt: skip
+def test_wrong_argument_of_wandb_is_refused_before_anything_is_started(tmp_path, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        WandbVisBackend(str(tmp_path), init_kwargs={'mode': 'offline', **arguments})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('mode', 'advice'), [('online', 'check the connection, .*offline'), ('offline', 'correct init_kw')]
+)
+def test_advice_about_wandb_is_none_that_was_followed(tmp_path, monkeypatch, mode, advice):
+    monkeypatch.setenv('WANDB_API_KEY', '0' * 40)
+    backend = WandbVisBackend(str(tmp_path), init_kwargs=dict(mode=mode))
+
+    def refuse(**_):
+        raise ConnectionError('refused')
+
+    monkeypatch.setattr('wandb.init', refuse)
+    with pytest.raises(ConfigError, match=rf'cannot begin a run \(ConnectionError: refused\); {advice}') as refused:
+        backend.open(print)
+    assert 'wandb login' not in str(refused.value)

@@ -68,7 +68,13 @@ def test_folder_in_the_layout_of_timm_gives_the_same_weights_here_and_by_local_d
     by_timm = build(model_name='local-dir:folder', pretrained=True)
     assert equal_names(by_timm, run['base']) == run['base'].keys() and by_timm.pretrained
     other_head = build(model_name='local-dir:folder', pretrained=True, num_classes=3)
-    assert other_head.source == "timm's pretrained weights, of 10 classes, and a new head for 3"
+    assert other_head.source == "the weights of 'folder', of 10 classes, and a new head for 3"
+    assert (by_timm.source, by_timm.source_classes) == ("the weights of 'folder'", CLASSES)
+    new_head = build(model_name='local-dir:folder', pretrained=True, new_head=True)
+    fresh = build(model_name='local-dir:folder', pretrained=False)
+    assert not torch.equal(new_head.backbone.fc.weight, run['base']['fc.weight'])
+    assert equal_names(new_head, run['base']) == {name for name in run['base'] if not name.startswith('fc.')}
+    assert new_head.source_classes is None and new_head.backbone.fc.weight.std() > 0 and fresh.source is None
     assert timm.create_model('local-dir:folder', pretrained=True).fc.out_features == 10
 
 
@@ -120,10 +126,17 @@ def test_exported_model_is_rebuilt_without_its_source(run):
     assert equal_names(load_exported('new.pth'), snapshot(model.backbone)) == run['base'].keys()
 
 
-def test_kept_head_of_other_classes_is_refused_before_training(run):
+@pytest.mark.parametrize('by_timm', [False, True])
+def test_kept_head_of_other_classes_is_refused_before_training(run, by_timm):
     write('run/base.pth', 'cifar_resnet8', CLASSES[::-1], mean=[0.3054], std=[0.3760])
+    options = {'model.base.weights': 'run'}
+    if by_timm:
+        Path('folder').mkdir()
+        TimmFolder().export(Deployable.load(Path('run/base.pth')), torch.zeros(1), Path('folder') / TimmFolder.file)
+        options = {'model.base.model_name': 'local-dir:folder', 'model.base.pretrained': True}
     message = (
-        r"^class 0 is '9' in model\.base\.weights and '0' in train_dataloader\.dataset; write model\.base\.new_head=T"
+        r"^class 0 is '9' in the pretrained weights of model\.base and '0' in train_dataloader\.dataset; write "
+        r'model\.base\.new_head=T'
     )
     with pytest.raises(ConfigError, match=message):
-        DualModelRunner.from_cfg(small_config('new', **{'model.base.weights': 'run'})).train()
+        DualModelRunner.from_cfg(small_config('new', **options)).train()
