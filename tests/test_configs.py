@@ -25,8 +25,8 @@ def test_config_builds_and_both_models_take_a_step(path, tmp_path):
     runner = DualModelRunner.from_cfg(config)
     model = runner.model.train()
     wrappers = runner.build_optim_wrapper(runner.optim_wrapper)
-    images = torch.randint(0, 256, (4, *model.base.input_size), dtype=torch.uint8)
-    batch = {'inputs': images, 'targets': torch.arange(4)}
+    images = torch.randint(0, 256, (2, *model.base.input_size), dtype=torch.uint8)
+    batch = {'inputs': images, 'targets': torch.arange(2)}
     for expected in (0.0, 1.0):
         outputs = model.train_step(batch, wrappers)
         assert outputs['motivated'] == expected and outputs['loss'].isfinite()

@@ -250,16 +250,30 @@ def arguments_of(component: Any) -> tuple[dict[str, inspect.Parameter], bool]:
         functions = [vars(base)['__init__'] for base in component.__mro__ if '__init__' in vars(base)]
     arguments: dict[str, inspect.Parameter] = {}
     for function in functions:
-        parameters = dict(inspect.signature(function).parameters)
+        parameters = [*_parameters(function)]
         if isinstance(component, type):
-            parameters.pop(next(iter(parameters)), None)  # self
-        kinds = {parameter.kind for parameter in parameters.values()}
-        for name, parameter in parameters.items():
+            parameters = parameters[1:]  # self
+        kinds = {parameter.kind for parameter in parameters}
+        for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                arguments.setdefault(name, parameter.replace(annotation=_annotation(function, name)))
+                arguments.setdefault(parameter.name, parameter)
         if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds:
             break
     return arguments, inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _parameters(function: Any) -> tuple[inspect.Parameter, ...]:
+    """Return the parameters of a function, with resolved annotations."""
+    try:
+        return _known_parameters(function)
+    except TypeError:  # a callable without a hash
+        return _known_parameters.__wrapped__(function)
+
+
+@functools.lru_cache(maxsize=4096)  # resolving annotations takes most of the time of building a small component
+def _known_parameters(function: Any) -> tuple[inspect.Parameter, ...]:
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(parameter.replace(annotation=_annotation(function, parameter.name)) for parameter in parameters)
 
 
 def _annotation(function: Any, name: str) -> Any:

@@ -36,9 +36,12 @@ class Simulation:
                 'max_iters': len(self.losses),
                 'progress': (i + 1) / len(self.losses),
                 'epoch': (i + 1) // self.per_epoch,
-                'compute': self.meter.forecast(len(self.losses), sum(self.sizes), self.batch_size, self.distillation),
                 **{name: values[i] for name, values in self.given.items()},
             }
+            if 'compute' in policy.signals:
+                everything['compute'] = self.meter.forecast(
+                    len(self.losses), sum(self.sizes), self.batch_size, self.distillation
+                )
             motivated = policy.update(self.losses[i], **{name: everything[name] for name in policy.signals})
             self.decisions.append(motivated)
         return self

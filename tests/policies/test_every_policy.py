@@ -89,7 +89,8 @@ GIVEN = {  # every signal that is not a count
 
 def drawn_run(data, config):
     """Draw the losses of a run, and the values of the signals that a policy declares."""
-    declared = [name for name in GIVEN if name in build(config).signals]
+    signals = build(config).signals
+    declared = [name for name in GIVEN if name in signals]
     return {'losses': data.draw(LOSSES), **{name: data.draw(each_batch(GIVEN[name])) for name in declared}}
 
 
