@@ -26,6 +26,7 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_sample_error,
 )
+from motivation.engine.evaluation_sampler import check_drawn_once
 from motivation.engine.image_sizes import check_image_sizes
 from motivation.engine.step import left_out
 from motivation.engine.target_checks import CountedWeights, check_targets
@@ -67,6 +68,8 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     _check_classes(runner, stage, loop)
     if stage == 'train':
         CountedWeights(runner).count(runner, dataset)
+    else:
+        check_drawn_once(loop.dataloader, field)
     with preserved_random_state(), preserved_buffers(runner.model), evaluation_mode(runner.model), torch.no_grad():
         noun = noun_of_model(runner.model.base)
         with located(f'{field}.dataset', runner.cfg[field].dataset, f'gives no {noun}'):
