@@ -88,8 +88,21 @@ def one_line(text: str, length: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, in the plural unless it is 1: ``'1 file'``, ``'1,000 images'``."""
-    return f'{count:,} {noun}' if count == 1 else f'{count:,} {noun}s'
+    """Return a number with its noun, in the plural unless it is 1: ``'1 file'``, ``'1,000 images'``, ``'2 batches'``."""
+    plural = f'{noun}es' if noun.endswith(('tch', 's')) else f'{noun}s'
+    return f'{count:,} {noun if count == 1 else plural}'
+
+
+def listed(name: str, beside_numbers: bool = False) -> str:
+    """Return a name as it stands among others, joined by commas: in quotes if it would not be seen where it ends.
+
+    Args:
+        name: The name.
+        beside_numbers: Whether a number follows each name, so that digits at its ends need quotes as well.
+    """
+    ends = name[:1] + name[-1:]
+    unclear = not name or ',' in name or ends != ends.strip() or (beside_numbers and any(map(str.isdigit, ends)))
+    return repr(name) if unclear else name
 
 
 def shortened(value: Any) -> str:

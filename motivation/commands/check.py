@@ -6,7 +6,7 @@ copies the weights once along the map.
 
 import argparse
 
-from motivation.utils.command_line import Options
+from motivation.utils.command_line import Options, say_if_watched
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +28,5 @@ def run(args: argparse.Namespace) -> None:
     from motivation.utils.distributed import join_processes
 
     join_processes()
+    say_if_watched(f'{args.config}: building both models and opening the data ...')
     RUNNERS.build(prepare_check(args.config, args.cfg_options, args.picture)).train()

@@ -8,7 +8,7 @@ Without a split for validation one is proposed and written as a list beside the 
 
 import argparse
 
-from motivation.utils.command_line import at_least
+from motivation.utils.command_line import at_least, say_if_watched
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> None:
     # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.first_config.write import write_first_config
 
+    say_if_watched(f'{args.images}: finding and looking at images, then building and timing both models ...')
     write_first_config(
         args.images,
         args.out,

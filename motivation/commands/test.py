@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     # Imported after check_stack(), which reports a broken installation in one sentence.
     from motivation.cli import prepare_test
     from motivation.registry import RUNNERS
+    from motivation.report.metric_units import metric_lines
 
     config = prepare_test(args.config, args.checkpoint, args.models, args.cfg_options)
-    for name, value in RUNNERS.build(config).test().items():
-        print(f'{name}: {value:.2f}')
+    print('\n'.join(metric_lines(RUNNERS.build(config).test())))

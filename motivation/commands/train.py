@@ -6,7 +6,7 @@ In several processes: torchrun --standalone --nproc-per-node 2 -m motivation tra
 import argparse
 
 from motivation.errors import ConfigError
-from motivation.utils.command_line import Options
+from motivation.utils.command_line import Options, say_if_watched
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +68,14 @@ def run(args: argparse.Namespace) -> None:
         )
     if args.picture is not None and not args.check:
         raise ConfigError(f'--picture {args.picture!r} is drawn by --check; give both, or leave it out')
+    for option, given in (
+        ('--work-dir', args.work_dir is not None),
+        ('--resume', args.resume is not None),
+        ('--allow-changes', args.allow_changes),
+    ):
+        if args.check and given:
+            raise ConfigError(f'{option} changes nothing with --check, which keeps nothing; give one of them')
+    say_if_watched(f'{args.config}: building both models and opening the data ...')
     if args.check:
         config = prepare_check(args.config, options, args.picture)
     else:

@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from motivation.errors import counted
 from motivation.report.metric_units import named
 from motivation.structures import MODEL_NAMES
 
@@ -27,8 +28,8 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
     colours = colormaps['tab20' if len(comparison['arms']) > 10 else 'tab10']
     handles: dict[str, Any] = {}
     rows = [row for arm in comparison['arms'] for run in arm['runs'] for row in run['history']]
-    counted = any(row['total_train_flops'] is not None for row in rows)
-    against = 'total_train_flops' if counted or not rows else 'epoch'
+    has_flops = any(row['total_train_flops'] is not None for row in rows)
+    against = 'total_train_flops' if has_flops or not rows else 'epoch'
     for axes, model in zip(panels, MODEL_NAMES, strict=True):
         for place, arm in enumerate(comparison['arms']):
             line = _draw_arm(axes, arm, model, against, colours(place))
@@ -40,9 +41,10 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
             ylabel=named(comparison['metric']),
         )
         axes.grid(alpha=0.3)
+    seeds = len(comparison['seeds'])
+    spread = ': mean, lowest and highest' if seeds > 1 else ''
     figure.suptitle(
-        f'{Path(comparison["config"]).stem}, {comparison["epochs"]} epochs, {len(comparison["seeds"])} seeds: '
-        'mean, lowest and highest'
+        f'{Path(comparison["config"]).stem}, {counted(comparison["epochs"], "epoch")}, {counted(seeds, "seed")}{spread}'
     )
     if handles:
         figure.legend(

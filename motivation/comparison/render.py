@@ -9,6 +9,7 @@ from rich.table import Table
 
 from motivation.comparison.picture import draw_comparison
 from motivation.comparison.statistics import FEWEST
+from motivation.errors import counted
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import lower_is_better
@@ -50,7 +51,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
         f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_RESULTS_NOTE, _uncounted(comparison))))}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
         f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
@@ -61,8 +62,9 @@ def render_markdown(comparison: dict[str, Any]) -> str:
 
 def _about(comparison: dict[str, Any]) -> str:
     seeds = ', '.join(map(str, comparison['seeds']))
+    noun = 'seed' if len(comparison['seeds']) == 1 else 'seeds'
     return (
-        f'`{comparison["config"]}`, {comparison["epochs"]} epochs, seeds {seeds}; {named(comparison["metric"])}, '
+        f'`{comparison["config"]}`, {counted(comparison["epochs"], "epoch")}, {noun} {seeds}; {named(comparison["metric"])}, '
         f'after the last epoch. {DEFINITION}'
     )
 
@@ -141,11 +143,15 @@ def _results_table(comparison: dict[str, Any]) -> str:
 
 
 _RESULTS_NOTE = (
-    'Mean ± standard deviation over seeds. The cell of a model that an arm does not train is empty. `distillation` is '
+    'The cell of a model that an arm does not train is empty. `distillation` is '
     'the base model taught by the motivated model of its teacher arm, whose training is included in the FLOPs; its '
     'motivated model is that teacher. The saving is against the first `always` arm. Runs may have shared the machine, '
     'which affects wall times.'
 )
+
+
+def _spread_note(comparison: dict[str, Any]) -> str:
+    return 'Mean ± standard deviation over seeds.' if len(comparison['seeds']) > 1 else 'Results of one seed.'
 
 
 def _uncounted(comparison: dict[str, Any]) -> str:

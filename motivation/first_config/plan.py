@@ -58,7 +58,7 @@ class Plan:
         learning_rate: Learning rate.
         counts: Number of training images of each class.
         memory: Bytes that a training step of the motivated model keeps for each image.
-        seconds: Seconds that the base model takes for an image of a training step on this machine.
+        seconds: Seconds that the base and the motivated model take for an image of a training step on this processor.
     """
 
     models: tuple[str, str]
@@ -71,12 +71,17 @@ class Plan:
     learning_rate: float
     counts: list[int]
     memory: float
-    seconds: float
+    seconds: tuple[float, float]
 
     @property
     def imbalance(self) -> float:
         """How many times as many images the largest class has as the smallest that has any."""
         return max(self.counts) / max(min(count for count in self.counts if count), 1)
+
+    @property
+    def has_few(self) -> bool:
+        """Whether there are so few images that even the smallest batches leave an epoch fewer than it should have."""
+        return sum(self.counts) < _BATCH_SIZES[-1] * _DIVIDED
 
     @property
     def batches(self) -> int:
@@ -124,7 +129,7 @@ def make_plan(
     memory, seconds = _measure(built, size)
     free = free_memory(torch.device(get_device())) or _MEMORY
     fits = [batch for batch in _BATCH_SIZES if batch * memory < _SHARE * free and batch * _DIVIDED <= sum(counts)]
-    batch_size = fits[0] if fits else _BATCH_SIZES[-1]
+    batch_size = fits[0] if fits else min(_BATCH_SIZES[-1], sum(counts))
     length = epochs or min(max(round(_BATCHES / math.ceil(sum(counts) / batch_size)), _EPOCHS[0]), _EPOCHS[1])
     has_adam = any(isinstance(module, nn.LayerNorm) for module in built.modules())
     # The rates of configs/_base_/schedules, which are for batches of 128, scaled with the batch.
@@ -149,8 +154,8 @@ def _classifier(name: str, num_classes: int, size: int, look: Look) -> dict[str,
     return config
 
 
-def _measure(built: DualModel, size: int, images: int = 8) -> tuple[float, float]:
-    """Return the bytes that the motivated model keeps for an image, and the seconds of a step of the base for it."""
+def _measure(built: DualModel, size: int, images: int = 8) -> tuple[float, tuple[float, float]]:
+    """Return the bytes that the motivated model keeps for an image, and the seconds of a step of each model for it."""
     kept: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -169,5 +174,6 @@ def _measure(built: DualModel, size: int, images: int = 8) -> tuple[float, float
     weights = {parameter.untyped_storage().data_ptr() for parameter in built.motivated.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         step(built.motivated)
-    seconds = min(step(built.base) for _ in range(3)) / images  # the first is slower
+    base = min(step(built.base) for _ in range(3)) / images  # the first is slower
+    seconds = base, min(step(built.motivated) for _ in range(2)) / images
     return sum(size for place, size in kept.items() if place not in weights) / images, seconds

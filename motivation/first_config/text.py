@@ -3,7 +3,7 @@
 from typing import Any
 
 from motivation.datasets.image_files import shortlist
-from motivation.errors import counted
+from motivation.errors import counted, listed
 from motivation.first_config.data import Data
 from motivation.first_config.look import Look
 from motivation.first_config.plan import UNBALANCED, Plan
@@ -126,7 +126,7 @@ def config_text(path: str, data: Data, look: Look, plan: Plan) -> str:
         sizes=look.size_text(),
         image_size=plan.image_size,
         train=counted(len(data.train.chosen), 'image'),
-        batches=f'{plan.batches:,} batches',
+        batches=counted(plan.batches, 'batch'),
         epochs=plan.epochs,
         base_parameters=parameters['base'],
         motivated_parameters=parameters['motivated'],
@@ -201,7 +201,9 @@ def _list(items: tuple[str, ...]) -> str:
 
 
 def _classes_comment(data: Data, plan: Plan) -> str:
-    shown = [f'{name} {count:,}' for name, count in zip(data.classes, plan.counts, strict=True)]
+    shown = [
+        f'{listed(name, beside_numbers=True)} {count:,}' for name, count in zip(data.classes, plan.counts, strict=True)
+    ]
     more = f' and {len(shown) - 12:,} more' if len(shown) > 12 else ''
     return f'# Training images of each class: {", ".join(shown[:12])}{more}.'.replace('\n', ' ')
 

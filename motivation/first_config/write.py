@@ -5,7 +5,7 @@ import io
 import re
 from pathlib import Path
 
-from motivation.errors import ConfigError, counted
+from motivation.errors import ConfigError, counted, listed
 from motivation.first_config.data import Data, find_data
 from motivation.first_config.look import Look, look_at
 from motivation.first_config.plan import UNBALANCED, Plan, make_plan
@@ -90,11 +90,13 @@ def _summary(data: Data, look: Look, plan: Plan) -> list[str]:
     parts = f'{len(data.train.chosen):,} to train on, {len(data.val.chosen):,} to validate on'
     if data.test is not data.val:
         parts += f', {len(data.test.chosen):,} to test on'
-    classes = [f'{name} {count:,}' for name, count in zip(data.classes, plan.counts, strict=True)]
+    classes = [
+        f'{listed(name, beside_numbers=True)} {count:,}' for name, count in zip(data.classes, plan.counts, strict=True)
+    ]
     shown = ', '.join(classes[:8]) + (', ...' if len(classes) > 8 else '')
     if plan.imbalance >= UNBALANCED:
         shown += f'; unbalanced, {plan.imbalance:.1f} to 1'
-    hours = plan.seconds * sum(plan.counts) * plan.epochs
+    base, motivated = (seconds * sum(plan.counts) * plan.epochs for seconds in plan.seconds)
     lines = [
         f'images     {parts}',
         f'classes    {len(data.classes):,}: {shown}',
@@ -103,18 +105,24 @@ def _summary(data: Data, look: Look, plan: Plan) -> list[str]:
         f'models     {plan.models[0]} in {plan.models[1]} at {plan.image_size} px',
         f'map        {counted(len(plan.built.weight_map.pairs), "tensor")} shared, '
         f'{plan.built.weight_map.coverage:.1%} of the motivated model',
-        f'schedule   {plan.epochs} epochs of {plan.batches:,} batches of {plan.batch_size}; on this processor the base '
-        f'model alone takes about {_duration(hours)}',
+        f'schedule   {counted(plan.epochs, "epoch")} of {counted(plan.batches, "batch")} of {plan.batch_size}',
+        f'duration   between about {_duration(base)} (the base model alone) and {_duration(base + motivated)} (the motivated '
+        'model awake in every batch) of steps, on this processor as busy as it is now',
     ]
     if look.unreadable:
         lines.append(
             f'unreadable {len(look.unreadable):,} of {look.count + len(look.unreadable):,} images looked at, such as '
             f'{look.unreadable[0]!r}'
         )
+    if plan.has_few:
+        lines.append(
+            f'warning    {counted(sum(plan.counts), "image")} to train on are too few to learn from: the config runs, and its '
+            'results will say little; collect more, or begin with pretrained models (docs/pretrained.md)'
+        )
     return lines + [f'note       {remark}' for remark in data.remarks]
 
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
-        return f'{seconds:.0f} seconds'
+        return counted(max(round(seconds), 1), 'second')
     return f'{seconds / 60:.0f} minutes' if seconds < 7200 else f'{seconds / 3600:.0f} hours'

@@ -18,7 +18,7 @@ from motivation.compute.meter import ComputeMeter
 from motivation.config.effects import fields_without_effect
 from motivation.datasets import DeviceImages, class_names, stream_of
 from motivation.datasets.spread_sampler import drawn_in_an_epoch
-from motivation.errors import one_line
+from motivation.errors import counted, listed, one_line
 from motivation.hooks.compute_meter_hook import find_meter
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace
@@ -180,7 +180,7 @@ def describe_compute(meter: ComputeMeter | None, noun: str = 'image') -> list[st
 
 def _name_classes(classes: list[str]) -> str:
     """Return the number of classes and the first few names, as text."""
-    shown = ', '.join(one_line(name, 20) for name in classes[:SHOWN_CLASSES])
+    shown = ', '.join(listed(one_line(name, 20)) for name in classes[:SHOWN_CLASSES])
     return f'{len(classes)} classes: {shown}' + (', ...' if len(classes) > SHOWN_CLASSES else '')
 
 
@@ -245,7 +245,8 @@ def describe_run(runner: Runner) -> list[str]:
         f'  policy     {runner.find_hook(MotivationHook).policy!r}',
         f'  data       {label}: {_describe_amount(train)} training and '
         f'{validation} validation {noun}s' + (f', {_name_classes(classes)}' if classes else ''),
-        f'  schedule   {runner.max_epochs} epochs of {len(train):,} batches of {together}{train.batch_size}, seed {runner.seed}'
+        f'  schedule   {counted(runner.max_epochs, "epoch")} of {counted(len(train), "batch")} of '
+        f'{together}{train.batch_size}, seed {runner.seed}'
         + (f', resumed after batch {runner.iter:,} of {runner.max_iters:,}' if runner.iter else ''),
         *([f'  parts      {runner.train_loop.parts}'] if runner.train_loop.parts.resizes else []),
         *([f'  engine     {engine}'] if (engine := describe_engine(runner)) else []),
@@ -255,5 +256,5 @@ def describe_run(runner: Runner) -> list[str]:
             else []
         ),
         f'  device     {together}{model.base.data_preprocessor.device}{threads}',
-        f'  work_dir   {runner.work_dir}',
+        *([] if getattr(runner.train_loop, 'is_trial', False) else [f'  work_dir   {runner.work_dir}']),
     ]

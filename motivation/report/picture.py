@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,13 +64,16 @@ def _draw_loss(axes: Axes, trace: SwitchTrace) -> None:
 def _draw_accuracy(axes: Axes, history: Sequence[Validation]) -> None:
     evaluated = [name for name in MODEL_NAMES if history and history[-1].models[name].metrics]
     metric = next(iter(history[-1].models[evaluated[0]].metrics)) if evaluated else ''
+    drawn: list[list[float]] = []
     for name in evaluated:
         for shown, style, label in ((metric, '-', name), (f'ema/{metric}', '--', f'{name}, averaged weights')):
             if shown in history[-1].models[name].metrics:
                 # A resumed run may have no averages in its first rows.
                 values = [row.models[name].metrics.get(shown, math.nan) for row in history]
                 epochs = [row.epoch for row in history]
-                axes.plot(epochs, values, marker='.', linestyle=style, color=COLOURS[name], label=label)
+                form: Any = (0, (4, 4)) if values in drawn else style  # dashes let an equal curve below be seen
+                drawn.append(values)
+                axes.plot(epochs, values, marker='.', linestyle=form, color=COLOURS[name], label=label)
     if evaluated:
         axes.legend(loc='lower right')
     axes.locator_params(axis='x', integer=True)

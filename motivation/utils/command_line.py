@@ -1,10 +1,18 @@
 """Parsing the options of the commands; imports nothing heavy, so that ``--help`` answers at once."""
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from motivation.errors import ConfigError, check_stack
+
+
+def say_if_watched(text: str) -> None:
+    """Print a line on stderr where a person waits: on a terminal, and of several processes in the first."""
+    if sys.stderr.isatty() and os.environ.get('RANK', '0') == '0':
+        print(text, file=sys.stderr)
 
 
 class Options(argparse.Action):

@@ -131,7 +131,7 @@ def test_two_processes_train_like_one_on_the_same_batches(tmp_path):
     (tmp_path / 'two.py').write_text(together.format(32))
     done = torchrun(ROOT / 'tools/train.py', 'two.py')
     assert done.returncode == 0, done.stderr
-    assert '1 epochs of 10 batches of 2 x 32' in done.stdout and done.stdout.count('written: report.json') == 1
+    assert '1 epoch of 10 batches of 2 x 32' in done.stdout and done.stdout.count('written: report.json') == 1
     RUNNERS.build(prepare_training('one.py')).train()
 
     folders = [Path('work_dirs/one'), Path('work_dirs/two')]

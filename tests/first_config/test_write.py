@@ -53,8 +53,10 @@ def test_folder_of_classes_is_divided_by_class_and_the_config_trains_both_models
     printed = capsys.readouterr().out
     for line in (
         'images     38 to train on, 9 to validate on',
-        'classes    4: a 19, b 10, c9 4, c10 5; unbalanced, 4.8 to 1',
+        "classes    4: a 19, b 10, 'c9' 4, 'c10' 5; unbalanced, 4.8 to 1",
         'models     cifar_resnet8 in cifar_resnet20 at 32 px',
+        'schedule   120 epochs of 5 batches of 8\nduration   between about ',
+        'warning    38 images to train on are too few to learn from: ',
         'written    my_photos_split.csv\nwritten    my_photos.py\n',
         'next       motivation check my_photos.py\n           motivation train my_photos.py\n',
     ):
