@@ -80,6 +80,22 @@ class ComputeMeter:
         self.evaluated = {name: BatchTotals() for name in MODEL_NAMES}
         self.reestimated = {name: BatchTotals() for name in MODEL_NAMES}
         self.motivated_alone_train_flops = 0
+        # Of the last batch before a resume, until the next one.
+        self._restored: dict[ModelName, dict[str, int]] | None = None
+
+    @property
+    def per_image(self) -> dict[ModelName, dict[str, int]]:
+        """MACs an image of each model in the last training batch, with what it froze, also after a resume."""
+        if self._restored is not None:
+            return self._restored
+        return {
+            name: {
+                'forward_macs_per_image': macs.network.per_image,
+                'step_forward_macs_per_image': macs.step.forward.per_image,
+                'backward_macs_per_image': macs.step.backward.per_image,
+            }
+            for name, macs in self.macs.items()
+        }
 
     def add_batch(
         self,
@@ -100,6 +116,7 @@ class ComputeMeter:
             skipped: Whether the step was skipped, because its loss or gradient is not finite, after both passes.
             passes: Number of micro-batches in all processes; ``None`` (default) for those of a full batch.
         """
+        self._restored = None
         share = self._passes[active] if passes is None else passes, images
         step = self._step(active, distilled)
         forward, backward = step.forward.flops(*share), step.backward.flops(*share)
@@ -239,6 +256,7 @@ class ComputeMeter:
             'distilled': asdict(self.distilled),
             'held_in': asdict(self.held_in),
             'motivated_alone_train_flops': self.motivated_alone_train_flops,
+            'per_image': self.per_image,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -247,6 +265,7 @@ class ComputeMeter:
         self.distilled = BatchTotals(**state_dict['distilled'])
         self.held_in = BatchTotals(**state_dict.get('held_in', {}))  # older checkpoints have none
         self.motivated_alone_train_flops = state_dict['motivated_alone_train_flops']
+        self._restored = state_dict.get('per_image')  # older checkpoints have none
 
 
 def _step_of(macs: ModelMacs, distillation: bool) -> StepMacs:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from motivation.engine.recalibration import reestimate
-from motivation.models.pretraining import is_pretrained
+from motivation.models.pretraining import Pretraining, is_pretrained
 from motivation.models.source_weights import head_names
 from motivation.structures import MODEL_NAMES
 from motivation.utils.distributed import share_buffers
@@ -25,7 +25,7 @@ def begin_run(runner: Any) -> None:
         runner: The runner of a new training, before its first batch.
     """
     model = runner.model
-    if model.pretraining is None or model.pretraining.start != 'motivated':
+    if not isinstance(model.pretraining, Pretraining) or model.pretraining.start != 'motivated':
         return
     used = reestimate(runner, {'base': model.base}, min(SAMPLES, len(runner.train_dataloader.dataset)))
     share_buffers(model.base)

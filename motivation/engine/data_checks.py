@@ -1,8 +1,7 @@
 """Checking before training that the data of a run fits its models."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from motivation.config.build import located
 from motivation.config.foreseen_metrics import foresee_metrics
 from motivation.config.metric_names import check_no_metrics
 from motivation.datasets import check_labels, class_names, first_batch, spread
-from motivation.datasets.class_list import CLASSES, class_difference
 from motivation.datasets.image_files import shortlist
 from motivation.datasets.targets import shared_files
 from motivation.engine.absent_classes import warn_of_absent_classes
@@ -26,6 +24,7 @@ from motivation.engine.batch_checks import (
     preserved_buffers,
     single_sample_error,
 )
+from motivation.engine.class_checks import check_classes
 from motivation.engine.evaluation_sampler import check_drawn_once
 from motivation.engine.image_sizes import check_image_sizes
 from motivation.engine.step import left_out
@@ -65,7 +64,7 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
     """
     field, dataset = f'{stage}_dataloader', loop.dataloader.dataset
     _check_lengths(runner, stage, loop)
-    _check_classes(runner, stage, loop)
+    check_classes(runner, stage, loop)
     if stage == 'train':
         CountedWeights(runner).count(runner, dataset)
     else:
@@ -223,71 +222,6 @@ def _does_not_take(name: ModelName, field: str, batch: Any, error: Exception) ->
         f'model.{name} does not take the {sample_text(batch)} of {field}.dataset: {reason(error)}; make the model and '
         'the samples agree'
     )
-
-
-def _check_classes(runner: Runner, stage: str, loop: BaseLoop) -> None:
-    classes = class_names(loop.dataloader.dataset)
-    if classes is None:
-        return
-    if isinstance(runner._train_loop, BaseLoop):
-        trained = class_names(runner.train_dataloader.dataset) or classes
-        _compare_classes('train_dataloader.dataset', trained, f'{stage}_dataloader.dataset', classes)
-    for name in MODEL_NAMES:
-        taught = getattr(getattr(runner.model, name), 'teacher_classes', None)
-        if taught is not None:
-            advice = 'give a teacher of the same data'
-            _compare_classes(f'model.{name}.teacher', taught, f'{stage}_dataloader.dataset', classes, advice)
-        began = getattr(getattr(runner.model, name), 'source_classes', None)
-        if began is not None:
-            advice = f'write model.{name}.new_head=True to train a new head, or give the class folders of the weights'
-            _compare_classes(
-                f'the pretrained weights of model.{name}', began, f'{stage}_dataloader.dataset', classes, advice
-            )
-        expected = getattr(getattr(runner.model, name), 'num_classes', len(classes))
-        if expected != len(classes):
-            raise ConfigError(
-                f'model.{name}.num_classes is {expected}, but {stage}_dataloader.dataset has {len(classes)} classes '
-                f'({", ".join(classes[:10])}{", ..." if len(classes) > 10 else ""}); make them agree'
-            )
-
-
-def check_trained_classes(runner: Runner, checkpoint: dict[str, Any], path: Path) -> None:
-    """Check that the classes of a checkpoint are those of the current data.
-
-    Nothing is checked if either has no class names, or if a run with ``load_from`` allows changes.
-
-    Args:
-        runner: The runner, with its data.
-        checkpoint: The checkpoint, whose ``meta`` has the ``dataset_meta`` of its training data.
-        path: Path of the checkpoint, for messages.
-
-    Raises:
-        ConfigError: The classes differ; names the first that does.
-    """
-    stages = [stage for stage in ('train', 'val', 'test') if isinstance(getattr(runner, f'_{stage}_loop'), BaseLoop)]
-    if not stages:  # no data to compare with
-        return
-    is_new_run = not runner.resuming and stages[0] == 'train'
-    trained = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
-    classes = class_names(getattr(runner, f'{stages[0]}_dataloader').dataset)
-    if trained is None or classes is None or (is_new_run and runner.cfg.get('allow_changes')):
-        return
-    exception = ', or begin with its weights on other classes with --allow-changes' if is_new_run else ''
-    advice = f'give the class folders that it was trained with, or its list of names as dataset.classes{exception}'
-    _compare_classes(f"checkpoint '{path}'", trained, f'{stages[0]}_dataloader.dataset', classes, advice)
-
-
-def _compare_classes(
-    place: str,
-    classes: Sequence[Any],
-    other: str,
-    others: Sequence[Any],
-    advice: str = f'both need one list of classes: the same folders, or the same dataset.classes, {CLASSES}',
-) -> None:
-    """Check that two lists of class names are equal."""
-    difference = class_difference(classes, others, place, other)
-    if difference:
-        raise ConfigError(f'{difference}; {advice}')
 
 
 def _warn_of_shared_images(train: Any, dataset: Any, field: str) -> None:

@@ -11,12 +11,13 @@ from mmengine.device import get_device
 from motivation.config.same_run import check_same_run, describe_hooks
 from motivation.engine.beginning import with_new_heads
 from motivation.engine.checkpointer import check_format
-from motivation.engine.data_checks import check_trained_classes
+from motivation.engine.class_checks import check_trained_classes
 from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
 from motivation.engine.run_parts import register_parts, restored_pretraining
 from motivation.engine.target_checks import PART as CLASS_WEIGHTS
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
+from motivation.models.pretraining import LoadedRun
 from motivation.utils.checkpoint import check_fits, find_checkpoints, name_checkpoints, newest_whole, read_checkpoint
 from motivation.utils.logs import forget_later_steps
 
@@ -67,8 +68,10 @@ def read_for(runner: Any, path: Path, map_location: Any = 'cpu') -> dict[str, An
     if runner.trains and not runner.resuming:
         checkpoint['state_dict'], has_new_heads = with_new_heads(runner, checkpoint['state_dict'], path)
     check_fits(checkpoint['state_dict'], runner.model, path)
-    if not has_new_heads:
-        check_trained_classes(runner, checkpoint, path)
+    has_others = not has_new_heads and check_trained_classes(runner, checkpoint, path)
+    if runner.trains and not runner.resuming:
+        heads: Any = 'new' if has_new_heads else 'others' if has_others else 'kept'
+        runner.model.pretraining = LoadedRun(str(path), heads)
     return checkpoint
 
 

@@ -10,7 +10,7 @@ from mmengine.logging import MessageHub
 from motivation.config.same_run import describe_hooks, describe_run_config
 from motivation.datasets import stream_of
 from motivation.engine.checkpointer import FORMAT
-from motivation.models.pretraining import Pretraining
+from motivation.models.pretraining import LoadedRun, Pretraining
 from motivation.utils.checkpoint import from_plain, write_checkpoint
 from motivation.utils.logs import flush_logs
 
@@ -49,10 +49,12 @@ def save_run(runner: Any, path: Path, meta: Mapping[str, Any]) -> None:
     write_checkpoint(checkpoint, path)
 
 
-def restored_pretraining(meta: Mapping[str, Any]) -> Pretraining | None:
+def restored_pretraining(meta: Mapping[str, Any]) -> Pretraining | LoadedRun | None:
     """Return what became of pretrained weights when a run began, from the ``meta`` of one of its checkpoints."""
     described = meta.get('pretraining')  # runs of earlier versions do not say it
-    return None if described is None else Pretraining(**described)
+    if described is None:
+        return None
+    return LoadedRun(**described) if 'path' in described else Pretraining(**described)
 
 
 def describe_run(runner: Any) -> dict[str, Any]:

@@ -144,14 +144,9 @@ def _run_compute(meter: ComputeMeter) -> RunCompute:
 
 def _model_compute(meter: ComputeMeter, name: ModelName) -> ModelCompute:
     """Return the compute of one model."""
-    macs, totals = meter.macs[name], meter.describe(name)
+    totals = meter.describe(name)
     del totals['iters']
-    return ModelCompute(
-        forward_macs_per_image=macs.network.per_image,
-        step_forward_macs_per_image=macs.step.forward.per_image,
-        backward_macs_per_image=macs.step.backward.per_image,
-        **totals,
-    )
+    return ModelCompute(**meter.per_image[name], **totals)
 
 
 def read_recorded_run(run: Path) -> RecordedRun:

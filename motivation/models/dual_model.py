@@ -18,7 +18,7 @@ from motivation.models.averages import Averages
 from motivation.models.distillation import Distillation
 from motivation.models.drop_path import scale_drop_path, with_drop_path
 from motivation.models.micro_batches import accumulated
-from motivation.models.pretraining import Extension, Pretraining, begin, find_extension, find_start
+from motivation.models.pretraining import Extension, LoadedRun, Pretraining, begin, find_extension, find_start
 from motivation.policies import Never, SwitchPolicy
 from motivation.registry import MODELS, WEIGHT_MAPS
 from motivation.structures import MODEL_NAMES, ModelName
@@ -139,7 +139,7 @@ class DualModel(BaseModel):
 
     def _begin(self) -> None:
         self.extension_caveats: list[str]
-        self.pretraining: Pretraining | None
+        self.pretraining: Pretraining | LoadedRun | None
         self.extension_caveats, self.pretraining = begin(
             self.weight_map, self.start, self.extension, statistics=self.motivation.transfers_statistics
         )

@@ -76,6 +76,27 @@ class Pretraining(NamedTuple):
         return f'the base model has {self.source}, and the motivated model {begins}{lost}'
 
 
+class LoadedRun(NamedTuple):
+    """What a run that begins with the models of an earlier one has of them.
+
+    Attributes:
+        path: Path of the checkpoint.
+        heads: Whether the heads are those of the checkpoint (``'kept'``), the same although trained on other classes
+            (``'others'``), or new (``'new'``).
+    """
+
+    path: str
+    heads: Literal['kept', 'others', 'new']
+
+    def __str__(self) -> str:
+        heads = {
+            'kept': '',
+            'others': ', and keep its heads, which were trained on other classes',
+            'new': ', and new heads for another number of classes',
+        }
+        return f"both models have the weights of '{self.path}'{heads[self.heads]}"
+
+
 def find_start(base: nn.Module, motivated: nn.Module, start: ModelName | None) -> ModelName | None:
     """Return from which pretrained model both begin; ``None`` if neither is pretrained.
 

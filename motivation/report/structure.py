@@ -173,7 +173,8 @@ class RunReport:
         base: Results of the base model.
         motivated: Results of the motivated model.
         history: Results of each validation, in order.
-        pretraining: What happened to pretrained weights, as a sentence under ``'said'``; ``None`` without any.
+        pretraining: What happened to pretrained weights, or to those of ``load_from``, as a sentence under ``'said'``;
+            ``None`` without any.
         compute: Compute of the run; ``None`` if not counted.
         not_counted: Why the compute meter could not count; ``None`` if it could, or if there is no meter.
         sample: Name of a sample: ``'image'`` or ``'sample'``.

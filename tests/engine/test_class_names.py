@@ -1,5 +1,6 @@
 """Class indices mean the same in a checkpoint and in the current data."""
 
+import json
 import shutil
 import unicodedata
 from pathlib import Path
@@ -64,12 +65,23 @@ def test_resume_allows_another_root_but_not_other_classes(images):
         train(config(epochs=2, resume=True, allow_changes=True))
 
 
-def test_load_from_with_other_classes_needs_allow_changes(images):
+def test_load_from_with_other_classes_needs_allow_changes(images, capsys):
     images('dog', 'zebra')
-    with pytest.raises(ConfigError, match=r'and .dog. in train_dataloader.*with --allow-changes$'):
+    with pytest.raises(
+        ConfigError, match=r'and .dog. in train_dataloader.*heads with --allow-changes, .*new_head=True'
+    ):
         train(config('new', load_from='run/epoch_1.pth'))
     train(config('new', load_from='run/epoch_1.pth', allow_changes=True))
     assert load_exported('new/base.pth').metainfo['classes'] == ['dog', 'zebra']
+    said = "both models have the weights of 'run/epoch_1.pth', and keep its heads, which were trained on other classes"
+    assert (
+        f'pretrained {said}' in ' '.join(capsys.readouterr().out.split()) and said in Path('new/report.md').read_text()
+    )
+    report = json.loads(Path('new/report.json').read_text())
+    assert report['pretraining'] == dict(path='run/epoch_1.pth', heads='others', said=said)
+    Path('new/report.json').unlink()
+    train(config('new', load_from='new/epoch_1.pth', resume=True))
+    assert json.loads(Path('new/report.json').read_text())['pretraining'] == report['pretraining']
     assert prepare_training(DIGITS, 'other', allow_changes=True).allow_changes  # also without --resume
 
 

@@ -215,3 +215,20 @@ def test_processes_agree_while_parts_are_frozen_and_afterwards(tmp_path):
     first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
     assert first == second
     assert first[0][0] == small_dual_model().base.backbone.conv1.weight.double().sum().item() != first[1][0]
+
+
+@pytest.mark.parametrize('parts', [None, [dict(share=0.5), dict(share=0.5, image_size=6)]])
+def test_report_of_a_finished_run_is_the_same_after_a_resume(tmp_path, parts):
+    """A resume begins with nothing frozen and images of full size, and trains on no batch."""
+    reports, hooks = [], () if parts else (dict(type='FreezeHook', parameters=list(STEM), end=1),)
+    for resume in (False, True):
+        config = made(tmp_path / 'run', 1, hooks)
+        config.default_hooks.report = dict(type='ReportHook', picture=False)
+        config.default_hooks.compute_meter = dict(type='ComputeMeterHook')
+        config.train_cfg.parts, config.resume = parts, resume
+        DualModelRunner.from_cfg(config).train()
+        reports.append(json.loads((tmp_path / 'run/report.json').read_text()))
+        (tmp_path / 'run/report.json').unlink()
+    for report in reports:
+        del report['wall_seconds']
+    assert reports[0] == reports[1] and reports[0]['base']['backward_macs_per_image'] > 0
