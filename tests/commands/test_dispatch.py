@@ -73,3 +73,9 @@ def test_check_of_an_installed_config_leaves_nothing_behind(capsys):
     assert (status, errors) == (0, '') and 'base trained on a batch' in printed
     assert list(Path().iterdir()) == []
     assert Path(DIGITS).is_file()
+
+
+@pytest.mark.parametrize('option', [('--work-dir', 'run'), ('--resume',), ('--allow-changes',)])
+def test_options_that_a_check_would_ignore_are_refused(capsys, option):
+    status, _, errors = call_main(capsys, 'train', DIGITS, '--check', *option)
+    assert status == 2 and errors.startswith(f'error: {option[0]} changes nothing with --check')
