@@ -46,3 +46,8 @@ def test_images_are_resized_and_all_else_stays():
 def test_invalid_parts_raise(parts, message):
     with pytest.raises(ArgumentError, match=message):
         TrainingParts(parts)
+
+
+def test_unknown_field_of_a_part_is_named_without_an_internal_class():
+    with pytest.raises(ArgumentError, match=r"^parts\.0\.size is not an argument of parts\.0; .*image_size"):
+        TrainingParts([dict(share=0.5, size=6), dict(share=0.5)])
