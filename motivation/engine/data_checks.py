@@ -78,7 +78,7 @@ def check_data(runner: Runner, stage: str, loop: BaseLoop) -> BaseLoop:
         _try(runner, batch, field, loop.dataloader)
         if stage == 'train':
             check_training_batches(runner, loop.dataloader)
-            check_image_sizes(runner, loop.parts, loop.dataloader)
+            check_image_sizes(runner, loop.parts, loop.dataloader, loop.max_iters)
         elif isinstance(runner._train_loop, BaseLoop):
             _warn_of_shared_images(runner.train_dataloader.dataset, dataset, field)
         _check_metrics(runner, stage, loop)

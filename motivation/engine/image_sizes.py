@@ -14,7 +14,7 @@ from motivation.utils.training_mode import training_mode
 from motivation.utils.training_parts import TrainingParts, resized
 
 
-def check_image_sizes(runner: Runner, parts: TrainingParts, loader: DataLoader) -> None:
+def check_image_sizes(runner: Runner, parts: TrainingParts, loader: DataLoader, batches: int) -> None:
     """Check that both models can be trained on images of every size, two at a time or, if a batch has only one, one.
 
     The caller preserves buffers and random states, and disables gradients.
@@ -23,13 +23,21 @@ def check_image_sizes(runner: Runner, parts: TrainingParts, loader: DataLoader) 
         runner: The run.
         parts: The parts of the training.
         loader: The training data loader.
+        batches: Number of batches of the run.
 
     Raises:
-        ConfigError: The data are no images, a size is larger than theirs, or a model cannot be trained at a size; names
-            the field, the model and the fix.
+        ConfigError: A part has no batch, the data are no images, a size is larger than theirs, or a model cannot be
+            trained at a size; names the field, the model and the fix.
     """
     if not parts.resizes:
         return
+    ends = parts.ends(batches)
+    for place, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        if begin == end:
+            raise ConfigError(
+                f'train_cfg.parts.{place}.share is {parts.parts[place].share}, less than a batch of the {batches:,} of the run: '
+                'raise it, or leave the part out'
+            )
     count = 1 if has_single_samples(loader) else 2
     batch = first_batch(loader.dataset, collate_fn=lambda samples: loader.collate_fn(samples * count))
     inputs = batch.get('inputs')

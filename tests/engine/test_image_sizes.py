@@ -160,7 +160,7 @@ def checked(parts, **vit):
     images = [{'inputs': torch.zeros(3, 32, 32, dtype=torch.uint8), 'targets': 1}] * 4
     runner = SimpleNamespace(model=SimpleNamespace(**models))
     with torch.no_grad():
-        check_image_sizes(runner, TrainingParts(parts), DataLoader(images, 2, collate_fn=collate_images))
+        check_image_sizes(runner, TrainingParts(parts), DataLoader(images, 2, collate_fn=collate_images), 100)
 
 
 def test_network_of_one_size_is_refused_before_training():
@@ -178,6 +178,13 @@ def test_size_above_that_of_the_data_is_refused():
         ConfigError, match=r'image_size is 64 x 64, and the images of .* are 32 x 32: give at most that$'
     ):
         checked([dict(share=1.0, image_size=64)])
+
+
+def test_part_without_a_batch_is_refused():
+    parts = [dict(share=0.5, image_size=16), dict(share=0.004, image_size=24), dict(share=0.496)]
+    message = r'^train_cfg\.parts\.1\.share is 0\.004, less than a batch of the 100 of the run: raise it, or leave'
+    with pytest.raises(ConfigError, match=message):
+        checked(parts, dynamic_img_size=True)
 
 
 def test_parts_are_refused_with_their_field(tmp_path):

@@ -49,5 +49,5 @@ def test_invalid_parts_raise(parts, message):
 
 
 def test_unknown_field_of_a_part_is_named_without_an_internal_class():
-    with pytest.raises(ArgumentError, match=r"^parts\.0\.size is not an argument of parts\.0; .*image_size"):
+    with pytest.raises(ArgumentError, match=r'^parts\.0\.size is not an argument of parts\.0; .*image_size'):
         TrainingParts([dict(share=0.5, size=6), dict(share=0.5)])
