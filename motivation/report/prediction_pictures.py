@@ -20,6 +20,9 @@ SHOWN, _COLUMNS = 12, 6
 # Columns that the titles need.
 _FEWEST = 3
 
+# Height of a title in inches.
+_TITLE = 0.4
+
 # Classes that a picture of confusions shows, and how many of them have room for numbers.
 CLASSES, _NUMBERED = 25, 12
 
@@ -51,13 +54,14 @@ def draw_disagreements(
     """
     groups = {model: only_one_right(predictions, model) for model in MODEL_NAMES}
     columns = min(_COLUMNS, max(_FEWEST, *map(len, groups.values())))
-    heights = [max(1, -(-min(len(rows), SHOWN) // columns)) for rows in groups.values()]
-    figure = Figure(figsize=(1.9 * columns, 2.5 * sum(heights) + 0.8), layout='constrained')
+    lines = [-(-min(len(rows), SHOWN) // columns) for rows in groups.values()]
+    heights = [max(2.5 * height, _TITLE) for height in lines]  # in inches; without images there is only the title
+    figure = Figure(figsize=(1.9 * columns, sum(heights) + 2 * _TITLE), layout='constrained')
     parts = np.asarray(figure.subfigures(2, 1, height_ratios=heights)).tolist()
-    for part, height, (model, rows) in zip(parts, heights, groups.items(), strict=True):
+    for part, height, (model, rows) in zip(parts, lines, groups.items(), strict=True):
         shown = f', {SHOWN} of them' if len(rows) > SHOWN else ''
         part.suptitle(f'only the {model} model is right: {len(rows):,} of {len(predictions.names):,}{shown}')
-        places = np.atleast_1d(part.subplots(height, columns)).ravel()
+        places = np.atleast_1d(part.subplots(height, columns)).ravel() if height else ()
         for axes in places:
             axes.axis('off')
         for axes, row in zip(places, rows[:SHOWN], strict=False):
