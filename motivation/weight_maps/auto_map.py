@@ -146,7 +146,7 @@ def _compare_operations(
 
 def _operations(run: Trace, model: nn.Module) -> dict[str, list[str]]:
     """Return the operators that each module with tensors calls, including those of its children without tensors."""
-    holders = {name for name, module in model.named_modules() if module.state_dict()}
+    holders = {'', *(key[:end] for key in model.state_dict() for end, letter in enumerate(key) if letter == '.')}
     result = defaultdict(list)
     for name, operation in run.operations:
         while name and name not in holders:

@@ -7,6 +7,7 @@ from torch import nn
 
 from motivation.compute.forward_macs import count_forward
 from motivation.compute.step_macs import dispatch_forward
+from tests.untrained import untrained
 
 # A small variant of each family and the side of a small image that it accepts.
 ARCHITECTURES = {
@@ -61,7 +62,8 @@ def shortened(network):
 
 @pytest.mark.parametrize(('name', 'side'), ARCHITECTURES.items())
 def test_fvcore_equals_the_dispatcher(name, side):
-    network, images = build(name, side).eval(), torch.zeros(1, 3, side, side)
+    with untrained():
+        network, images = build(name, side).eval(), torch.zeros(1, 3, side, side)
     traced = count_forward(network, images)
     assert traced.total > 0
     assert traced.total == dispatch_forward(network, images).forward

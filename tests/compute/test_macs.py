@@ -14,6 +14,7 @@ from motivation.compute.macs import Macs, StepMacs, measure_model
 from motivation.compute.step_macs import count_train_step, dispatch_forward
 from motivation.errors import ConfigError
 from motivation.models import TimmClassifier
+from tests.untrained import untrained
 
 
 def sample(*size):
@@ -39,7 +40,9 @@ REFERENCE = {
 @pytest.mark.parametrize('name', REFERENCE)
 def test_macs_equal_the_reference(name):
     side, forward, backward = REFERENCE[name]
-    macs = measure_model(TimmClassifier(name, num_classes=1000), sample(3, side, side))
+    with untrained():
+        model = TimmClassifier(name, num_classes=1000)
+    macs = measure_model(model, sample(3, side, side))
     assert macs.network == macs.step.forward == macs.inference == Macs(forward)
     assert macs.step.backward == Macs(backward)
 

@@ -18,6 +18,7 @@ import motivation.models  # noqa: F401, registers cifar_resnet*
 from motivation.errors import ConfigError
 from motivation.weight_maps import AutoMap, verify
 from motivation.weight_maps.verify import SENSITIVITY, TOLERANCE
+from tests.untrained import untrained
 
 VIT = dict(img_size=32, patch_size=16)
 SHALLOW = dict(VIT, depth=2)
@@ -243,7 +244,9 @@ def test_residual_networks_of_any_size_are_mapped(channels, layers, block, choic
 )  # fmt: skip
 def test_networks_that_do_not_fit_are_an_error(base, motivated, message):
     with pytest.raises(ConfigError, match=message):
-        AutoMap(build(base[0], **base[1]), build(motivated[0], **motivated[1]))
+        with untrained():
+            networks = build(base[0], **base[1]), build(motivated[0], **motivated[1])
+        AutoMap(*networks)
 
 
 def test_another_number_of_classes_is_an_error():

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -97,7 +97,7 @@ def trace(model: nn.Module, example: Example) -> Trace:
             fake = FakeTensorMode(allow_non_fake_inputs=True)
             inputs = example.fake_inputs(model, _SAMPLES, fake)
             state = _state(model)
-            made = {id(tensor): fake.from_tensor(tensor.detach()) for tensor in state.values()}
+            made = {id(tensor): _faked(tensor, fake) for tensor in state.values()}
             fakes: dict[str, Tensor] = {name: made[id(tensor)] for name, tensor in state.items()}
             # One name per module and tensor: functional_call would not undo a second swap of a tied tensor.
             swapped = {name: fakes[name] for name in _held_names(model)}
@@ -217,6 +217,14 @@ def _describe(name: str, args: Any, kwargs: dict[str, Any]) -> str:
         settings.pop()  # groups, which are the channels of a depthwise convolution
     settings += [f'{key}={value!r}' for key, value in kwargs.items() if not isinstance(value, Tensor)]
     return f'{name}({", ".join(settings)})'
+
+
+def _faked(tensor: Tensor, fake: FakeTensorMode) -> Tensor:
+    """Return a fake tensor; ``from_tensor`` also keeps views and storages, which takes most of the time of a trace."""
+    if type(tensor.detach()) is not Tensor or tensor.layout is not torch.strided or tensor.is_meta:
+        return fake.from_tensor(tensor.detach())
+    described = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device='meta')
+    return FakeTensor(fake, described, tensor.device)
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
