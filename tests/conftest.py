@@ -1,6 +1,5 @@
 """Small runs and models that many tests share."""
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -18,13 +17,6 @@ from motivation.models import DualModel
 
 ROOT = Path(__file__).parent.parent
 DIGITS = str(ROOT / 'configs/digits/resnet8_resnet20_consecutive.py')
-
-
-def pytest_collection_finish():
-    """Have the collector look at what tests make only, and not at all modules of torch again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
