@@ -248,7 +248,7 @@ def test_mistake_is_named_before_the_first_batch(tmp_path, options, message):
 
 
 @POLICIES.register_module(force=True)
-class SeesAccuracy(SwitchPolicy):
+class SeesShareOfRightLabels(SwitchPolicy):
     """Keeps the accuracy of every batch."""
 
     def __init__(self):
@@ -260,7 +260,7 @@ class SeesAccuracy(SwitchPolicy):
 
 
 def test_accuracy_of_several_labels_is_the_share_of_right_answers(tmp_path):
-    options = {**several_labels(), 'motivation.policy': dict(_delete_=True, type='SeesAccuracy')}
+    options = {**several_labels(), 'motivation.policy': dict(_delete_=True, type='SeesShareOfRightLabels')}
     runner, expected = DualModelRunner.from_cfg(config(tmp_path / 'run', **options)), []
 
     def keep(module, inputs):
