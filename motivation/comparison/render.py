@@ -10,6 +10,7 @@ from rich.table import Table
 from motivation.comparison.picture import draw_comparison
 from motivation.comparison.statistics import FEWEST
 from motivation.errors import counted
+from motivation.report.markdown import markdown_table
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import lower_is_better
@@ -67,11 +68,6 @@ def _about(comparison: dict[str, Any]) -> str:
         f'`{comparison["config"]}`, {counted(comparison["epochs"], "epoch")}, {noun} {seeds}; {named(comparison["metric"])}, '
         f'after the last epoch. {DEFINITION}'
     )
-
-
-def _markdown_table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
-    marks = [':--' if column < left else '--:' for column in range(len(header))]
-    return '\n'.join(f'| {" | ".join(cells)} |' for cells in [header, marks, *rows])
 
 
 def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
@@ -139,7 +135,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
         'arm', 'seeds', 'base', 'motivated', 'base FLOPs', 'motivated FLOPs', 'total FLOPs',
         'saving against always', 'motivated batches', 'wall time (s)',
     ]  # fmt: skip
-    return _markdown_table(header, rows)
+    return markdown_table(header, rows)
 
 
 _RESULTS_NOTE = (
@@ -187,14 +183,14 @@ def _differences_table(comparison: dict[str, Any]) -> str:
         )
     unit = unit_of(comparison['metric'])
     difference = f'difference ({unit})' if unit else 'difference'
-    return _markdown_table(['arm', 'against', 'model', difference, '95 % interval', 'seeds'], rows, left=3)
+    return markdown_table(['arm', 'against', 'model', difference, '95 % interval', 'seeds'], rows, left=3)
 
 
 def _claims_table(comparison: dict[str, Any]) -> str:
     if not comparison['claims']:
         return 'None could be judged.'
     rows = [[claim['claim'], f'**{claim["verdict"]}**', claim['evidence']] for claim in comparison['claims']]
-    return _markdown_table(['claim', 'verdict', 'evidence'], rows, left=3)
+    return markdown_table(['claim', 'verdict', 'evidence'], rows, left=3)
 
 
 def _claims_note(comparison: dict[str, Any]) -> str:
@@ -220,7 +216,7 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
         gained = {row['arm']: row for row in one['differences']}
         for label, row in zip(labels, rows, strict=True):
             row += [_spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
-    return _markdown_table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _interval(row: dict[str, Any] | None, form: str) -> str:

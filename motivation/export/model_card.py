@@ -12,6 +12,7 @@ from motivation.export.finished_run import FinishedRun
 from motivation.export.formats import all_formats
 from motivation.export.origin import PARITY
 from motivation.models.exported_file import OWN_SETTINGS, WEIGHTS, read_settings
+from motivation.report.markdown import markdown_table
 from motivation.report.structure import RunReport
 from motivation.report.table import DEFINITION, model_label, model_rows, run_facts
 from motivation.structures import MODEL_NAMES
@@ -200,7 +201,7 @@ def _files(folder: Path, parity: Mapping[str, dict[str, Any]], metainfo: Mapping
         '',
         f'{macs}Largest difference of a logit, over the largest logit; times in one thread of the machine that exported them.',
         '',
-        *_table(list(columns), zip(*columns.values(), strict=True)),
+        markdown_table(list(columns), zip(*columns.values(), strict=True)),
         '',
     ]
 
@@ -223,7 +224,8 @@ def _training(run: FinishedRun, report: RunReport | None) -> list[str]:
         results = [f'There is no report of {"the run" if run.checkpoint is None else "this checkpoint"}.', '']
     else:
         facts += [f'{label}: {value}' for label, value in run_facts(report)]
-        results = [*_table(['', *MODEL_NAMES], model_rows(report)), '', f'Of the last validation. {DEFINITION}', '']
+        table = markdown_table(['', *MODEL_NAMES], model_rows(report))
+        results = [table, '', f'Of the last validation. {DEFINITION}', '']
     return ['## Training', '', *_list(facts), '', '## Results of both models', '', *results]
 
 
@@ -293,8 +295,3 @@ def _shape(metainfo: Mapping[str, Any]) -> str:
 
 def _list(items: Iterable[str]) -> list[str]:
     return [f'- {item}' for item in items]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, [':--', *['--:'] * (len(header) - 1)], *rows]
-    return [f'| {" | ".join(line)} |' for line in lines]

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from motivation.evaluation.cascade_result import Cascaded, Latency, OperatingPoint
 from motivation.evaluation.estimates import Estimate
+from motivation.report.markdown import markdown_table
 from motivation.structures import MODEL_NAMES
 
 # From this share of the motivated model's MACs on, nothing worth having is saved.
@@ -39,8 +40,7 @@ class Grid(NamedTuple):
 
     def markdown(self) -> str:
         """Return it as Markdown."""
-        lines = [self.header, [':--'] + ['--:'] * (len(self.header) - 1), *self.rows]
-        return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+        return markdown_table(self.header, self.rows)
 
 
 def main_grid(result: Cascaded, latency: Latency) -> Grid:

@@ -7,6 +7,7 @@ import numpy as np
 
 from motivation.errors import one_line
 from motivation.evaluation.predictions import Predictions
+from motivation.report.markdown import markdown_table
 from motivation.structures import MODEL_NAMES
 
 # Classes and confusions that report.md shows; report.json has the results of all classes.
@@ -98,25 +99,20 @@ def render_classes(extra: Mapping[str, Any], noun: str = 'image') -> str:
     worst = sorted(rows, key=lambda row: sum(row[name] for name in models))[:SHOWN] if len(rows) > SHOWN else rows
     some = f', the {SHOWN} lowest of {len(rows):,}' if len(rows) > SHOWN else ''
     heads = ['class', f'{noun}s', *models, *(['difference'] if len(models) == 2 else [])]
-    lines = [f'## Single classes ({extra["class_score"]}{some})', '', *_table_head(heads, 1)]
+    cells = []
     for row in worst:
         values = [f'{row[name]:.2f}' for name in models]
         difference = [f'{row["motivated"] - row["base"]:+.2f}'] if len(models) == 2 else []
-        lines.append(_line([_cell(row['class']), f'{row["images"]:,}', *values, *difference]))
+        cells.append([_cell(row['class']), f'{row["images"]:,}', *values, *difference])
+    sections = [f'## Single classes ({extra["class_score"]}{some})', markdown_table(heads, cells)]
     for model, confusions in extra.get('confusions', {}).items():
         if confusions:
-            lines += ['', f'## Most frequent confusions of the {model} model', '']
-            lines += _table_head(['true', 'predicted', f'{noun}s'], 2)
-            lines += [_line([_cell(row['true']), _cell(row['predicted']), f'{row["count"]:,}']) for row in confusions]
-    return '\n'.join(lines) + '\n'
-
-
-def _table_head(heads: Sequence[str], left: int) -> list[str]:
-    return [_line(heads), _line([':--'] * left + ['--:'] * (len(heads) - left))]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+            cells = [[_cell(row['true']), _cell(row['predicted']), f'{row["count"]:,}'] for row in confusions]
+            sections += [
+                f'## Most frequent confusions of the {model} model',
+                markdown_table(['true', 'predicted', f'{noun}s'], cells, left=2),
+            ]
+    return '\n\n'.join(sections) + '\n'
 
 
 def _cell(name: str) -> str:
