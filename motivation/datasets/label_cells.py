@@ -11,7 +11,7 @@ from motivation.datasets.label_table import Table
 from motivation.errors import ArgumentError, near_matches, shortened
 
 # Cells that say in the column of a class whether an image has it.
-_FLAGS = {'0': 0, '1': 1, '0.0': 0, '1.0': 1, 'false': 0, 'true': 1}
+FLAGS = {'0': 0, '1': 1, '0.0': 0, '1.0': 1, 'false': 0, 'true': 1}
 
 
 class Columns(NamedTuple):
@@ -164,7 +164,7 @@ def _flags(table: Table, names: Sequence[str], rows: Sequence[int]) -> np.ndarra
     for place, name in enumerate(names):
         cells = table.column('label_columns', name)
         for number, row in enumerate(rows):
-            flag = _FLAGS.get(str(cells[row]).lower())
+            flag = FLAGS.get(str(cells[row]).lower())
             if flag is None:
                 raise ArgumentError('file', f'{table.at(row)} {name} must be 0 or 1, got {shortened(cells[row])}')
             flags[number, place] = flag

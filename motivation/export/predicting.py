@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from motivation.datasets import init_worker
 from motivation.datasets.unlabelled import Images, UnlabelledBatch, UnlabelledImages, collate_unlabelled
 from motivation.errors import ArgumentError, ConfigError, reason
+from motivation.evaluation.predictions import THRESHOLD
 from motivation.export.image_description import MODES
 from motivation.export.opened_model import OpenedModel, find_models
 from motivation.models.timm_classifier import Outputs
@@ -75,7 +76,7 @@ class Prediction:
             for index, value in zip(indices.tolist(), values.tolist(), strict=True)
         ]
 
-    def above(self, threshold: float = 0.5, model: str | None = None) -> list[Guess]:
+    def above(self, threshold: float = THRESHOLD, model: str | None = None) -> list[Guess]:
         """Return every class that is more probable than a threshold, the most probable first; for several labels an image.
 
         Args:

@@ -11,10 +11,11 @@ from typing import Any
 from rich.cells import cell_len
 
 from motivation.errors import ConfigError
+from motivation.evaluation.predictions import THRESHOLD
 from motivation.export.predicting import Guess, Prediction, Predictor
 
-# Number of classes, and threshold of several labels, by default.
-TOP_K, THRESHOLD = 5, 0.5
+# Number of classes by default.
+TOP_K = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Choice:
         Args:
             predictor: The predictor.
             top_k: How many; ``None`` (default) for :data:`TOP_K`.
-            threshold: With several labels, the threshold; ``None`` (default) for :data:`THRESHOLD`.
+            threshold: With several labels, the threshold; ``None`` (default) for :data:`~motivation.evaluation.predictions.THRESHOLD`.
 
         Raises:
             ConfigError: The threshold is not from 0 to 1, or what is given is for other models.

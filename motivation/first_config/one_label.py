@@ -3,14 +3,12 @@
 from typing import Any
 
 from motivation.datasets.image_files import shortlist
+from motivation.datasets.label_cells import FLAGS
 from motivation.datasets.label_table import Table, read_table
 from motivation.errors import ConfigError
 
 # Signs that join the labels of a cell: a semicolon always, the others where their parts also stand in other cells.
 _SIGNS = (';', '|')
-
-# Cells of a column of a class.
-_FLAGS = {'0', '1', '0.0', '1.0', 'false', 'true'}
 
 _PAGE = "docs/data.md, 'Several labels an image', has one for several that trains"
 
@@ -48,7 +46,7 @@ def _flag_columns(table: Table, path_column: str) -> list[str]:
     """Return the names of all columns of 0 and 1."""
     others = [name for name in table.known if name != path_column]
     columns = read_table(table.file, path_column, others).columns
-    return [name for name in others if name in columns and all(str(cell).lower() in _FLAGS for cell in columns[name])]
+    return [name for name in others if name in columns and all(str(cell).lower() in FLAGS for cell in columns[name])]
 
 
 def _lists(cells: Any) -> str:

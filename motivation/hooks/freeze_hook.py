@@ -101,7 +101,7 @@ class FreezeHook(Hook):
                 parameter.requires_grad_(False)
                 parameter.grad = None
             self._held = held
-            self._announce(runner, frozen, {name: tensors[name] for name in MODEL_NAMES})
+            self._announce(runner, frozen, tensors)
             if get_world_size() > 1:  # which exchanges the gradients of what had one when it was built
                 train_together(model, runner.cfg)
         self._norms = [norm for name in MODEL_NAMES for norm in frozen_norms(getattr(model, name), frozen[name])]
