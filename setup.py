@@ -49,8 +49,9 @@ setup(
         'energy': requirements('energy'),
         'export': requirements('export'),
         'loggers': requirements('loggers'),
+        'slurm': requirements('slurm'),
         'streams': requirements('streams'),
-        'tests': [line for name in ('tests', 'energy', 'export', 'loggers', 'streams') for line in requirements(name)],
+        'tests': [line for name in ('tests', 'energy', 'export', 'loggers', 'slurm', 'streams') for line in requirements(name)],
         'tfds': requirements('tfds'),
     },
 )
