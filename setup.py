@@ -50,8 +50,13 @@ setup(
         'export': requirements('export'),
         'loggers': requirements('loggers'),
         'ray': requirements('ray'),
+        'slurm': requirements('slurm'),
         'streams': requirements('streams'),
-        'tests': [line for name in ('tests', 'energy', 'export', 'loggers', 'ray', 'streams') for line in requirements(name)],
+        'tests': [
+            line
+            for name in ('tests', 'energy', 'export', 'loggers', 'ray', 'slurm', 'streams')
+            for line in requirements(name)
+        ],
         'tfds': requirements('tfds'),
     },
 )

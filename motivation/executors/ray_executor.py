@@ -36,7 +36,7 @@ _FORWARDED = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'CUBLAS_WORKSPACE_CONFIG')
 _PATIENCE = 300
 
 
-@EXECUTORS.register_module('ray')
+@EXECUTORS.register_module(name='ray')
 class RayExecutor(Executor):
     """Execute runs as tasks of a Ray cluster, which queues them until a node has what they ask for.
 
@@ -83,12 +83,16 @@ class RayExecutor(Executor):
         self.token = uuid.uuid4().hex
         self._ray: Any = None
 
-    def open(self, script: Path, environment: Mapping[str, str]) -> None:
+    def environment(self) -> dict[str, str]:
+        """Return the number of threads of a run, see :class:`Executor`."""
+        return {} if 'OMP_NUM_THREADS' in os.environ else {'OMP_NUM_THREADS': str(max(int(self.wanted['CPU']), 1))}
+
+    def open(self, script: Path, environment: Mapping[str, str], folder: Path) -> None:
         """Connect to the cluster, or start one, and check its nodes, see :class:`Executor`."""
         self.script = script.resolve()
         if self.script.is_relative_to(_PACKAGE):  # a node may have the package in another folder
             self.script = self.script.relative_to(_PACKAGE)
-        self.environment = {
+        self._environment = {
             **{name: os.environ[name] for name in _FORWARDED if name in os.environ},
             **environment,
             **({} if self.gpus else {'CUDA_VISIBLE_DEVICES': ''}),
@@ -144,7 +148,7 @@ class RayExecutor(Executor):
         task = self._ray.remote(ray_task.find_problem)
         checks = {
             task.options(num_cpus=0, **self._on(node['NodeID'])).remote(
-                self.directory, self.environment, motivation.__version__
+                self.directory, self._environment, motivation.__version__
             ): node['NodeManagerHostname']
             for node in nodes
         }
@@ -184,7 +188,7 @@ class RayExecutor(Executor):
             reads=tuple(map(str, request.reads)),
             script=str(self.script),
             directory=self.directory,
-            environment=self.environment,
+            environment=self._environment,
             token=self.token,
             origin=f'{socket.gethostname()}:{Path.cwd()}',
         )

@@ -30,9 +30,10 @@ if 'fail' in behaviour:
     sys.exit('error: out of memory')
 if 'read' in behaviour:
     (folder / 'logs').mkdir(exist_ok=True)
-    (folder / 'logs' / f'{len(sys.argv)}.txt').write_text(Path('work/other/seed0/motivated.pth').read_text())
+    (folder / 'logs' / f'{os.getpid()}.txt').write_text(Path('work/other/seed0/motivated.pth').read_text())
     (folder / 'gone.txt').unlink(missing_ok=True)
-if 'wait' in behaviour and '--resume' not in sys.argv:
+print('again' if (folder / 'epoch_1.pth').exists() else 'first', file=sys.stderr)
+if 'wait' in behaviour and not (folder / 'epoch_1.pth').exists():
     (folder / 'epoch_1.pth').write_bytes(b'x' * 20_000_001)
     time.sleep(600)
 (folder / 'report.json').write_text('{}')
@@ -57,12 +58,12 @@ def request(behaviour, name, reads=()):
 
 def opened(cluster, **fields):
     executor = RayExecutor(address=cluster.address, **fields)
-    executor.open(Path('trainer.py'), {'MARK': 'marked'})
+    executor.open(Path('trainer.py'), {'MARK': 'marked', **executor.environment()}, Path('work'))
     return closing(executor)
 
 
 def said(run_request):
-    return json.loads(run_request.output.read_text().splitlines()[-1])
+    return json.loads(next(line for line in run_request.output.read_text().splitlines() if line[0] == '{'))
 
 
 def test_runs_where_the_work_dir_is_seen_wait_for_a_processor_fail_once_and_save_when_cancelled(cluster, monkeypatch):
@@ -77,7 +78,8 @@ def test_runs_where_the_work_dir_is_seen_wait_for_a_processor_fail_once_and_save
             run.cancel()
         assert [run.wait().code for run in runs[1:]] == [143, 143, -15]
     assert said(first) == {
-        'arguments': ['work/configs/wait.py', '--work-dir', 'work/wait/seed0'], 'cwd': str(Path.cwd()),
+        'arguments': ['work/configs/wait.py', '--work-dir', 'work/wait/seed0', '--resume', 'auto'],
+        'cwd': str(Path.cwd()),
         'MARK': 'marked', 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '',
     }  # fmt: skip
     assert (first.folder / 'saved.txt').exists() and not list(Path('work').rglob('.ray*'))
@@ -100,11 +102,12 @@ def test_files_travel_to_a_node_that_does_not_see_them_and_a_retry_goes_on_from_
         process = process_of(there)
         kill_worker(there)
         assert run.wait().code == 0 and not is_alive(process)
-    assert said(run_request)['arguments'][-1] == '--resume' and said(run_request)['cwd'] == str(node)
+    output = run_request.output.read_text()
+    assert said(run_request)['cwd'] == str(node) and [output.count(word) for word in ('first', 'again')] == [1, 1]
     assert (run_request.folder / 'epoch_1.pth').read_bytes() == b'x' * 20_000_001
-    found = {path.name for path in run_request.folder.rglob('*') if path.is_file()}
-    assert found == {'.lock', 'output.txt', 'epoch_1.pth', '4.txt', '5.txt', 'report.json'}
-    assert {path.read_text() for path in (run_request.folder / 'logs').iterdir()} == {'weights'}
+    names = sorted(path.name for path in run_request.folder.iterdir())
+    assert names == ['.lock', 'epoch_1.pth', 'logs', 'output.txt', 'report.json']
+    assert [path.read_text() for path in (run_request.folder / 'logs').iterdir()] == ['weights'] * 2
     assert list(node.iterdir()) == []
 
 
@@ -146,8 +149,10 @@ def test_invalid_fields_are_refused(fields, message):
 
 
 def test_missing_package_and_unreachable_cluster_are_one_sentence(monkeypatch):
-    with pytest.raises(ConfigError, match=r"^address '127.0.0.1:1' cannot be reached .*; start a cluster with 'ray start"):
-        RayExecutor(address='127.0.0.1:1').open(Path('trainer.py'), {})
+    with pytest.raises(
+        ConfigError, match=r"^address '127.0.0.1:1' cannot be reached .*; start a cluster with 'ray start"
+    ):
+        RayExecutor(address='127.0.0.1:1').open(Path('trainer.py'), {}, Path())
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(ConfigError, match=r"^the executor 'ray' needs Ray.* pip install 'motivation\[ray\]'$"):
-        RayExecutor().open(Path('trainer.py'), {})
+        RayExecutor().open(Path('trainer.py'), {}, Path())
