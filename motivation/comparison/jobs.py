@@ -22,8 +22,8 @@ class Job:
         arm: The arm.
         seed: The seed.
         folder: The work_dir of the run.
-        status: ``'waiting'``, ``'running'``, ``'finished'``, ``'failed'``, or ``'skipped'`` if the run that it is
-            derived from did not finish.
+        status: ``'waiting'``, ``'running'``, ``'finished'``, ``'failed'``, ``'skipped'`` if the run that it is derived
+            from did not finish, or ``'not needed'`` if all was decided without it.
         reason: Why the run failed or was skipped.
         seconds: Duration in seconds, since the run was last started; 0 if this process did not start it.
     """
@@ -31,7 +31,7 @@ class Job:
     arm: Arm
     seed: int
     folder: Path
-    status: Literal['waiting', 'running', 'finished', 'failed', 'skipped'] = 'waiting'
+    status: Literal['waiting', 'running', 'finished', 'failed', 'skipped', 'not needed'] = 'waiting'
     reason: str = ''
     seconds: float = 0.0
     process: Run | None = field(default=None, repr=False)
@@ -59,6 +59,7 @@ def run_jobs(
     prepare: Callable[[Job], Path],
     changed: Callable[[Job], None],
     waiting: Callable[[], None],
+    is_decided: Callable[[], bool] | None = None,
 ) -> None:
     """Run all jobs; a failed job does not stop the others.
 
@@ -71,9 +72,12 @@ def run_jobs(
             :class:`~motivation.errors.ConfigError` if the job cannot be run or its folder holds another run.
         changed: Called after the status of a job has changed.
         waiting: Called repeatedly while jobs run.
+        is_decided: Returns whether no further run is needed; those that run are then stopped. Default: all are needed.
     """
     try:
         while any(job.status in ('waiting', 'running') for job in jobs):
+            if is_decided is not None and is_decided():
+                break
             for job in jobs:
                 if job.status == 'running':
                     _check_running(job, changed)
@@ -86,6 +90,9 @@ def run_jobs(
             if job.process is not None and job.process.poll() is None:
                 job.process.terminate()
                 job.process.wait()
+    for job in jobs:
+        if job.status in ('waiting', 'running'):
+            job.status = 'not needed'
 
 
 def find_reference(job: Job, jobs: Sequence[Job]) -> Job | None:

@@ -46,7 +46,7 @@ def kind(request):
     return request.param
 
 
-def run(jobs, kind=ProcessExecutor, limit=1, behaviours=None):
+def run(jobs, kind=ProcessExecutor, limit=1, behaviours=None, is_decided=None):
     changes = []
 
     def prepare(job):
@@ -61,6 +61,7 @@ def run(jobs, kind=ProcessExecutor, limit=1, behaviours=None):
         run_jobs(
             jobs, limit, executor, prepare,
             changed=lambda job: changes.append((job.arm.label, job.status)), waiting=lambda: None,
+            is_decided=is_decided,
         )  # fmt: skip
     return changes
 
@@ -89,6 +90,17 @@ def test_no_more_than_the_limit_run_at_a_time(kind):
         running += 1 if what == 'begin' else -1
         most = max(most, running)
     assert most == 2
+
+
+def test_runs_are_stopped_and_no_other_starts_once_all_is_decided():
+    jobs = make_jobs('never', 'always', 'LossRise')
+    jobs[0].status = 'finished'
+    assert run(jobs, is_decided=lambda: True) == []
+    assert [job.status for job in jobs] == ['finished', 'not needed', 'not needed']
+    jobs = make_jobs('never', 'always', 'LossRise')
+    run(jobs, limit=2, is_decided=lambda: jobs[1].last_line == 'training')
+    assert jobs[1].process.poll() == -signal.SIGTERM  # the trainer of this test does not save
+    assert [job.status for job in jobs[1:]] == ['not needed', 'not needed']
 
 
 def test_control_waits_for_its_reference():
