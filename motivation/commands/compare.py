@@ -37,7 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run one seed after the other until the claims of the config's field comparison are decided by a test that "
         'allows for looking after every seed; without it, all seeds',
     )
-    parser.add_argument('--jobs', type=int, default=1, help='number of runs at a time; 1 by default')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        help='number of runs at a time; by default 1, or one for each GPU, and with other executors than local all',
+    )
+    parser.add_argument(
+        '--executor',
+        metavar='NAME[:KEY=VALUE,...]',
+        help='where runs are executed: local (default), slurm such as slurm:partition=gpu,gpus=1,hours=12, ray, or a '
+        'registered one',
+    )
     parser.add_argument('--epochs', type=int, help='number of epochs of each run, to which the schedule is scaled')
     parser.add_argument(
         '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
@@ -69,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
         epochs=args.epochs,
         metric=args.metric,
         until=args.until,
+        executor=args.executor,
     )
     if args.forecast:
         comparison.show(comparison.forecast(limit=args.jobs))

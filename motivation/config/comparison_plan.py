@@ -31,6 +31,8 @@ class ComparisonPlan:
             what follows from the kinds of the arms.
         until: ``'decided'`` to run one seed after the other until every claim is decided; ``None`` (default) for all
             seeds.
+        executor: Where the runs are executed, ``NAME`` or ``NAME:KEY=VALUE,...``, see ``docs/comparing.md``. Default:
+            ``'local'``.
 
     Example:
         >>> comparison = dict(arms=['never', 'always', 'config', 'matched'], seeds=[0, 1, 2, 3, 4])
@@ -42,3 +44,4 @@ class ComparisonPlan:
     metric: str | None = None
     claims: Annotated[Sequence[dict[str, Any]], MinLen(1)] | None = None
     until: Literal['decided'] | None = None
+    executor: str = 'local'
