@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from motivation.comparison.jobs import Job
+from motivation.errors import counted
 from motivation.hooks.progress_hook import format_duration
 
 
@@ -29,14 +30,16 @@ class Display:
         self.console = console
         self.jobs = jobs
         self.folder = folder
+        self._over = self._timed = 0  # runs that have ended, and those of them that this process ran to the end
         self._begun = self._last = time.monotonic()
         self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> 'Display':
-        kept = sum(job.status == 'finished' for job in self.jobs)
+        self._over = kept = sum(job.status == 'finished' for job in self.jobs)
+        arms, seeds = ({*values} for values in zip(*((job.arm.label, job.seed) for job in self.jobs), strict=True))
         self.console.print(
-            f'comparison of {len(self.jobs)} runs in {self.folder}'
-            + (f', {kept} of them already finished' if kept else ''),
+            f'comparison of {counted(len(self.jobs), "run")} ({counted(len(arms), "arm")}, {counted(len(seeds), "seed")}) '
+            f'in {self.folder}' + (f', {kept} of them already finished' if kept else ''),
             markup=False,
         )
         if self._live:
@@ -49,8 +52,9 @@ class Display:
 
     def changed(self, job: Job) -> None:
         """Print the new status of a job."""
-        over = sum(job.status in ('finished', 'failed', 'skipped') for job in self.jobs)
-        place = f'[{over:>{len(str(len(self.jobs)))}}/{len(self.jobs)}]'
+        self._over += job.status != 'running'
+        self._timed += job.status == 'finished' and bool(job.seconds)
+        place = f'[{self._over:>{len(str(len(self.jobs)))}}/{len(self.jobs)}]'
         if job.status == 'running':
             what = 'started'
         elif job.status == 'finished':
@@ -69,12 +73,11 @@ class Display:
 
     def _time_left(self, job: Job) -> str:
         """Return a rough estimate of the time left, from the mean time of the runs finished so far."""
-        done = [other.seconds for other in self.jobs if other.status == 'finished' and other.seconds]
-        left = sum(other.status in ('waiting', 'running') for other in self.jobs)
-        if job.status != 'finished' or not done or not left:
+        left = len(self.jobs) - self._over
+        if job.status != 'finished' or not self._timed or not left:
             return ''
         elapsed = time.monotonic() - self._begun
-        return f'; about {format_duration(elapsed / len(done) * left)} left'
+        return f'; about {format_duration(elapsed / self._timed * left)} left'
 
 
 def _results(job: Job) -> str:

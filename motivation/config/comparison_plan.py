@@ -1,8 +1,8 @@
 """What a config says about the comparison of its arms, in the field ``comparison``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import MinLen
 
@@ -18,7 +18,9 @@ class ComparisonPlan:
 
     Args:
         arms: Texts of the arms, see ``docs/comparing.md``. Default: ``never``, ``always``, ``consecutive``, ``random``
-            and ``matched``.
+            and ``matched``; with a sweep ``never`` and ``always``.
+        sweep: Lists of values by field: arms with the policy of the config, one for every combination of the values;
+            ``None`` (default) for none.
         seeds: Seeds of every arm, each at least 0. Default: 0, 1, 2.
         epochs: Number of epochs of every arm, to which its schedule is scaled, at least 1; ``None`` (default) for
             that of the config.
@@ -30,6 +32,7 @@ class ComparisonPlan:
     """
 
     arms: Annotated[Sequence[str], MinLen(1)] = ('never', 'always', 'consecutive', 'random', 'matched')
+    sweep: Annotated[Mapping[str, Sequence[Any]], MinLen(1)] | None = None
     seeds: Annotated[Sequence[Seed], MinLen(1)] = (0, 1, 2)
     epochs: Count | None = None
     metric: str | None = None
