@@ -56,7 +56,10 @@ def configure(
     length = _own_epochs(arm, epochs or config.train_cfg.max_epochs) or epochs
     if length is not None:
         scale_epochs(config, length)
-    return apply_own_options(arm, config)
+    config = apply_own_options(arm, config)
+    if arm.config_options.get('model.distillation.weight') == 0:
+        config.model.pop('distillation')  # or the base model would still take a step on each motivated batch
+    return config
 
 
 def _own_epochs(arm: Arm, others: int) -> int | None:

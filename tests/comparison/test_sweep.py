@@ -35,7 +35,8 @@ def test_a_sweep_is_the_grid_of_its_values_after_never_and_always(tmp_path):
     ]
     for arm, (drops, weight) in zip(planned.arms[2:], itertools.product((1, 3), (0, 0.5)), strict=True):
         config = planned._configure(arm, 0, None)
-        assert (config.motivation.policy.drops, config.model.distillation.weight) == (drops, weight)
+        assert config.motivation.policy.drops == drops
+        assert config.model.get('distillation') == ({'weight': weight} if weight else None)  # 0 is none
     assert len({job.folder for job in planned.jobs}) == 6 * 3
     assert planned.jobs[2].folder.parent.name == 'config_motivation.policy.drops=1,model.distillation.weight=0'
 
@@ -137,6 +138,7 @@ def test_a_long_label_has_a_folder_of_its_own_that_a_file_system_takes(shared):
         (['motivation.policy.drops=1'], ['config:motivation.policy.drops=1'],
          r'^--sweep makes the arm .*, which is also given as an arm; leave it out there$'),
         (['randomness.seed=1,2'], None, r'^--sweep .*sets randomness\.seed, which is what the seeds are for; leave it out$'),
+        (['model.distillation.weight=0.5,2'], None, r'^--sweep .*model\.distillation\.weight must be at most 1, got 2$'),
         (['work_dir=a,b'], None, r'^--sweep .*sets work_dir, which is the folder of each run; leave it out$'),
         (['comparison.epochs=1'], None, r'^--sweep .*sets comparison\.epochs, which is no part of a run; leave it out$'),
         (['max_epochs=0'], None, r'^--sweep .*has max_epochs=0, which must be a whole number of at least 1'),
