@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of the config's field comparison, else never always consecutive random matched",
     )
     parser.add_argument(
+        '--sweep',
+        nargs='+',
+        action='extend',
+        metavar='FIELD=V1,V2,...',
+        help='more arms: the policy of the config with every combination of these values of fields, such as '
+        'motivation.policy.drops=1,2,3; other arms are then never and always by default',
+    )
+    parser.add_argument(
         '--seeds',
         nargs='+',
         metavar='SEED|FIRST:END',
@@ -75,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
         work_dir=Path(args.work_dir or f'work_dirs/compare_{Path(args.config).stem}'),
         options=args.cfg_options,
         arms=args.arms,
+        sweep=args.sweep,
         seeds=args.seeds,
         epochs=args.epochs,
         metric=args.metric,

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
-from motivation.comparison.arms import Arm, configure, plan_arms
+from motivation.comparison.arm_config import configure
+from motivation.comparison.arms import Arm, plan_arms
 from motivation.comparison.display import Display
 from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, is_finished, run_jobs
 from motivation.comparison.judgement import Judgement
 from motivation.comparison.render import build_table, describe_test, write_comparison
 from motivation.comparison.results import read_teacher_report
+from motivation.comparison.sweep import expand_sweep, refused_as_sweep
 from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
@@ -49,8 +51,8 @@ class Comparison:
             :class:`~motivation.config.comparison_plan.ComparisonPlan`.
         work_dir: Folder of all runs; finished runs in it are kept.
         options: Values by dotted field name that override the config for every arm.
-        **given: ``arms``, ``seeds``, ``epochs``, ``metric``, ``executor`` and ``until`` of the command line; ``None`` for
-            those of the config.
+        **given: ``arms``, ``sweep``, ``seeds``, ``epochs``, ``metric``, ``executor`` and ``until`` of the command line;
+            ``None`` for those of the config.
 
     Raises:
         ConfigError: The config, an arm or an option is invalid, or ``work_dir`` holds runs of another config.
@@ -66,7 +68,8 @@ class Comparison:
         self.work_dir = work_dir
         self.console = Console(highlight=False, soft_wrap=True)
         self._given = {name: value for name, value in given.items() if value is not None}
-        self.plan = ComparisonPlan(**{**(self.config.get('comparison') or {}), **self._given})
+        said = {**(self.config.get('comparison') or {}), **self._given}
+        self.plan = ComparisonPlan(**({'arms': ('never', 'always')} if said.get('sweep') else {}) | said)
         with self._located():
             self._plan_jobs()
 
@@ -77,7 +80,8 @@ class Comparison:
             raise ArgumentError('seeds', f'must be {error}, got {shortened(self.plan.seeds)}') from error
         if self.plan.metric is not None:
             check_compared_metric(self.config._cfg_dict.to_dict(), self.plan.metric)
-        self.arms = plan_arms(self.plan.arms, self.config, self.options, self.file.parent)
+        swept = dict.fromkeys(expand_sweep(self.plan.sweep or {}, self.plan.arms, self.config))
+        self.arms = plan_arms([*self.plan.arms, *swept], self.config, self.options, self.file.parent)
         self.jobs = [
             Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in self.seeds for arm in self.arms
         ]
@@ -85,7 +89,8 @@ class Comparison:
         self._by_label = {(job.arm.label, job.seed): job for job in self.jobs}
         self.executor = make_executor(self.plan.executor)
         for arm in self.arms:
-            self._check_arm(arm)
+            with refused_as_sweep(arm.label) if arm.label in swept else nullcontext():
+                self._check_arm(arm)
         for job in sorted(self.jobs, key=lambda job: job.arm.reference is not None):
             reference = self._reference(job)
             if reference is None or reference.status == 'finished':  # otherwise it is checked before it starts
@@ -100,7 +105,7 @@ class Comparison:
             yield
         except ArgumentError as error:
             field = error.argument.partition('.')[0]
-            if field not in ('arms', 'seeds', 'epochs', 'metric', 'executor', 'claims', 'until'):
+            if field not in ('arms', 'sweep', 'seeds', 'epochs', 'metric', 'executor', 'claims', 'until'):
                 raise
             is_planned = field in (self.config.get('comparison') or {}) and field not in self._given
             where = f'comparison.{error.argument}' if is_planned else f'--{error.argument}'

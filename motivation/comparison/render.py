@@ -13,6 +13,10 @@ from motivation.errors import counted
 from motivation.report.markdown import markdown_table
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
+from motivation.structures import MODEL_NAMES
+
+# Rows of the table in the terminal.
+_MOST_ROWS = 30
 
 
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
@@ -51,7 +55,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
         f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _front_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
         f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
@@ -76,6 +80,19 @@ def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.
     return mean if summary['sd'] is None else f'{mean} ± {summary["sd"] * scale:{form}}'
 
 
+def _marked(arm: dict[str, Any], model: str, form: str, otherwise: str = '') -> str:
+    """Return the metric of a model, with an asterisk if the arm is on its front, and else ``otherwise``."""
+    text = _spread(arm['summary'][model], form)
+    mark = '*' if model in arm.get('pareto', ()) else otherwise
+    return f'{text} {mark}' if text and mark else text
+
+
+def _front_note(comparison: dict[str, Any]) -> str:
+    if not any(arm['pareto'] for arm in comparison['arms']):
+        return ''
+    return '*: on the Pareto front; no other arm has at least this mean for no more training FLOPs.'
+
+
 def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
 
@@ -89,21 +106,41 @@ def build_table(comparison: dict[str, Any]) -> Table:
         pad_edge=False,
     )
     form = form_of(comparison['metric'])
+    shown = _shown(comparison)
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
-    for arm in _arms_and_standalone(comparison):
+    for arm in shown:
         own = arm['summary']
         table.add_row(
             arm['arm'],
-            _spread(own['base'], form),
-            _spread(own['motivated'], form),
+            *(_marked(arm, name, form, ' ') for name in MODEL_NAMES),
             _mean(own['total_train_flops'], '.3g'),
             _mean(own['saving'], '.2f', ' x'),
             _mean(own['motivated_fraction'], '.1%'),
         )
-    table.caption = _uncounted(comparison) or None
+    left = len(_arms_and_standalone(comparison)) - len(shown)
+    table.caption = ' '.join(
+        filter(
+            None,
+            (
+                _front_note(comparison),
+                f'{counted(left, "more arm")} in compare.md.' if left else '',
+                _uncounted(comparison),
+            ),
+        )
+    )
     return table
+
+
+def _shown(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows for the terminal: all, or of many the baselines and the fronts."""
+    arms = _arms_and_standalone(comparison)
+    if len(arms) <= _MOST_ROWS:
+        return arms
+    return [arm for arm in arms if arm.get('pareto', True) or arm['kind'] in ('Never', 'Always', 'distillation')][
+        :_MOST_ROWS
+    ]
 
 
 def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
@@ -120,8 +157,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
             [
                 f'`{arm["arm"]}`',
                 str(len(arm['runs'])),
-                _spread(own['base'], form),
-                _spread(own['motivated'], form),
+                *(_marked(arm, name, form) for name in MODEL_NAMES),
                 _mean(own['base_train_flops'], '.3g'),
                 _mean(own['motivated_train_flops'], '.3g'),
                 _mean(own['total_train_flops'], '.4g'),

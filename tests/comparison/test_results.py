@@ -217,7 +217,8 @@ def test_unfinished_runs_are_listed_and_the_others_compared():
 def test_markdown_contains_the_numbers():
     text = render_markdown(compare())
     for line in (
-        '| `consecutive` | 3 | 53.67 ± 1.15 | 58.67 ± 0.58 | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
+        '| `consecutive` | 3 | 53.67 ± 1.15 * | 58.67 ± 0.58 * | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
+        '| `matched` | 3 | 51.67 ± 2.08 | 58.33 ± 1.53 | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
         '| `never + always` | 3 | 51.00 ± 1.00 | 62.00 ± 2.00 | 100 | 400 | 500 | 0.80 x |  | 20 |',
         '| `consecutive` | `never` | base | +2.67 | +1.23 to +4.10 | 3 |',
         '| consecutive: its base model is better than that of never | **not decided** | +2.67 points, 95 % interval '
