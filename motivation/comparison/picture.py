@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ from motivation.report.metric_units import named
 from motivation.structures import MODEL_NAMES
 
 
-def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
+def draw_comparison(comparison: dict[str, Any], file: BinaryIO) -> None:
     """Draw the metric of each model against the training FLOPs spent, or against epochs if none were counted.
 
     There is one curve for each arm: it is the mean over seeds, the band extends from the lowest to the highest value, and the large dot marks the
@@ -21,7 +21,7 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
 
     Args:
         comparison: Data of the comparison.
-        path: Path of the picture to write.
+        file: Open file that the picture is written to, as PNG.
     """
     figure = Figure(figsize=(13, 6.5), layout='constrained')
     panels = figure.subplots(1, 2)
@@ -50,7 +50,7 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
         figure.legend(
             handles.values(), handles.keys(), loc='outside lower center', ncols=min(len(handles), 4), frameon=False
         )
-    figure.savefig(path, dpi=110)
+    figure.savefig(file, format='png', dpi=110)
 
 
 def _draw_arm(axes: Axes, arm: dict[str, Any], model: str, against: str, colour: Any) -> Any:

@@ -11,6 +11,10 @@ from motivation.errors import ArgumentError, ConfigError
 from motivation.report.structure import RunReport
 from motivation.structures import MODEL_NAMES
 
+# Version of the data of a comparison, which compare.schema.json describes: a field that is renamed, removed or gets
+# another meaning raises it.
+SCHEMA = 1
+
 Run = dict[str, Any]
 Arm = dict[str, Any]
 
@@ -24,7 +28,7 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
         about: What the arms share: config, epochs, seeds.
 
     Returns:
-        The items of ``about`` and ``metric``; ``arms``: the runs of each arm and their summary; ``standalone``: the
+        ``schema``, the version; the items of ``about`` and ``metric``; ``arms``: the runs of each arm and their summary; ``standalone``: the
         same for both standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see
         :func:`equal_flops`.
 
@@ -48,7 +52,7 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
                 'policy': runs[0]['policy'] if runs else None,
                 'runs': runs,
                 'unfinished': [
-                    {'seed': job.seed, 'status': job.status, 'reason': job.reason}
+                    {'seed': job.seed, 'status': job.status, 'reason': job.reason, 'folder': str(job.folder)}
                     for job in own
                     if id(job) not in reports
                 ],
@@ -58,6 +62,7 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
     for arm in [*arms, *([standalone] if standalone else [])]:
         arm['summary'] = _summarise(arm, arms)
     return {
+        'schema': SCHEMA,
         **about,
         'metric': metric,
         'arms': arms,
