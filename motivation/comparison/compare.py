@@ -1,7 +1,7 @@
 """A comparison, from the config of its arms to the files with its results."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from motivation.comparison.display import Display
 from motivation.comparison.executors import choose_executor
 from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
+from motivation.comparison.page import require_plotly, write_page
 from motivation.comparison.render import build_table, write_comparison
 from motivation.comparison.results import gather, read_teacher_report
 from motivation.comparison.timing import time_runs
+from motivation.comparison.tracking import RunTracker
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
 from motivation.config.comparison_plan import ComparisonPlan
@@ -43,13 +45,24 @@ class Comparison:
             :class:`~motivation.config.comparison_plan.ComparisonPlan`.
         work_dir: Folder of all runs; finished runs in it are kept.
         options: Values by dotted field name that override the config for every arm.
+        html: Whether :meth:`write` writes ``compare.html`` too. Default: ``False``.
+        trackers: Trackers that the runs are written to, ``'mlflow'`` and ``'wandb'``. Default: none.
         **given: ``arms``, ``seeds``, ``epochs`` and ``metric`` of the command line; ``None`` for those of the config.
 
     Raises:
-        ConfigError: The config, an arm or an option is invalid, or ``work_dir`` holds runs of another config.
+        ConfigError: The config, an arm or an option is invalid, ``work_dir`` holds runs of another config, or the page
+            or a tracker lacks what it needs.
     """
 
-    def __init__(self, config: str, work_dir: Path, options: dict[str, Any] | None = None, **given: Any) -> None:
+    def __init__(
+        self,
+        config: str,
+        work_dir: Path,
+        options: dict[str, Any] | None = None,
+        html: bool = False,
+        trackers: Sequence[str] = (),
+        **given: Any,
+    ) -> None:
         if work_dir.exists() and not work_dir.is_dir():
             raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
         self.path, self.file = config, config_file(config)
@@ -62,6 +75,10 @@ class Comparison:
         self.plan = ComparisonPlan(**{**(self.config.get('comparison') or {}), **self._given})
         with self._located():
             self._plan_jobs()
+        if html:
+            require_plotly()
+        self._html = html
+        self._trackers = [RunTracker(name, self.config, work_dir) for name in dict.fromkeys(trackers)]
 
     def _plan_jobs(self) -> None:
         seeds = self.plan.seeds
@@ -167,10 +184,10 @@ class Comparison:
         return environment
 
     def write(self) -> bool:
-        """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.
+        """Write the results to files and trackers, and print them.
 
         Returns:
-            Whether every run has finished.
+            Whether every run has finished and every tracker has them.
 
         Raises:
             ConfigError: No run has finished, or none reports the metric.
@@ -185,6 +202,8 @@ class Comparison:
         comparison['differences'] = find_differences(comparison['arms'])
         comparison['claims'] = judge_claims(comparison)
         written = write_comparison(comparison, self.work_dir)
+        if self._html:
+            written.append(write_page(comparison, self.work_dir))
         self.console.print(build_table(comparison))
         for verdict in ('supported', 'contradicted'):
             for claim in comparison['claims']:
@@ -193,7 +212,10 @@ class Comparison:
         undecided = sum(claim['verdict'] == 'not decided' for claim in comparison['claims'])
         self.console.print(f'not decided: {undecided} of {len(comparison["claims"])} claims; all are in compare.md')
         self.console.print('written: ' + ', '.join(path.name for path in written), f'in {self.work_dir}', markup=False)
-        return all(job.status == 'finished' for job in self.jobs)
+        problems = list(filter(None, (tracker.write(comparison) for tracker in self._trackers)))
+        for problem in problems:
+            self.console.print(problem, markup=False)
+        return not problems and all(job.status == 'finished' for job in self.jobs)
 
     def _check_arm(self, arm: Arm) -> None:
         """Check an arm before anything runs, as far as it does not depend on another run."""
