@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from motivation.comparison.render import arms_and_standalone, mean_of, spread
+from motivation.errors import counted
 from motivation.report.metric_units import form_of, unit_of
 
 # Width of the picture of an interval, in pixels.
@@ -99,7 +100,7 @@ def unfinished_list(comparison: dict[str, Any]) -> str:
     ]
     if not items:
         return ''
-    summary = f'<summary>{len(items)} runs have not finished</summary>'
+    summary = f'<summary>{counted(len(items), "run")} {"has" if len(items) == 1 else "have"} not finished</summary>'
     return f'<details class="unfinished">{summary}<ul>{"".join(items)}</ul></details>'
 
 

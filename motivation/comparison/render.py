@@ -87,6 +87,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
 
 
 def about(comparison: dict[str, Any]) -> str:
+    """Return what was compared, and how compute is counted, as a paragraph of Markdown."""
     seeds = ', '.join(map(str, comparison['seeds']))
     noun = 'seed' if len(comparison['seeds']) == 1 else 'seeds'
     return (
@@ -96,6 +97,7 @@ def about(comparison: dict[str, Any]) -> str:
 
 
 def spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
+    """Return a mean with its standard deviation, where there is one; nothing for ``None``."""
     if summary is None:
         return ''
     mean = f'{summary["mean"] * scale:{form}}'
@@ -103,6 +105,7 @@ def spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0
 
 
 def mean_of(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
+    """Return a mean; nothing for ``None``."""
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
 
 
@@ -133,6 +136,7 @@ def build_table(comparison: dict[str, Any]) -> Table:
 
 
 def arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the arms and, after them, both standalone trainings together where there are both."""
     standalone = comparison['standalone']
     return [*comparison['arms'], *([standalone] if standalone else [])]
 
@@ -172,6 +176,7 @@ RESULTS_NOTE = (
 
 
 def spread_note(comparison: dict[str, Any]) -> str:
+    """Return what the numbers of the results are, as a sentence."""
     return 'Mean ± standard deviation over seeds.' if len(comparison['seeds']) > 1 else 'Results of one seed.'
 
 
@@ -219,6 +224,7 @@ def _claims_table(comparison: dict[str, Any]) -> str:
 
 
 def claims_note(comparison: dict[str, Any]) -> str:
+    """Return how the claims were judged, as a paragraph."""
     sides = ('above', 'below')
     better, worse = reversed(sides) if lower_is_better(comparison['metric']) else sides
     return (

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
