@@ -63,7 +63,7 @@
       if (!length) return;
       const at = [...Array(length).keys()].map(index => runs.map(rows => rows[index]));
       const x = at.map(rows => mean(rows.map(row => row[0]))), y = at.map(rows => mean(rows.map(row => row[1])));
-      if (runs.length > 1) {
+      if (runs.length > 1 && shown.filter(Boolean).length <= 12) {  // more bands hide the curves
         const low = at.map(rows => Math.min(...rows.map(row => row[1])));
         const high = at.map(rows => Math.max(...rows.map(row => row[1])));
         traces.push({
