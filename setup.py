@@ -51,9 +51,13 @@ setup(
         'export': requirements('export'),
         'html': requirements('html'),
         'loggers': requirements('loggers'),
+        'ray': requirements('ray'),
+        'slurm': requirements('slurm'),
         'streams': requirements('streams'),
         'tests': [
-            line for name in ('tests', 'energy', 'export', 'html', 'loggers', 'streams') for line in requirements(name)
+            line
+            for name in ('tests', 'energy', 'export', 'html', 'loggers', 'ray', 'slurm', 'streams')
+            for line in requirements(name)
         ],
         'tfds': requirements('tfds'),
     },

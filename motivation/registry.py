@@ -127,3 +127,6 @@ EVALUATOR = _child('EVALUATOR')
 
 # The formats of trained models.
 EXPORTERS = ComponentRegistry('export format', scope=SCOPE, locations=['motivation.export'])
+
+# Where the runs of a comparison are executed.
+EXECUTORS = ComponentRegistry('executor', scope=SCOPE, locations=['motivation.executors'])

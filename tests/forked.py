@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from motivation.comparison.executors import PRELOADED, choose_executor
+from motivation.executors.processes import PRELOADED, choose_launcher
 
 _SERVER = multiprocessing.get_context('forkserver')  # a process that has trained with torch cannot be forked
 _SERVER.set_forkserver_preload([*PRELOADED, 'sklearn.datasets', 'sklearn.model_selection'])  # the digits
@@ -46,23 +46,23 @@ def run_forked(*command, environments=({},)):
         ]
 
 
-def forked_executor(script, environment):
-    """Return an executor of runs of a comparison whose runs are forks as in :func:`run_forked`."""
-    return choose_executor(script, environment) if torch.cuda.is_available() else _Executor(script, environment)
+def forked_launcher(script, environment):
+    """Return a launcher of the runs of a comparison whose processes are forks as in :func:`run_forked`."""
+    return choose_launcher(script, environment) if torch.cuda.is_available() else _Launcher(script, environment)
 
 
-class _Executor:
+class _Launcher:
     def __init__(self, script, environment):
         self.script, self.environment = script, environment
 
-    def submit(self, arguments, output):
-        return _ForkedRun(_start([str(self.script), *arguments], self.environment, output, output))
+    def start(self, arguments, output):
+        return _ForkedProcess(_start([str(self.script), *arguments], self.environment, output, output))
 
     def close(self):
         pass
 
 
-class _ForkedRun:
+class _ForkedProcess:
     def __init__(self, process):
         self.process = process
         self.terminate = process.terminate

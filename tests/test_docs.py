@@ -12,7 +12,7 @@ from motivation.comparison.arms import ALIASES
 from motivation.engine.runner import DualModelRunner
 from motivation.hooks.policy_signals import SIGNALS
 from tests.conftest import ROOT, train
-from tests.forked import forked_executor, run_forked
+from tests.forked import forked_launcher, run_forked
 from tests.small import small_config
 from tests.tools.call import call_here
 
@@ -42,7 +42,7 @@ def test_policy_instructions_work(monkeypatch):
     for name in ('configs', 'tools'):
         Path(name).symlink_to(ROOT / name)
     Path('trend').mkdir()
-    monkeypatch.setattr('motivation.comparison.compare.choose_executor', forked_executor)
+    monkeypatch.setattr('motivation.executors.local.choose_launcher', forked_launcher)
     section = POLICIES_PAGE.split('## Write your own')[1].split('### Ask for more')[0]
     outputs = []
     for language, code in re.findall(r'```(\w+)\n(.*?)```', section, flags=re.S):

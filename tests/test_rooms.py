@@ -22,7 +22,7 @@ FLOORS = [
     {'report'},
     {'export'},
     {'engine'},
-    {'hooks'},
+    {'hooks', 'executors'},
     {'comparison', 'cli', 'checkpoint_models', 'first_config'},
     {'commands'},
     {'__main__'},

@@ -26,7 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of the config's field comparison, else never always consecutive random matched",
     )
     parser.add_argument('--seeds', nargs='+', type=int, help="seeds of every arm; by default the config's, else 0 1 2")
-    parser.add_argument('--jobs', type=int, default=1, help='number of runs at a time; 1 by default')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        help='number of runs at a time; by default 1, or one for each GPU, and with other executors than local all',
+    )
+    parser.add_argument(
+        '--executor',
+        metavar='NAME[:KEY=VALUE,...]',
+        help='where runs are executed: local (default), slurm such as slurm:partition=gpu,gpus=1,hours=12, ray, or a '
+        'registered one',
+    )
     parser.add_argument('--epochs', type=int, help='number of epochs of each run, to which the schedule is scaled')
     parser.add_argument(
         '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
@@ -65,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         seeds=args.seeds,
         epochs=args.epochs,
         metric=args.metric,
+        executor=args.executor,
     )
     if args.forecast:
         comparison.show(comparison.forecast(limit=args.jobs))

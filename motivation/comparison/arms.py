@@ -1,6 +1,5 @@
 """The arms of a comparison: how each differs from the shared config."""
 
-import ast
 import copy
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from motivation.config.schedule import scale_epochs
 from motivation.errors import ArgumentError, ConfigError, near_matches
 from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
+from motivation.utils.named_fields import read_fields, split_name
 
 # Short names of the policies that comparisons usually consist of.
 ALIASES = {
@@ -101,14 +101,13 @@ def _refused(label: str, problem: str) -> ArgumentError:
 
 
 def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[str, Any] | None, folder: Path) -> Arm:
-    name, rest = [*re.split('(?<!:):(?!:)', text, maxsplit=1), ''][:2]  # a config may be motivation::<name>.py
+    name, rest = split_name(text)
     rest, reference = _split_reference(rest, texts)
-    policy, fields = None, dict[str, Any]()
-    for part in re.split(r',(?=[\w.]+=)', rest) if rest else []:
-        key, equals, value = part.partition('=')
-        if not equals or not key:
-            raise _refused(text, 'is not of the form NAME:KEY=VALUE,...; write it like consecutive:drops=3')
-        fields[key] = _value(value)
+    policy = None
+    try:
+        fields = read_fields(rest)
+    except ValueError:
+        raise _refused(text, 'is not of the form NAME:KEY=VALUE,...; write it like consecutive:drops=3') from None
     source = ALIASES.get(name, name)
     if name.endswith('.py'):
         if any('.' not in key and key != 'max_epochs' for key in fields):
@@ -161,16 +160,6 @@ def _split_reference(rest: str, texts: Sequence[str]) -> tuple[str, str | None]:
 def _policy_type(config: Config) -> str:
     policy = (config.get('motivation') or {}).get('policy') or {}
     return str(policy.get('type'))
-
-
-def _value(text: str) -> Any:
-    words = {'true': True, 'false': False, 'none': None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:

@@ -1,8 +1,10 @@
 """A comparison, from the config of its arms to the files with its results."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,12 @@ from rich.console import Console
 from motivation.comparison.arms import Arm, configure, plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
-from motivation.comparison.executors import choose_executor
 from motivation.comparison.forecast import Forecast, make_forecast
-from motivation.comparison.jobs import Job, find_reference, is_finished, run_jobs
-from motivation.comparison.page import require_plotly, write_page
-from motivation.comparison.render import build_table, write_comparison
+from motivation.comparison.jobs import Job, is_finished, run_jobs
+from motivation.comparison.outputs import Outputs
+from motivation.comparison.render import build_table
 from motivation.comparison.results import gather, read_teacher_report
 from motivation.comparison.timing import time_runs
-from motivation.comparison.tracking import RunTracker
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
 from motivation.config.comparison_plan import ComparisonPlan
@@ -28,9 +28,13 @@ from motivation.config.places import config_file
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
 from motivation.errors import ArgumentError, ConfigError, TrainingError
+from motivation.executors.choose import make_executor
+from motivation.executors.local import LocalExecutor
 from motivation.models.distilled_classifier import DistilledClassifier
 from motivation.registry import MODELS, POLICIES
 from motivation.utils.checkpoint import find_checkpoints
+from motivation.utils.files import write_whole
+from motivation.utils.lock import lock_folder
 
 # Seconds of an hour, from which on a comparison is forecast unasked; one of fewer batches would need more than a second
 # for each, and is not timed.
@@ -45,9 +49,10 @@ class Comparison:
             :class:`~motivation.config.comparison_plan.ComparisonPlan`.
         work_dir: Folder of all runs; finished runs in it are kept.
         options: Values by dotted field name that override the config for every arm.
-        html: Whether :meth:`write` writes ``compare.html`` too. Default: ``False``.
-        trackers: Trackers that the runs are written to, ``'mlflow'`` and ``'wandb'``. Default: none.
-        **given: ``arms``, ``seeds``, ``epochs`` and ``metric`` of the command line; ``None`` for those of the config.
+        html: Whether :meth:`write` also writes ``compare.html``. Default: ``False``.
+        trackers: Trackers that it also writes the runs to, ``'mlflow'`` and ``'wandb'``. Default: none.
+        **given: ``arms``, ``seeds``, ``epochs``, ``metric`` and ``executor`` of the command line; ``None`` for those of the
+            config.
 
     Raises:
         ConfigError: The config, an arm or an option is invalid, ``work_dir`` holds runs of another config, or the page
@@ -55,14 +60,9 @@ class Comparison:
     """
 
     def __init__(
-        self,
-        config: str,
-        work_dir: Path,
-        options: dict[str, Any] | None = None,
-        html: bool = False,
-        trackers: Sequence[str] = (),
-        **given: Any,
-    ) -> None:
+        self, config: str, work_dir: Path, options: dict[str, Any] | None = None,
+        html: bool = False, trackers: Sequence[str] = (), **given: Any,
+    ) -> None:  # fmt: skip
         if work_dir.exists() and not work_dir.is_dir():
             raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
         self.path, self.file = config, config_file(config)
@@ -75,10 +75,7 @@ class Comparison:
         self.plan = ComparisonPlan(**{**(self.config.get('comparison') or {}), **self._given})
         with self._located():
             self._plan_jobs()
-        if html:
-            require_plotly()
-        self._html = html
-        self._trackers = [RunTracker(name, self.config, work_dir) for name in dict.fromkeys(trackers)]
+        self._outputs = Outputs(self.config, work_dir, html, trackers)
 
     def _plan_jobs(self) -> None:
         seeds = self.plan.seeds
@@ -88,10 +85,12 @@ class Comparison:
             check_compared_metric(self.config._cfg_dict.to_dict(), self.plan.metric)
         self.arms = plan_arms(self.plan.arms, self.config, self.options, self.file.parent)
         self.jobs = [Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in seeds for arm in self.arms]
+        self._by_label = {(job.arm.label, job.seed): job for job in self.jobs}
+        self.executor = make_executor(self.plan.executor)
         for arm in self.arms:
             self._check_arm(arm)
         for job in sorted(self.jobs, key=lambda job: job.arm.reference is not None):
-            reference = find_reference(job, self.jobs)
+            reference = self._reference(job)
             if reference is None or reference.status == 'finished':  # otherwise it is checked before it starts
                 self._check_existing_run(job)
                 if is_finished(job.folder):
@@ -103,24 +102,26 @@ class Comparison:
         try:
             yield
         except ArgumentError as error:
-            if error.argument not in ('arms', 'seeds', 'epochs', 'metric'):
+            if error.argument not in ('arms', 'seeds', 'epochs', 'metric', 'executor'):
                 raise
             is_planned = error.argument in (self.config.get('comparison') or {}) and error.argument not in self._given
             where = f'comparison.{error.argument}' if is_planned else f'--{error.argument}'
             raise ConfigError(f'{where} {error.problem}') from error
 
-    def run(self, script: Path, limit: int = 1) -> None:
-        """Run every job that has not finished.
+    def run(self, script: Path, limit: int | None = None) -> None:
+        """Run every job that has not finished; no other process can do so in the same folder meanwhile.
 
         Args:
             script: Path of a file that does what ``motivation train`` does.
-            limit: Number of runs at a time, at least 1.
+            limit: Number of runs at a time, at least 1; ``None`` (default) for that of the executor.
 
         Raises:
-            ConfigError: ``limit`` is below 1.
+            ConfigError: ``limit`` is below 1, another process is running the comparison, or the executor cannot work.
         """
-        environment = self._environment(limit)
-        if self._may_be_long():
+        self._limit(limit)
+        environment = self._environment()
+        is_local = isinstance(self.executor, LocalExecutor)
+        if is_local and self._may_be_long():  # another machine would not be timed here
             try:
                 forecast = self.forecast(limit)
             except TrainingError as error:
@@ -128,37 +129,55 @@ class Comparison:
             else:
                 if forecast.seconds > _LONG:
                     self.show(forecast)
-        executor = choose_executor(script, environment)
-        with Display(self.console, self.jobs, self.work_dir) as display, closing(executor):
-            run_jobs(self.jobs, limit, executor, self._prepare, display.changed, display.update)
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        lock_folder(self.work_dir)
+        with closing(self.executor):
+            self.executor.open(script, environment, self.work_dir)
+            with Display(self.console, self.jobs, self.work_dir, queues=not is_local) as display:
+                run_jobs(self.jobs, self.executor, self._prepare, display.changed, display.update)
 
-    def forecast(self, limit: int = 1) -> Forecast:
+    def forecast(self, limit: int | None = None) -> Forecast:
         """Time the models of the arms on this machine, and return what the runs that are left will take.
 
         Args:
-            limit: Number of runs at a time, at least 1.
+            limit: Number of runs at a time, at least 1; ``None`` (default) for that of the executor.
 
         Raises:
             ConfigError: ``limit`` is below 1.
             TrainingError: The models cannot be timed.
         """
+        self._limit(limit)
         configs = {arm.label: self._configure(arm, self.plan.seeds[0], None) for arm in self.arms}
         left = list(dict.fromkeys(job.arm.label for job in self.jobs if job.status != 'finished'))
-        timings = time_runs([configs[label] for label in left], self._environment(limit))
-        return make_forecast(self.jobs, configs, dict(zip(left, timings, strict=True)), limit)
+        timings = time_runs([configs[label] for label in left], self._environment())
+        timed = dict(zip(left, timings, strict=True))
+        return make_forecast(self.jobs, configs, timed, self.executor.slots or len(self.jobs))
+
+    def _limit(self, limit: int | None) -> None:
+        """Have the executor take so many runs at a time; ``None`` for as many as it does anyway."""
+        if limit is not None and limit < 1:
+            raise ConfigError(f'--jobs must be at least 1, got {limit}')
+        if limit is not None:
+            self.executor.slots = limit
 
     def show(self, forecast: Forecast) -> None:
         """Print a forecast."""
         self.console.print(forecast.table)
         for sentence in forecast.sentences:
             self.console.print(sentence, markup=False)
+        if not isinstance(self.executor, LocalExecutor):
+            self.console.print(
+                f'--executor {self.plan.executor} executes the runs elsewhere: the times are those of this machine',
+                markup=False,
+            )
 
     def _may_be_long(self) -> bool:
         """Return whether the runs that are left have enough batches to be worth timing first."""
         batches, lengths = 0.0, dict[str, float]()
+        runs = Counter(job.arm.label for job in self.jobs if job.status != 'finished')
         try:
             for arm in self.arms:
-                left = sum(job.arm is arm and job.status != 'finished' for job in self.jobs)
+                left = runs[arm.label]
                 config = self._configure(arm, self.plan.seeds[0], None)
                 loader = config.train_dataloader.to_dict()
                 key = repr(loader)
@@ -172,22 +191,18 @@ class Comparison:
             return True  # a dataset without a length
         return batches >= _LONG
 
-    def _environment(self, limit: int) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """Return the environment variables of the runs, in addition to those of this process."""
-        if limit < 1:
-            raise ConfigError(f'--jobs must be at least 1, got {limit}')
         configs = [self.file, *(config_file(arm.source) for arm in self.arms if arm.source.endswith('.py'))]
-        folders = [*(str(path.parent.resolve()) for path in configs), str(Path.cwd())]
-        environment = {'PYTHONPATH': os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))}
-        if limit > 1 and 'OMP_NUM_THREADS' not in os.environ:
-            environment['OMP_NUM_THREADS'] = str(max((os.cpu_count() or 1) // limit, 1))
-        return environment
+        folders = [*dict.fromkeys(str(path.parent.resolve()) for path in configs), str(Path.cwd())]
+        path = os.pathsep.join(filter(None, [*folders, os.environ.get('PYTHONPATH')]))
+        return {'PYTHONPATH': path, **self.executor.environment()}
 
     def write(self) -> bool:
         """Write the results to files and trackers, and print them.
 
         Returns:
-            Whether every run has finished and every tracker has them.
+            Whether every run that is needed has finished and every tracker has them.
 
         Raises:
             ConfigError: No run has finished, or none reports the metric.
@@ -201,9 +216,7 @@ class Comparison:
             comparison = gather(self.jobs, self.plan.metric, about)
         comparison['differences'] = find_differences(comparison['arms'])
         comparison['claims'] = judge_claims(comparison)
-        written = write_comparison(comparison, self.work_dir)
-        if self._html:
-            written.append(write_page(comparison, self.work_dir))
+        written = self._outputs.write_files(comparison)
         self.console.print(build_table(comparison))
         for verdict in ('supported', 'contradicted'):
             for claim in comparison['claims']:
@@ -212,14 +225,14 @@ class Comparison:
         undecided = sum(claim['verdict'] == 'not decided' for claim in comparison['claims'])
         self.console.print(f'not decided: {undecided} of {len(comparison["claims"])} claims; all are in compare.md')
         self.console.print('written: ' + ', '.join(path.name for path in written), f'in {self.work_dir}', markup=False)
-        problems = list(filter(None, (tracker.write(comparison) for tracker in self._trackers)))
+        problems = self._outputs.write_runs(comparison)
         for problem in problems:
             self.console.print(problem, markup=False)
-        return not problems and all(job.status == 'finished' for job in self.jobs)
+        return not problems and all(job.status in ('finished', 'not needed') for job in self.jobs)
 
     def _check_arm(self, arm: Arm) -> None:
         """Check an arm before anything runs, as far as it does not depend on another run."""
-        config = self._configure(arm, self.plan.seeds[0], None)
+        config = self._configure(arm, max(self.plan.seeds), None)  # the largest, which may be too large
         check_config(config)
         if arm.source == 'distillation':
             model = config.model.base
@@ -235,17 +248,24 @@ class Comparison:
     def _config_path(self, job: Job) -> Path:
         return self.work_dir / 'configs' / f'{job.arm.folder}_seed{job.seed}.py'
 
+    def _reference(self, job: Job) -> Job | None:
+        return self._by_label.get((job.arm.reference or '', job.seed))
+
+    def _configure_run(self, job: Job) -> Config:
+        reference = self._reference(job)
+        return self._configure(job.arm, job.seed, reference.folder if reference else None)
+
     def _check_existing_run(self, job: Job) -> None:
         """Check that a run in the folder of a job belongs to this comparison and has the same config."""
         if not is_finished(job.folder) and not find_checkpoints(job.folder):
             return
-        path, reference = self._config_path(job), find_reference(job, self.jobs)
+        path = self._config_path(job)
         if not path.is_file():
             raise ConfigError(
                 f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that no comparison made; name another"
             )
         existing = Config.fromfile(str(path), import_custom_modules=False)
-        wanted = self._configure(job.arm, job.seed, reference.folder if reference else None)
+        wanted = self._configure_run(job)
         difference = next(
             config_differences(*(describe_run_config(config, evaluation=True) for config in (existing, wanted))), None
         )
@@ -257,12 +277,9 @@ class Comparison:
             )
 
     def _prepare(self, job: Job) -> Path:
-        """Write the config of a job and return its path."""
-        reference = find_reference(job, self.jobs)
+        """Write the config of a job, whose arm has been checked, and return its path."""
         self._check_existing_run(job)
-        config = self._configure(job.arm, job.seed, reference.folder if reference else None)
-        check_config(config)
-        path = self._config_path(job)
+        config, path = self._configure_run(job), self._config_path(job)
         path.parent.mkdir(parents=True, exist_ok=True)
-        config.dump(str(path))
+        write_whole(path, methodcaller('write', config.pretty_text.encode()))
         return path

@@ -23,13 +23,18 @@ class Display:
         console: Console to print to.
         jobs: All jobs of the comparison.
         folder: Folder of the comparison.
+        queues: Whether the executor queues runs, so that a submitted one may not have started. Default: ``False``.
     """
 
-    def __init__(self, console: Console, jobs: Sequence[Job], folder: Path) -> None:
+    def __init__(self, console: Console, jobs: Sequence[Job], folder: Path, queues: bool = False) -> None:
         self.console = console
         self.jobs = jobs
         self.folder = folder
+        self._verb = 'submitted' if queues else 'started'
         self._begun = self._last = time.monotonic()
+        self._running: dict[int, Job] = {}
+        self._over = sum(job.is_over for job in jobs)
+        self._done = 0  # finished here
         self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> 'Display':
@@ -49,32 +54,42 @@ class Display:
 
     def changed(self, job: Job) -> None:
         """Print the new status of a job."""
-        over = sum(job.status in ('finished', 'failed', 'skipped') for job in self.jobs)
-        place = f'[{over:>{len(str(len(self.jobs)))}}/{len(self.jobs)}]'
         if job.status == 'running':
-            what = 'started'
-        elif job.status == 'finished':
-            what = f'finished in {format_duration(job.seconds)}: {_results(job)}'
+            self._running[id(job)] = job
         else:
+            self._running.pop(id(job), None)
+            self._over += job.is_over
+            self._done += job.status == 'finished' and job.seconds > 0
+        place = f'[{self._over:>{len(str(len(self.jobs)))}}/{len(self.jobs)}]'
+        if job.status == 'running':
+            what = f'goes on, see {job.folder}' if job.followed else self._verb
+        elif job.status == 'finished':
+            took = f' in {format_duration(job.seconds)}' if job.seconds else ''
+            what = f'finished{took}: {_results(job)}'
+        elif job.reason:
             what = f'{job.status}: {job.reason}'
+        else:
+            return
         self.console.print(f'{place} {job.arm.label}, seed {job.seed}: {what}{self._time_left(job)}', markup=False)
 
     def update(self) -> None:
-        """Refresh the live lines of the running jobs, at most once a second."""
+        """Refresh the live lines of the running jobs, at most once a second, and no more than fit on the screen."""
         if self._live is None or time.monotonic() - self._last < 1:
             return
         self._last = time.monotonic()
-        lines = [f'  {job.arm.label}, seed {job.seed}: {job.last_line}' for job in self.jobs if job.status == 'running']
+        shown = list(self._running.values())[: max(self.console.height // 2, 1)]
+        lines = [f'  {job.arm.label}, seed {job.seed}: {job.last_line}' for job in shown]
+        if len(shown) < len(self._running):
+            lines.append(f'  and {len(self._running) - len(shown):,} more')
         self._live.update(Text('\n'.join(lines), overflow='ellipsis', no_wrap=True), refresh=True)
 
     def _time_left(self, job: Job) -> str:
         """Return a rough estimate of the time left, from the mean time of the runs finished so far."""
-        done = [other.seconds for other in self.jobs if other.status == 'finished' and other.seconds]
-        left = sum(other.status in ('waiting', 'running') for other in self.jobs)
-        if job.status != 'finished' or not done or not left:
+        left = len(self.jobs) - self._over
+        if job.status != 'finished' or not self._done or not left:
             return ''
         elapsed = time.monotonic() - self._begun
-        return f'; about {format_duration(elapsed / len(done) * left)} left'
+        return f'; about {format_duration(elapsed / self._done * left)} left'
 
 
 def _results(job: Job) -> str:

@@ -43,7 +43,7 @@ class RunTracker:
         self._name, self._work_dir = name, work_dir.resolve()
         backends = (config.get('visualizer') or {}).get('vis_backends') or []
         kind = _BACKENDS[name][0].__name__
-        self._own = next((backend for backend in backends if backend.get('type') == kind), {})
+        self._own: dict[str, Any] = next((backend for backend in backends if backend.get('type') == kind), {})
         try:
             self._check()
         except ConfigError as error:
@@ -87,7 +87,7 @@ class RunTracker:
         backend = _BACKENDS[self._name][1](self, row, Path(row['folder']) / _FOLDER)
         place = Path(backend._save_dir)
         sent = place / 'sent.json'
-        content = json.dumps({'mode': os.environ.get('WANDB_MODE') if self._name == 'wandb' else None, **row})
+        content = json.dumps({'mode': os.environ.get('WANDB_MODE'), **row})
         if sent.is_file() and sent.read_text() == content:
             return ''
         given = {name: row[name] for name in _GIVEN if row[name] is not None}
@@ -117,13 +117,12 @@ class RunTracker:
 
     def _wandb(self, row: dict[str, Any], folder: Path) -> Tracker:
         own = self._own.get('init_kwargs') or {}
-        where = {
-            name: own.get(name) or os.environ.get(f'WANDB_{name.upper()}') for name in ('project', 'entity', 'mode')
-        }
-        where = {name: value for name, value in where.items() if value}
+        names = ('project', 'entity', 'mode')
+        known = {name: str(own.get(name) or os.environ.get(f'WANDB_{name.upper()}') or '') for name in names}
+        where = {name: value for name, value in known.items() if value}
         server = os.environ.get('WANDB_BASE_URL', '')
         return WandbVisBackend(
-            _of_destination(folder, 'wandb', server, where.get('entity', ''), where.get('project', '')),
+            _of_destination(folder, 'wandb', server, known['entity'], known['project']),
             init_kwargs={
                 **where,
                 'group': self._work_dir.name,

@@ -24,6 +24,8 @@ class ComparisonPlan:
             that of the config.
         metric: The metric to compare, such as ``'accuracy/top1'``; ``None`` (default) for the first that the runs
             report.
+        executor: Where the runs are executed, ``NAME`` or ``NAME:KEY=VALUE,...``, see ``docs/comparing.md``. Default:
+            ``'local'``.
 
     Example:
         >>> comparison = dict(arms=['never', 'always', 'config', 'matched'], seeds=[0, 1, 2, 3, 4])
@@ -33,3 +35,4 @@ class ComparisonPlan:
     seeds: Annotated[Sequence[Seed], MinLen(1)] = (0, 1, 2)
     epochs: Count | None = None
     metric: str | None = None
+    executor: str = 'local'

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import torch
@@ -116,16 +117,19 @@ _BOUNDS: dict[str, Any] = {
 }
 
 
+@lru_cache(maxsize=8192)  # matching patterns takes most of the time of checking a config
 def registry_of(path: str) -> Registry | None:
     """Return the registry of the component in a field, or ``None`` if it holds none."""
     return next((registry for pattern, registry in _REGISTRIES.items() if re.fullmatch(pattern, path)), None)
 
 
+@lru_cache(maxsize=8192)
 def function_of(path: str) -> tuple[Callable[..., Any] | None, tuple[str, ...]] | None:
     """Return the function whose arguments a field holds and its further names, or ``None`` if there is none."""
     return next((function for pattern, function in _FUNCTIONS.items() if re.fullmatch(pattern, path)), None)
 
 
+@lru_cache(maxsize=8192)
 def bounds_of(path: str) -> inspect.Parameter | None:
     """Return type and bounds of a field as a parameter, or ``None`` if a signature has them."""
     bounds = next((kind for pattern, kind in _BOUNDS.items() if re.fullmatch(pattern, path)), None)

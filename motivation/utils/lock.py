@@ -51,3 +51,19 @@ def unlock_folder(folder: Path) -> None:
     file = _HELD.pop(folder.resolve(), None)
     if file is not None:
         file.close()
+
+
+def lock_holder(folder: Path) -> str | None:
+    """Return which other process has locked a folder, such as ``'process 12 on node3'``, or ``None`` if none has."""
+    if folder.resolve() in _HELD:  # opening and closing the file would release the lock of this process
+        return None
+    try:
+        file = (folder / LOCK_NAME).open('r+')
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            lock_file(file)
+        except BlockingIOError:
+            return file.read() or 'another process'
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from motivation.comparison.executors import ForkExecutor, ProcessExecutor
+from motivation.executors.processes import ForkLauncher, ProcessLauncher
 
 SCRIPT = """
 import atexit, json, multiprocessing, os, signal, sys
@@ -31,11 +31,11 @@ sys.exit(7)
 
 
 def fork(script, environment, preload=()):
-    return ForkExecutor(script, environment, preload)
+    return ForkLauncher(script, environment, preload)
 
 
 @pytest.fixture
-def executor():
+def launcher():
     made = fork(Path('script.py'), {'MARK': 'marked'})
     yield made
     made.close()
@@ -54,29 +54,29 @@ def wait_for(text, path):
 def test_forked_run_sees_what_a_new_process_sees():
     Path('script.py').write_text(SCRIPT)
     seen = {}
-    for kind in (ProcessExecutor, fork):
-        executor = kind(Path('script.py').resolve(), {'MARK': 'marked'})
-        assert executor.submit(['a', '--b', 'c d'], Path('out.txt')).wait() == 7
-        executor.close()
+    for kind in (ProcessLauncher, fork):
+        launcher = kind(Path('script.py').resolve(), {'MARK': 'marked'})
+        assert launcher.start(['a', '--b', 'c d'], Path('out.txt')).wait() == 7
+        launcher.close()
         lines = Path('out.txt').read_text().splitlines()
         seen[kind] = json.loads(next(line for line in lines if line[0] == '{'))
         assert 'said on stderr' in lines and 'at exit' in lines
         Path('out.txt').unlink()
-    assert seen[ProcessExecutor] == seen[fork]
+    assert seen[ProcessLauncher] == seen[fork]
     assert seen[fork]['argv'][1:] == ['a', '--b', 'c d'] and seen[fork]['mark'] == 'marked'
 
 
-def test_output_is_appended_and_a_traceback_ends_it(executor):
+def test_output_is_appended_and_a_traceback_ends_it(launcher):
     Path('script.py').write_text(SCRIPT)
     Path('out.txt').write_text('before\n')
-    assert executor.submit(['raise'], Path('out.txt')).wait() == 1
+    assert launcher.start(['raise'], Path('out.txt')).wait() == 1
     lines = Path('out.txt').read_text().splitlines()
     assert lines[0] == 'before' and 'ValueError: as asked' in lines
 
 
-def test_runs_are_concurrent_and_terminated_separately(executor):
+def test_runs_are_concurrent_and_terminated_separately(launcher):
     Path('script.py').write_text('import time; print("begun", flush=True); time.sleep(60)')
-    runs = [executor.submit([], Path(f'out{number}.txt')) for number in range(3)]
+    runs = [launcher.start([], Path(f'out{number}.txt')) for number in range(3)]
     for number in range(3):
         wait_for('begun', Path(f'out{number}.txt'))
     assert [run.poll() for run in runs] == [None] * 3
@@ -88,12 +88,12 @@ def test_runs_are_concurrent_and_terminated_separately(executor):
     runs[0].wait()
 
 
-def test_killed_server_leaves_no_run_behind(executor):
+def test_killed_server_leaves_no_run_behind(launcher):
     Path('script.py').write_text('import time; print("begun", flush=True); time.sleep(60)')
-    run = executor.submit([], Path('out.txt'))
+    run = launcher.start([], Path('out.txt'))
     wait_for('begun', Path('out.txt'))
     assert run.poll() is None
-    os.kill(executor._server.pid, signal.SIGKILL)
+    os.kill(launcher._server.pid, signal.SIGKILL)
     assert run.wait() == 1
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -108,7 +108,7 @@ def test_killed_server_leaves_no_run_behind(executor):
 def test_modules_are_imported_once_for_all_runs():
     Path('slow.py').write_text('from pathlib import Path\nwith Path("imports.txt").open("a") as file: file.write("x")')
     Path('script.py').write_text('import slow')
-    executor = fork(Path('script.py'), {'PYTHONPATH': os.pathsep.join(['.', *sys.path])}, preload=['slow', 'no_such'])
-    assert [executor.submit([], Path('out.txt')).wait() for _ in range(3)] == [0, 0, 0]
-    executor.close()
+    launcher = fork(Path('script.py'), {'PYTHONPATH': os.pathsep.join(['.', *sys.path])}, preload=['slow', 'no_such'])
+    assert [launcher.start([], Path('out.txt')).wait() for _ in range(3)] == [0, 0, 0]
+    launcher.close()
     assert Path('imports.txt').read_text() == 'x'

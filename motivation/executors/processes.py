@@ -1,4 +1,4 @@
-"""Executors, which start the runs of a comparison as processes of this machine."""
+"""Starting runs as processes of this machine: new interpreters, or forks of one that has imported everything."""
 
 import json
 import os
@@ -21,29 +21,27 @@ _GPUS = ('/dev/nvidiactl', '/dev/kfd', '/dev/dxg')
 
 # The server imports this package by its path, not from the folder in which the comparison is called.
 _ROOT = Path(__file__).resolve().parents[2]
-_SERVE = (
-    'import sys; sys.path[0] = sys.argv[1]; from motivation.comparison.fork_server import main; main(*sys.argv[2:])'
-)
+_SERVE = 'import sys; sys.path[0] = sys.argv[1]; from motivation.executors.fork_server import main; main(*sys.argv[2:])'
 
 
-class Run(Protocol):
-    """A submitted run."""
+class Process(Protocol):
+    """A process of this machine."""
 
     def poll(self) -> int | None:
-        """Return the exit status, the negative signal number after a signal, or ``None`` while the run goes on."""
+        """Return the exit status, the negative signal number after a signal, or ``None`` while the process goes on."""
 
     def terminate(self) -> None:
-        """Ask the run to save and end."""
+        """Send SIGTERM, after which a run saves and ends."""
 
     def wait(self) -> int:
-        """Wait for the end of the run and return its exit status."""
+        """Wait for the end of the process and return its exit status."""
 
 
-class Executor(Protocol):
-    """An object that starts runs."""
+class Launcher(Protocol):
+    """An object that starts processes."""
 
-    def submit(self, arguments: Sequence[str], output: Path) -> Run:
-        """Start a run.
+    def start(self, arguments: Sequence[str], output: Path) -> Process:
+        """Start a process.
 
         Args:
             arguments: Command-line arguments of the script, such as a config and ``--work-dir``.
@@ -51,34 +49,34 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Release the resources of the executor, without stopping its runs."""
+        """Release the resources of the launcher, without stopping its processes."""
 
 
-def choose_executor(script: Path, environment: Mapping[str, str]) -> Executor:
-    """Return the fastest executor that works on this machine.
+def choose_launcher(script: Path, environment: Mapping[str, str]) -> Launcher:
+    """Return the fastest launcher that works on this machine.
 
     Args:
         script: Path of the script to run.
-        environment: Environment variables of the runs, in addition to those of this process.
+        environment: Environment variables of the processes, in addition to those of this process.
     """
     forks = sys.platform.startswith('linux') and not any(map(os.path.exists, _GPUS))
-    return ForkExecutor(script, environment, PRELOADED) if forks else ProcessExecutor(script, environment)
+    return ForkLauncher(script, environment, PRELOADED) if forks else ProcessLauncher(script, environment)
 
 
-class ProcessExecutor:
-    """An executor that starts each run in a new interpreter.
+class ProcessLauncher:
+    """A launcher that starts each process as a new interpreter.
 
     Args:
         script: Path of the script to run.
-        environment: Environment variables of the runs, in addition to those of this process.
+        environment: Environment variables of the processes, in addition to those of this process.
     """
 
     def __init__(self, script: Path, environment: Mapping[str, str]) -> None:
         self.script = script
         self.environment = environment
 
-    def submit(self, arguments: Sequence[str], output: Path) -> Run:
-        """Start a run, see :class:`Executor`."""
+    def start(self, arguments: Sequence[str], output: Path) -> Process:
+        """Start a process, see :class:`Launcher`."""
         with output.open('ab') as file:
             return subprocess.Popen(
                 [sys.executable, str(self.script), *arguments],
@@ -92,12 +90,12 @@ class ProcessExecutor:
         """Do nothing; there are no resources to release."""
 
 
-class ForkExecutor:
-    """An executor that forks each run from a server that has imported everything; see ``fork_server``.
+class ForkLauncher:
+    """A launcher that forks each process from a server that has imported everything; see ``fork_server``.
 
     Args:
         script: Path of the script to run.
-        environment: Environment variables of the runs, in addition to those of this process.
+        environment: Environment variables of the processes, in addition to those of this process.
         preload: Modules that the server imports.
     """
 
@@ -106,14 +104,14 @@ class ForkExecutor:
         self.environment = environment
         self.preload = preload
         self._server: subprocess.Popen[bytes] | None = None
-        self._runs: list[ForkedRun] = []
+        self._runs: list[ForkedProcess] = []
         self._unread = b''
 
-    def submit(self, arguments: Sequence[str], output: Path) -> Run:
-        """Start a run, see :class:`Executor`; the first call starts the server."""
+    def start(self, arguments: Sequence[str], output: Path) -> Process:
+        """Start a process, see :class:`Launcher`; the first call starts the server."""
         if self._server is None:
             self._server = self._start()
-        run = ForkedRun(self, len(self._runs))
+        run = ForkedProcess(self, len(self._runs))
         self._runs.append(run)
         self.send({'run': run.number, 'arguments': list(arguments), 'output': str(output)})
         return run
@@ -162,35 +160,35 @@ class ForkExecutor:
             self._server.wait()
 
 
-class ForkedRun:
-    """A run that the server forked.
+class ForkedProcess:
+    """A process that the server forked.
 
     Attributes:
-        number: Number of the run in messages to and from the server.
+        number: Number of the process in messages to and from the server.
         pid: Process ID, or ``None`` before the run has started.
         code: Exit status, or ``None`` before the run has ended.
     """
 
-    def __init__(self, executor: ForkExecutor, number: int) -> None:
+    def __init__(self, launcher: ForkLauncher, number: int) -> None:
         self.number = number
         self.pid: int | None = None
         self.code: int | None = None
-        self._executor = executor
+        self._launcher = launcher
 
     def poll(self) -> int | None:
-        """Return the exit status, see :class:`Run`."""
+        """Return the exit status, see :class:`Process`."""
         if self.code is None:
-            self._executor.receive(wait=False)
+            self._launcher.receive(wait=False)
         return self.code
 
     def terminate(self) -> None:
-        """End the run, see :class:`Run`, through the server, which knows whether the process still exists."""
-        self._executor.send({'cancel': self.number})
+        """End the run, see :class:`Process`, through the server, which knows whether the process still exists."""
+        self._launcher.send({'cancel': self.number})
 
     def wait(self) -> int:
-        """Wait for the end of the run, see :class:`Run`."""
+        """Wait for the end of the run, see :class:`Process`."""
         while self.code is None:
-            self._executor.receive(wait=True)
+            self._launcher.receive(wait=True)
         return self.code
 
     def abandon(self) -> None:
