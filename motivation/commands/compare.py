@@ -61,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
     )
     parser.add_argument(
+        '--html', action='store_true', help='also write compare.html, one page with tables, curves and switch timelines'
+    )
+    parser.add_argument(
+        '--track', nargs='+', default=[], choices=['mlflow', 'wandb'], help='also write each run to these trackers'
+    )
+    parser.add_argument(
         '--forecast', action='store_true', help='time the models, print the hours that the comparison takes, and end'
     )
     parser.add_argument('--work-dir', help='folder of all runs; work_dirs/compare_<config> by default')
@@ -82,6 +88,8 @@ def run(args: argparse.Namespace) -> None:
         config=args.config,
         work_dir=Path(args.work_dir or f'work_dirs/compare_{Path(args.config).stem}'),
         options=args.cfg_options,
+        html=args.html,
+        trackers=args.track,
         arms=args.arms,
         sweep=args.sweep,
         seeds=args.seeds,

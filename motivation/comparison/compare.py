@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from operator import methodcaller
 from pathlib import Path
@@ -17,9 +17,11 @@ from motivation.comparison.display import Display
 from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, is_finished, run_jobs
 from motivation.comparison.judgement import Judgement
-from motivation.comparison.render import build_table, describe_test, write_comparison
-from motivation.comparison.results import read_teacher_report
+from motivation.comparison.outputs import Outputs
+from motivation.comparison.render import describe_test
+from motivation.comparison.run_results import read_teacher_report
 from motivation.comparison.sweep import expand_sweep, refused_as_sweep
+from motivation.comparison.terminal import build_table
 from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
@@ -51,14 +53,20 @@ class Comparison:
             :class:`~motivation.config.comparison_plan.ComparisonPlan`.
         work_dir: Folder of all runs; finished runs in it are kept.
         options: Values by dotted field name that override the config for every arm.
+        html: Whether :meth:`write` also writes ``compare.html``. Default: ``False``.
+        trackers: Trackers that it also writes the runs to, ``'mlflow'`` and ``'wandb'``. Default: none.
         **given: ``arms``, ``sweep``, ``seeds``, ``epochs``, ``metric``, ``executor`` and ``until`` of the command line;
             ``None`` for those of the config.
 
     Raises:
-        ConfigError: The config, an arm or an option is invalid, or ``work_dir`` holds runs of another config.
+        ConfigError: The config, an arm or an option is invalid, ``work_dir`` holds runs of another config, or the page
+            or a tracker lacks what it needs.
     """
 
-    def __init__(self, config: str, work_dir: Path, options: dict[str, Any] | None = None, **given: Any) -> None:
+    def __init__(
+        self, config: str, work_dir: Path, options: dict[str, Any] | None = None,
+        html: bool = False, trackers: Sequence[str] = (), **given: Any,
+    ) -> None:  # fmt: skip
         if work_dir.exists() and not work_dir.is_dir():
             raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
         self.path, self.file = config, config_file(config)
@@ -72,6 +80,7 @@ class Comparison:
         self.plan = ComparisonPlan(**({'arms': ('never', 'always')} if said.get('sweep') else {}) | said)
         with self._located():
             self._plan_jobs()
+        self._outputs = Outputs(self.config, work_dir, html, trackers)
 
     def _plan_jobs(self) -> None:
         try:
@@ -203,10 +212,10 @@ class Comparison:
         return {'PYTHONPATH': path, **self.executor.environment()}
 
     def write(self) -> bool:
-        """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.
+        """Write the results to files and trackers, and print them.
 
         Returns:
-            Whether every run that is needed has finished.
+            Whether every run that is needed has finished and every tracker has them.
 
         Raises:
             ConfigError: No run has finished, or none reports the metric.
@@ -214,7 +223,7 @@ class Comparison:
         epochs = self.plan.epochs or self.config.train_cfg.max_epochs
         with self._located():
             comparison = self.judgement.results(config=self.path, epochs=epochs)
-        written = write_comparison(comparison, self.work_dir)
+        written = self._outputs.write_files(comparison)
         self.console.print(build_table(comparison))
         self.console.print(describe_test(comparison['test']), markup=False)
         for verdict in ('supported', 'contradicted'):
@@ -224,7 +233,10 @@ class Comparison:
         undecided = sum(claim['verdict'] == 'not decided' for claim in comparison['claims'])
         self.console.print(f'not decided: {undecided} of {len(comparison["claims"])} claims; all are in compare.md')
         self.console.print('written: ' + ', '.join(path.name for path in written), f'in {self.work_dir}', markup=False)
-        return all(job.status == 'finished' for job in self.judgement.counted_jobs())
+        problems = self._outputs.write_runs(comparison)
+        for problem in problems:
+            self.console.print(problem, markup=False)
+        return not problems and all(job.status == 'finished' for job in self.judgement.counted_jobs())
 
     def _check_arm(self, arm: Arm) -> None:
         """Check an arm before anything runs, as far as it does not depend on another run."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from motivation.structures import MODEL_NAMES
 _MOST_CURVES = 14
 
 
-def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
+def draw_comparison(comparison: dict[str, Any], file: BinaryIO) -> None:
     """Draw the metric of each model against the training FLOPs spent, or against epochs if none were counted.
 
     There is one curve for each arm: it is the mean over seeds, the band extends from the lowest to the highest value, and the
@@ -27,7 +27,7 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
 
     Args:
         comparison: Data of the comparison.
-        path: Path of the picture to write.
+        file: Open file that the picture is written to, as PNG.
     """
     arms = comparison['arms']
     drawn = choose_curves(arms)
@@ -67,7 +67,7 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
             ncols=2 if max(map(len, handles)) > 40 else min(len(handles), 4),
             frameon=False,
         )
-    figure.savefig(path, dpi=110)
+    figure.savefig(file, format='png', dpi=110)
 
 
 def choose_curves(arms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

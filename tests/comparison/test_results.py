@@ -12,8 +12,11 @@ from scipy.stats import t as student_t
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.jobs import Job
-from motivation.comparison.render import render_markdown, write_comparison
-from motivation.comparison.results import gather, read_teacher_report
+from motivation.comparison.output_files import dump, write_comparison
+from motivation.comparison.render import render_markdown
+from motivation.comparison.results import gather
+from motivation.comparison.run_results import read_teacher_report
+from motivation.comparison.tables import render_csv
 from motivation.errors import ConfigError
 from motivation.report.structure import ModelScores, Validation
 from motivation.structures import MODEL_NAMES
@@ -234,8 +237,9 @@ def test_files_are_written_and_the_data_reads_back():
     comparison = compare()
     Path('out').mkdir()
     paths = write_comparison(comparison, Path('out'))
-    assert [path.name for path in paths] == ['compare.md', 'compare.json', 'compare.png']
-    assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison))
+    assert [path.name for path in paths] == ['compare.md', 'compare.json', 'compare.png', 'compare.csv']
+    assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison)) == json.loads(dump(comparison))
+    assert paths[3].read_text() == render_csv(comparison)
 
 
 def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
@@ -244,6 +248,7 @@ def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
     before = Path('out/compare.json').read_text()
     few = json.loads(before)
     few['arms'] = few['arms'][:2]
+    del few['schema']  # as an earlier version wrote it
     write_comparison(few, Path('out'))
     assert Path('out/compare-1.json').read_text() == before
     assert len(json.loads(Path('out/compare.json').read_text())['arms']) == 2
