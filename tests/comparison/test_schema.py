@@ -103,7 +103,7 @@ def type_of(field):
     kinds = sorted(types(field) - {'object', 'array'}, key='null'.__eq__)
     words = [*names, *(['null'] if 'anyOf' in field else []), *(kinds if not names else [])]
     if 'items' in field and not names:
-        words = ['string' if 'enum' in field['items'] else field['items']['type']]
+        words = ['string'] if 'enum' in field['items'] else sorted(types(field['items']), key='null'.__eq__)
     text = ' or '.join(words)
     if 'items' in field:
         return f'list of {text}'
