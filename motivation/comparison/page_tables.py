@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from motivation.comparison.render import arms_and_standalone, mean_of, spread
+from motivation.comparison.render import arms_and_standalone, interval_name, mean_of, spread
 from motivation.errors import counted
 from motivation.report.metric_units import form_of, unit_of
 
@@ -106,10 +106,10 @@ def unfinished_list(comparison: dict[str, Any]) -> str:
 
 def differences_table(comparison: dict[str, Any], name: str = 'differences') -> str:
     """Return the differences after the last epoch, each with a picture of its interval."""
-    return _differences(comparison['differences'], comparison['metric'], name)
+    return _differences(comparison['differences'], comparison['metric'], interval_name(comparison), name)
 
 
-def _differences(differences: Sequence[dict[str, Any]], metric: str, name: str) -> str:
+def _differences(differences: Sequence[dict[str, Any]], metric: str, interval: str, name: str) -> str:
     if not differences:
         return '<p>None: no other arm has a seed in common with an arm <code>never</code> or <code>always</code>.</p>'
     form, unit = form_of(metric), unit_of(metric)
@@ -129,7 +129,7 @@ def _differences(differences: Sequence[dict[str, Any]], metric: str, name: str) 
         for row in differences
     ]
     header = ['arm', 'against', 'model', f'difference ({unit})' if unit else 'difference', 'from', 'to', 'seeds']
-    return table(header, rows, name, unsorted=['95 % interval; the line is zero'])
+    return table(header, rows, name, unsorted=[f'{interval}; the line is zero'])
 
 
 def _interval_picture(row: dict[str, Any], scale: tuple[float, float]) -> str:
@@ -147,25 +147,21 @@ def _interval_picture(row: dict[str, Any], scale: tuple[float, float]) -> str:
 
 
 def claims_table(comparison: dict[str, Any]) -> str:
-    """Return the claims with their verdicts, and their p-values where there are any."""
+    """Return the claims with their verdicts and p-values."""
     claims = comparison['claims']
     if not claims:
         return '<p>None could be judged.</p>'
-    columns = {
-        name: head
-        for name, head in (('p', 'p'), ('adjusted_p', 'adjusted p'))
-        if any(claim.get(name) is not None for claim in claims)
-    }
     rows = [
         [
             text(claim['claim']),
             f'<td><span class="verdict {claim["verdict"].replace(" ", "-")}">{claim["verdict"]}</span></td>',
-            *(number(claim.get(name), '.3g') for name in columns),
+            number(claim['p'], '.3g'),
+            number(claim['adjusted_p'], '.3g'),
             text(claim['evidence']),
         ]
         for claim in claims
     ]
-    return table(['claim', 'verdict', *columns.values(), 'evidence'], rows, 'claims')
+    return table(['claim', 'verdict', 'p', 'adjusted p', 'evidence'], rows, 'claims')
 
 
 def equal_flops_tables(comparison: dict[str, Any]) -> str:
@@ -181,5 +177,12 @@ def equal_flops_tables(comparison: dict[str, Any]) -> str:
         parts.append(f'<h3>{model} model, after {one["train_flops"]:.4g} FLOPs</h3>')
         parts.append(table(['arm', model, 'seeds'], rows, f'{model}-at-equal-flops'))
         if one['differences']:
-            parts.append(_differences(one['differences'], comparison['metric'], f'{model}-differences-at-equal-flops'))
+            parts.append(
+                _differences(
+                    one['differences'],
+                    comparison['metric'],
+                    interval_name(comparison),
+                    f'{model}-differences-at-equal-flops',
+                )
+            )
     return '\n'.join(parts)

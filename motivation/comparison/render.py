@@ -137,10 +137,11 @@ def _differences_table(comparison: dict[str, Any]) -> str:
         )
     unit = unit_of(comparison['metric'])
     difference = f'difference ({unit})' if unit else 'difference'
-    return markdown_table(['arm', 'against', 'model', difference, _interval_name(comparison), 'seeds'], rows, left=3)
+    return markdown_table(['arm', 'against', 'model', difference, interval_name(comparison), 'seeds'], rows, left=3)
 
 
-def _interval_name(comparison: dict[str, Any]) -> str:
+def interval_name(comparison: dict[str, Any]) -> str:
+    """Return what the ends of a difference are called."""
     return '95 % confidence sequence' if comparison['test']['kind'] == 'sequential' else '95 % interval'
 
 
@@ -179,7 +180,7 @@ def claims_note(comparison: dict[str, Any]) -> str:
         f'{describe_test(test)} p is the {p} for a difference of zero, or of the margin that the claim names; adjusted p '
         f'allows for all {counted(len(comparison["claims"]), "claim")} together. Where it is at most '
         f'{test["error_rate"]:g}, the claim is decided: supported if the difference is in its favour, contradicted if it '
-        f'is not. With fewer than {FEWEST} seeds there is no verdict. The {_interval_name(comparison)} is of one '
+        f'is not. With fewer than {FEWEST} seeds there is no verdict. The {interval_name(comparison)} is of one '
         'difference by itself, without correction.'
     )
 
@@ -212,7 +213,7 @@ def equal_flops_note(comparison: dict[str, Any]) -> str:
     return (
         'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
         'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
-        f'{_interval_name(comparison)}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+        f'{interval_name(comparison)}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
         'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
         'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
     )
