@@ -61,7 +61,7 @@ def draw_front(axes: Axes, arms: Sequence[dict[str, Any]], model: str, metric: s
             color=colour,
             linestyle='none',
             marker='o' if is_best else '.',
-            markersize=9 if is_best else 6,
+            markersize=9 if is_best else 8,
             markeredgecolor='black' if is_best else colour,
             elinewidth=1.2 if is_best else 0.7,
             alpha=1.0 if is_best else 0.55,
