@@ -33,7 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='more arms: the policy of the config with every combination of these values of fields, such as '
         'motivation.policy.drops=1,2,3; other arms are then never and always by default',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, help="seeds of every arm; by default the config's, else 0 1 2")
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        metavar='SEED|FIRST:END',
+        help="seeds of every arm, and ranges without their end; by default the config's, else 0 1 2",
+    )
+    parser.add_argument(
+        '--until',
+        choices=('decided',),
+        help="run one seed after the other until the claims of the config's field comparison are decided by a test that "
+        'allows for looking after every seed; without it, all seeds',
+    )
     parser.add_argument(
         '--jobs',
         type=int,
@@ -76,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
         seeds=args.seeds,
         epochs=args.epochs,
         metric=args.metric,
+        until=args.until,
         executor=args.executor,
     )
     if args.forecast:

@@ -7,7 +7,7 @@ from typing import Any
 
 from motivation.comparison.jobs import Job
 from motivation.comparison.pareto import mark_front
-from motivation.comparison.statistics import Interval, paired_interval, summarise
+from motivation.comparison.statistics import FIXED, PairedTest, summarise
 from motivation.errors import ArgumentError, ConfigError
 from motivation.report.structure import RunReport
 from motivation.structures import MODEL_NAMES
@@ -16,18 +16,19 @@ Run = dict[str, Any]
 Arm = dict[str, Any]
 
 
-def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> dict[str, Any]:
+def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test: PairedTest = FIXED) -> dict[str, Any]:
     """Read the reports of the runs and summarise each arm over seeds.
 
     Args:
         jobs: All jobs, whatever their status.
         metric: The metric to compare, such as ``'accuracy/top1'``; ``None`` for the first that the runs report.
         about: What the arms share: config, epochs, seeds.
+        test: The test whose intervals are computed. Default: that of a fixed number of seeds.
 
     Returns:
-        The items of ``about`` and ``metric``; ``arms``: the runs of each arm, their summary, and for which models it is on the Pareto front; ``standalone``: the
-        same for both standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see
-        :func:`equal_flops`.
+        The items of ``about`` and ``metric``; ``test``: what describes the test; ``arms``: the runs of each arm, their
+        summary, and for which models it is on the Pareto front; ``standalone``: the same for both standalone trainings
+        taken together, or ``None`` if one is missing; ``equal_flops``: see :func:`equal_flops`.
 
     Raises:
         ConfigError: No run has finished, none reports the metric, or a report is damaged.
@@ -66,9 +67,10 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
     return {
         **about,
         'metric': metric,
+        'test': test.describe(),
         'arms': arms,
         'standalone': standalone,
-        'equal_flops': equal_flops(arms),
+        'equal_flops': equal_flops(arms, test),
     }
 
 
@@ -213,13 +215,13 @@ def both_counted(one: Run, other: Run) -> bool:
     return one['total_train_flops'] is not None and other['total_train_flops'] is not None
 
 
-def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> Interval | None:
-    """Return the confidence interval of a value of two runs, over the shared seeds for which it is not ``None``."""
+def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> list[float]:
+    """Return a value of two runs for each shared seed for which it is not ``None``, in the order of the seeds."""
     values = [value(run, against) for run, against in _by_seed(one, other)]
-    return paired_interval([number for number in values if number is not None])
+    return [number for number in values if number is not None]
 
 
-def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
+def equal_flops(arms: Sequence[Arm], test: PairedTest = FIXED) -> dict[str, Any]:
     """Compare the arms at equal training FLOPs: those of the cheapest arm that trains the model.
 
     The metric is interpolated linearly between two validations. An arm is left out if one of its runs had not
@@ -250,26 +252,32 @@ def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
             'differences': [],
         }
         against = find_kind(list(known.values()), kind)
-        rows = (compare_pair(arm, against, model) for arm in known.values() if against and arm is not against)
+        rows = (compare_pair(arm, against, model, test) for arm in known.values() if against and arm is not against)
         table[model]['differences'] += filter(None, rows)
     return table
 
 
-def compare_pair(arm: Arm, against: Arm, model: str) -> dict[str, Any] | None:
+def compare_pair(arm: Arm, against: Arm, model: str, test: PairedTest = FIXED) -> dict[str, Any] | None:
     """Compute how much higher the metric of a model is in one arm than in another, paired by seed.
 
     Returns:
-        ``arm``, ``against``, ``model``, and the ``mean``, ``low``, ``high`` and ``n`` of the interval of the
-        difference; ``None`` if no seed has the model trained by both arms.
+        ``arm``, ``against``, ``model``; ``values``, the difference with each seed; and the ``mean``, ``low``, ``high``
+        and ``n`` of their interval; ``None`` if no seed has the model trained by both arms.
     """
+    values = differences(arm, against, model)
+    interval = test.interval(values)
+    if interval is None:
+        return None
+    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, 'values': values, **asdict(interval)}
+
+
+def differences(arm: Arm, against: Arm, model: str) -> list[float]:
+    """Return how much higher the metric of a model is in one arm than in another, with each shared seed."""
 
     def difference(run: Run, other: Run) -> float | None:
         return None if run[model] is None or other[model] is None else run[model] - other[model]
 
-    interval = paired(arm, against, difference)
-    if interval is None:
-        return None
-    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, **asdict(interval)}
+    return paired(arm, against, difference)
 
 
 def _runs_at(arm: Arm, model: str, train_flops: float) -> list[Run]:
