@@ -49,9 +49,14 @@ setup(
         'energy': requirements('energy'),
         'export': requirements('export'),
         'loggers': requirements('loggers'),
+        'ray': requirements('ray'),
         'slurm': requirements('slurm'),
         'streams': requirements('streams'),
-        'tests': [line for name in ('tests', 'energy', 'export', 'loggers', 'slurm', 'streams') for line in requirements(name)],
+        'tests': [
+            line
+            for name in ('tests', 'energy', 'export', 'loggers', 'ray', 'slurm', 'streams')
+            for line in requirements(name)
+        ],
         'tfds': requirements('tfds'),
     },
 )

@@ -13,7 +13,10 @@ from motivation.errors import counted
 from motivation.report.markdown import markdown_table
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
-from motivation.structures import lower_is_better
+from motivation.structures import MODEL_NAMES
+
+# Rows of the table in the terminal.
+_MOST_ROWS = 30
 
 
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
@@ -52,11 +55,11 @@ def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
         f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _front_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
         f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
-        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE.format(_interval_name(comparison))}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
     ]
     return '\n\n'.join(sections) + '\n'
 
@@ -77,6 +80,19 @@ def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.
     return mean if summary['sd'] is None else f'{mean} ± {summary["sd"] * scale:{form}}'
 
 
+def _marked(arm: dict[str, Any], model: str, form: str, otherwise: str = '') -> str:
+    """Return the metric of a model, with an asterisk if the arm is on its front, and else ``otherwise``."""
+    text = _spread(arm['summary'][model], form)
+    mark = '*' if model in arm.get('pareto', ()) else otherwise
+    return f'{text} {mark}' if text and mark else text
+
+
+def _front_note(comparison: dict[str, Any]) -> str:
+    if not any(arm['pareto'] for arm in comparison['arms']):
+        return ''
+    return '*: on the Pareto front; no other arm has at least this mean for no more training FLOPs.'
+
+
 def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
 
@@ -90,21 +106,41 @@ def build_table(comparison: dict[str, Any]) -> Table:
         pad_edge=False,
     )
     form = form_of(comparison['metric'])
+    shown = _shown(comparison)
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
-    for arm in _arms_and_standalone(comparison):
+    for arm in shown:
         own = arm['summary']
         table.add_row(
             arm['arm'],
-            _spread(own['base'], form),
-            _spread(own['motivated'], form),
+            *(_marked(arm, name, form, ' ') for name in MODEL_NAMES),
             _mean(own['total_train_flops'], '.3g'),
             _mean(own['saving'], '.2f', ' x'),
             _mean(own['motivated_fraction'], '.1%'),
         )
-    table.caption = _uncounted(comparison) or None
+    left = len(_arms_and_standalone(comparison)) - len(shown)
+    table.caption = ' '.join(
+        filter(
+            None,
+            (
+                _front_note(comparison),
+                f'{counted(left, "more arm")} in compare.md.' if left else '',
+                _uncounted(comparison),
+            ),
+        )
+    )
     return table
+
+
+def _shown(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows for the terminal: all, or of many the baselines and the fronts."""
+    arms = _arms_and_standalone(comparison)
+    if len(arms) <= _MOST_ROWS:
+        return arms
+    return [arm for arm in arms if arm.get('pareto', True) or arm['kind'] in ('Never', 'Always', 'distillation')][
+        :_MOST_ROWS
+    ]
 
 
 def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,8 +157,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
             [
                 f'`{arm["arm"]}`',
                 str(len(arm['runs'])),
-                _spread(own['base'], form),
-                _spread(own['motivated'], form),
+                *(_marked(arm, name, form) for name in MODEL_NAMES),
                 _mean(own['base_train_flops'], '.3g'),
                 _mean(own['motivated_train_flops'], '.3g'),
                 _mean(own['total_train_flops'], '.4g'),
@@ -183,24 +218,49 @@ def _differences_table(comparison: dict[str, Any]) -> str:
         )
     unit = unit_of(comparison['metric'])
     difference = f'difference ({unit})' if unit else 'difference'
-    return markdown_table(['arm', 'against', 'model', difference, '95 % interval', 'seeds'], rows, left=3)
+    return markdown_table(['arm', 'against', 'model', difference, _interval_name(comparison), 'seeds'], rows, left=3)
+
+
+def _interval_name(comparison: dict[str, Any]) -> str:
+    return '95 % confidence sequence' if comparison['test']['kind'] == 'sequential' else '95 % interval'
 
 
 def _claims_table(comparison: dict[str, Any]) -> str:
     if not comparison['claims']:
         return 'None could be judged.'
-    rows = [[claim['claim'], f'**{claim["verdict"]}**', claim['evidence']] for claim in comparison['claims']]
-    return markdown_table(['claim', 'verdict', 'evidence'], rows, left=3)
+    rows = [
+        [claim['claim'], f'**{claim["verdict"]}**', claim['evidence'], _p(claim['p']), _p(claim['adjusted_p'])]
+        for claim in comparison['claims']
+    ]
+    return markdown_table(['claim', 'verdict', 'evidence', 'p', 'adjusted p'], rows, left=3)
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return ''
+    return '< 0.0001' if p < 0.0001 else f'{p:.4f}'
+
+
+def describe_test(test: dict[str, Any]) -> str:
+    """Return which test judged the claims, with its error rate and, if it decided when to stop, when and why."""
+    rate = f'any claim is decided wrongly with a probability of at most {test["error_rate"]:.0%}'
+    if test['kind'] == 'fixed':
+        return f"Test: paired t-test of a fixed number of seeds, with Holm's correction: {rate}."
+    return (
+        f"Test: anytime-valid t-test after every seed, with Holm's correction: {rate}, however many seeds are run. "
+        f'It stopped {test["stopped"]}.'
+    )
 
 
 def _claims_note(comparison: dict[str, Any]) -> str:
-    sides = ('above', 'below')
-    better, worse = reversed(sides) if lower_is_better(comparison['metric']) else sides
+    test = comparison['test']
+    p = 'smallest p-value after any seed so far' if test['kind'] == 'sequential' else 'p-value of that test'
     return (
-        f'Supported: the whole interval of the paired difference is {better} zero (of FLOPs saved, above). Contradicted: it '
-        f'is {worse} zero. Not decided: otherwise, or with fewer than {FEWEST} seeds. There is no correction for multiple '
-        f'comparisons: if none of these {len(comparison["claims"])} claims reflected a real difference, about one in '
-        'twenty would still be decided by chance.'
+        f'{describe_test(test)} p is the {p} for a difference of zero, or of the margin that the claim names; adjusted p '
+        f'allows for all {counted(len(comparison["claims"]), "claim")} together. Where it is at most '
+        f'{test["error_rate"]:g}, the claim is decided: supported if the difference is in its favour, contradicted if it '
+        f'is not. With fewer than {FEWEST} seeds there is no verdict. The {_interval_name(comparison)} is of one '
+        'difference by itself, without correction.'
     )
 
 
@@ -229,8 +289,8 @@ def _interval(row: dict[str, Any] | None, form: str) -> str:
 
 _EQUAL_FLOPS_NOTE = (
     'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
-    'interpolated between two validations, and the difference from the arm that trains the model alone, with its 95 % '
-    'interval. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+    'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
+    '{}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
     'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
     'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
 )

@@ -2,6 +2,7 @@
 
 from motivation.executors.executor import Executor, Outcome, Run, RunRequest
 from motivation.executors.local import LocalExecutor
+from motivation.executors.ray_executor import RayExecutor
 from motivation.executors.slurm import SlurmExecutor
 
-__all__ = ['Executor', 'LocalExecutor', 'Outcome', 'Run', 'RunRequest', 'SlurmExecutor']
+__all__ = ['Executor', 'LocalExecutor', 'Outcome', 'RayExecutor', 'Run', 'RunRequest', 'SlurmExecutor']

@@ -1,7 +1,9 @@
 """What operating systems do differently: file locks, signals, flushing of folders; the only place that asks which it is."""
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -58,3 +60,17 @@ def before_fork(function: Callable[[], None]) -> None:
     """Have a function called whenever this process is about to fork, where processes can."""
     if hasattr(os, 'register_at_fork'):
         os.register_at_fork(before=function)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have this process killed as soon as its parent ends, even if killed; only Linux can.
+
+    Args:
+        parent: Process ID of the parent. This process ends at once if it has already lost it.
+    """
+    if not sys.platform.startswith('linux'):
+        return
+    set_signal_of_parent_death = 1  # PR_SET_PDEATHSIG of prctl(2)
+    ctypes.CDLL(None).prctl(set_signal_of_parent_death, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
