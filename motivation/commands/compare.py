@@ -25,7 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'config, any registered policy, or another config, with fields such as consecutive:drops=3; by default those '
         "of the config's field comparison, else never always consecutive random matched",
     )
-    parser.add_argument('--seeds', nargs='+', type=int, help="seeds of every arm; by default the config's, else 0 1 2")
+    parser.add_argument(
+        '--sweep',
+        nargs='+',
+        action='extend',
+        metavar='FIELD=V1,V2,...',
+        help='more arms: the policy of the config with every combination of these values of fields, such as '
+        'motivation.policy.drops=1,2,3; other arms are then never and always by default',
+    )
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        metavar='SEED|FIRST:END',
+        help="seeds of every arm, and ranges without their end; by default the config's, else 0 1 2",
+    )
+    parser.add_argument(
+        '--until',
+        choices=('decided',),
+        help="run one seed after the other until the claims of the config's field comparison are decided by a test that "
+        'allows for looking after every seed; without it, all seeds',
+    )
     parser.add_argument(
         '--jobs',
         type=int,
@@ -40,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--epochs', type=int, help='number of epochs of each run, to which the schedule is scaled')
     parser.add_argument(
         '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
+    )
+    parser.add_argument(
+        '--html', action='store_true', help='also write compare.html, one page with tables, curves and switch timelines'
+    )
+    parser.add_argument(
+        '--track', nargs='+', default=[], choices=['mlflow', 'wandb'], help='also write each run to these trackers'
     )
     parser.add_argument(
         '--forecast', action='store_true', help='time the models, print the hours that the comparison takes, and end'
@@ -63,10 +88,14 @@ def run(args: argparse.Namespace) -> None:
         config=args.config,
         work_dir=Path(args.work_dir or f'work_dirs/compare_{Path(args.config).stem}'),
         options=args.cfg_options,
+        html=args.html,
+        trackers=args.track,
         arms=args.arms,
+        sweep=args.sweep,
         seeds=args.seeds,
         epochs=args.epochs,
         metric=args.metric,
+        until=args.until,
         executor=args.executor,
     )
     if args.forecast:
