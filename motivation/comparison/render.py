@@ -18,7 +18,8 @@ from motivation.report.table import DEFINITION
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``compare.md``, ``compare.json`` and ``compare.png``.
 
-    An earlier comparison with arms or seeds that this one lacks is kept, renamed to ``compare-1.md`` and so on.
+    An earlier comparison with arms or seeds that this one lacks, by another test, or with a sequential test of other claims, is
+    kept, renamed to ``compare-1.md`` and so on.
 
     Args:
         comparison: Data of the comparison, with its differences and claims.
@@ -39,12 +40,14 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
-    """Return whether a comparison contains every run of an earlier one."""
+    """Return whether a comparison contains every run of an earlier one and is by its test, if sequential of its claims."""
 
-    def runs(one: dict[str, Any]) -> set[tuple[str, int]]:
-        return {(arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs']}
+    def contents(one: dict[str, Any]) -> set[tuple[Any, ...]]:
+        test = one.get('test', {'kind': 'fixed'})['kind']
+        claims = {(claim['claim'],) for claim in one['claims'] if test == 'sequential'}
+        return {(test,), *claims, *((arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs'])}
 
-    return runs(comparison) >= runs(earlier)
+    return contents(comparison) >= contents(earlier)
 
 
 def render_markdown(comparison: dict[str, Any]) -> str:
