@@ -178,6 +178,8 @@ class Comparison:
         self.console.print(forecast.table)
         for sentence in forecast.sentences:
             self.console.print(sentence, markup=False)
+        if self.judgement.is_decided is not None:
+            self.console.print('the comparison ends before that if fewer seeds decide its claims')
         if not isinstance(self.executor, LocalExecutor):
             self.console.print(
                 f'--executor {self.plan.executor} executes the runs elsewhere: the times are those of this machine',

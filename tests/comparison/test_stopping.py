@@ -1,5 +1,6 @@
 """Stopping: which seeds count, and how often a comparison without any difference decides a claim."""
 
+import json
 import random
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from motivation.comparison.arms import plan_arms
 from motivation.comparison.jobs import Job
 from motivation.comparison.judgement import Judgement
 from motivation.comparison.registered import judge_registered
-from motivation.comparison.render import describe_test, render_markdown
+from motivation.comparison.render import describe_test, render_markdown, write_comparison
 from motivation.comparison.sequential import SequentialTest
 from motivation.comparison.statistics import FIXED
 from motivation.comparison.stopping import Stopping
@@ -186,3 +187,16 @@ def test_verdict_of_a_fixed_number_of_seeds_is_by_the_other_test(until):
     comparison = results(judgement)
     assert comparison['test']['kind'] == ('fixed' if until is None else 'sequential')
     assert [claim['verdict'] for claim in comparison['claims']] == ['supported' if until is None else 'not decided']
+
+
+def test_page_of_a_sequential_test_is_not_replaced_by_one_of_other_claims_or_of_another_test(monkeypatch):
+    monkeypatch.setattr('motivation.comparison.render.draw_comparison', lambda comparison, path: path.touch())
+    jobs, judgement = planned()
+    for seed in range(8):
+        finish(jobs, seed)
+    of_two = results(judgement)
+    of_one, fixed = of_two | {'claims': of_two['claims'][:1]}, of_two | {'test': FIXED.describe()}
+    for one in (of_one, of_two, fixed, fixed, of_two, of_one):
+        write_comparison(one, Path())
+    kept = [json.loads(Path(f'compare-{place}.json').read_text()) for place in (1, 2, 3)]
+    assert kept == json.loads(json.dumps([of_two, fixed, of_two])) and not Path('compare-4.json').exists()

@@ -43,6 +43,11 @@ def beside_each_other(monkeypatch):
         ),
         ('benchmark_engine.py', ['--iters', '0'], "argument --iters: must be a whole number of at least 1, got '0'"),
         ('benchmark_overhead.py', ['--after', '0'], "argument --after: must be a whole number of at least 1, got '0'"),
+        (
+            'benchmark_claims.py',
+            ['--comparisons', '1'],
+            'argument --comparisons: must be a whole number of at least 20',
+        ),
         ('benchmark_data.py', ['--batches', '0'], "argument --batches: must be a whole number of at least 1, got '0'"),
         ('benchmark_data.py', ['--cfg-options', 'x'], 'error: --cfg-options takes KEY=VALUE'),
         (
