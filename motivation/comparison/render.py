@@ -76,18 +76,17 @@ def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
 def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
-        f'# Comparison of {len(comparison["arms"])} arms\n\n{about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (spread_note(comparison), RESULTS_NOTE, uncounted(comparison))))}',
+        f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
-        f'## Claims\n\n{_claims_table(comparison)}\n\n{claims_note(comparison)}',
-        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{EQUAL_FLOPS_NOTE}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
+        f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
     ]
     return '\n\n'.join(sections) + '\n'
 
 
-def about(comparison: dict[str, Any]) -> str:
-    """Return what was compared, and how compute is counted, as a paragraph of Markdown."""
+def _about(comparison: dict[str, Any]) -> str:
     seeds = ', '.join(map(str, comparison['seeds']))
     noun = 'seed' if len(comparison['seeds']) == 1 else 'seeds'
     return (
@@ -96,16 +95,14 @@ def about(comparison: dict[str, Any]) -> str:
     )
 
 
-def spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
-    """Return a mean with its standard deviation, where there is one; nothing for ``None``."""
+def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
     if summary is None:
         return ''
     mean = f'{summary["mean"] * scale:{form}}'
     return mean if summary['sd'] is None else f'{mean} ± {summary["sd"] * scale:{form}}'
 
 
-def mean_of(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
-    """Return a mean; nothing for ``None``."""
+def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
 
 
@@ -121,22 +118,21 @@ def build_table(comparison: dict[str, Any]) -> Table:
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
-    for arm in arms_and_standalone(comparison):
+    for arm in _arms_and_standalone(comparison):
         own = arm['summary']
         table.add_row(
             arm['arm'],
-            spread(own['base'], form),
-            spread(own['motivated'], form),
-            mean_of(own['total_train_flops'], '.3g'),
-            mean_of(own['saving'], '.2f', ' x'),
-            mean_of(own['motivated_fraction'], '.1%'),
+            _spread(own['base'], form),
+            _spread(own['motivated'], form),
+            _mean(own['total_train_flops'], '.3g'),
+            _mean(own['saving'], '.2f', ' x'),
+            _mean(own['motivated_fraction'], '.1%'),
         )
-    table.caption = uncounted(comparison) or None
+    table.caption = _uncounted(comparison) or None
     return table
 
 
-def arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the arms and, after them, both standalone trainings together where there are both."""
+def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     standalone = comparison['standalone']
     return [*comparison['arms'], *([standalone] if standalone else [])]
 
@@ -144,20 +140,20 @@ def arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 def _results_table(comparison: dict[str, Any]) -> str:
     """Return the results as Markdown: a row for each arm, and one for both standalone trainings together."""
     rows, form = [], form_of(comparison['metric'])
-    for arm in arms_and_standalone(comparison):
+    for arm in _arms_and_standalone(comparison):
         own = arm['summary']
         rows.append(
             [
                 f'`{arm["arm"]}`',
                 str(len(arm['runs'])),
-                spread(own['base'], form),
-                spread(own['motivated'], form),
-                mean_of(own['base_train_flops'], '.3g'),
-                mean_of(own['motivated_train_flops'], '.3g'),
-                mean_of(own['total_train_flops'], '.4g'),
-                mean_of(own['saving'], '.2f', ' x'),
-                mean_of(own['motivated_fraction'], '.1%'),
-                mean_of(own['wall_seconds'], ',.0f'),
+                _spread(own['base'], form),
+                _spread(own['motivated'], form),
+                _mean(own['base_train_flops'], '.3g'),
+                _mean(own['motivated_train_flops'], '.3g'),
+                _mean(own['total_train_flops'], '.4g'),
+                _mean(own['saving'], '.2f', ' x'),
+                _mean(own['motivated_fraction'], '.1%'),
+                _mean(own['wall_seconds'], ',.0f'),
             ]
         )
     header = [
@@ -167,7 +163,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-RESULTS_NOTE = (
+_RESULTS_NOTE = (
     'The cell of a model that an arm does not train is empty. `distillation` is '
     'the base model taught by the motivated model of its teacher arm, whose training is included in the FLOPs; its '
     'motivated model is that teacher. The saving is against the first `always` arm. Runs may have shared the machine, '
@@ -175,12 +171,11 @@ RESULTS_NOTE = (
 )
 
 
-def spread_note(comparison: dict[str, Any]) -> str:
-    """Return what the numbers of the results are, as a sentence."""
+def _spread_note(comparison: dict[str, Any]) -> str:
     return 'Mean ± standard deviation over seeds.' if len(comparison['seeds']) > 1 else 'Results of one seed.'
 
 
-def uncounted(comparison: dict[str, Any]) -> str:
+def _uncounted(comparison: dict[str, Any]) -> str:
     """Which arms have no FLOPs, in a sentence."""
     arms = [
         f'`{arm["arm"]}`' for arm in comparison['arms'] if any(run['total_train_flops'] is None for run in arm['runs'])
@@ -223,8 +218,7 @@ def _claims_table(comparison: dict[str, Any]) -> str:
     return markdown_table(['claim', 'verdict', 'evidence'], rows, left=3)
 
 
-def claims_note(comparison: dict[str, Any]) -> str:
-    """Return how the claims were judged, as a paragraph."""
+def _claims_note(comparison: dict[str, Any]) -> str:
     sides = ('above', 'below')
     better, worse = reversed(sides) if lower_is_better(comparison['metric']) else sides
     return (
@@ -246,7 +240,7 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
         header += [f'{model}, at {one["train_flops"]:.4g} FLOPs', f'against `{against}`' if against else '']
         gained = {row['arm']: row for row in one['differences']}
         for label, row in zip(labels, rows, strict=True):
-            row += [spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
+            row += [_spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
     return markdown_table(header, rows)
 
 
@@ -258,7 +252,7 @@ def _interval(row: dict[str, Any] | None, form: str) -> str:
     )
 
 
-EQUAL_FLOPS_NOTE = (
+_EQUAL_FLOPS_NOTE = (
     'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
     'interpolated between two validations, and the difference from the arm that trains the model alone, with its 95 % '
     'interval. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
