@@ -25,7 +25,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'config, any registered policy, or another config, with fields such as consecutive:drops=3; by default those '
         "of the config's field comparison, else never always consecutive random matched",
     )
-    parser.add_argument('--seeds', nargs='+', type=int, help="seeds of every arm; by default the config's, else 0 1 2")
+    parser.add_argument(
+        '--sweep',
+        nargs='+',
+        action='extend',
+        metavar='FIELD=V1,V2,...',
+        help='more arms: the policy of the config with every combination of these values of fields, such as '
+        'motivation.policy.drops=1,2,3; other arms are then never and always by default',
+    )
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        metavar='SEED|FIRST:END',
+        help="seeds of every arm, and ranges without their end; by default the config's, else 0 1 2",
+    )
+    parser.add_argument(
+        '--until',
+        choices=('decided',),
+        help="run one seed after the other until the claims of the config's field comparison are decided by a test that "
+        'allows for looking after every seed; without it, all seeds',
+    )
     parser.add_argument(
         '--jobs',
         type=int,
@@ -72,9 +91,11 @@ def run(args: argparse.Namespace) -> None:
         html=args.html,
         trackers=args.track,
         arms=args.arms,
+        sweep=args.sweep,
         seeds=args.seeds,
         epochs=args.epochs,
         metric=args.metric,
+        until=args.until,
         executor=args.executor,
     )
     if args.forecast:

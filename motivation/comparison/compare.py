@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
-from motivation.comparison.arms import Arm, configure, plan_arms
-from motivation.comparison.claims import find_differences, judge_claims
+from motivation.comparison.arm_config import configure
+from motivation.comparison.arms import Arm, plan_arms
 from motivation.comparison.display import Display
 from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, is_finished, run_jobs
+from motivation.comparison.judgement import Judgement
 from motivation.comparison.outputs import Outputs
-from motivation.comparison.render import build_table
-from motivation.comparison.results import gather, read_teacher_report
+from motivation.comparison.render import build_table, describe_test
+from motivation.comparison.sweep import expand_sweep, refused_as_sweep
+from motivation.comparison.teacher import read_teacher_report
 from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
@@ -27,7 +29,8 @@ from motivation.config.foreseen_metrics import check_compared_metric
 from motivation.config.places import config_file
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_run_config
-from motivation.errors import ArgumentError, ConfigError, TrainingError
+from motivation.config.seeds import read_seeds
+from motivation.errors import ArgumentError, ConfigError, TrainingError, shortened
 from motivation.executors.choose import make_executor
 from motivation.executors.local import LocalExecutor
 from motivation.models.distilled_classifier import DistilledClassifier
@@ -51,8 +54,8 @@ class Comparison:
         options: Values by dotted field name that override the config for every arm.
         html: Whether :meth:`write` also writes ``compare.html``. Default: ``False``.
         trackers: Trackers that it also writes the runs to, ``'mlflow'`` and ``'wandb'``. Default: none.
-        **given: ``arms``, ``seeds``, ``epochs``, ``metric`` and ``executor`` of the command line; ``None`` for those of the
-            config.
+        **given: ``arms``, ``sweep``, ``seeds``, ``epochs``, ``metric``, ``executor`` and ``until`` of the command line;
+            ``None`` for those of the config.
 
     Raises:
         ConfigError: The config, an arm or an option is invalid, ``work_dir`` holds runs of another config, or the page
@@ -72,23 +75,30 @@ class Comparison:
         self.work_dir = work_dir
         self.console = Console(highlight=False, soft_wrap=True)
         self._given = {name: value for name, value in given.items() if value is not None}
-        self.plan = ComparisonPlan(**{**(self.config.get('comparison') or {}), **self._given})
+        said = {**(self.config.get('comparison') or {}), **self._given}
+        self.plan = ComparisonPlan(**({'arms': ('never', 'always')} if said.get('sweep') else {}) | said)
         with self._located():
             self._plan_jobs()
         self._outputs = Outputs(self.config, work_dir, html, trackers)
 
     def _plan_jobs(self) -> None:
-        seeds = self.plan.seeds
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ArgumentError('seeds', f'is {" ".join(map(str, seeds))}; give each seed once, and none below 0')
+        try:
+            self.seeds = read_seeds(self.plan.seeds)
+        except ValueError as error:
+            raise ArgumentError('seeds', f'must be {error}, got {shortened(self.plan.seeds)}') from error
         if self.plan.metric is not None:
             check_compared_metric(self.config._cfg_dict.to_dict(), self.plan.metric)
-        self.arms = plan_arms(self.plan.arms, self.config, self.options, self.file.parent)
-        self.jobs = [Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in seeds for arm in self.arms]
+        swept = dict.fromkeys(expand_sweep(self.plan.sweep or {}, self.plan.arms, self.config))
+        self.arms = plan_arms([*self.plan.arms, *swept], self.config, self.options, self.file.parent)
+        self.jobs = [
+            Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in self.seeds for arm in self.arms
+        ]
+        self.judgement = Judgement(self.plan, self.arms, self.jobs, self.seeds)
         self._by_label = {(job.arm.label, job.seed): job for job in self.jobs}
         self.executor = make_executor(self.plan.executor)
         for arm in self.arms:
-            self._check_arm(arm)
+            with refused_as_sweep(arm.label) if arm.label in swept else nullcontext():
+                self._check_arm(arm)
         for job in sorted(self.jobs, key=lambda job: job.arm.reference is not None):
             reference = self._reference(job)
             if reference is None or reference.status == 'finished':  # otherwise it is checked before it starts
@@ -102,9 +112,10 @@ class Comparison:
         try:
             yield
         except ArgumentError as error:
-            if error.argument not in ('arms', 'seeds', 'epochs', 'metric', 'executor'):
+            field = error.argument.partition('.')[0]
+            if field not in ('arms', 'sweep', 'seeds', 'epochs', 'metric', 'executor', 'claims', 'until'):
                 raise
-            is_planned = error.argument in (self.config.get('comparison') or {}) and error.argument not in self._given
+            is_planned = field in (self.config.get('comparison') or {}) and field not in self._given
             where = f'comparison.{error.argument}' if is_planned else f'--{error.argument}'
             raise ConfigError(f'{where} {error.problem}') from error
 
@@ -133,8 +144,9 @@ class Comparison:
         lock_folder(self.work_dir)
         with closing(self.executor):
             self.executor.open(script, environment, self.work_dir)
-            with Display(self.console, self.jobs, self.work_dir, queues=not is_local) as display:
-                run_jobs(self.jobs, self.executor, self._prepare, display.changed, display.update)
+            with Display(self.console, self.jobs, self.work_dir, queues=not is_local) as display, self._located():
+                decided = self.judgement.is_decided
+                run_jobs(self.jobs, self.executor, self._prepare, display.changed, display.update, decided)
 
     def forecast(self, limit: int | None = None) -> Forecast:
         """Time the models of the arms on this machine, and return what the runs that are left will take.
@@ -147,7 +159,7 @@ class Comparison:
             TrainingError: The models cannot be timed.
         """
         self._limit(limit)
-        configs = {arm.label: self._configure(arm, self.plan.seeds[0], None) for arm in self.arms}
+        configs = {arm.label: self._configure(arm, self.seeds[0], None) for arm in self.arms}
         left = list(dict.fromkeys(job.arm.label for job in self.jobs if job.status != 'finished'))
         timings = time_runs([configs[label] for label in left], self._environment())
         timed = dict(zip(left, timings, strict=True))
@@ -178,7 +190,7 @@ class Comparison:
         try:
             for arm in self.arms:
                 left = runs[arm.label]
-                config = self._configure(arm, self.plan.seeds[0], None)
+                config = self._configure(arm, self.seeds[0], None)
                 loader = config.train_dataloader.to_dict()
                 key = repr(loader)
                 if left and key not in lengths:
@@ -207,17 +219,12 @@ class Comparison:
         Raises:
             ConfigError: No run has finished, or none reports the metric.
         """
-        about = {
-            'config': self.path,
-            'epochs': self.plan.epochs or self.config.train_cfg.max_epochs,
-            'seeds': list(self.plan.seeds),
-        }
+        epochs = self.plan.epochs or self.config.train_cfg.max_epochs
         with self._located():
-            comparison = gather(self.jobs, self.plan.metric, about)
-        comparison['differences'] = find_differences(comparison['arms'])
-        comparison['claims'] = judge_claims(comparison)
+            comparison = self.judgement.results(config=self.path, epochs=epochs)
         written = self._outputs.write_files(comparison)
         self.console.print(build_table(comparison))
+        self.console.print(describe_test(comparison['test']), markup=False)
         for verdict in ('supported', 'contradicted'):
             for claim in comparison['claims']:
                 if claim['verdict'] == verdict:
@@ -228,12 +235,13 @@ class Comparison:
         problems = self._outputs.write_runs(comparison)
         for problem in problems:
             self.console.print(problem, markup=False)
-        return not problems and all(job.status in ('finished', 'not needed') for job in self.jobs)
+        return not problems and all(job.status == 'finished' for job in self.judgement.counted_jobs())
 
     def _check_arm(self, arm: Arm) -> None:
         """Check an arm before anything runs, as far as it does not depend on another run."""
-        config = self._configure(arm, max(self.plan.seeds), None)  # the largest, which may be too large
+        config = self._configure(arm, max(self.seeds), None)  # the largest, which may be too large
         check_config(config)
+        self.judgement.check_counted(arm, config)
         if arm.source == 'distillation':
             model = config.model.base
             if arm.reference is None:

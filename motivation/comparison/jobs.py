@@ -68,11 +68,6 @@ def is_finished(folder: Path) -> bool:
     return (folder / 'report.json').is_file()
 
 
-def find_reference(job: Job, jobs: Sequence[Job]) -> Job | None:
-    """Return the job of the same seed that a job is derived from, or ``None`` if there is none."""
-    return next((other for other in jobs if other.arm.label == job.arm.reference and other.seed == job.seed), None)
-
-
 def run_jobs(
     jobs: Sequence[Job],
     executor: Executor,
@@ -90,7 +85,7 @@ def run_jobs(
             :class:`~motivation.errors.ConfigError` if the job cannot be run or its folder holds another run.
         changed: Called after the status of a job has changed.
         waiting: Called repeatedly while jobs run.
-        is_decided: Called after each job that has finished; once it returns ``True``, waiting jobs are not needed, and
+        is_decided: Called before the first job starts and after each one that is over; once it returns ``True``, waiting jobs are not needed, and
             running ones are cancelled. Default: all jobs are run.
 
     Raises:
@@ -132,6 +127,8 @@ class _Schedule:
                 self._ready.append(place)
             elif job.status == 'waiting' and reference is not None:
                 self._derived.setdefault(self._place(reference), []).append(place)
+        if is_decided is not None and is_decided():
+            self._drop_the_rest()
 
     @property
     def goes_on(self) -> bool:
@@ -225,7 +222,7 @@ class _Schedule:
         self._changed(job)
         for place in self._derived.pop(self._place(job), ()):
             heapq.heappush(self._ready, place)
-        if status == 'finished' and not self._decided and self._is_decided is not None and self._is_decided():
+        if status != 'not needed' and not self._decided and self._is_decided is not None and self._is_decided():
             self._drop_the_rest()
 
     def _drop_the_rest(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from motivation.comparison.files import write_comparison
 from motivation.comparison.page import require_plotly, write_page
-from motivation.comparison.render import write_comparison
 from motivation.comparison.tracking import RunTracker
 
 

@@ -1,92 +1,36 @@
-"""Output of a comparison: Markdown, JSON and a table for the terminal."""
+"""Output of a comparison: Markdown, and a table for the terminal."""
 
-import json
-import math
-from functools import partial
-from operator import methodcaller
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from motivation.comparison.picture import draw_comparison
 from motivation.comparison.statistics import FEWEST
-from motivation.comparison.tables import render_csv
 from motivation.errors import counted
 from motivation.report.markdown import markdown_table
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
-from motivation.structures import lower_is_better
-from motivation.utils.files import read_object, write_whole
+from motivation.structures import MODEL_NAMES
 
-
-def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
-    """Write ``compare.md``, ``compare.json``, ``compare.png`` and ``compare.csv``, each whole or not at all.
-
-    An earlier comparison with arms or seeds that this one lacks is kept, renamed to ``compare-1.md`` and so on, with its
-    ``compare.html``.
-
-    Args:
-        comparison: Data of the comparison, with its differences and claims.
-        folder: Folder to write to.
-
-    Returns:
-        Paths of the written files.
-
-    Raises:
-        ConfigError: There is a ``compare.json`` that is damaged.
-        OSError: A file cannot be written.
-    """
-    paths = [folder / f'compare.{suffix}' for suffix in ('md', 'json', 'png', 'csv')]
-    if paths[1].is_file() and not _covers(comparison, read_object(paths[1], 'restore or delete it')):
-        number = 1 + len(list(folder.glob('compare-*.json')))
-        for path in [*paths, folder / 'compare.html']:
-            if path.is_file():  # a comparison of an earlier version has fewer files
-                path.rename(path.with_stem(f'compare-{number}'))
-    texts = {0: render_markdown(comparison), 1: dump(comparison), 3: render_csv(comparison)}
-    for place, text in texts.items():
-        write_whole(paths[place], methodcaller('write', text.encode()))
-    write_whole(paths[2], partial(draw_comparison, comparison))
-    return paths
-
-
-def dump(comparison: dict[str, Any]) -> str:
-    """Return a comparison as JSON, in which a number that is not finite is null, as the standard has no such numbers."""
-    return json.dumps(_finite(comparison), indent=1, allow_nan=False) + '\n'
-
-
-def _finite(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {name: _finite(value) for name, value in node.items()}
-    if isinstance(node, list):
-        return [_finite(value) for value in node]
-    return None if isinstance(node, float) and not math.isfinite(node) else node
-
-
-def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
-    """Return whether a comparison contains every run of an earlier one, which may be of a version without a schema."""
-
-    def runs(one: dict[str, Any]) -> set[tuple[str, int]]:
-        return {(arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs']}
-
-    return 'arms' in earlier and runs(comparison) >= runs(earlier)
+# Rows of the table in the terminal.
+_MOST_ROWS = 30
 
 
 def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
-        f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
+        f'# Comparison of {len(comparison["arms"])} arms\n\n{about(comparison)}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (spread_note(comparison), front_note(comparison), RESULTS_NOTE, uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
-        f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
-        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
+        f'## Claims\n\n{_claims_table(comparison)}\n\n{claims_note(comparison)}',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{EQUAL_FLOPS_NOTE.format(interval_name(comparison))}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
     ]
     return '\n\n'.join(sections) + '\n'
 
 
-def _about(comparison: dict[str, Any]) -> str:
+def about(comparison: dict[str, Any]) -> str:
+    """Return what was compared, and how compute is counted, as a paragraph of Markdown."""
     seeds = ', '.join(map(str, comparison['seeds']))
     noun = 'seed' if len(comparison['seeds']) == 1 else 'seeds'
     return (
@@ -95,14 +39,30 @@ def _about(comparison: dict[str, Any]) -> str:
     )
 
 
-def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
+def spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
+    """Return a mean with its standard deviation, where there is one; nothing for ``None``."""
     if summary is None:
         return ''
     mean = f'{summary["mean"] * scale:{form}}'
     return mean if summary['sd'] is None else f'{mean} ± {summary["sd"] * scale:{form}}'
 
 
-def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
+def marked(arm: dict[str, Any], model: str, form: str, otherwise: str = '') -> str:
+    """Return the metric of a model, with an asterisk if the arm is on its front, and else ``otherwise``."""
+    text = spread(arm['summary'][model], form)
+    mark = '*' if model in arm.get('pareto', ()) else otherwise
+    return f'{text} {mark}' if text and mark else text
+
+
+def front_note(comparison: dict[str, Any]) -> str:
+    """Return what marks the Pareto front, as a sentence; nothing if no arm is marked."""
+    if not any(arm['pareto'] for arm in comparison['arms']):
+        return ''
+    return '*: on the Pareto front; no other arm has at least this mean for no more training FLOPs.'
+
+
+def mean_of(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
+    """Return a mean; nothing for ``None``."""
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
 
 
@@ -115,24 +75,45 @@ def build_table(comparison: dict[str, Any]) -> Table:
         pad_edge=False,
     )
     form = form_of(comparison['metric'])
+    shown = _shown(comparison)
     table.add_column('arm', overflow='fold')
     for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
         table.add_column(name, justify='right', no_wrap=True)
-    for arm in _arms_and_standalone(comparison):
+    for arm in shown:
         own = arm['summary']
         table.add_row(
             arm['arm'],
-            _spread(own['base'], form),
-            _spread(own['motivated'], form),
-            _mean(own['total_train_flops'], '.3g'),
-            _mean(own['saving'], '.2f', ' x'),
-            _mean(own['motivated_fraction'], '.1%'),
+            *(marked(arm, name, form, ' ') for name in MODEL_NAMES),
+            mean_of(own['total_train_flops'], '.3g'),
+            mean_of(own['saving'], '.2f', ' x'),
+            mean_of(own['motivated_fraction'], '.1%'),
         )
-    table.caption = _uncounted(comparison) or None
+    left = len(arms_and_standalone(comparison)) - len(shown)
+    table.caption = ' '.join(
+        filter(
+            None,
+            (
+                front_note(comparison),
+                f'{counted(left, "more arm")} in compare.md.' if left else '',
+                uncounted(comparison),
+            ),
+        )
+    )
     return table
 
 
-def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+def _shown(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows for the terminal: all, or of many the baselines and the fronts."""
+    arms = arms_and_standalone(comparison)
+    if len(arms) <= _MOST_ROWS:
+        return arms
+    return [arm for arm in arms if arm.get('pareto', True) or arm['kind'] in ('Never', 'Always', 'distillation')][
+        :_MOST_ROWS
+    ]
+
+
+def arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the arms and, after them, both standalone trainings together where there are both."""
     standalone = comparison['standalone']
     return [*comparison['arms'], *([standalone] if standalone else [])]
 
@@ -140,20 +121,19 @@ def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 def _results_table(comparison: dict[str, Any]) -> str:
     """Return the results as Markdown: a row for each arm, and one for both standalone trainings together."""
     rows, form = [], form_of(comparison['metric'])
-    for arm in _arms_and_standalone(comparison):
+    for arm in arms_and_standalone(comparison):
         own = arm['summary']
         rows.append(
             [
                 f'`{arm["arm"]}`',
                 str(len(arm['runs'])),
-                _spread(own['base'], form),
-                _spread(own['motivated'], form),
-                _mean(own['base_train_flops'], '.3g'),
-                _mean(own['motivated_train_flops'], '.3g'),
-                _mean(own['total_train_flops'], '.4g'),
-                _mean(own['saving'], '.2f', ' x'),
-                _mean(own['motivated_fraction'], '.1%'),
-                _mean(own['wall_seconds'], ',.0f'),
+                *(marked(arm, name, form) for name in MODEL_NAMES),
+                mean_of(own['base_train_flops'], '.3g'),
+                mean_of(own['motivated_train_flops'], '.3g'),
+                mean_of(own['total_train_flops'], '.4g'),
+                mean_of(own['saving'], '.2f', ' x'),
+                mean_of(own['motivated_fraction'], '.1%'),
+                mean_of(own['wall_seconds'], ',.0f'),
             ]
         )
     header = [
@@ -163,7 +143,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-_RESULTS_NOTE = (
+RESULTS_NOTE = (
     'The cell of a model that an arm does not train is empty. `distillation` is '
     'the base model taught by the motivated model of its teacher arm, whose training is included in the FLOPs; its '
     'motivated model is that teacher. The saving is against the first `always` arm. Runs may have shared the machine, '
@@ -171,11 +151,12 @@ _RESULTS_NOTE = (
 )
 
 
-def _spread_note(comparison: dict[str, Any]) -> str:
+def spread_note(comparison: dict[str, Any]) -> str:
+    """Return what the numbers of the results are, as a sentence."""
     return 'Mean ± standard deviation over seeds.' if len(comparison['seeds']) > 1 else 'Results of one seed.'
 
 
-def _uncounted(comparison: dict[str, Any]) -> str:
+def uncounted(comparison: dict[str, Any]) -> str:
     """Which arms have no FLOPs, in a sentence."""
     arms = [
         f'`{arm["arm"]}`' for arm in comparison['arms'] if any(run['total_train_flops'] is None for run in arm['runs'])
@@ -208,24 +189,52 @@ def _differences_table(comparison: dict[str, Any]) -> str:
         )
     unit = unit_of(comparison['metric'])
     difference = f'difference ({unit})' if unit else 'difference'
-    return markdown_table(['arm', 'against', 'model', difference, '95 % interval', 'seeds'], rows, left=3)
+    return markdown_table(['arm', 'against', 'model', difference, interval_name(comparison), 'seeds'], rows, left=3)
+
+
+def interval_name(comparison: dict[str, Any]) -> str:
+    """Return what the intervals are called."""
+    return '95 % confidence sequence' if comparison['test']['kind'] == 'sequential' else '95 % interval'
 
 
 def _claims_table(comparison: dict[str, Any]) -> str:
     if not comparison['claims']:
         return 'None could be judged.'
-    rows = [[claim['claim'], f'**{claim["verdict"]}**', claim['evidence']] for claim in comparison['claims']]
-    return markdown_table(['claim', 'verdict', 'evidence'], rows, left=3)
+    rows = [
+        [claim['claim'], f'**{claim["verdict"]}**', claim['evidence'], p_text(claim['p']), p_text(claim['adjusted_p'])]
+        for claim in comparison['claims']
+    ]
+    return markdown_table(['claim', 'verdict', 'evidence', 'p', 'adjusted p'], rows, left=3)
 
 
-def _claims_note(comparison: dict[str, Any]) -> str:
-    sides = ('above', 'below')
-    better, worse = reversed(sides) if lower_is_better(comparison['metric']) else sides
+def p_text(p: float | None) -> str:
+    """Return a p-value as text; nothing for ``None``."""
+    if p is None:
+        return ''
+    return '< 0.0001' if p < 0.0001 else f'{p:.4f}'
+
+
+def describe_test(test: dict[str, Any]) -> str:
+    """Return which test judged the claims, with its error rate and, if it decided when to stop, when and why."""
+    rate = f'any claim is decided wrongly with a probability of at most {test["error_rate"]:.0%}'
+    if test['kind'] == 'fixed':
+        return f"Test: paired t-test of a fixed number of seeds, with Holm's correction: {rate}."
     return (
-        f'Supported: the whole interval of the paired difference is {better} zero (of FLOPs saved, above). Contradicted: it '
-        f'is {worse} zero. Not decided: otherwise, or with fewer than {FEWEST} seeds. There is no correction for multiple '
-        f'comparisons: if none of these {len(comparison["claims"])} claims reflected a real difference, about one in '
-        'twenty would still be decided by chance.'
+        f"Test: anytime-valid t-test after every seed, with Holm's correction: {rate}, however many seeds are run. "
+        f'It stopped {test["stopped"]}.'
+    )
+
+
+def claims_note(comparison: dict[str, Any]) -> str:
+    """Return how the claims were judged, as a paragraph."""
+    test = comparison['test']
+    p = 'smallest p-value after any seed so far' if test['kind'] == 'sequential' else 'p-value of that test'
+    return (
+        f'{describe_test(test)} p is the {p} for a difference of zero, or of the margin that the claim names; adjusted p '
+        f'allows for all {counted(len(comparison["claims"]), "claim")} together. Where it is at most '
+        f'{test["error_rate"]:g}, the claim is decided: supported if the difference is in its favour, contradicted if it '
+        f'is not. With fewer than {FEWEST} seeds there is no verdict. The {interval_name(comparison)} is of one '
+        'difference by itself, without correction.'
     )
 
 
@@ -240,7 +249,7 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
         header += [f'{model}, at {one["train_flops"]:.4g} FLOPs', f'against `{against}`' if against else '']
         gained = {row['arm']: row for row in one['differences']}
         for label, row in zip(labels, rows, strict=True):
-            row += [_spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
+            row += [spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
     return markdown_table(header, rows)
 
 
@@ -252,10 +261,10 @@ def _interval(row: dict[str, Any] | None, form: str) -> str:
     )
 
 
-_EQUAL_FLOPS_NOTE = (
+EQUAL_FLOPS_NOTE = (
     'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
-    'interpolated between two validations, and the difference from the arm that trains the model alone, with its 95 % '
-    'interval. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+    'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
+    '{}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
     'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
     'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
 )

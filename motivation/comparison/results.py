@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from motivation.comparison.jobs import Job, find_reference
-from motivation.comparison.statistics import Interval, paired_interval, summarise
+from motivation.comparison.jobs import Job
+from motivation.comparison.pareto import mark_front
+from motivation.comparison.statistics import FIXED, PairedTest, summarise
+from motivation.comparison.teacher import read_teacher_report
 from motivation.errors import ArgumentError, ConfigError
 from motivation.report.structure import RunReport
 from motivation.structures import MODEL_NAMES
@@ -19,30 +20,34 @@ Run = dict[str, Any]
 Arm = dict[str, Any]
 
 
-def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> dict[str, Any]:
+def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test: PairedTest = FIXED) -> dict[str, Any]:
     """Read the reports of the runs and summarise each arm over seeds.
 
     Args:
         jobs: All jobs, whatever their status.
         metric: The metric to compare, such as ``'accuracy/top1'``; ``None`` for the first that the runs report.
         about: What the arms share: config, epochs, seeds.
+        test: The test whose intervals are computed. Default: that of a fixed number of seeds.
 
     Returns:
-        ``schema``, the version; the items of ``about`` and ``metric``; ``arms``: the runs of each arm and their summary; ``standalone``: the
-        same for both standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see
-        :func:`equal_flops`.
+        ``schema``, the version; the items of ``about`` and ``metric``; ``test``: what describes the test; ``arms``: the runs
+        of each arm, their summary, and for which models it is on the Pareto front; ``standalone``: the same for both
+        standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see :func:`equal_flops`.
 
     Raises:
         ConfigError: No run has finished, none reports the metric, or a report is damaged.
     """
-    reports = {id(job): RunReport.read(job.folder / 'report.json') for job in jobs if job.status == 'finished'}
-    if not reports:
+    finished = {(job.arm.label, job.seed): job for job in jobs if job.status == 'finished'}
+    if not finished:
         raise ConfigError('no run has finished, so there is nothing to compare')
-    metric = metric or _first_metric(reports.values())
+    metric = metric or _first_metric(map(_read_report, finished.values()))
+    by_label: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_label.setdefault(job.arm.label, []).append(job)
     arms = []
-    for label in dict.fromkeys(job.arm.label for job in jobs):
-        own = [job for job in jobs if job.arm.label == label]
-        runs = [_read_run(job, jobs, reports, metric) for job in own if id(job) in reports]
+    for label, own in by_label.items():
+        # One report at a time: those of thousands of runs hold much that is not compared.
+        runs = [_read_run(job, finished, metric) for job in own if job.status == 'finished']
         arms.append(
             {
                 'arm': label,
@@ -54,21 +59,28 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any]) -> di
                 'unfinished': [
                     {'seed': job.seed, 'status': job.status, 'reason': job.reason, 'folder': str(job.folder)}
                     for job in own
-                    if id(job) not in reports
+                    if job.status != 'finished'
                 ],
             }
         )
     standalone = _pair_standalone(arms)
+    always = find_kind(arms, 'Always')
     for arm in [*arms, *([standalone] if standalone else [])]:
-        arm['summary'] = _summarise(arm, arms)
+        arm['summary'] = _summarise(arm, always)
+    mark_front(arms, metric)
     return {
         'schema': SCHEMA,
         **about,
         'metric': metric,
+        'test': test.describe(),
         'arms': arms,
         'standalone': standalone,
-        'equal_flops': equal_flops(arms),
+        'equal_flops': equal_flops(arms, test),
     }
+
+
+def _read_report(job: Job) -> RunReport:
+    return RunReport.read(job.folder / 'report.json')
 
 
 def _first_metric(reports: Iterable[RunReport]) -> str:
@@ -79,15 +91,15 @@ def _first_metric(reports: Iterable[RunReport]) -> str:
     return metric
 
 
-def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, RunReport], metric: str) -> Run:
-    report = reports[id(job)]
+def _read_run(job: Job, finished: dict[tuple[str, int], Job], metric: str) -> Run:
+    report = _read_report(job)
     before: float | None = 0
     waited = 0.0
     models = [name for name in MODEL_NAMES if name in job.arm.trains]
     accuracies: dict[str, float] = {name: _metric(report.model(name).metrics, metric, name) for name in models}
-    reference = find_reference(job, jobs)
     if job.arm.source == 'distillation':  # the teacher counts as its motivated model, with the cost of training it
-        teacher = reports[id(reference)] if reference else read_teacher_report(job.arm.options['teacher'])
+        reference = finished.get((job.arm.reference or '', job.seed))
+        teacher = _read_report(reference) if reference else read_teacher_report(job.arm.options['teacher'])
         before, waited = _of_run(teacher, 'total_train_flops'), teacher.wall_seconds
         accuracies['motivated'] = _metric(teacher.motivated.metrics, metric, 'motivated')
     base, motivated = (part.compute.train_flops if part.compute else None for part in (report.base, report.motivated))
@@ -121,24 +133,6 @@ def _of_run(report: RunReport, field: str) -> int | None:
 def _plus(one: float | None, other: float | None) -> float | None:
     """Return the sum of two numbers, or ``None`` if one of them is unknown."""
     return None if one is None or other is None else one + other
-
-
-def read_teacher_report(teacher: str) -> RunReport:
-    """Return the report of the run that exported a teacher, which contains the cost of training it.
-
-    Args:
-        teacher: Path of the teacher's ``motivated.pth``; the report is in the same folder.
-
-    Raises:
-        ConfigError: There is no report, or it is damaged.
-    """
-    report = Path(teacher).parent / 'report.json'
-    if not report.is_file():
-        raise ConfigError(
-            f'distillation:teacher={teacher} has no report.json beside it, so its cost is unknown; give the '
-            "motivated.pth in the work_dir of its run, or an arm 'always'"
-        )
-    return RunReport.read(report)
 
 
 def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
@@ -190,12 +184,11 @@ _SUMMARISED = (
 )  # fmt: skip
 
 
-def _summarise(arm: Arm, arms: Sequence[Arm]) -> dict[str, Any]:
+def _summarise(arm: Arm, always: Arm | None) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for name in _SUMMARISED:
         values = summarise([run[name] for run in arm['runs'] if run[name] is not None])
         summary[name] = asdict(values) if values else None
-    always = find_kind(arms, 'Always')
     pairs = _by_seed(arm, always) if always else []
     values = summarise(
         [other['total_train_flops'] / run['total_train_flops'] for run, other in pairs if both_counted(run, other)]
@@ -209,13 +202,13 @@ def both_counted(one: Run, other: Run) -> bool:
     return one['total_train_flops'] is not None and other['total_train_flops'] is not None
 
 
-def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> Interval | None:
-    """Return the confidence interval of a value of two runs, over the shared seeds for which it is not ``None``."""
+def paired(one: Arm, other: Arm, value: Callable[[Run, Run], float | None]) -> list[float]:
+    """Return a value of two runs for each shared seed for which it is not ``None``, in the order of the seeds."""
     values = [value(run, against) for run, against in _by_seed(one, other)]
-    return paired_interval([number for number in values if number is not None])
+    return [number for number in values if number is not None]
 
 
-def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
+def equal_flops(arms: Sequence[Arm], test: PairedTest = FIXED) -> dict[str, Any]:
     """Compare the arms at equal training FLOPs: those of the cheapest arm that trains the model.
 
     The metric is interpolated linearly between two validations. An arm is left out if one of its runs had not
@@ -246,26 +239,32 @@ def equal_flops(arms: Sequence[Arm]) -> dict[str, Any]:
             'differences': [],
         }
         against = find_kind(list(known.values()), kind)
-        rows = (compare_pair(arm, against, model) for arm in known.values() if against and arm is not against)
+        rows = (compare_pair(arm, against, model, test) for arm in known.values() if against and arm is not against)
         table[model]['differences'] += filter(None, rows)
     return table
 
 
-def compare_pair(arm: Arm, against: Arm, model: str) -> dict[str, Any] | None:
+def compare_pair(arm: Arm, against: Arm, model: str, test: PairedTest = FIXED) -> dict[str, Any] | None:
     """Compute how much higher the metric of a model is in one arm than in another, paired by seed.
 
     Returns:
-        ``arm``, ``against``, ``model``, and the ``mean``, ``low``, ``high`` and ``n`` of the interval of the
-        difference; ``None`` if no seed has the model trained by both arms.
+        ``arm``, ``against``, ``model``; ``values``, the difference with each seed; and the ``mean``, ``low``, ``high``
+        and ``n`` of their interval; ``None`` if no seed has the model trained by both arms.
     """
+    values = differences(arm, against, model)
+    interval = test.interval(values)
+    if interval is None:
+        return None
+    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, 'values': values, **asdict(interval)}
+
+
+def differences(arm: Arm, against: Arm, model: str) -> list[float]:
+    """Return how much higher the metric of a model is in one arm than in another, with each shared seed."""
 
     def difference(run: Run, other: Run) -> float | None:
         return None if run[model] is None or other[model] is None else run[model] - other[model]
 
-    interval = paired(arm, against, difference)
-    if interval is None:
-        return None
-    return {'arm': arm['arm'], 'against': against['arm'], 'model': model, **asdict(interval)}
+    return paired(arm, against, difference)
 
 
 def _runs_at(arm: Arm, model: str, train_flops: float) -> list[Run]:

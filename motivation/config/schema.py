@@ -18,8 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from motivation import registry as registries
+from motivation.config.claims import Claim
 from motivation.config.comparison_plan import ComparisonPlan
 from motivation.errors import ConfigError, shortened
+from motivation.models.distillation import Distillation
 from motivation.utils.arguments import arguments_of
 
 # A dataset, or one inside another.
@@ -62,7 +64,9 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
     r'auto_scale_lr': (None, ('enable', 'base_batch_size', 'rule')),
     r'custom_imports': (import_modules_from_strings, ()),
     r'comparison': (ComparisonPlan, ()),
+    r'comparison\.claims\.\d+': (Claim, ()),
     r'model\.(base|motivated)\.mixup': (Mixup, ()),
+    r'model\.distillation': (Distillation, ()),
 }
 
 # Fields that hold a part of a component, or several components by name.

@@ -85,9 +85,9 @@ def test_written_config_trains_the_arm_by_itself():
             {},
             r"motivation\.policy\.dropz is not an argument of ConsecutiveDrop; did you mean 'drops'",
         ),
-        (['never'], dict(seeds=[0, 0]), '--seeds is 0 0; give each seed once'),
+        (['never'], dict(seeds=['0', '0']), r"--seeds must be .*each given once .*, got \['0', '0'\]"),
         (['never'], dict(epochs=0), '--epochs must be a whole number of at least 1, got 0'),
-        (['never'], dict(seeds=[-1]), 'give each seed once, and none below 0'),
+        (['never'], dict(seeds=['-1']), r"--seeds must be .* at least 0, .*, got \['-1'\]"),
         # A control is checked before the arm that it is derived from has run.
         (['consecutive', 'matched:seeed=3'], {}, r'motivation\.policy\.seeed is not an argument of MatchedRandom'),
         (['consecutive', 'random:rte=2'], {}, r'motivation\.policy\.rte is not an argument of RandomGate'),

@@ -8,6 +8,7 @@ from motivation.comparison.compare import Comparison
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
 from motivation.config.same_run import config_differences, describe_hooks, describe_run_config
+from motivation.config.seeds import read_seeds
 from motivation.errors import ConfigError
 from tests.conftest import DIGITS
 
@@ -36,6 +37,29 @@ def test_comparison_of_a_config_is_run_unless_the_command_line_says_otherwise():
     assert (given.plan.metric, given.plan.epochs) == ('accuracy/top1', 2)
 
 
+@pytest.mark.parametrize(
+    ('given', 'seeds'),
+    [
+        ('0:3', (0, 1, 2)),
+        (['2:4', '7'], (2, 3, 7)),
+        ([5, '0:2'], (5, 0, 1)),
+        (['9'], (9,)),
+        ('3', (3,)),
+        ((3, 1), (3, 1)),
+    ],
+)
+def test_ranges_of_seeds_leave_out_their_end_and_keep_the_order(given, seeds):
+    assert read_seeds(given) == seeds
+
+
+@pytest.mark.parametrize(
+    'given', [[], '', '3:3', '5:2', '0:', ':4', ['0:3', 2], [True], [1.0], ['-1'], [None], '0:20:2', ['²']]
+)
+def test_what_is_no_seed_or_gives_one_twice_is_refused(given):
+    with pytest.raises(ValueError, match='a list of seeds, each given once'):
+        read_seeds(given)
+
+
 def test_without_a_plan_the_arms_are_those_of_before():
     jobs = Comparison(DIGITS, Path('work')).jobs
     assert list(dict.fromkeys(job.arm.label for job in jobs)) == ['never', 'always', 'consecutive', 'random', 'matched']
@@ -54,12 +78,17 @@ def test_a_run_does_not_contain_the_comparison_and_is_the_same_run_with_another(
 @pytest.mark.parametrize(
     ('plan', 'message'),
     [
-        (dict(sedes=[0]), r"^comparison\.sedes is not an argument of ComparisonPlan; did you mean 'seeds'\?$"),
+        (
+            dict(sedes=[0]),
+            r"^comparison\.sedes is not an argument of ComparisonPlan; did you mean 'seeds' or 'sweep'\?$",
+        ),
         (dict(arms='never'), r"^comparison\.arms must be a list, got 'never'$"),
         (dict(arms=[]), r'^comparison\.arms must be a list that is not empty, got \[\]$'),
-        (dict(seeds=[-1]), r'^comparison\.seeds must be a list, each at least 0, got \[-1\]$'),
+        (dict(seeds=[-1]), r'^comparison\.seeds must be a list of seeds, .*at least 0, .*, got \[-1\]$'),
         (dict(epochs=0), r'^comparison\.epochs must be at least 1 or None, got 0$'),
-        (dict(seeds=[1, 1]), r'^comparison\.seeds is 1 1; give each seed once'),
+        (dict(seeds=[1, 1]), r'^comparison\.seeds must be .*each given once .*, got \[1, 1\]$'),
+        (dict(seeds='0-5'), r"^comparison\.seeds must be .* ranges such as '0:20', got '0-5'$"),
+        (dict(until='done'), r"^comparison\.until must be 'decided' or None, got 'done'"),
         (
             dict(arms=['nevr']),
             r"^comparison\.arms 'nevr' is neither an arm nor a registered policy; did you mean 'never'",

@@ -239,13 +239,28 @@ def test_decided_comparison_stops_what_runs_and_drops_what_waits():
 
     def is_decided():
         asked.append([job.status for job in jobs].count('finished'))
-        return len(asked) == 2
+        return len(asked) == 3
 
     steps = [lambda: stub.finish('consecutive_seed0'), lambda: stub.finish('matched_seed0'), lambda: None, lambda: None]
     drive(jobs, stub, steps, is_decided=is_decided)
-    assert asked == [1, 2]
+    assert asked == [0, 1, 2]
     assert [job.status for job in jobs] == ['finished'] * 2 + ['not needed'] * 4
     assert not any(job.reason for job in jobs)
+
+
+def test_nothing_starts_if_the_finished_runs_decide_all():
+    stub, jobs = Stub(slots=2), seeded(2, 'consecutive', 'matched')
+    for job in jobs[:2]:
+        job.status = 'finished'
+    drive(jobs, stub, [], is_decided=lambda: jobs[1].status == 'finished')
+    assert [job.status for job in jobs] == ['finished'] * 2 + ['not needed'] * 2
+
+
+def test_failed_run_may_decide_all_too():
+    """It ends its seed, after which there is a look."""
+    jobs = make_jobs('never', 'always')
+    run(jobs, behaviours={'never': 'refuse'}, is_decided=lambda: jobs[0].status == 'failed')
+    assert [job.status for job in jobs] == ['failed', 'not needed']
 
 
 HOLDER = """
