@@ -18,9 +18,10 @@ from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, is_finished, run_jobs
 from motivation.comparison.judgement import Judgement
 from motivation.comparison.outputs import Outputs
-from motivation.comparison.render import build_table, describe_test
+from motivation.comparison.render import describe_test
+from motivation.comparison.run_results import read_teacher_report
 from motivation.comparison.sweep import expand_sweep, refused_as_sweep
-from motivation.comparison.teacher import read_teacher_report
+from motivation.comparison.terminal import build_table
 from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
@@ -272,8 +273,10 @@ class Comparison:
             raise ConfigError(
                 f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that no comparison made; name another"
             )
-        existing = Config.fromfile(str(path), import_custom_modules=False)
         wanted = self._configure_run(job)
+        if path.read_text() == wanted.pretty_text:  # reading a config takes ten times as long
+            return
+        existing = Config.fromfile(str(path), import_custom_modules=False)
         difference = next(
             config_differences(*(describe_run_config(config, evaluation=True) for config in (existing, wanted))), None
         )

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from matplotlib.axes import Axes
 
+from motivation.errors import counted
 from motivation.report.metric_units import named
-from motivation.structures import lower_is_better
 
 # Labels of one panel, and the least distance of two in shares of its height.
 _MOST_LABELS, _APART = 14, 0.05
@@ -61,7 +61,7 @@ def draw_front(axes: Axes, arms: Sequence[dict[str, Any]], model: str, metric: s
             color=colour,
             linestyle='none',
             marker='o' if is_best else '.',
-            markersize=9 if is_best else 6,
+            markersize=9 if is_best else 8,
             markeredgecolor='black' if is_best else colour,
             elinewidth=1.2 if is_best else 0.7,
             alpha=1.0 if is_best else 0.55,
@@ -73,19 +73,19 @@ def draw_front(axes: Axes, arms: Sequence[dict[str, Any]], model: str, metric: s
     labelled = spread(front, _MOST_LABELS)
     some = f' ({len(labelled)} of {len(front)} labelled)' if len(labelled) < len(front) else ''
     axes.set(
-        title=f'{model} model: Pareto front of {len(known)} arms{some}',
+        title=f'{model} model: Pareto front of {counted(len(known), "arm")}{some}',
         xlabel='total training FLOPs',
         ylabel=f'final {named(metric)}',
     )
     axes.grid(alpha=0.3)
-    _label(axes, labelled, model, lower_is_better(metric))
+    _label(axes, labelled, model)
 
 
 def _point(arm: dict[str, Any], model: str) -> tuple[float, float]:
     return arm['summary']['total_train_flops']['mean'], arm['summary'][model]['mean']
 
 
-def _label(axes: Axes, arms: Sequence[dict[str, Any]], model: str, lower: bool) -> None:
+def _label(axes: Axes, arms: Sequence[dict[str, Any]], model: str) -> None:
     """Write the label of each arm beside the panel, at the height of its point, and a line between both."""
     axes.autoscale_view()
     to_shares = axes.transData + axes.transAxes.inverted()
@@ -94,12 +94,14 @@ def _label(axes: Axes, arms: Sequence[dict[str, Any]], model: str, lower: bool) 
     heights: list[float] = []
     for place in order:  # from the lowest on, each above the one before
         heights.append(max(shares[place], heights[-1] + _APART if heights else 0))
-    excess = max(heights[-1] - 1, 0) if heights else 0
+    above = 1 + _APART
+    for index in reversed(range(len(heights))):  # from the top on, each below the one before
+        heights[index] = above = min(heights[index], above - _APART)
     for place, height in zip(order, heights, strict=True):
         axes.annotate(
             shortened_label(arms[place]['arm']),
             _point(arms[place], model),
-            xytext=(1.02, height - excess),
+            xytext=(1.02, height),
             textcoords='axes fraction',
             fontsize=8,
             verticalalignment='center',

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from motivation.comparison.files import write_comparison
+from motivation.comparison.output_files import write_comparison
 from motivation.comparison.page import require_plotly, write_page
 from motivation.comparison.tracking import RunTracker
 

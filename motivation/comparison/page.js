@@ -84,7 +84,7 @@
     comparison.arms.forEach((arm, place) => {
       const {[model]: metric, total_train_flops: flops} = arm.summary, {colour, turn} = style(place);
       if (metric === null || flops === null || !arm.trains.includes(model)) return;
-      const onFront = arm.pareto.includes(model);
+      const onFront = (arm.pareto || []).includes(model);
       if (onFront) front.push([flops.mean, metric.mean]);
       traces.push({
         x: [flops.mean], y: [metric.mean], mode: 'markers', visible: shown[place] || 'legendonly',

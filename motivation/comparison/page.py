@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from motivation.comparison.files import dump
+from motivation.comparison.output_files import dump
 from motivation.comparison.page_runs import read_timelines, runs_table
 from motivation.comparison.page_tables import (
     claims_table,
@@ -18,12 +18,10 @@ from motivation.comparison.page_tables import (
     unfinished_list,
 )
 from motivation.comparison.render import (
-    EQUAL_FLOPS_NOTE,
     RESULTS_NOTE,
     about,
     claims_note,
-    front_note,
-    interval_name,
+    equal_flops_note,
     spread_note,
     uncounted,
 )
@@ -90,17 +88,13 @@ def render_page(comparison: dict[str, Any]) -> str:
         about=inline(about(comparison)),
         metric=inline(named(comparison['metric'])),
         results=results_table(comparison),
-        results_note=inline(
-            ' '.join(
-                filter(None, (spread_note(comparison), front_note(comparison), RESULTS_NOTE, uncounted(comparison)))
-            )
-        ),
+        results_note=inline(' '.join(filter(None, (spread_note(comparison), RESULTS_NOTE, uncounted(comparison))))),
         unfinished=unfinished_list(comparison),
         differences=differences_table(comparison),
         claims=claims_table(comparison),
         claims_note=inline(claims_note(comparison)),
         equal_flops=equal_flops_tables(comparison),
-        equal_flops_note=inline(EQUAL_FLOPS_NOTE.format(interval_name(comparison))),
+        equal_flops_note=inline(equal_flops_note(comparison)),
         runs=runs_table(comparison, timelines),
         style=(_PARTS / 'page.css').read_text(encoding='utf-8'),
         script=(_PARTS / 'page.js').read_text(encoding='utf-8'),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from motivation.comparison.render import arms_and_standalone, interval_name, marked, mean_of, p_text, spread
+from motivation.comparison.render import arms_and_standalone, interval_name, mean_of, spread
 from motivation.errors import counted
 from motivation.report.metric_units import form_of, unit_of
 
@@ -77,14 +77,17 @@ def results_table(comparison: dict[str, Any]) -> str:
         own = arm['summary']
         metrics = []
         for model in ('base', 'motivated'):
-            metrics.append(_summary(own[model], form, marked(arm, model, form)))
+            front = ' ◆' if model in arm.get('pareto', ()) else ''
+            metrics.append(_summary(own[model], form, spread(own[model], form) + front))
         others = [_summary(own[name], form, mean_of(own[name], form, unit)) for name, form, unit in columns]
         rows.append([text(arm['arm'], label=True), number(len(arm['runs']), 'd'), *metrics, *others])
     header = [
         'arm', 'seeds', 'base', 'motivated', 'base FLOPs', 'motivated FLOPs', 'total FLOPs', 'saving against always',
         'motivated batches', 'wall time (s)',
     ]  # fmt: skip
-    return table(header, rows, 'results')
+    note = '<p class="note">◆ on the Pareto front of mean metric against mean total training FLOPs.</p>'
+    has_front = any(arm.get('pareto') for arm in comparison['arms'])
+    return table(header, rows, 'results') + (note if has_front else '')
 
 
 def unfinished_list(comparison: dict[str, Any]) -> str:
@@ -103,13 +106,13 @@ def unfinished_list(comparison: dict[str, Any]) -> str:
 
 def differences_table(comparison: dict[str, Any], name: str = 'differences') -> str:
     """Return the differences after the last epoch, each with a picture of its interval."""
-    return _differences(comparison['differences'], comparison, name)
+    return _differences(comparison['differences'], comparison['metric'], interval_name(comparison), name)
 
 
-def _differences(differences: Sequence[dict[str, Any]], comparison: dict[str, Any], name: str) -> str:
+def _differences(differences: Sequence[dict[str, Any]], metric: str, interval: str, name: str) -> str:
     if not differences:
         return '<p>None: no other arm has a seed in common with an arm <code>never</code> or <code>always</code>.</p>'
-    form, unit = form_of(comparison['metric']), unit_of(comparison['metric'])
+    form, unit = form_of(metric), unit_of(metric)
     ends = [end for row in differences for end in (row['low'], row['high'], row['mean'], 0.0) if end is not None]
     scale = min(ends), max(ends)
     rows = [
@@ -126,7 +129,7 @@ def _differences(differences: Sequence[dict[str, Any]], comparison: dict[str, An
         for row in differences
     ]
     header = ['arm', 'against', 'model', f'difference ({unit})' if unit else 'difference', 'from', 'to', 'seeds']
-    return table(header, rows, name, unsorted=[f'{interval_name(comparison)}; the line is zero'])
+    return table(header, rows, name, unsorted=[f'{interval}; the line is zero'])
 
 
 def _interval_picture(row: dict[str, Any], scale: tuple[float, float]) -> str:
@@ -144,25 +147,21 @@ def _interval_picture(row: dict[str, Any], scale: tuple[float, float]) -> str:
 
 
 def claims_table(comparison: dict[str, Any]) -> str:
-    """Return the claims with their verdicts, and their p-values where there are any."""
+    """Return the claims with their verdicts and p-values."""
     claims = comparison['claims']
     if not claims:
         return '<p>None could be judged.</p>'
-    columns = {
-        name: head
-        for name, head in (('p', 'p'), ('adjusted_p', 'adjusted p'))
-        if any(claim[name] is not None for claim in claims)
-    }
     rows = [
         [
             text(claim['claim']),
             f'<td><span class="verdict {claim["verdict"].replace(" ", "-")}">{claim["verdict"]}</span></td>',
-            *(number(claim[name], '.4f', p_text(claim[name])) for name in columns),
+            number(claim['p'], '.3g'),
+            number(claim['adjusted_p'], '.3g'),
             text(claim['evidence']),
         ]
         for claim in claims
     ]
-    return table(['claim', 'verdict', *columns.values(), 'evidence'], rows, 'claims')
+    return table(['claim', 'verdict', 'p', 'adjusted p', 'evidence'], rows, 'claims')
 
 
 def equal_flops_tables(comparison: dict[str, Any]) -> str:
@@ -178,5 +177,12 @@ def equal_flops_tables(comparison: dict[str, Any]) -> str:
         parts.append(f'<h3>{model} model, after {one["train_flops"]:.4g} FLOPs</h3>')
         parts.append(table(['arm', model, 'seeds'], rows, f'{model}-at-equal-flops'))
         if one['differences']:
-            parts.append(_differences(one['differences'], comparison, f'{model}-differences-at-equal-flops'))
+            parts.append(
+                _differences(
+                    one['differences'],
+                    comparison['metric'],
+                    interval_name(comparison),
+                    f'{model}-differences-at-equal-flops',
+                )
+            )
     return '\n'.join(parts)

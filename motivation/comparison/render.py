@@ -1,9 +1,6 @@
-"""Output of a comparison: Markdown, and a table for the terminal."""
+"""A comparison as Markdown, and the sentences that the terminal and the page share with it."""
 
 from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from motivation.comparison.statistics import FEWEST
 from motivation.errors import counted
@@ -11,9 +8,6 @@ from motivation.report.markdown import markdown_table
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import MODEL_NAMES
-
-# Rows of the table in the terminal.
-_MOST_ROWS = 30
 
 
 def render_markdown(comparison: dict[str, Any]) -> str:
@@ -24,7 +18,7 @@ def render_markdown(comparison: dict[str, Any]) -> str:
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
         f'## Claims\n\n{_claims_table(comparison)}\n\n{claims_note(comparison)}',
-        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{EQUAL_FLOPS_NOTE.format(interval_name(comparison))}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{equal_flops_note(comparison)}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
     ]
     return '\n\n'.join(sections) + '\n'
 
@@ -55,7 +49,7 @@ def marked(arm: dict[str, Any], model: str, form: str, otherwise: str = '') -> s
 
 
 def front_note(comparison: dict[str, Any]) -> str:
-    """Return what marks the Pareto front, as a sentence; nothing if no arm is marked."""
+    """Return what the asterisk means; nothing if no arm has one."""
     if not any(arm['pareto'] for arm in comparison['arms']):
         return ''
     return '*: on the Pareto front; no other arm has at least this mean for no more training FLOPs.'
@@ -64,52 +58,6 @@ def front_note(comparison: dict[str, Any]) -> str:
 def mean_of(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
     """Return a mean; nothing for ``None``."""
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
-
-
-def build_table(comparison: dict[str, Any]) -> Table:
-    """Return the results as a table for the terminal, with fewer columns than the Markdown."""
-    table = Table(
-        title=f'{named(comparison["metric"])}, and training compute',
-        title_justify='left',
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    form = form_of(comparison['metric'])
-    shown = _shown(comparison)
-    table.add_column('arm', overflow='fold')
-    for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
-        table.add_column(name, justify='right', no_wrap=True)
-    for arm in shown:
-        own = arm['summary']
-        table.add_row(
-            arm['arm'],
-            *(marked(arm, name, form, ' ') for name in MODEL_NAMES),
-            mean_of(own['total_train_flops'], '.3g'),
-            mean_of(own['saving'], '.2f', ' x'),
-            mean_of(own['motivated_fraction'], '.1%'),
-        )
-    left = len(arms_and_standalone(comparison)) - len(shown)
-    table.caption = ' '.join(
-        filter(
-            None,
-            (
-                front_note(comparison),
-                f'{counted(left, "more arm")} in compare.md.' if left else '',
-                uncounted(comparison),
-            ),
-        )
-    )
-    return table
-
-
-def _shown(comparison: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows for the terminal: all, or of many the baselines and the fronts."""
-    arms = arms_and_standalone(comparison)
-    if len(arms) <= _MOST_ROWS:
-        return arms
-    return [arm for arm in arms if arm.get('pareto', True) or arm['kind'] in ('Never', 'Always', 'distillation')][
-        :_MOST_ROWS
-    ]
 
 
 def arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
@@ -193,7 +141,7 @@ def _differences_table(comparison: dict[str, Any]) -> str:
 
 
 def interval_name(comparison: dict[str, Any]) -> str:
-    """Return what the intervals are called."""
+    """Return what the ends of a difference are called."""
     return '95 % confidence sequence' if comparison['test']['kind'] == 'sequential' else '95 % interval'
 
 
@@ -201,14 +149,13 @@ def _claims_table(comparison: dict[str, Any]) -> str:
     if not comparison['claims']:
         return 'None could be judged.'
     rows = [
-        [claim['claim'], f'**{claim["verdict"]}**', claim['evidence'], p_text(claim['p']), p_text(claim['adjusted_p'])]
+        [claim['claim'], f'**{claim["verdict"]}**', claim['evidence'], _p(claim['p']), _p(claim['adjusted_p'])]
         for claim in comparison['claims']
     ]
     return markdown_table(['claim', 'verdict', 'evidence', 'p', 'adjusted p'], rows, left=3)
 
 
-def p_text(p: float | None) -> str:
-    """Return a p-value as text; nothing for ``None``."""
+def _p(p: float | None) -> str:
     if p is None:
         return ''
     return '< 0.0001' if p < 0.0001 else f'{p:.4f}'
@@ -261,10 +208,12 @@ def _interval(row: dict[str, Any] | None, form: str) -> str:
     )
 
 
-EQUAL_FLOPS_NOTE = (
-    'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
-    'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
-    '{}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
-    'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
-    'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
-)
+def equal_flops_note(comparison: dict[str, Any]) -> str:
+    """Return how the metrics at equal FLOPs came about, as a paragraph."""
+    return (
+        'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
+        'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
+        f'{interval_name(comparison)}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+        'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
+        'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
+    )

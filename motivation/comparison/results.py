@@ -1,22 +1,20 @@
 """Results of a comparison as plain data, gathered from the reports of its runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from motivation.comparison.jobs import Job
 from motivation.comparison.pareto import mark_front
+from motivation.comparison.run_results import Run, first_metric, plus, read_report, read_run
 from motivation.comparison.statistics import FIXED, PairedTest, summarise
-from motivation.comparison.teacher import read_teacher_report
-from motivation.errors import ArgumentError, ConfigError
-from motivation.report.structure import RunReport
+from motivation.errors import ConfigError
 from motivation.structures import MODEL_NAMES
 
 # Version of the data of a comparison, which compare.schema.json describes: a field that is renamed, removed or gets
 # another meaning raises it.
 SCHEMA = 1
 
-Run = dict[str, Any]
 Arm = dict[str, Any]
 
 
@@ -30,9 +28,9 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test:
         test: The test whose intervals are computed. Default: that of a fixed number of seeds.
 
     Returns:
-        ``schema``, the version; the items of ``about`` and ``metric``; ``test``: what describes the test; ``arms``: the runs
-        of each arm, their summary, and for which models it is on the Pareto front; ``standalone``: the same for both
-        standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see :func:`equal_flops`.
+        ``schema``, the version; the items of ``about`` and ``metric``; ``test``: what describes the test; ``arms``: the runs of each arm, their
+        summary, and for which models it is on the Pareto front; ``standalone``: the same for both standalone trainings
+        taken together, or ``None`` if one is missing; ``equal_flops``: see :func:`equal_flops`.
 
     Raises:
         ConfigError: No run has finished, none reports the metric, or a report is damaged.
@@ -40,14 +38,14 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test:
     finished = {(job.arm.label, job.seed): job for job in jobs if job.status == 'finished'}
     if not finished:
         raise ConfigError('no run has finished, so there is nothing to compare')
-    metric = metric or _first_metric(map(_read_report, finished.values()))
+    metric = metric or first_metric(map(read_report, finished.values()))
     by_label: dict[str, list[Job]] = {}
     for job in jobs:
         by_label.setdefault(job.arm.label, []).append(job)
     arms = []
     for label, own in by_label.items():
         # One report at a time: those of thousands of runs hold much that is not compared.
-        runs = [_read_run(job, finished, metric) for job in own if job.status == 'finished']
+        runs = [read_run(job, finished, metric) for job in own if job.status == 'finished']
         arms.append(
             {
                 'arm': label,
@@ -79,70 +77,6 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test:
     }
 
 
-def _read_report(job: Job) -> RunReport:
-    return RunReport.read(job.folder / 'report.json')
-
-
-def _first_metric(reports: Iterable[RunReport]) -> str:
-    names = (name for report in reports for model in MODEL_NAMES for name in report.model(model).metrics)
-    metric = next(names, None)
-    if metric is None:
-        raise ConfigError('the runs report no metric, so there is nothing to compare; give the config a val_evaluator')
-    return metric
-
-
-def _read_run(job: Job, finished: dict[tuple[str, int], Job], metric: str) -> Run:
-    report = _read_report(job)
-    before: float | None = 0
-    waited = 0.0
-    models = [name for name in MODEL_NAMES if name in job.arm.trains]
-    accuracies: dict[str, float] = {name: _metric(report.model(name).metrics, metric, name) for name in models}
-    if job.arm.source == 'distillation':  # the teacher counts as its motivated model, with the cost of training it
-        reference = finished.get((job.arm.reference or '', job.seed))
-        teacher = _read_report(reference) if reference else read_teacher_report(job.arm.options['teacher'])
-        before, waited = _of_run(teacher, 'total_train_flops'), teacher.wall_seconds
-        accuracies['motivated'] = _metric(teacher.motivated.metrics, metric, 'motivated')
-    base, motivated = (part.compute.train_flops if part.compute else None for part in (report.base, report.motivated))
-    return {
-        'seed': job.seed,
-        'folder': str(job.folder),
-        'policy': report.policy,
-        'epochs': report.epochs,
-        **{name: accuracies.get(name) for name in MODEL_NAMES},
-        'base_train_flops': base,
-        'motivated_train_flops': _plus(motivated, before),
-        'total_train_flops': _plus(_of_run(report, 'total_train_flops'), before),
-        'motivated_alone_train_flops': _of_run(report, 'motivated_alone_train_flops'),
-        'motivated_fraction': None if job.arm.source == 'distillation' else report.motivated_fraction,
-        'wall_seconds': report.wall_seconds + waited,
-        'history': [
-            {
-                'epoch': row.epoch,
-                'total_train_flops': _plus(row.total_train_flops, before),
-                **{name: row.models[name].metrics.get(metric) if name in models else None for name in MODEL_NAMES},
-            }
-            for row in report.history
-        ],
-    }
-
-
-def _of_run(report: RunReport, field: str) -> int | None:
-    return None if report.compute is None else getattr(report.compute, field)
-
-
-def _plus(one: float | None, other: float | None) -> float | None:
-    """Return the sum of two numbers, or ``None`` if one of them is unknown."""
-    return None if one is None or other is None else one + other
-
-
-def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
-    if metric not in metrics:
-        raise ArgumentError(
-            'metric', f'is {metric!r}, which a run does not report for {model}; it reports {", ".join(metrics)}'
-        )
-    return metrics[metric]
-
-
 def find_kind(arms: Sequence[Arm], kind: str) -> Arm | None:
     """Return the first arm of a kind that has finished runs, or ``None`` if there is none."""
     return next((arm for arm in arms if arm['kind'] == kind and arm['runs']), None)
@@ -155,7 +89,7 @@ def _pair_standalone(arms: Sequence[Arm]) -> Arm | None:
         return None
     runs = []
     for base, motivated in _by_seed(never, always):
-        total = _plus(base['total_train_flops'], motivated['total_train_flops'])
+        total = plus(base['total_train_flops'], motivated['total_train_flops'])
         runs.append(
             {
                 'seed': base['seed'],

@@ -9,8 +9,9 @@ from rich.console import Console
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
 from motivation.comparison.picture import choose_curves
-from motivation.comparison.render import build_table, render_markdown
+from motivation.comparison.render import render_markdown
 from motivation.comparison.results import gather
+from motivation.comparison.terminal import build_table
 from motivation.report.structure import RunReport
 from tests.comparison.many_runs import finished_jobs
 

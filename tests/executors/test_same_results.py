@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,17 +41,33 @@ SMALL = {
 
 
 def results(executor, folder, arms, seeds):
-    """Return the results of the comparison, without times and folders, and a digest of the weights of every model."""
-    comparison = Comparison(DIGITS, folder, SMALL, arms=arms, seeds=seeds, epochs=1, executor=executor)
-    comparison.run(SCRIPT, limit=1)
-    assert comparison.write(), [job.reason for job in comparison.jobs]
-    weights = {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.glob('*/seed*/*.pth')
-        if not path.name.startswith('epoch')
-    }
-    assert len(weights) >= len(arms) * len(seeds)
-    return _without_own(json.loads((folder / 'compare.json').read_text())), weights
+    """Return the results of the comparison, without times and folders, and a digest of the weights of every model.
+
+    The work_dir has the same relative path in each folder, because the policy of a control names it.
+    """
+    folder.mkdir(exist_ok=True)
+    with chdir(folder):
+        work = Path('work')
+        comparison = Comparison(DIGITS, work, SMALL, arms=arms, seeds=seeds, epochs=1, executor=executor)
+        comparison.run(SCRIPT, limit=1)
+        assert comparison.write(), [job.reason for job in comparison.jobs]
+        weights = {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in work.glob('*/seed*/*.pth')
+            if not path.name.startswith('epoch')
+        }
+        assert len(weights) >= len(arms) * len(seeds)
+        return _without_own(json.loads((work / 'compare.json').read_text())), weights
+
+
+@contextmanager
+def chdir(folder):
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _without_own(value):
@@ -68,7 +85,7 @@ def by_local(tmp_path_factory):
 def test_results_are_those_of_the_local_executor(executor, by_local):
     if importlib.util.find_spec(EXECUTORS[executor]) is None:
         pytest.skip(f'{EXECUTORS[executor]} is not installed')
-    assert results(executor, Path('work'), ARMS, SEEDS) == by_local
+    assert results(executor, Path('other'), ARMS, SEEDS) == by_local
 
 
 if __name__ == '__main__':

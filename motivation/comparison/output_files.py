@@ -1,4 +1,4 @@
-"""The files of a comparison, each written whole or not at all."""
+"""The files of a comparison: Markdown, JSON, CSV and the picture."""
 
 import json
 import math
