@@ -10,6 +10,7 @@ import pytest
 from motivation.comparison import results
 from motivation.comparison.output_files import dump
 from tests.comparison.test_results import compare
+from tests.comparison.test_stopping import finish, planned
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / 'motivation/comparison/compare.schema.json').read_text())
@@ -53,6 +54,15 @@ def written(comparison):
 )
 def test_written_file_is_as_the_schema_says(options):
     check(written(compare(**options)))
+
+
+def test_written_file_of_a_sequential_test_is_as_the_schema_says():
+    jobs, judgement = planned()
+    for seed in range(2):
+        finish(jobs, seed)
+    comparison = written(judgement.results(config='study.py', epochs=2))
+    check(comparison)
+    assert comparison['test']['kind'] == 'sequential' and comparison['test']['stopped']
 
 
 def test_number_that_is_not_finite_is_written_as_null_which_every_reader_of_json_takes():
