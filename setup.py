@@ -41,6 +41,7 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     packages=find_packages(include=['motivation', 'motivation.*']),
+    package_data={'motivation.comparison': ['*.json', '*.html', '*.css', '*.js']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['motivation = motivation.commands.dispatch:main']},
     python_requires='>=3.10',
@@ -48,13 +49,14 @@ setup(
     extras_require={
         'energy': requirements('energy'),
         'export': requirements('export'),
+        'html': requirements('html'),
         'loggers': requirements('loggers'),
         'ray': requirements('ray'),
         'slurm': requirements('slurm'),
         'streams': requirements('streams'),
         'tests': [
             line
-            for name in ('tests', 'energy', 'export', 'loggers', 'ray', 'slurm', 'streams')
+            for name in ('tests', 'energy', 'export', 'html', 'loggers', 'ray', 'slurm', 'streams')
             for line in requirements(name)
         ],
         'tfds': requirements('tfds'),

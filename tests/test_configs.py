@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from motivation.comparison.arms import configure
+from motivation.comparison.arm_config import configure
 from motivation.comparison.compare import Comparison
 from motivation.config.checks import check_config
 from motivation.config.read import load_config

@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of the config's field comparison, else never always consecutive random matched",
     )
     parser.add_argument(
+        '--sweep',
+        nargs='+',
+        action='extend',
+        metavar='FIELD=V1,V2,...',
+        help='more arms: the policy of the config with every combination of these values of fields, such as '
+        'motivation.policy.drops=1,2,3; other arms are then never and always by default',
+    )
+    parser.add_argument(
         '--seeds',
         nargs='+',
         metavar='SEED|FIRST:END',
@@ -53,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--metric', help='metric to compare, such as accuracy/top1; by default the first that the runs report'
     )
     parser.add_argument(
+        '--html', action='store_true', help='also write compare.html, one page with tables, curves and switch timelines'
+    )
+    parser.add_argument(
+        '--track', nargs='+', default=[], choices=['mlflow', 'wandb'], help='also write each run to these trackers'
+    )
+    parser.add_argument(
         '--forecast', action='store_true', help='time the models, print the hours that the comparison takes, and end'
     )
     parser.add_argument('--work-dir', help='folder of all runs; work_dirs/compare_<config> by default')
@@ -74,7 +88,10 @@ def run(args: argparse.Namespace) -> None:
         config=args.config,
         work_dir=Path(args.work_dir or f'work_dirs/compare_{Path(args.config).stem}'),
         options=args.cfg_options,
+        html=args.html,
+        trackers=args.track,
         arms=args.arms,
+        sweep=args.sweep,
         seeds=args.seeds,
         epochs=args.epochs,
         metric=args.metric,

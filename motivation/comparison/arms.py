@@ -1,7 +1,9 @@
 """The arms of a comparison: how each differs from the shared config."""
 
 import copy
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +12,8 @@ from typing import Any
 from mmengine.config import Config
 
 from motivation.config.read import apply_options, load_config
-from motivation.config.schedule import scale_epochs
+from motivation.config.schema import known_fields
 from motivation.errors import ArgumentError, ConfigError, near_matches
-from motivation.policies.switch_trace import SwitchTrace
 from motivation.registry import POLICIES
 from motivation.utils.named_fields import read_fields, split_name
 
@@ -28,6 +29,15 @@ ALIASES = {
 # Controls that are derived from the runs of another arm, and the field that comes from it.
 _FROM_ANOTHER = {'RandomGate': 'rate', 'MatchedRandom': 'run', 'Replay': 'run'}
 _PERCENT = re.compile(r'(\d+(?:\.\d+)?)%')
+# Fields that belong to the comparison.
+_NOT_OF_AN_ARM = {
+    **dict.fromkeys(('randomness', 'randomness.seed'), 'which is what the seeds are for'),
+    'work_dir': 'which is the folder of each run',
+    'resume': 'which follows from what is in the folder of each run',
+    'comparison': 'which is no part of a run',
+}
+# Bytes of the name of a folder, so that a file system takes it with what is added to it.
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,12 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """Name of the folder of the arm's runs."""
-        return re.sub(r'[^\w.=,%-]+', '_', self.label).strip('_')
+        """Name of the folder of the arm's runs; of a long label, its beginning and a digest of it."""
+        name = re.sub(r'[^\w.=,%-]+', '_', self.label).strip('_').encode()
+        if len(name) <= _LONGEST:
+            return name.decode()
+        digest = hashlib.sha256(self.label.encode()).hexdigest()[:12]
+        return f'{name[: _LONGEST - 13].decode(errors="ignore")}-{digest}'
 
     @property
     def trains(self) -> tuple[str, ...]:
@@ -85,11 +99,11 @@ def plan_arms(
         ArgumentError: A name is unknown, an arm is given twice, or the arm that another is derived from is missing.
     """
     arms = [_parse_arm(text, texts, config, options, folder or Path()) for text in texts]
-    labels, folders = [arm.label for arm in arms], [arm.folder for arm in arms]
+    labels, folders = (Counter(names) for names in zip(*((arm.label, arm.folder) for arm in arms), strict=True))
     for arm in arms:
-        if labels.count(arm.label) > 1:
+        if labels[arm.label] > 1:
             raise ArgumentError('arms', f'has {arm.label!r} twice; give each arm once')
-        if folders.count(arm.folder) > 1:
+        if folders[arm.folder] > 1:
             raise ArgumentError(
                 'arms', f'has two arms whose folder would be {arm.folder!r}; write one of them differently'
             )
@@ -110,18 +124,18 @@ def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[st
         raise _refused(text, 'is not of the form NAME:KEY=VALUE,...; write it like consecutive:drops=3') from None
     source = ALIASES.get(name, name)
     if name.endswith('.py'):
-        if any('.' not in key and key != 'max_epochs' for key in fields):
+        if any(not _is_of_config(key) and key != 'max_epochs' for key in fields):
             raise _refused(text, 'is another config, which takes dotted fields only, such as motivation.policy.drops=3')
         source = str(folder / name) if (folder / name).is_file() and not Path(name).is_file() else name
-    elif name == 'config':
-        policy = _policy_type(config)
     elif source and POLICIES.get(source) is not None:
         policy = source
-    elif name != 'distillation':
+    elif name not in ('config', 'distillation'):
         known = {*ALIASES, 'config', 'distillation', *POLICIES.module_dict}
         raise _refused(text, f'is neither an arm nor a registered policy; {near_matches(name, known)}')
-    if 'randomness.seed' in fields:
-        raise _refused(text, 'sets randomness.seed, which is what the seeds are for; leave it out')
+    for key in fields:
+        why = _NOT_OF_AN_ARM.get('comparison' if key.startswith('comparison.') else key)
+        if why and _is_of_config(key, name):
+            raise _refused(text, f'sets {key}, {why}; leave it out')
     max_epochs = fields.pop('max_epochs', None)
     if max_epochs is not None and not _is_length(max_epochs):
         raise _refused(
@@ -130,14 +144,23 @@ def _parse_arm(text: str, texts: Sequence[str], config: Config, options: dict[st
     arm = Arm(
         label=text,
         source=source,
-        options={key: value for key, value in fields.items() if '.' not in key},
-        config_options={key: value for key, value in fields.items() if '.' in key},
+        options={key: value for key, value in fields.items() if not _is_of_config(key, name)},
+        config_options={key: value for key, value in fields.items() if _is_of_config(key, name)},
         max_epochs=max_epochs,
         reference=reference,
     )
     if arm.source.endswith('.py'):
-        policy = _policy_type(_apply_own_options(arm, load_config(source, options)))
+        policy = _policy_type(apply_own_options(arm, load_config(source, options)))
+    elif name == 'config':
+        own = {key: value for key, value in arm.config_options.items() if key.split('.')[0] == 'motivation'}
+        shared = Config(dict(motivation=copy.deepcopy(config.get('motivation'))))
+        policy = _policy_type(apply_own_options(replace(arm, config_options=own), set_policy_fields(arm, shared)))
     return replace(arm, policy=policy)
+
+
+def _is_of_config(key: str, name: str = '.py') -> bool:
+    """Return whether an arm's field is one of the config: dotted, or where the arm is a config, of the top level."""
+    return '.' in key or ((name == 'config' or name.endswith('.py')) and key in known_fields())
 
 
 def _is_length(max_epochs: Any) -> bool:
@@ -164,12 +187,12 @@ def _policy_type(config: Config) -> str:
 
 def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
     """Return an arm with its reference: the arm that a control or a distillation is derived from."""
-    others = {other.label: other for other in arms if other is not arm}
     field_name = 'teacher' if arm.source == 'distillation' else _FROM_ANOTHER.get(arm.source)
     if field_name is None or field_name in arm.options:
         if arm.reference is not None:
             raise _refused(arm.label, f'gives arm={arm.reference}, but is not derived from another arm; leave it out')
         return arm
+    others = {other.label: other for other in arms if other is not arm}
     if arm.source == 'distillation':
         candidates = [label for label, other in others.items() if other.policy == 'Always']
         problem = "learns from the motivated model of an arm 'always', and there is none; add that arm"
@@ -187,88 +210,27 @@ def _settle_reference(arm: Arm, arms: list[Arm]) -> Arm:
     return replace(arm, reference=reference, max_epochs=epochs)
 
 
-def configure(
-    arm: Arm,
-    config: Config,
-    seed: int,
-    reference: Path | None,
-    epochs: int | None = None,
-    options: dict[str, Any] | None = None,
-) -> Config:
-    """Return the config of one run of an arm.
+def set_policy_fields(arm: Arm, config: Config) -> Config:
+    """Set the fields of the policy that an arm ``config`` names, in place, and return the config.
 
-    Args:
-        arm: The arm.
-        config: Config that the arms share; it is not modified.
-        seed: Seed of the run.
-        reference: The work_dir of the run that this one is derived from; ``None`` if that does not exist yet,
-            which gives a config that can be checked but not run.
-        epochs: Number of epochs unless the arm has its own; ``None`` (default) for that of the config.
-        options: Values by dotted field name, which override fields of an arm's own config file.
-
-    Raises:
-        ArgumentError: An option does not apply to the config, or ``epochs`` is invalid.
+    A policy of another type keeps no field of the one before.
     """
-    if arm.source.endswith('.py'):
-        config = load_config(arm.source, options)
-    config = copy.deepcopy(config)
-    config.setdefault('randomness', {})
-    config.randomness.seed = seed
-    fields = {**arm.options, **_taken_from(arm, reference)}
-    if arm.source == 'distillation':
-        _distil(config, fields)
-    elif arm.source == 'config':
-        config.motivation.policy.update(fields)
-    elif not arm.source.endswith('.py'):
-        config.motivation = dict(policy=dict(type=arm.policy, **fields))
-    config.pop('comparison', None)
-    if arm.trains != ('base', 'motivated'):
-        if config.get('val_cfg') is not None:
-            config.val_cfg.models = list(arm.trains)
-        if arm.source in ('Never', 'Always', 'distillation'):
-            config.model.pop('distillation', None)  # or the base model would train beside the motivated one
-    length = _own_epochs(arm, epochs or config.train_cfg.max_epochs) or epochs
-    if length is not None:
-        scale_epochs(config, length)
-    return _apply_own_options(arm, config)
-
-
-def _own_epochs(arm: Arm, others: int) -> int | None:
-    """Return an arm's own number of epochs, or ``None`` if it has none; ``others`` is that of the other arms."""
-    if isinstance(arm.max_epochs, str):
-        return max(round(others * float(arm.max_epochs.removesuffix('%')) / 100), 1)
-    return arm.max_epochs
-
-
-def _apply_own_options(arm: Arm, config: Config) -> Config:
-    """Override the fields of a config that an arm names, in place, and return it."""
-    try:
-        apply_options(config, arm.label, arm.config_options)
-    except ConfigError as error:
-        raise _refused(arm.label, f'cannot be applied: {str(error).replace("--cfg-options ", "")}') from error
+    if arm.options:
+        policy = config.motivation.policy
+        if arm.options.get('type', policy.get('type')) != policy.get('type'):
+            policy.clear()
+        policy.update(arm.options)
     return config
 
 
-def _taken_from(arm: Arm, reference: Path | None) -> dict[str, Any]:
-    """Return the policy or distillation field that is taken from the run that an arm is derived from."""
-    if arm.reference is None:
-        return {}
-    if arm.source == 'distillation':
-        return {'teacher': str((reference or Path()) / 'motivated.pth')}
-    if arm.source != 'RandomGate':
-        return {'run': str(reference)}
-    if reference is None:
-        return {'rate': 0.0}
-    motivated = SwitchTrace.load(reference).motivated
-    return {'rate': motivated.count(1) / max(len(motivated) - 1, 1)}  # the first batch is always the base model's
+def apply_own_options(arm: Arm, config: Config) -> Config:
+    """Override the fields of a config that an arm names, in place, and return it.
 
-
-def _distil(config: Config, options: dict[str, Any]) -> None:
-    """Change a config in place so that it trains the base model alone, with a teacher."""
-    kind = config.model.base.get('type')
-    if kind != 'TimmClassifier':
-        raise ConfigError(
-            f"the arm 'distillation' needs model.base to be a TimmClassifier, not {kind!r}; leave the arm out"
-        )
-    config.model.base.update(type='DistilledClassifier', **options)
-    config.motivation = dict(policy=dict(type='Never'))
+    Raises:
+        ArgumentError: A field does not apply.
+    """
+    try:
+        apply_options(config, arm.label, copy.deepcopy(arm.config_options))  # MMEngine takes _delete_ out of them
+    except ConfigError as error:
+        raise _refused(arm.label, f'cannot be applied: {str(error).replace("--cfg-options ", "")}') from error
+    return config

@@ -36,18 +36,19 @@ def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
         for place, against in enumerate(arms):
             if against['kind'] != kind:
                 continue
-            for arm in [*arms[:place], *arms[place + 1 :]]:
-                earlier = arm['kind'] == kind and arms.index(arm) < place  # the pair was yielded the other way round
-                if not earlier and arm['made_from'] != against['arm']:
+            for other, arm in enumerate(arms):
+                earlier = arm['kind'] == kind and other < place  # the pair was yielded the other way round
+                if other != place and not earlier and arm['made_from'] != against['arm']:
                     yield arm, against, model
+    by_label = {arm['arm']: arm for arm in arms}
     for control in arms:
-        condition = next((arm for arm in arms if arm['arm'] == control['made_from']), None)
+        condition = by_label.get(control['made_from'])
         if condition is not None and control['kind'] != 'distillation':
             for model in MODEL_NAMES:
                 yield condition, control, model
-    for distilled in arms:
+    for distilled in (arm for arm in arms if arm['kind'] == 'distillation'):
         for arm in arms:
-            if distilled['kind'] == 'distillation' and arm['kind'] not in _BASELINES:
+            if arm['kind'] not in _BASELINES:
                 yield arm, distilled, 'base'
 
 

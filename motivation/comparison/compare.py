@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,17 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
-from motivation.comparison.arms import Arm, configure, plan_arms
+from motivation.comparison.arm_config import configure
+from motivation.comparison.arms import Arm, plan_arms
 from motivation.comparison.display import Display
 from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, is_finished, run_jobs
 from motivation.comparison.judgement import Judgement
-from motivation.comparison.render import build_table, describe_test, write_comparison
-from motivation.comparison.results import read_teacher_report
+from motivation.comparison.outputs import Outputs
+from motivation.comparison.render import describe_test
+from motivation.comparison.run_results import read_teacher_report
+from motivation.comparison.sweep import expand_sweep, refused_as_sweep
+from motivation.comparison.terminal import build_table
 from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config
@@ -49,14 +53,20 @@ class Comparison:
             :class:`~motivation.config.comparison_plan.ComparisonPlan`.
         work_dir: Folder of all runs; finished runs in it are kept.
         options: Values by dotted field name that override the config for every arm.
-        **given: ``arms``, ``seeds``, ``epochs``, ``metric``, ``executor`` and ``until`` of the command line; ``None`` for
-            those of the config.
+        html: Whether :meth:`write` also writes ``compare.html``. Default: ``False``.
+        trackers: Trackers that it also writes the runs to, ``'mlflow'`` and ``'wandb'``. Default: none.
+        **given: ``arms``, ``sweep``, ``seeds``, ``epochs``, ``metric``, ``executor`` and ``until`` of the command line;
+            ``None`` for those of the config.
 
     Raises:
-        ConfigError: The config, an arm or an option is invalid, or ``work_dir`` holds runs of another config.
+        ConfigError: The config, an arm or an option is invalid, ``work_dir`` holds runs of another config, or the page
+            or a tracker lacks what it needs.
     """
 
-    def __init__(self, config: str, work_dir: Path, options: dict[str, Any] | None = None, **given: Any) -> None:
+    def __init__(
+        self, config: str, work_dir: Path, options: dict[str, Any] | None = None,
+        html: bool = False, trackers: Sequence[str] = (), **given: Any,
+    ) -> None:  # fmt: skip
         if work_dir.exists() and not work_dir.is_dir():
             raise ConfigError(f"--work-dir '{work_dir}' is a file; name a folder")
         self.path, self.file = config, config_file(config)
@@ -66,9 +76,11 @@ class Comparison:
         self.work_dir = work_dir
         self.console = Console(highlight=False, soft_wrap=True)
         self._given = {name: value for name, value in given.items() if value is not None}
-        self.plan = ComparisonPlan(**{**(self.config.get('comparison') or {}), **self._given})
+        said = {**(self.config.get('comparison') or {}), **self._given}
+        self.plan = ComparisonPlan(**({'arms': ('never', 'always')} if said.get('sweep') else {}) | said)
         with self._located():
             self._plan_jobs()
+        self._outputs = Outputs(self.config, work_dir, html, trackers)
 
     def _plan_jobs(self) -> None:
         try:
@@ -77,7 +89,8 @@ class Comparison:
             raise ArgumentError('seeds', f'must be {error}, got {shortened(self.plan.seeds)}') from error
         if self.plan.metric is not None:
             check_compared_metric(self.config._cfg_dict.to_dict(), self.plan.metric)
-        self.arms = plan_arms(self.plan.arms, self.config, self.options, self.file.parent)
+        swept = dict.fromkeys(expand_sweep(self.plan.sweep or {}, self.plan.arms, self.config))
+        self.arms = plan_arms([*self.plan.arms, *swept], self.config, self.options, self.file.parent)
         self.jobs = [
             Job(arm, seed, self.work_dir / arm.folder / f'seed{seed}') for seed in self.seeds for arm in self.arms
         ]
@@ -85,7 +98,8 @@ class Comparison:
         self._by_label = {(job.arm.label, job.seed): job for job in self.jobs}
         self.executor = make_executor(self.plan.executor)
         for arm in self.arms:
-            self._check_arm(arm)
+            with refused_as_sweep(arm.label) if arm.label in swept else nullcontext():
+                self._check_arm(arm)
         for job in sorted(self.jobs, key=lambda job: job.arm.reference is not None):
             reference = self._reference(job)
             if reference is None or reference.status == 'finished':  # otherwise it is checked before it starts
@@ -100,7 +114,7 @@ class Comparison:
             yield
         except ArgumentError as error:
             field = error.argument.partition('.')[0]
-            if field not in ('arms', 'seeds', 'epochs', 'metric', 'executor', 'claims', 'until'):
+            if field not in ('arms', 'sweep', 'seeds', 'epochs', 'metric', 'executor', 'claims', 'until'):
                 raise
             is_planned = field in (self.config.get('comparison') or {}) and field not in self._given
             where = f'comparison.{error.argument}' if is_planned else f'--{error.argument}'
@@ -200,10 +214,10 @@ class Comparison:
         return {'PYTHONPATH': path, **self.executor.environment()}
 
     def write(self) -> bool:
-        """Write ``compare.md``, ``compare.json`` and ``compare.png``, and print the results.
+        """Write the results to files and trackers, and print them.
 
         Returns:
-            Whether every run that is needed has finished.
+            Whether every run that is needed has finished and every tracker has them.
 
         Raises:
             ConfigError: No run has finished, or none reports the metric.
@@ -211,7 +225,7 @@ class Comparison:
         epochs = self.plan.epochs or self.config.train_cfg.max_epochs
         with self._located():
             comparison = self.judgement.results(config=self.path, epochs=epochs)
-        written = write_comparison(comparison, self.work_dir)
+        written = self._outputs.write_files(comparison)
         self.console.print(build_table(comparison))
         self.console.print(describe_test(comparison['test']), markup=False)
         for verdict in ('supported', 'contradicted'):
@@ -221,7 +235,10 @@ class Comparison:
         undecided = sum(claim['verdict'] == 'not decided' for claim in comparison['claims'])
         self.console.print(f'not decided: {undecided} of {len(comparison["claims"])} claims; all are in compare.md')
         self.console.print('written: ' + ', '.join(path.name for path in written), f'in {self.work_dir}', markup=False)
-        return all(job.status == 'finished' for job in self.judgement.counted_jobs())
+        problems = self._outputs.write_runs(comparison)
+        for problem in problems:
+            self.console.print(problem, markup=False)
+        return not problems and all(job.status == 'finished' for job in self.judgement.counted_jobs())
 
     def _check_arm(self, arm: Arm) -> None:
         """Check an arm before anything runs, as far as it does not depend on another run."""
@@ -258,8 +275,10 @@ class Comparison:
             raise ConfigError(
                 f"--work-dir '{self.work_dir}' holds a run in '{job.folder}' that no comparison made; name another"
             )
-        existing = Config.fromfile(str(path), import_custom_modules=False)
         wanted = self._configure_run(job)
+        if path.read_text() == wanted.pretty_text:  # reading a config takes ten times as long
+            return
+        existing = Config.fromfile(str(path), import_custom_modules=False)
         difference = next(
             config_differences(*(describe_run_config(config, evaluation=True) for config in (existing, wanted))), None
         )

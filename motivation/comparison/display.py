@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from motivation.comparison.jobs import Job
+from motivation.errors import counted
 from motivation.hooks.progress_hook import format_duration
 
 
@@ -39,9 +40,10 @@ class Display:
 
     def __enter__(self) -> 'Display':
         kept = sum(job.status == 'finished' for job in self.jobs)
+        arms, seeds = ({*values} for values in zip(*((job.arm.label, job.seed) for job in self.jobs), strict=True))
         self.console.print(
-            f'comparison of {len(self.jobs)} runs in {self.folder}'
-            + (f', {kept} of them already finished' if kept else ''),
+            f'comparison of {counted(len(self.jobs), "run")} ({counted(len(arms), "arm")}, {counted(len(seeds), "seed")}) '
+            f'in {self.folder}' + (f', {kept} of them already finished' if kept else ''),
             markup=False,
         )
         if self._live:

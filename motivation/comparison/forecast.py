@@ -1,8 +1,10 @@
 """A forecast of the hours that a comparison takes, from the times of its models' batches."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any, Literal
 
 from mmengine.config import Config
@@ -10,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from motivation.comparison.arms import Arm
-from motivation.comparison.jobs import Job, find_reference
+from motivation.comparison.jobs import Job
 from motivation.comparison.timing import Timing
 from motivation.registry import POLICIES
 from motivation.report.structure import RunReport
@@ -127,14 +129,21 @@ def whole_seconds(runs: Sequence[tuple[float, int | None]], limit: int) -> float
         runs: Seconds of each run, and the index of the run that it waits for; ``None`` for none.
         limit: Number of runs at a time, at least 1.
     """
-    now, ends = 0.0, dict[int, float]()
-    while len(ends) < len(runs):
-        for place, (seconds, after) in enumerate(runs):
-            free = sum(end > now for end in ends.values()) < limit
-            if place not in ends and free and (after is None or ends.get(after, now + 1) <= now):
-                ends[place] = now + seconds
-        now = min((end for end in ends.values() if end > now), default=now)
-    return max(ends.values(), default=0.0)
+    followers: dict[int, list[int]] = {}
+    for place, (_, after) in enumerate(runs):
+        if after is not None:
+            followers.setdefault(after, []).append(place)
+    now, running = 0.0, list[tuple[float, int]]()  # heaps, the runs that are free to start in their order
+    ready = [place for place, (_, after) in enumerate(runs) if after is None]
+    while ready or running:
+        while ready and len(running) < limit:
+            place = heappop(ready)
+            heappush(running, (now + runs[place][0], place))
+        now = running[0][0]
+        while running and running[0][0] == now:
+            for follower in followers.get(heappop(running)[1], ()):
+                heappush(ready, follower)
+    return now
 
 
 @dataclass(frozen=True)
@@ -238,12 +247,12 @@ def make_forecast(
         if label in timings:
             shares[label] = _share_of(arm, jobs, configs[label], timings[label].batches, shares)
     seconds = {label: run_seconds(configs[label], timings[label], shares[label].value) for label in shares}
-    left = {label: sum(job.arm.label == label and job.status != 'finished' for job in jobs) for label in shares}
-    places = {id(job): place for place, job in enumerate(jobs)}
+    left = Counter(job.arm.label for job in jobs if job.status != 'finished')
+    places = {(job.arm.label, job.seed): place for place, job in enumerate(jobs)}
     runs = []
     for job in jobs:
         takes = 0.0 if job.status == 'finished' else seconds[job.arm.label]
-        runs.append((takes, places.get(id(find_reference(job, jobs)))))
+        runs.append((takes, places.get((job.arm.reference or '', job.seed))))
     distinct: list[Timing] = []
     distinct.extend(timing for timing in timings.values() if timing not in distinct)
     return Forecast(

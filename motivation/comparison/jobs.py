@@ -68,11 +68,6 @@ def is_finished(folder: Path) -> bool:
     return (folder / 'report.json').is_file()
 
 
-def find_reference(job: Job, jobs: Sequence[Job]) -> Job | None:
-    """Return the job of the same seed that a job is derived from, or ``None`` if there is none."""
-    return next((other for other in jobs if other.arm.label == job.arm.reference and other.seed == job.seed), None)
-
-
 def run_jobs(
     jobs: Sequence[Job],
     executor: Executor,

@@ -1,69 +1,30 @@
-"""Output of a comparison: Markdown, JSON and a table for the terminal."""
+"""A comparison as Markdown, and the sentences that the terminal and the page share with it."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from motivation.comparison.picture import draw_comparison
 from motivation.comparison.statistics import FEWEST
 from motivation.errors import counted
 from motivation.report.markdown import markdown_table
 from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
-
-
-def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
-    """Write ``compare.md``, ``compare.json`` and ``compare.png``.
-
-    An earlier comparison with arms or seeds that this one lacks, by another test, or with a sequential test of other claims, is
-    kept, renamed to ``compare-1.md`` and so on.
-
-    Args:
-        comparison: Data of the comparison, with its differences and claims.
-        folder: Folder to write to.
-
-    Returns:
-        Paths of the written files.
-    """
-    paths = [folder / f'compare.{suffix}' for suffix in ('md', 'json', 'png')]
-    if paths[1].is_file() and not _covers(comparison, json.loads(paths[1].read_text())):
-        number = 1 + len(list(folder.glob('compare-*.json')))
-        for path in paths:
-            path.rename(path.with_stem(f'compare-{number}'))
-    paths[0].write_text(render_markdown(comparison), encoding='utf-8')
-    paths[1].write_text(json.dumps(comparison, indent=1) + '\n')
-    draw_comparison(comparison, paths[2])
-    return paths
-
-
-def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
-    """Return whether a comparison contains every run of an earlier one and is by its test, if sequential of its claims."""
-
-    def contents(one: dict[str, Any]) -> set[tuple[Any, ...]]:
-        test = one.get('test', {'kind': 'fixed'})['kind']
-        claims = {(claim['claim'],) for claim in one['claims'] if test == 'sequential'}
-        return {(test,), *claims, *((arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs'])}
-
-    return contents(comparison) >= contents(earlier)
+from motivation.structures import MODEL_NAMES
 
 
 def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
     sections = [
-        f'# Comparison of {len(comparison["arms"])} arms\n\n{_about(comparison)}',
-        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (_spread_note(comparison), _RESULTS_NOTE, _uncounted(comparison))))}',
+        f'# Comparison of {len(comparison["arms"])} arms\n\n{about(comparison)}',
+        f'## Results\n\n{_results_table(comparison)}\n\n{" ".join(filter(None, (spread_note(comparison), front_note(comparison), RESULTS_NOTE, uncounted(comparison))))}',
         *([_unfinished(comparison)] if any(arm['unfinished'] for arm in comparison['arms']) else []),
         f'## Differences, paired by seed\n\n{_differences_table(comparison)}',
-        f'## Claims\n\n{_claims_table(comparison)}\n\n{_claims_note(comparison)}',
-        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{_EQUAL_FLOPS_NOTE.format(_interval_name(comparison))}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
+        f'## Claims\n\n{_claims_table(comparison)}\n\n{claims_note(comparison)}',
+        f'## At equal FLOPs\n\n{_equal_flops_table(comparison)}\n\n{equal_flops_note(comparison)}\n\n![{comparison["metric"]} against training FLOPs](compare.png)',
     ]
     return '\n\n'.join(sections) + '\n'
 
 
-def _about(comparison: dict[str, Any]) -> str:
+def about(comparison: dict[str, Any]) -> str:
+    """Return what was compared, and how compute is counted, as a paragraph of Markdown."""
     seeds = ', '.join(map(str, comparison['seeds']))
     noun = 'seed' if len(comparison['seeds']) == 1 else 'seeds'
     return (
@@ -72,44 +33,35 @@ def _about(comparison: dict[str, Any]) -> str:
     )
 
 
-def _spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
+def spread(summary: dict[str, Any] | None, form: str = '.2f', scale: float = 1.0) -> str:
+    """Return a mean with its standard deviation, where there is one; nothing for ``None``."""
     if summary is None:
         return ''
     mean = f'{summary["mean"] * scale:{form}}'
     return mean if summary['sd'] is None else f'{mean} ± {summary["sd"] * scale:{form}}'
 
 
-def _mean(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
+def marked(arm: dict[str, Any], model: str, form: str, otherwise: str = '') -> str:
+    """Return the metric of a model, with an asterisk if the arm is on its front, and else ``otherwise``."""
+    text = spread(arm['summary'][model], form)
+    mark = '*' if model in arm.get('pareto', ()) else otherwise
+    return f'{text} {mark}' if text and mark else text
+
+
+def front_note(comparison: dict[str, Any]) -> str:
+    """Return what the asterisk means; nothing if no arm has one."""
+    if not any(arm['pareto'] for arm in comparison['arms']):
+        return ''
+    return '*: on the Pareto front; no other arm has at least this mean for no more training FLOPs.'
+
+
+def mean_of(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
+    """Return a mean; nothing for ``None``."""
     return '' if summary is None else f'{summary["mean"]:{form}}{unit}'
 
 
-def build_table(comparison: dict[str, Any]) -> Table:
-    """Return the results as a table for the terminal, with fewer columns than the Markdown."""
-    table = Table(
-        title=f'{named(comparison["metric"])}, and training compute',
-        title_justify='left',
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    form = form_of(comparison['metric'])
-    table.add_column('arm', overflow='fold')
-    for name in ('base', 'motivated', 'FLOPs', 'saving', 'motivated\nbatches'):
-        table.add_column(name, justify='right', no_wrap=True)
-    for arm in _arms_and_standalone(comparison):
-        own = arm['summary']
-        table.add_row(
-            arm['arm'],
-            _spread(own['base'], form),
-            _spread(own['motivated'], form),
-            _mean(own['total_train_flops'], '.3g'),
-            _mean(own['saving'], '.2f', ' x'),
-            _mean(own['motivated_fraction'], '.1%'),
-        )
-    table.caption = _uncounted(comparison) or None
-    return table
-
-
-def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+def arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the arms and, after them, both standalone trainings together where there are both."""
     standalone = comparison['standalone']
     return [*comparison['arms'], *([standalone] if standalone else [])]
 
@@ -117,20 +69,19 @@ def _arms_and_standalone(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 def _results_table(comparison: dict[str, Any]) -> str:
     """Return the results as Markdown: a row for each arm, and one for both standalone trainings together."""
     rows, form = [], form_of(comparison['metric'])
-    for arm in _arms_and_standalone(comparison):
+    for arm in arms_and_standalone(comparison):
         own = arm['summary']
         rows.append(
             [
                 f'`{arm["arm"]}`',
                 str(len(arm['runs'])),
-                _spread(own['base'], form),
-                _spread(own['motivated'], form),
-                _mean(own['base_train_flops'], '.3g'),
-                _mean(own['motivated_train_flops'], '.3g'),
-                _mean(own['total_train_flops'], '.4g'),
-                _mean(own['saving'], '.2f', ' x'),
-                _mean(own['motivated_fraction'], '.1%'),
-                _mean(own['wall_seconds'], ',.0f'),
+                *(marked(arm, name, form) for name in MODEL_NAMES),
+                mean_of(own['base_train_flops'], '.3g'),
+                mean_of(own['motivated_train_flops'], '.3g'),
+                mean_of(own['total_train_flops'], '.4g'),
+                mean_of(own['saving'], '.2f', ' x'),
+                mean_of(own['motivated_fraction'], '.1%'),
+                mean_of(own['wall_seconds'], ',.0f'),
             ]
         )
     header = [
@@ -140,7 +91,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-_RESULTS_NOTE = (
+RESULTS_NOTE = (
     'The cell of a model that an arm does not train is empty. `distillation` is '
     'the base model taught by the motivated model of its teacher arm, whose training is included in the FLOPs; its '
     'motivated model is that teacher. The saving is against the first `always` arm. Runs may have shared the machine, '
@@ -148,11 +99,12 @@ _RESULTS_NOTE = (
 )
 
 
-def _spread_note(comparison: dict[str, Any]) -> str:
+def spread_note(comparison: dict[str, Any]) -> str:
+    """Return what the numbers of the results are, as a sentence."""
     return 'Mean ± standard deviation over seeds.' if len(comparison['seeds']) > 1 else 'Results of one seed.'
 
 
-def _uncounted(comparison: dict[str, Any]) -> str:
+def uncounted(comparison: dict[str, Any]) -> str:
     """Which arms have no FLOPs, in a sentence."""
     arms = [
         f'`{arm["arm"]}`' for arm in comparison['arms'] if any(run['total_train_flops'] is None for run in arm['runs'])
@@ -185,10 +137,11 @@ def _differences_table(comparison: dict[str, Any]) -> str:
         )
     unit = unit_of(comparison['metric'])
     difference = f'difference ({unit})' if unit else 'difference'
-    return markdown_table(['arm', 'against', 'model', difference, _interval_name(comparison), 'seeds'], rows, left=3)
+    return markdown_table(['arm', 'against', 'model', difference, interval_name(comparison), 'seeds'], rows, left=3)
 
 
-def _interval_name(comparison: dict[str, Any]) -> str:
+def interval_name(comparison: dict[str, Any]) -> str:
+    """Return what the ends of a difference are called."""
     return '95 % confidence sequence' if comparison['test']['kind'] == 'sequential' else '95 % interval'
 
 
@@ -219,14 +172,15 @@ def describe_test(test: dict[str, Any]) -> str:
     )
 
 
-def _claims_note(comparison: dict[str, Any]) -> str:
+def claims_note(comparison: dict[str, Any]) -> str:
+    """Return how the claims were judged, as a paragraph."""
     test = comparison['test']
     p = 'smallest p-value after any seed so far' if test['kind'] == 'sequential' else 'p-value of that test'
     return (
         f'{describe_test(test)} p is the {p} for a difference of zero, or of the margin that the claim names; adjusted p '
         f'allows for all {counted(len(comparison["claims"]), "claim")} together. Where it is at most '
         f'{test["error_rate"]:g}, the claim is decided: supported if the difference is in its favour, contradicted if it '
-        f'is not. With fewer than {FEWEST} seeds there is no verdict. The {_interval_name(comparison)} is of one '
+        f'is not. With fewer than {FEWEST} seeds there is no verdict. The {interval_name(comparison)} is of one '
         'difference by itself, without correction.'
     )
 
@@ -242,7 +196,7 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
         header += [f'{model}, at {one["train_flops"]:.4g} FLOPs', f'against `{against}`' if against else '']
         gained = {row['arm']: row for row in one['differences']}
         for label, row in zip(labels, rows, strict=True):
-            row += [_spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
+            row += [spread(one['arms'].get(label), form), _interval(gained.get(label), form)]
     return markdown_table(header, rows)
 
 
@@ -254,10 +208,12 @@ def _interval(row: dict[str, Any] | None, form: str) -> str:
     )
 
 
-_EQUAL_FLOPS_NOTE = (
-    'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
-    'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
-    '{}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
-    'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
-    'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
-)
+def equal_flops_note(comparison: dict[str, Any]) -> str:
+    """Return how the metrics at equal FLOPs came about, as a paragraph."""
+    return (
+        'The metric of each arm at the point where it had spent the total FLOPs of the cheapest arm that trains the model, '
+        'interpolated between two validations, and the difference from the arm that trains the model alone, with its '
+        f'{interval_name(comparison)}. An arm is left out if one of its runs had not been validated by then. At that point the schedules of '
+        'all but the cheapest arm are unfinished and their learning rates still high, which favours the cheapest arm. To '
+        'compare finished trainings, give an arm another number of epochs (`never:max_epochs=...`).'
+    )

@@ -1,17 +1,20 @@
 """Results of a comparison as plain data, gathered from the reports of its runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from motivation.comparison.jobs import Job, find_reference
+from motivation.comparison.jobs import Job
+from motivation.comparison.pareto import mark_front
+from motivation.comparison.run_results import Run, first_metric, plus, read_report, read_run
 from motivation.comparison.statistics import FIXED, PairedTest, summarise
-from motivation.errors import ArgumentError, ConfigError
-from motivation.report.structure import RunReport
+from motivation.errors import ConfigError
 from motivation.structures import MODEL_NAMES
 
-Run = dict[str, Any]
+# Version of the data of a comparison, which compare.schema.json describes: a field that is renamed, removed or gets
+# another meaning raises it.
+SCHEMA = 1
+
 Arm = dict[str, Any]
 
 
@@ -25,21 +28,24 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test:
         test: The test whose intervals are computed. Default: that of a fixed number of seeds.
 
     Returns:
-        The items of ``about`` and ``metric``; ``test``: what describes the test; ``arms``: the runs of each arm and their summary; ``standalone``: the
-        same for both standalone trainings taken together, or ``None`` if one is missing; ``equal_flops``: see
-        :func:`equal_flops`.
+        ``schema``, the version; the items of ``about`` and ``metric``; ``test``: what describes the test; ``arms``: the runs of each arm, their
+        summary, and for which models it is on the Pareto front; ``standalone``: the same for both standalone trainings
+        taken together, or ``None`` if one is missing; ``equal_flops``: see :func:`equal_flops`.
 
     Raises:
         ConfigError: No run has finished, none reports the metric, or a report is damaged.
     """
-    reports = {id(job): RunReport.read(job.folder / 'report.json') for job in jobs if job.status == 'finished'}
-    if not reports:
+    finished = {(job.arm.label, job.seed): job for job in jobs if job.status == 'finished'}
+    if not finished:
         raise ConfigError('no run has finished, so there is nothing to compare')
-    metric = metric or _first_metric(reports.values())
+    metric = metric or first_metric(map(read_report, finished.values()))
+    by_label: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_label.setdefault(job.arm.label, []).append(job)
     arms = []
-    for label in dict.fromkeys(job.arm.label for job in jobs):
-        own = [job for job in jobs if job.arm.label == label]
-        runs = [_read_run(job, jobs, reports, metric) for job in own if id(job) in reports]
+    for label, own in by_label.items():
+        # One report at a time: those of thousands of runs hold much that is not compared.
+        runs = [read_run(job, finished, metric) for job in own if job.status == 'finished']
         arms.append(
             {
                 'arm': label,
@@ -49,16 +55,19 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test:
                 'policy': runs[0]['policy'] if runs else None,
                 'runs': runs,
                 'unfinished': [
-                    {'seed': job.seed, 'status': job.status, 'reason': job.reason}
+                    {'seed': job.seed, 'status': job.status, 'reason': job.reason, 'folder': str(job.folder)}
                     for job in own
-                    if id(job) not in reports
+                    if job.status != 'finished'
                 ],
             }
         )
     standalone = _pair_standalone(arms)
+    always = find_kind(arms, 'Always')
     for arm in [*arms, *([standalone] if standalone else [])]:
-        arm['summary'] = _summarise(arm, arms)
+        arm['summary'] = _summarise(arm, always)
+    mark_front(arms, metric)
     return {
+        'schema': SCHEMA,
         **about,
         'metric': metric,
         'test': test.describe(),
@@ -66,84 +75,6 @@ def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test:
         'standalone': standalone,
         'equal_flops': equal_flops(arms, test),
     }
-
-
-def _first_metric(reports: Iterable[RunReport]) -> str:
-    names = (name for report in reports for model in MODEL_NAMES for name in report.model(model).metrics)
-    metric = next(names, None)
-    if metric is None:
-        raise ConfigError('the runs report no metric, so there is nothing to compare; give the config a val_evaluator')
-    return metric
-
-
-def _read_run(job: Job, jobs: Sequence[Job], reports: dict[int, RunReport], metric: str) -> Run:
-    report = reports[id(job)]
-    before: float | None = 0
-    waited = 0.0
-    models = [name for name in MODEL_NAMES if name in job.arm.trains]
-    accuracies: dict[str, float] = {name: _metric(report.model(name).metrics, metric, name) for name in models}
-    reference = find_reference(job, jobs)
-    if job.arm.source == 'distillation':  # the teacher counts as its motivated model, with the cost of training it
-        teacher = reports[id(reference)] if reference else read_teacher_report(job.arm.options['teacher'])
-        before, waited = _of_run(teacher, 'total_train_flops'), teacher.wall_seconds
-        accuracies['motivated'] = _metric(teacher.motivated.metrics, metric, 'motivated')
-    base, motivated = (part.compute.train_flops if part.compute else None for part in (report.base, report.motivated))
-    return {
-        'seed': job.seed,
-        'folder': str(job.folder),
-        'policy': report.policy,
-        'epochs': report.epochs,
-        **{name: accuracies.get(name) for name in MODEL_NAMES},
-        'base_train_flops': base,
-        'motivated_train_flops': _plus(motivated, before),
-        'total_train_flops': _plus(_of_run(report, 'total_train_flops'), before),
-        'motivated_alone_train_flops': _of_run(report, 'motivated_alone_train_flops'),
-        'motivated_fraction': None if job.arm.source == 'distillation' else report.motivated_fraction,
-        'wall_seconds': report.wall_seconds + waited,
-        'history': [
-            {
-                'epoch': row.epoch,
-                'total_train_flops': _plus(row.total_train_flops, before),
-                **{name: row.models[name].metrics.get(metric) if name in models else None for name in MODEL_NAMES},
-            }
-            for row in report.history
-        ],
-    }
-
-
-def _of_run(report: RunReport, field: str) -> int | None:
-    return None if report.compute is None else getattr(report.compute, field)
-
-
-def _plus(one: float | None, other: float | None) -> float | None:
-    """Return the sum of two numbers, or ``None`` if one of them is unknown."""
-    return None if one is None or other is None else one + other
-
-
-def read_teacher_report(teacher: str) -> RunReport:
-    """Return the report of the run that exported a teacher, which contains the cost of training it.
-
-    Args:
-        teacher: Path of the teacher's ``motivated.pth``; the report is in the same folder.
-
-    Raises:
-        ConfigError: There is no report, or it is damaged.
-    """
-    report = Path(teacher).parent / 'report.json'
-    if not report.is_file():
-        raise ConfigError(
-            f'distillation:teacher={teacher} has no report.json beside it, so its cost is unknown; give the '
-            "motivated.pth in the work_dir of its run, or an arm 'always'"
-        )
-    return RunReport.read(report)
-
-
-def _metric(metrics: dict[str, float], metric: str, model: str) -> float:
-    if metric not in metrics:
-        raise ArgumentError(
-            'metric', f'is {metric!r}, which a run does not report for {model}; it reports {", ".join(metrics)}'
-        )
-    return metrics[metric]
 
 
 def find_kind(arms: Sequence[Arm], kind: str) -> Arm | None:
@@ -158,7 +89,7 @@ def _pair_standalone(arms: Sequence[Arm]) -> Arm | None:
         return None
     runs = []
     for base, motivated in _by_seed(never, always):
-        total = _plus(base['total_train_flops'], motivated['total_train_flops'])
+        total = plus(base['total_train_flops'], motivated['total_train_flops'])
         runs.append(
             {
                 'seed': base['seed'],
@@ -187,12 +118,11 @@ _SUMMARISED = (
 )  # fmt: skip
 
 
-def _summarise(arm: Arm, arms: Sequence[Arm]) -> dict[str, Any]:
+def _summarise(arm: Arm, always: Arm | None) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     for name in _SUMMARISED:
         values = summarise([run[name] for run in arm['runs'] if run[name] is not None])
         summary[name] = asdict(values) if values else None
-    always = find_kind(arms, 'Always')
     pairs = _by_seed(arm, always) if always else []
     values = summarise(
         [other['total_train_flops'] / run['total_train_flops'] for run, other in pairs if both_counted(run, other)]

@@ -1,6 +1,6 @@
 """What a config says about the comparison of its arms, in the field ``comparison``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,9 @@ class ComparisonPlan:
 
     Args:
         arms: Texts of the arms, see ``docs/comparing.md``. Default: ``never``, ``always``, ``consecutive``, ``random``
-            and ``matched``.
+            and ``matched``; with a sweep ``never`` and ``always``.
+        sweep: Lists of values by field: arms with the policy of the config, one for every combination of the values;
+            ``None`` (default) for none.
         seeds: Seeds of every arm, each at least 0, and ranges such as ``'0:20'``, whose end does not belong to them.
             Default: 0, 1, 2.
         epochs: Number of epochs of every arm, to which its schedule is scaled, at least 1; ``None`` (default) for
@@ -39,6 +41,7 @@ class ComparisonPlan:
     """
 
     arms: Annotated[Sequence[str], MinLen(1)] = ('never', 'always', 'consecutive', 'random', 'matched')
+    sweep: Annotated[Mapping[str, Sequence[Any]], MinLen(1)] | None = None
     seeds: Annotated[Any, AfterValidator(read_seeds)] = (0, 1, 2)
     epochs: Count | None = None
     metric: str | None = None

@@ -30,7 +30,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     Args:
         path: A Python config file, or an installed one, see :func:`~motivation.config.places.config_file`.
         options: Values by dotted field name, as from ``--cfg-options``. An option that changes the ``type`` of a
-            component drops its other fields, apart from those that options set.
+            component drops its other fields, apart from those that options set, and so does a dict with another type.
 
     Raises:
         ConfigError: The file does not exist or does not parse, or an option or a field is invalid.
@@ -111,8 +111,11 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
             fields = {*known_fields(), *(field for field, _ in nodes(plain) if field.split('.')[0] in known_fields())}
             raise ConfigError(f'--cfg-options {option} is not a field of {path!r}; {near_matches(option, fields)}')
         _check_effect(config, option)
+        value = options[option]
         if option.endswith('.type') and option not in _SHARING:
-            _clear_other_type(config, option.split('.')[:-1], options[option])
+            _clear_other_type(config, option.split('.')[:-1], value)
+        elif isinstance(value, dict) and 'type' in value and f'{option}.type' not in _SHARING:
+            _clear_other_type(config, option.split('.'), value['type'])
     try:
         config.merge_from_dict(options)
     except Exception as error:

@@ -21,6 +21,7 @@ from motivation import registry as registries
 from motivation.config.claims import Claim
 from motivation.config.comparison_plan import ComparisonPlan
 from motivation.errors import ConfigError, shortened
+from motivation.models.distillation import Distillation
 from motivation.utils.arguments import arguments_of
 
 # A dataset, or one inside another.
@@ -65,6 +66,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., Any] | None, tuple[str, ...]]] = {
     r'comparison': (ComparisonPlan, ()),
     r'comparison\.claims\.\d+': (Claim, ()),
     r'model\.(base|motivated)\.mixup': (Mixup, ()),
+    r'model\.distillation': (Distillation, ()),
 }
 
 # Fields that hold a part of a component, or several components by name.

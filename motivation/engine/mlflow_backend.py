@@ -58,6 +58,9 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
             the folder ``mlruns`` in ``save_dir``.
         files: Names of files in the work_dir that are uploaded at the end. Default: none.
 
+    Attributes:
+        tracking_uri: Where the runs are.
+
     Raises:
         ConfigError: MLflow is not installed.
 
@@ -79,8 +82,8 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
         self.files = files
         self._exp_name, self._run_name, self._tags = exp_name, run_name, tags or {}
         own = (Path(save_dir).resolve() / 'mlruns').as_uri()
-        self._tracking_uri = tracking_uri or os.environ.get('MLFLOW_TRACKING_URI') or own
-        if self._tracking_uri.startswith('file:'):
+        self.tracking_uri = tracking_uri or os.environ.get('MLFLOW_TRACKING_URI') or own
+        if self.tracking_uri.startswith('file:'):
             os.environ.setdefault(
                 'MLFLOW_ALLOW_FILE_STORE', 'true'
             )  # without it, MLflow 3.17 refuses its own file store
@@ -104,12 +107,16 @@ class MLflowVisBackend(Tracker, BaseVisBackend):
         return self._client
 
     def _way_out(self) -> str:
-        return f"start the server or correct tracking_uri, which is '{self._tracking_uri}'"
+        return f"start the server or correct tracking_uri, which is '{self.tracking_uri}'"
+
+    def find_experiment(self) -> Any:
+        """Return the experiment, or ``None`` if there is none yet; raises what MLflow raises if it cannot be reached."""
+        self._client = self._mlflow.MlflowClient(self.tracking_uri)
+        with _patience(_FIRST_CONTACT):
+            return self._client.get_experiment_by_name(self._exp_name)
 
     def _begin(self, identifier: str | None, config: dict[str, Any], text: str) -> str:
-        self._client = client = self._mlflow.MlflowClient(self._tracking_uri)
-        with _patience(_FIRST_CONTACT):
-            experiment = client.get_experiment_by_name(self._exp_name)
+        experiment = self.find_experiment()
         with _patience(_LATER):
             return self._begin_at(experiment, identifier, config, text)
 

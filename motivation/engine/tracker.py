@@ -81,7 +81,7 @@ class Tracker(ABC):
                 identifier = self._begin(known, config, '' if self._config is None else self._config.pretty_text)
         except Exception as error:  # services raise errors of many types
             raise ConfigError(
-                f'visualizer.vis_backends has {self._label}, which cannot begin a run ({_described(error)}); {self._way_out()}, '
+                f'visualizer.vis_backends has {self._label}, which cannot begin a run ({described(error)}); {self._way_out()}, '
                 'or leave it out'
             ) from error
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,11 +143,12 @@ class Tracker(ABC):
         except Exception as error:  # a tracker must not end a training
             self._is_open = False
             self._announce(
-                f'{self._label} fails ({_described(error)}) and gets no more entries; the run and its other logs go on'
+                f'{self._label} fails ({described(error)}) and gets no more entries; the run and its other logs go on'
             )
 
 
-def _described(error: Exception) -> str:
+def described(error: BaseException) -> str:
+    """Return an error of a service with its type, in a line of at most 200 characters."""
     return one_line(f'{type(error).__name__}: {error}', 200)
 
 

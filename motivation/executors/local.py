@@ -83,6 +83,7 @@ class LocalExecutor(Executor):
         """Stop the process from which runs are forked, if there is one, without stopping them."""
         for launcher in self._launchers.values():
             launcher.close()
+        self._launchers.clear()
 
 
 class LocalRun:

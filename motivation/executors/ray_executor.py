@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import signal
 import socket
 import threading
@@ -21,10 +20,9 @@ from motivation.errors import ArgumentError, ConfigError, one_line
 from motivation.executors import ray_files, ray_task
 from motivation.executors.executor import Executor, Outcome, Run, RunRequest
 from motivation.registry import EXECUTORS
-from motivation.utils.arguments import checked
+from motivation.utils.arguments import Written, checked
 
 _PACKAGE = Path(motivation.__file__).parent
-_UNITS = {'': 1, 'KB': 10**3, 'MB': 10**6, 'GB': 10**9, 'TB': 10**12}
 
 # Bytes of shared memory for the objects of a cluster that the executor starts; files pass through it in small parts.
 _OBJECT_STORE = 200 * 10**6
@@ -32,8 +30,8 @@ _OBJECT_STORE = 200 * 10**6
 # Variables that change the last bits of results, or how runs share processors.
 _FORWARDED = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'CUBLAS_WORKSPACE_CONFIG')
 
-# Seconds within which a node must have started a process.
-_PATIENCE = 300
+# Seconds within which a cluster must answer, and a node must have started a process.
+_SECONDS, _PATIENCE = 20, 300
 
 
 @EXECUTORS.register_module(name='ray')
@@ -51,15 +49,18 @@ class RayExecutor(Executor):
         cpus: CPUs of each run, above 0, and its number of threads unless ``OMP_NUM_THREADS`` is set. Default: 1.
         gpus: GPUs of each run, at least 0; 0.5 lets two runs share one, and 0 hides them from the runs. ``None``
             (default) is 0, and refused by a cluster that has GPUs.
-        memory: Memory of each run, in bytes or as ``'4GB'``, by which Ray counts what fits on a node, without
-            enforcing it; ``None`` (default) for none.
+        memory: Main memory of each run in GB, by which Ray counts what fits on a node, without enforcing it; ``None``
+            (default) for none.
         resources: Custom resources of each run by name; ``None`` (default) for none.
         retries: How often a run is started again after its worker or node has died, at least 0. Default: 3.
         directory: Folder of the nodes to which the relative paths of runs and configs refer there; ``None`` (default)
             for the current folder, which then exists on every node.
 
     Raises:
-        ArgumentError: ``memory`` is not a number of bytes, or ``gpus`` is a fraction above 1.
+        ArgumentError: ``gpus`` is a fraction above 1.
+
+    Example:
+        >>> executor = 'ray:address=auto,gpus=0.5,memory=4'
     """
 
     @checked
@@ -68,8 +69,8 @@ class RayExecutor(Executor):
         address: str | None = None,
         cpus: Annotated[float, Gt(0)] = 1,
         gpus: Annotated[float, Ge(0)] | None = None,
-        memory: int | str | None = None,
-        resources: Mapping[str, float] | None = None,
+        memory: Annotated[float, Gt(0)] | None = None,
+        resources: Annotated[Mapping[str, float], Written("{'ssd': 1}")] | None = None,
         retries: Annotated[int, Ge(0)] = 3,
         directory: str | None = None,
     ) -> None:
@@ -77,7 +78,7 @@ class RayExecutor(Executor):
             raise ArgumentError('gpus', f'must be a whole number or at most 1, got {gpus}')
         self.address = address or os.environ.get('RAY_ADDRESS') or 'local'
         self.gpus = gpus
-        self.wanted = {'CPU': cpus, 'GPU': gpus or 0, 'memory': _bytes(memory), **(resources or {})}
+        self.wanted = {'CPU': cpus, 'GPU': gpus or 0, 'memory': int((memory or 0) * 1e9), **(resources or {})}
         self.retries = retries
         self.directory = str(Path(directory or '').absolute())
         self.token = uuid.uuid4().hex
@@ -113,7 +114,10 @@ class RayExecutor(Executor):
         if self.address == 'local':
             os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
             own = dict(include_dashboard=False, object_store_memory=_OBJECT_STORE)
+        host, _, port = self.address.rpartition('://')[2].rpartition(':')
         try:
+            if port.isdigit():  # Ray would try for many minutes
+                socket.create_connection((host, int(port)), timeout=_SECONDS).close()
             self._ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except Exception as error:  # Ray raises errors of many types
             raise ArgumentError(
@@ -273,14 +277,6 @@ def _own_signal_handler() -> Iterator[None]:
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
-
-
-def _bytes(memory: int | str | None) -> int:
-    """Return a number of bytes, which may be written as ``'4GB'``."""
-    match = re.fullmatch(r'(\d+(?:\.\d+)?) ?([KMGT]B)?', str(memory or 0))
-    if match is None:
-        raise ArgumentError('memory', f"must be a number of bytes, or written like '4GB', got {memory!r}")
-    return int(float(match[1]) * _UNITS[match[2] or ''])
 
 
 def _described(resources: Mapping[str, float]) -> str:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from motivation.comparison.arms import configure, plan_arms
+from motivation.comparison.arm_config import configure
+from motivation.comparison.arms import plan_arms
 from motivation.config.checks import check_config
 from motivation.config.read import load_config
 from motivation.errors import ConfigError

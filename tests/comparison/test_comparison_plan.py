@@ -78,7 +78,10 @@ def test_a_run_does_not_contain_the_comparison_and_is_the_same_run_with_another(
 @pytest.mark.parametrize(
     ('plan', 'message'),
     [
-        (dict(sedes=[0]), r"^comparison\.sedes is not an argument of ComparisonPlan; did you mean 'seeds'\?$"),
+        (
+            dict(sedes=[0]),
+            r"^comparison\.sedes is not an argument of ComparisonPlan; did you mean 'seeds' or 'sweep'\?$",
+        ),
         (dict(arms='never'), r"^comparison\.arms must be a list, got 'never'$"),
         (dict(arms=[]), r'^comparison\.arms must be a list that is not empty, got \[\]$'),
         (dict(seeds=[-1]), r'^comparison\.seeds must be a list of seeds, .*at least 0, .*, got \[-1\]$'),

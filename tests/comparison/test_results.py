@@ -12,8 +12,11 @@ from scipy.stats import t as student_t
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.jobs import Job
-from motivation.comparison.render import render_markdown, write_comparison
-from motivation.comparison.results import gather, read_teacher_report
+from motivation.comparison.output_files import dump, write_comparison
+from motivation.comparison.render import render_markdown
+from motivation.comparison.results import gather
+from motivation.comparison.run_results import read_teacher_report
+from motivation.comparison.tables import render_csv
 from motivation.errors import ConfigError
 from motivation.report.structure import ModelScores, Validation
 from motivation.structures import MODEL_NAMES
@@ -217,7 +220,8 @@ def test_unfinished_runs_are_listed_and_the_others_compared():
 def test_markdown_contains_the_numbers():
     text = render_markdown(compare())
     for line in (
-        '| `consecutive` | 3 | 53.67 ± 1.15 | 58.67 ± 0.58 | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
+        '| `consecutive` | 3 | 53.67 ± 1.15 * | 58.67 ± 0.58 * | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
+        '| `matched` | 3 | 51.67 ± 2.08 | 58.33 ± 1.53 | 90 | 70 | 160 | 2.50 x | 25.0% | 10 |',
         '| `never + always` | 3 | 51.00 ± 1.00 | 62.00 ± 2.00 | 100 | 400 | 500 | 0.80 x |  | 20 |',
         '| `consecutive` | `never` | base | +2.67 | +1.23 to +4.10 | 3 |',
         '| consecutive: its base model is better than that of never | **not decided** | +2.67 points, 95 % interval '
@@ -233,8 +237,9 @@ def test_files_are_written_and_the_data_reads_back():
     comparison = compare()
     Path('out').mkdir()
     paths = write_comparison(comparison, Path('out'))
-    assert [path.name for path in paths] == ['compare.md', 'compare.json', 'compare.png']
-    assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison))
+    assert [path.name for path in paths] == ['compare.md', 'compare.json', 'compare.png', 'compare.csv']
+    assert json.loads(paths[1].read_text()) == json.loads(json.dumps(comparison)) == json.loads(dump(comparison))
+    assert paths[3].read_text() == render_csv(comparison)
 
 
 def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
@@ -243,6 +248,7 @@ def test_comparison_of_fewer_runs_does_not_replace_a_larger_one():
     before = Path('out/compare.json').read_text()
     few = json.loads(before)
     few['arms'] = few['arms'][:2]
+    del few['schema']  # as an earlier version wrote it
     write_comparison(few, Path('out'))
     assert Path('out/compare-1.json').read_text() == before
     assert len(json.loads(Path('out/compare.json').read_text())['arms']) == 2

@@ -34,7 +34,8 @@ if 'read' in behaviour:
     (folder / 'gone.txt').unlink(missing_ok=True)
 print('again' if (folder / 'epoch_1.pth').exists() else 'first', file=sys.stderr)
 if 'wait' in behaviour and not (folder / 'epoch_1.pth').exists():
-    (folder / 'epoch_1.pth').write_bytes(b'x' * 20_000_001)
+    (folder / '.part').write_bytes(b'x' * 20_000_001)
+    (folder / '.part').replace(folder / 'epoch_1.pth')
     time.sleep(600)
 (folder / 'report.json').write_text('{}')
 """
@@ -126,7 +127,7 @@ def test_folder_of_a_node_that_is_no_copy_is_neither_used_nor_changed(cluster):
     [
         (dict(cpus=64), r'^a run asks for 64 CPU, which no node of the Ray cluster has; its nodes have 1 CPU, .* GB memory'),
         (dict(gpus=1, resources={'ssd': 2}), '^a run asks for 1 CPU, 1 GPU, 2 ssd, which no node'),
-        (dict(memory='900GB'), '^a run asks for 1 CPU, 900.0 GB memory, which no node'),
+        (dict(memory=900), '^a run asks for 1 CPU, 900.0 GB memory, which no node'),
         (dict(directory='nowhere'), "^node .* of the Ray cluster has no folder '.*nowhere', in which runs would start"),
     ],
 )  # fmt: skip
@@ -138,7 +139,7 @@ def test_what_no_node_can_do_is_refused_before_the_first_run(cluster, fields, me
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        (dict(memory='4 pounds'), "^memory must be a number of bytes, or written like '4GB', got '4 pounds'"),
+        (dict(memory='4GB'), "^memory must be a finite number or None, got '4GB'"),
         (dict(gpus=1.5), '^gpus must be a whole number or at most 1, got 1.5'),
         (dict(cpus=0), '^cpus must be above 0, got 0'),
     ],
