@@ -16,8 +16,9 @@ from motivation.utils.files import read_object, write_whole
 def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``compare.md``, ``compare.json``, ``compare.png`` and ``compare.csv``, each whole or not at all.
 
-    An earlier comparison with arms or seeds that this one lacks, by another test, or with a sequential test of other
-    claims, is kept, renamed to ``compare-1.md`` and so on, with its ``compare.html``.
+    An earlier comparison with arms or seeds that this one lacks, by another test, or by a sequential test of claims that this
+    one lacks, is kept, renamed to ``compare-1.md`` and so on, with its
+    ``compare.html``.
 
     Args:
         comparison: Data of the comparison, with its differences and claims.
@@ -57,14 +58,11 @@ def _finite(node: Any) -> Any:
 
 
 def _covers(comparison: dict[str, Any], earlier: dict[str, Any]) -> bool:
-    """Return whether a comparison contains every run of an earlier one and is by its test, if sequential of its claims.
-
-    The earlier one may be of a version without a schema.
-    """
+    """Return whether a comparison has every run of an earlier one and its test, and every claim of a sequential one."""
 
     def contents(one: dict[str, Any]) -> set[tuple[Any, ...]]:
-        test = one.get('test', {'kind': 'fixed'})['kind']
+        test = one.get('test', {'kind': 'fixed'})['kind']  # a version without a schema knew no other
         claims = {(claim['claim'],) for claim in one['claims'] if test == 'sequential'}
         return {(test,), *claims, *((arm['arm'], run['seed']) for arm in one['arms'] for run in arm['runs'])}
 
-    return contents(comparison) >= contents(earlier)
+    return 'arms' in earlier and contents(comparison) >= contents(earlier)

@@ -10,8 +10,9 @@ from mmengine.config import Config
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.jobs import Job
 from motivation.comparison.judgement import Judgement
+from motivation.comparison.output_files import write_comparison
 from motivation.comparison.registered import judge_registered
-from motivation.comparison.render import describe_test, render_markdown, write_comparison
+from motivation.comparison.render import describe_test, render_markdown
 from motivation.comparison.sequential import SequentialTest
 from motivation.comparison.statistics import FIXED
 from motivation.comparison.stopping import Stopping
@@ -190,7 +191,7 @@ def test_verdict_of_a_fixed_number_of_seeds_is_by_the_other_test(until):
 
 
 def test_page_of_a_sequential_test_is_not_replaced_by_one_of_other_claims_or_of_another_test(monkeypatch):
-    monkeypatch.setattr('motivation.comparison.render.draw_comparison', lambda comparison, path: path.touch())
+    monkeypatch.setattr('motivation.comparison.output_files.draw_comparison', lambda comparison, file: None)
     jobs, judgement = planned()
     for seed in range(8):
         finish(jobs, seed)
