@@ -41,7 +41,7 @@ evidence: $(VENV)/.installed
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: setup.py requirements/runtime.txt requirements/tests.txt requirements/energy.txt requirements/export.txt requirements/html.txt requirements/loggers.txt requirements/slurm.txt requirements/streams.txt requirements/constraints.txt
+$(VENV)/.installed: setup.py requirements/runtime.txt requirements/tests.txt requirements/energy.txt requirements/export.txt requirements/html.txt requirements/loggers.txt requirements/ray.txt requirements/slurm.txt requirements/streams.txt requirements/constraints.txt
 	@echo "installing into $(VENV), which takes a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[tests]'
