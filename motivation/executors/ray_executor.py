@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -32,6 +33,9 @@ _FORWARDED = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'CUBLAS_WORKSPACE_CONFIG')
 
 # Seconds within which a cluster must answer, and a node must have started a process.
 _SECONDS, _PATIENCE = 20, 300
+
+# Seconds after which a run that has not ended is cancelled again.
+_AGAIN = 5.0
 
 
 @EXECUTORS.register_module(name='ray')
@@ -227,9 +231,12 @@ class RayRun:
         self._folder = folder
         self._result: Future[tuple[int, str]] = task.future()
         self._outcome: Outcome | None = None
+        self._cancelled: float | None = None
 
     def poll(self) -> Outcome | None:
         """Return how the run has ended, see :class:`Run`."""
+        if self._cancelled is not None and time.monotonic() - self._cancelled > _AGAIN and not self._result.done():
+            self.cancel()  # a busy cluster loses the request
         if self._outcome is None and self._result.done():
             ray_files.token_file(self._folder).unlink(missing_ok=True)
             self._outcome = self._read()
@@ -245,13 +252,13 @@ class RayRun:
 
     def cancel(self) -> None:
         """Have the run save and end, or take it out of the queue; see :class:`Run`."""
+        self._cancelled = time.monotonic()
         self._ray.cancel(self._task)
 
     def wait(self) -> Outcome:
         """Wait for the end of the run, see :class:`Run`."""
-        wait_for([self._result])
-        outcome = self.poll()
-        assert outcome is not None
+        while (outcome := self.poll()) is None:
+            wait_for([self._result], timeout=1)
         return outcome
 
 

@@ -6,6 +6,7 @@ nothing of this framework, which would take seconds and hundreds of megabytes, a
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -84,6 +85,14 @@ def execute(assignment: Assignment, keeper: Any) -> tuple[int, str]:
     Returns:
         The exit status of the run, and why it failed if its output does not say so.
     """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return _execute(assignment, keeper)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _execute(assignment: Assignment, keeper: Any) -> tuple[int, str]:
     node, folder = socket.gethostname(), Path(assignment.directory, assignment.folder)
     if not Path(assignment.directory).is_dir():
         return 1, f"node {node!r} has no folder '{assignment.directory}'; create it, or give directory=<folder>"
@@ -136,6 +145,7 @@ def _follow(process: 'subprocess.Popen[bytes]', look: Callable[[], None] | None 
                         last = time.monotonic()
                 return process.returncode
             except KeyboardInterrupt:  # ray.cancel
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough, and the files are still to be sent
                 process.terminate()
     finally:
         process.kill()  # if the files cannot be sent any more; does nothing after its end
