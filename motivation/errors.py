@@ -77,7 +77,9 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return 'did you mean ' + ' or '.join(repr(match) for match in close) + '?'
-    shown = ', '.join(names[:20]) or 'nothing'
+    if not names:
+        return 'there is none'
+    shown = ', '.join(names[:20])
     return f'there is {shown}' + (f' and {len(names) - 20} more' if len(names) > 20 else '')
 
 

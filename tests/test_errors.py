@@ -8,7 +8,7 @@ from motivation.errors import ConfigError, clear_errors, counted, near_matches
     [
         ('Nevr', ['Never', 'Always'], "did you mean 'Never'?"),
         ('xyz', ['b', 'a'], 'there is a, b'),
-        ('xyz', [], 'there is nothing'),
+        ('xyz', [], 'there is none'),
         ('q', [f'n{i:02}' for i in range(23)], 'there is ' + ', '.join(f'n{i:02}' for i in range(20)) + ' and 3 more'),
     ],
 )

@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises SystemExit, so that the runs are terminated too
     try:
         comparison.run(SCRIPT, limit=args.jobs)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
         print('\ninterrupted; run the same command again to continue', file=sys.stderr)
-        sys.exit(130)
+        sys.exit(end.code if isinstance(end, SystemExit) else 130)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.exit(0 if comparison.write() else 1)

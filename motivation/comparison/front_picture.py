@@ -75,7 +75,7 @@ def draw_front(axes: Axes, arms: Sequence[dict[str, Any]], model: str, metric: s
     axes.set(
         title=f'{model} model: Pareto front of {counted(len(known), "arm")}{some}',
         xlabel='total training FLOPs',
-        ylabel=f'final {named(metric)}',
+        ylabel=f'final {named(metric)} (mean ± standard deviation)',
     )
     axes.grid(alpha=0.3)
     _label(axes, labelled, model)

@@ -2,6 +2,7 @@
 
 import heapq
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -211,7 +212,7 @@ class _Schedule:
             heapq.heappush(self._ready, self._place(job))
         else:
             said = [outcome.reason, job.last_line]
-            reason = '; its last line: '.join(filter(None, said)) or f'exit status {outcome.code}'
+            reason = '; its last line: '.join(filter(None, said)) or _ending(outcome.code)
             self._settle(job, 'failed', f'{reason} (full output: {job.folder / OUTPUT})')
 
     def _settle(
@@ -236,3 +237,11 @@ class _Schedule:
         for job in self._jobs:
             if job.status == 'waiting':
                 self._settle(job, 'not needed')
+
+
+def _ending(code: int) -> str:
+    """Return how a process ended that said nothing."""
+    if code >= 0:
+        return f'exit status {code}'
+    name = signal.Signals(-code).name
+    return f'killed by {name}' + (', often for lack of memory' if name == 'SIGKILL' else '')

@@ -11,11 +11,11 @@ from motivation.comparison.jobs import Job
 from motivation.comparison.registered import check_claims, judge_registered
 from motivation.comparison.results import gather
 from motivation.comparison.sequential import SequentialTest
-from motivation.comparison.statistics import FEWEST, FIXED, PairedTest
+from motivation.comparison.statistics import FIXED, PairedTest
 from motivation.comparison.stopping import Stopping
 from motivation.config.claims import read_claims
 from motivation.config.comparison_plan import ComparisonPlan
-from motivation.errors import ArgumentError
+from motivation.errors import ArgumentError, counted
 
 
 class Judgement:
@@ -51,10 +51,15 @@ class Judgement:
             raise ArgumentError(
                 'until', 'decided needs comparison.claims in the config, which say what shall be decided'
             )
-        if len(self.seeds) < FEWEST:
-            problem = f'decided needs at least {FEWEST} seeds, got {len(self.seeds)}; give more, such as --seeds 0:20'
+        test = SequentialTest()
+        fewest = test.fewest_seeds(len(self._claims))
+        if len(self.seeds) < fewest:
+            problem = (
+                f'decided needs at least {fewest} seeds to decide {counted(len(self._claims), "claim")}, '
+                f'got {len(self.seeds)}; give more, such as --seeds 0:20'
+            )
             raise ArgumentError('until', problem)
-        self._test = SequentialTest()
+        self._test = test
         self._stopping = Stopping(self.jobs, self.seeds, self._gather, self._judge)
         self.is_decided = self._stopping.is_decided
 

@@ -17,7 +17,7 @@ class Outputs:
     Args:
         config: Config that the arms share.
         work_dir: Folder of the comparison.
-        html: Whether to write the page. Default: ``False``.
+        html: Whether to write the page. Default: ``False``, unless there is one, which would grow old.
         trackers: Trackers that the runs are written to, ``'mlflow'`` and ``'wandb'``. Default: none.
 
     Raises:
@@ -25,8 +25,8 @@ class Outputs:
     """
 
     def __init__(self, config: Config, work_dir: Path, html: bool = False, trackers: Sequence[str] = ()) -> None:
-        self._work_dir, self._html = work_dir, html
-        if html:
+        self._work_dir, self._html = work_dir, html or (work_dir / 'compare.html').is_file()
+        if self._html:
             require_plotly()
         self._trackers = [RunTracker(name, config, work_dir) for name in dict.fromkeys(trackers)]
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from motivation.comparison.render import arms_and_standalone, interval_name, mean_of, spread
+from motivation.comparison.render import NONE_VALIDATED, arms_and_standalone, interval_name, mean_of, spread
 from motivation.errors import counted
 from motivation.report.metric_units import form_of, unit_of
 
@@ -175,7 +175,9 @@ def equal_flops_tables(comparison: dict[str, Any]) -> str:
             for label, summary in one['arms'].items()
         ]
         parts.append(f'<h3>{model} model, after {one["train_flops"]:.4g} FLOPs</h3>')
-        parts.append(table(['arm', model, 'seeds'], rows, f'{model}-at-equal-flops'))
+        parts.append(
+            table(['arm', model, 'seeds'], rows, f'{model}-at-equal-flops') if rows else f'<p>{NONE_VALIDATED}</p>'
+        )
         if one['differences']:
             parts.append(
                 _differences(

@@ -54,10 +54,10 @@ def draw_comparison(comparison: dict[str, Any], file: BinaryIO) -> None:
     for axes, model in zip(panels[1], MODEL_NAMES, strict=True) if rows_of_panels == 2 else ():
         draw_front(axes, arms, model, comparison['metric'], colours)
     seeds = len(comparison['seeds'])
-    spread = ': mean, lowest and highest' if seeds > 1 else ''
+    spread = '; curves: mean, lowest and highest' if seeds > 1 else ''
     figure.suptitle(
         f'{Path(comparison["config"]).stem}, {counted(comparison["epochs"], "epoch")}, {counted(seeds, "seed")}{spread}'
-        + (f'; curves of {len(drawn)} of {len(arms)} arms' if len(drawn) < len(arms) else '')
+        + (f'; {len(drawn)} of {len(arms)} arms have curves' if len(drawn) < len(arms) else '')
     )
     if handles:
         figure.legend(

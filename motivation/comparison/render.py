@@ -9,6 +9,9 @@ from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import MODEL_NAMES
 
+# What stands where no arm can be compared at equal FLOPs.
+NONE_VALIDATED = 'No arm was validated both before and after it had spent these FLOPs.'
+
 
 def render_markdown(comparison: dict[str, Any]) -> str:
     """Return a comparison as Markdown."""
@@ -52,7 +55,7 @@ def front_note(comparison: dict[str, Any]) -> str:
     """Return what the asterisk means; nothing if no arm has one."""
     if not any(arm['pareto'] for arm in comparison['arms']):
         return ''
-    return '*: on the Pareto front; no other arm has at least this mean for no more training FLOPs.'
+    return '*: on the Pareto front: no arm is better for no more training FLOPs, or as good for fewer.'
 
 
 def mean_of(summary: dict[str, Any] | None, form: str, unit: str = '') -> str:
@@ -190,6 +193,8 @@ def _equal_flops_table(comparison: dict[str, Any]) -> str:
     if not equal:
         return 'No run was validated whose FLOPs were counted.'
     labels = list(dict.fromkeys(label for one in equal.values() for label in one['arms']))
+    if not labels:
+        return NONE_VALIDATED
     header, rows = ['arm'], [[f'`{label}`'] for label in labels]
     for model, one in equal.items():
         against = next((row['against'] for row in one['differences']), None)

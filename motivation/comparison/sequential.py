@@ -62,6 +62,13 @@ class SequentialTest:
         half = math.sqrt((limit - 1) / (1 - limit / ratio) * squares / n)
         return Interval(mean, mean - half, mean + half, n)
 
+    def fewest_seeds(self, claims: int) -> int:
+        """Return how many seeds can decide all of a number of claims, even if no difference varies between seeds."""
+        n = FEWEST
+        while (1 + n * self.tau2) ** ((n - 1) / 2) < claims / ERROR_RATE:
+            n += 1
+        return n
+
     def p_values(self, differences: Sequence[float]) -> PValues | None:
         """Compute the smallest 1 / E_n so far of either side, from the third difference on; ``None`` before.
 

@@ -117,6 +117,7 @@ class RayExecutor(Executor):
         own: dict[str, Any] = {}
         if self.address == 'local':
             os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+            os.environ.setdefault('RAY_worker_niceness', '0')  # Ray's 15 would starve the runs beside other work
             own = dict(include_dashboard=False, object_store_memory=_OBJECT_STORE)
         host, _, port = self.address.rpartition('://')[2].rpartition(':')
         try:

@@ -120,6 +120,12 @@ def test_tables_have_a_row_for_each_arm_difference_claim_and_run(comparison):
     assert '1 run has not finished' in page.text and page.text.count(HOSTILE) >= 2
 
 
+def test_model_that_no_arm_has_at_equal_flops_is_a_sentence_and_no_table(comparison):
+    comparison['equal_flops']['motivated'].update(arms={}, differences=[])
+    page = Page(render_page(comparison))
+    assert 'motivated-at-equal-flops' not in page.tables and 'No arm was validated both before and after' in page.text
+
+
 def test_p_values_are_columns(comparison):
     for claim in comparison['claims']:
         claim.update(p=0.0123456, adjusted_p=None)

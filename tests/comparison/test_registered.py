@@ -177,7 +177,7 @@ def test_claim_on_flops_that_no_run_counts_is_refused():
         (
             [better()],
             dict(seeds=['0:2']),
-            r'^--until decided needs at least 3 seeds, got 2; give more, such as --seeds',
+            r'^--until decided needs at least 4 seeds to decide 1 claim, got 2; give more, such as --seeds',
         ),
         (None, {}, r'^--until decided needs comparison\.claims in the config, which say what shall be decided$'),
     ],

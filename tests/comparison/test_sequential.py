@@ -11,7 +11,7 @@ from scipy.stats import nct, norm
 from scipy.stats import t as student_t
 
 from motivation.comparison.sequential import SequentialTest
-from motivation.comparison.statistics import FIXED
+from motivation.comparison.statistics import FIXED, adjust
 
 TEST = SequentialTest()
 
@@ -90,3 +90,11 @@ def test_true_mean_is_in_every_interval_of_a_sequence_in_95_of_100_experiments()
         lost += not all(one.low is None or one.low <= 0.7 <= one.high for one in ends)
     z = NormalDist().inv_cdf(0.9999)
     assert 0.005 < lost / experiments < 0.05 + z * (0.05 * 0.95 / experiments) ** 0.5
+
+
+@pytest.mark.parametrize(('claims', 'fewest'), [(1, 4), (2, 5), (6, 5), (7, 6)])
+def test_fewest_seeds_decide_differences_that_do_not_vary_and_one_seed_less_does_not(claims, fewest):
+    assert TEST.fewest_seeds(claims) == fewest
+    for seeds, decided in ((fewest, True), (fewest - 1, False)):
+        p = TEST.p_values([1.0] * seeds).above
+        assert (max(adjust([p] * claims)) <= 0.05) is decided

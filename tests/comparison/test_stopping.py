@@ -141,12 +141,13 @@ def test_failed_run_ends_its_seed_and_lacks_in_its_claims():
 
 
 def test_comparison_whose_seeds_are_used_up_says_what_is_not_decided():
-    jobs, judgement = planned([0, 1, 2, 3])
-    for seed in range(4):
+    seeds = [5, 6, 0, 1, 2]
+    jobs, judgement = planned(seeds)
+    for seed in seeds:
         finish(jobs, seed)
     comparison = results(judgement)  # without a look while the jobs ran
-    assert comparison['seeds'] == [0, 1, 2, 3]
-    assert comparison['test']['stopped'] == 'after 4 of 4 seeds: no seed is left, and 2 of 2 claims not decided'
+    assert comparison['seeds'] == seeds
+    assert comparison['test']['stopped'] == 'after 5 of 5 seeds: no seed is left, and 2 of 2 claims not decided'
 
 
 def test_page_says_which_test_it_was_and_shows_no_interval_of_another():
@@ -181,9 +182,9 @@ def test_reports_are_read_once_for_all_looks_of_a_comparison_that_is_called_agai
 @pytest.mark.parametrize('until', [None, 'decided'])
 def test_verdict_of_a_fixed_number_of_seeds_is_by_the_other_test(until):
     arms = plan_arms(ARMS, Config(dict()))
-    jobs = [Job(arm, seed, Path('runs') / arm.folder / f'seed{seed}') for seed in range(3) for arm in arms]
-    judgement = Judgement(ComparisonPlan(arms=ARMS, claims=CLAIMS[:1], until=until), arms, jobs, [0, 1, 2])
-    for seed in range(3):
+    jobs = [Job(arm, seed, Path('runs') / arm.folder / f'seed{seed}') for seed in range(4) for arm in arms]
+    judgement = Judgement(ComparisonPlan(arms=ARMS, claims=CLAIMS[:1], until=until), arms, jobs, [0, 1, 2, 3])
+    for seed in range(4):
         finish(jobs, seed)
     comparison = results(judgement)
     assert comparison['test']['kind'] == ('fixed' if until is None else 'sequential')
