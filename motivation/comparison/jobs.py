@@ -13,7 +13,7 @@ from motivation.comparison.arms import Arm
 from motivation.errors import ConfigError
 from motivation.executors.executor import OUTPUT, Executor, Outcome, Run, RunRequest
 
-# Seconds between two rounds in which all runs are polled: at least, at most, and in rounds of their own length.
+# Seconds between two rounds of polling all runs: at least, at most, and in times of what polling them took.
 _LEAST, _MOST, _ROUNDS = 0.1, 5.0, 20
 
 # Bytes at the end of a run's output in which its last line is looked for.
@@ -96,9 +96,10 @@ def run_jobs(
     try:
         while schedule.goes_on:
             begun = time.monotonic()
-            schedule.advance()
-            waiting()
+            schedule.poll()
             spent = time.monotonic() - begun
+            schedule.submit()
+            waiting()
             time.sleep(min(max(_LEAST, _ROUNDS * spent), _MOST))
     finally:
         schedule.stop()
@@ -135,8 +136,8 @@ class _Schedule:
     def goes_on(self) -> bool:
         return bool(self._ready or self._running)
 
-    def advance(self) -> None:
-        """Note which runs have ended, and submit those that are ready and find a slot."""
+    def poll(self) -> None:
+        """Note which runs have ended."""
         for place in list(self._running):
             run = self._jobs[place].run
             assert run is not None
@@ -144,6 +145,9 @@ class _Schedule:
             if outcome is not None:
                 self._running.remove(place)
                 self._end(self._jobs[place], outcome)
+
+    def submit(self) -> None:
+        """Submit the jobs that are ready and find a slot."""
         requested: dict[int, RunRequest] = {}
         slots = self._executor.slots
         while self._ready and (slots is None or len(self._running) + len(requested) < slots):

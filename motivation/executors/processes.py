@@ -19,9 +19,10 @@ PRELOADED = (
 # Device files of GPUs. Imports query the GPU, after which a forked process cannot use it.
 _GPUS = ('/dev/nvidiactl', '/dev/kfd', '/dev/dxg')
 
-# The server imports this package by its path, not from the folder in which the comparison is called.
+# The server imports this package by its path, not from the folder in which the comparison is called, and itself without
+# the package, whose imports take seconds.
 _ROOT = Path(__file__).resolve().parents[2]
-_SERVE = 'import sys; sys.path[0] = sys.argv[1]; from motivation.executors.fork_server import main; main(*sys.argv[2:])'
+_SERVE = 'import sys; sys.path[0] = sys.argv[1]; from fork_server import main; sys.path[0] = sys.argv[2]; main(*sys.argv[3:])'
 
 
 class Process(Protocol):
@@ -118,7 +119,15 @@ class ForkLauncher:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, '-c', _SERVE, str(_ROOT), str(self.script.resolve()), *self.preload],
+            [
+                sys.executable,
+                '-c',
+                _SERVE,
+                str(Path(__file__).resolve().parent),
+                str(_ROOT),
+                str(self.script.resolve()),
+                *self.preload,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **self.environment},

@@ -59,7 +59,7 @@ class SlurmRun:
         return self._outcome
 
     def _note_end(self) -> None:
-        if self.job.paths.result_pickle.name in self._executor.results:
+        if self._has_result():
             code, problem = self._result()
             if code in _STOPPED and self._is_cancelled:
                 self._outcome = Outcome(code)
@@ -75,6 +75,12 @@ class SlurmRun:
             self._ended = time.monotonic()
         elif self._is_cancelled or time.monotonic() - self._ended > _GRACE or self._executor.cluster == 'local':
             self._retry(f'Slurm ended its job ({self.job.state})')
+
+    def _has_result(self) -> bool:
+        path = self.job.paths.result_pickle
+        # On this machine a process that is over has left its result, which the last look may not have seen.
+        is_over = self._executor.cluster == 'local' and self.job.done()
+        return path.name in self._executor.results or (is_over and path.exists())
 
     def _result(self) -> tuple[int | None, str]:
         """Return the exit status of the run, or ``None`` and what went wrong in the job around it."""

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,8 @@ from motivation.comparison.results import gather
 from motivation.comparison.terminal import build_table
 from motivation.report.structure import RunReport
 from tests.comparison.many_runs import finished_jobs
+from tests.comparison.stub_runs import StubExecutor
+from tests.comparison.stub_runs import compare as stub_comparison
 
 ABOUT = {'config': 'c.py', 'epochs': 2, 'seeds': [0, 1]}
 
@@ -106,3 +109,11 @@ def test_the_picture_has_the_curves_of_baselines_and_of_the_fronts_ends_only(com
     assert choose_curves(arms[:14]) == arms[:14]
     best = max((arm for arm in arms if arm['pareto']), key=lambda arm: arm['summary']['total_train_flops']['mean'])
     assert best['arm'] in chosen
+
+
+def test_runs_that_are_ready_together_are_submitted_together(monkeypatch):
+    monkeypatch.setattr(StubExecutor, 'submissions', 0)
+    made = stub_comparison(12, 2)
+    made.run(Path('train.py'))
+    assert [job.status for job in made.jobs] == ['finished'] * 24
+    assert StubExecutor.submissions == 2  # those that wait for another, after it

@@ -182,3 +182,12 @@ def test_missing_submitit_or_slurm_is_one_sentence(monkeypatch):
         opened(),
     ):
         pass
+
+
+def test_run_on_this_machine_that_ends_between_two_looks_is_not_run_again(slurm, monkeypatch):
+    monkeypatch.setattr('motivation.executors.slurm._SECONDS', 3.0)
+    Path('go').touch()
+    with opened(cluster='local') as executor:
+        (run,) = executor.submit([request()])
+        assert run.wait().code == 0
+    assert len(Path('run/starts.txt').read_text().splitlines()) == 1
