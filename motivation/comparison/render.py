@@ -9,6 +9,9 @@ from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import MODEL_NAMES
 
+# Arms that a sentence names at most.
+_NAMED = 5
+
 # What stands where no arm can be compared at equal FLOPs.
 NONE_VALIDATED = 'No arm was validated both before and after it had spent these FLOPs.'
 
@@ -114,8 +117,9 @@ def uncounted(comparison: dict[str, Any]) -> str:
     ]
     if not arms:
         return ''
+    more = f' and {counted(len(arms) - _NAMED, "other arm")}' if len(arms) > _NAMED else ''
     return (
-        f'The FLOPs of {", ".join(arms)} were not counted in every run; what follows from those of the others leaves '
+        f'The FLOPs of {", ".join(arms[:_NAMED])}{more} were not counted in every run; what follows from those of the others leaves '
         'such runs out.'
     )
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
 from motivation.comparison.picture import choose_curves
-from motivation.comparison.render import render_markdown
+from motivation.comparison.render import render_markdown, uncounted
 from motivation.comparison.results import gather
 from motivation.comparison.terminal import build_table
 from motivation.report.structure import RunReport
@@ -117,3 +117,10 @@ def test_runs_that_are_ready_together_are_submitted_together(monkeypatch):
     made.run(Path('train.py'))
     assert [job.status for job in made.jobs] == ['finished'] * 24
     assert StubExecutor.submissions == 2  # those that wait for another, after it
+
+
+def test_a_sentence_names_few_of_many_arms():
+    arms = [{'arm': f'arm{place}', 'runs': [{'total_train_flops': None}]} for place in range(7)]
+    assert uncounted({'arms': arms}).startswith(
+        'The FLOPs of `arm0`, `arm1`, `arm2`, `arm3`, `arm4` and 2 other arms were'
+    )
