@@ -25,6 +25,9 @@ from motivation.utils.arguments import Written, checked
 
 _PACKAGE = Path(motivation.__file__).parent
 
+# Resources that are named first.
+_ORDER = {'CPU': 0, 'GPU': 1, 'memory': 2}
+
 # Bytes of shared memory for the objects of a cluster that the executor starts; files pass through it in small parts.
 _OBJECT_STORE = 200 * 10**6
 
@@ -291,7 +294,7 @@ def _described(resources: Mapping[str, float]) -> str:
     """Return resources as a list, such as ``'2 CPU, 1 GPU, 4.0 GB memory'``, without those that only Ray uses."""
     parts = [
         f'{amount / 1e9:.1f} GB memory' if name == 'memory' else f'{amount:g} {name}'
-        for name, amount in resources.items()
+        for name, amount in sorted(resources.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER)))
         if amount and name != 'object_store_memory' and not name.startswith('node:')
     ]
     return ', '.join(parts) or 'nothing'

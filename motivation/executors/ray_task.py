@@ -85,7 +85,8 @@ def execute(assignment: Assignment, keeper: Any) -> tuple[int, str]:
     Returns:
         The exit status of the run, and why it failed if its output does not say so.
     """
-    handler = signal.getsignal(signal.SIGINT)
+    # Ray cancels by SIGINT, which its workers ignore if Ray was started in the background of a shell.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _execute(assignment, keeper)
     finally:
