@@ -240,7 +240,7 @@ class RayRun:
     def poll(self) -> Outcome | None:
         """Return how the run has ended, see :class:`Run`."""
         if self._cancelled is not None and time.monotonic() - self._cancelled > _AGAIN and not self._result.done():
-            self.cancel()  # a busy cluster loses the request
+            self.cancel()  # in case the request was lost
         if self._outcome is None and self._result.done():
             ray_files.token_file(self._folder).unlink(missing_ok=True)
             self._outcome = self._read()
