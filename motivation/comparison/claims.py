@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from motivation.comparison.results import Arm, Run, both_counted, compare_pair, find_kind, paired
+from motivation.comparison.results import BASELINES, Arm, Run, both_counted, compare_pair, find_kind, paired
 from motivation.comparison.statistics import FIXED, Interval, PairedTest
 from motivation.comparison.verdicts import Statement, describe_interval, judge
 from motivation.report.metric_units import form_of, unit_of
 from motivation.structures import MODEL_NAMES, lower_is_better
-
-# Kinds of arms that do not decide when to activate the motivated model.
-_BASELINES = ('Never', 'Always', 'distillation')
 
 
 def find_differences(arms: Sequence[Arm], test: PairedTest = FIXED) -> list[dict[str, Any]]:
@@ -48,7 +45,7 @@ def _pairs(arms: Sequence[Arm]) -> Iterator[tuple[Arm, Arm, str]]:
                 yield condition, control, model
     for distilled in (arm for arm in arms if arm['kind'] == 'distillation'):
         for arm in arms:
-            if arm['kind'] not in _BASELINES:
+            if arm['kind'] not in BASELINES:
                 yield arm, distilled, 'base'
 
 

@@ -70,7 +70,7 @@ def draw_front(axes: Axes, arms: Sequence[dict[str, Any]], model: str, metric: s
     steps = [_point(arm, model) for arm in front]
     if steps:
         axes.step(*zip(*steps, strict=True), where='post', color='black', linewidth=1, zorder=1)
-    labelled = spread(front, _MOST_LABELS)
+    labelled = evenly_spread(front, _MOST_LABELS)
     some = f' ({len(labelled)} of {len(front)} labelled)' if len(labelled) < len(front) else ''
     axes.set(
         title=f'{model} model: Pareto front of {counted(len(known), "arm")}{some}',
@@ -121,7 +121,7 @@ def shortened_label(label: str) -> str:
     return label if len(label) <= _LONGEST else f'{label[: _LONGEST - 4]} ...'
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
+def evenly_spread(items: Sequence[Item], most: int) -> list[Item]:
     """Return at most ``most`` of some items, evenly spread over them, with the first and the last."""
     if len(items) <= most:
         return list(items)

@@ -17,8 +17,7 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``compare.md``, ``compare.json``, ``compare.png`` and ``compare.csv``, each whole or not at all.
 
     An earlier comparison with arms or seeds that this one lacks, by another test, or by a sequential test of claims that this
-    one lacks, is kept, renamed to ``compare-1.md`` and so on, with its
-    ``compare.html``.
+    one lacks, is kept, renamed to ``compare-1.md`` and so on, with its ``compare.html``.
 
     Args:
         comparison: Data of the comparison, with its differences and claims.
@@ -46,14 +45,15 @@ def write_comparison(comparison: dict[str, Any], folder: Path) -> list[Path]:
 
 def dump(comparison: dict[str, Any]) -> str:
     """Return a comparison as JSON, in which a number that is not finite is null, as the standard has no such numbers."""
-    return json.dumps(_finite(comparison), indent=1, allow_nan=False) + '\n'
+    return json.dumps(finite(comparison), indent=1, allow_nan=False) + '\n'
 
 
-def _finite(node: Any) -> Any:
+def finite(node: Any) -> Any:
+    """Return plain data with ``None`` for numbers that are not finite."""
     if isinstance(node, dict):
-        return {name: _finite(value) for name, value in node.items()}
+        return {name: finite(value) for name, value in node.items()}
     if isinstance(node, list):
-        return [_finite(value) for value in node]
+        return [finite(value) for value in node]
     return None if isinstance(node, float) and not math.isfinite(node) else node
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from motivation.comparison.output_files import dump
+from motivation.comparison.output_files import finite
 from motivation.comparison.page_runs import read_timelines, runs_table
 from motivation.comparison.page_tables import (
     claims_table,
@@ -99,7 +99,7 @@ def render_page(comparison: dict[str, Any]) -> str:
         style=(_PARTS / 'page.css').read_text(encoding='utf-8'),
         script=(_PARTS / 'page.js').read_text(encoding='utf-8'),
         plotly=get_plotlyjs(),
-        comparison=_embedded(json.loads(dump(comparison))),
+        comparison=_embedded(finite(comparison)),
         timelines=_embedded(timelines),
     )
 

@@ -5,7 +5,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from motivation.comparison.render import NONE_VALIDATED, arms_and_standalone, interval_name, mean_of, spread
+from motivation.comparison.render import (
+    NONE_VALIDATED,
+    RESULTS_HEADER,
+    arms_and_standalone,
+    interval_name,
+    mean_of,
+    spread,
+)
 from motivation.errors import counted
 from motivation.report.metric_units import form_of, unit_of
 
@@ -81,13 +88,9 @@ def results_table(comparison: dict[str, Any]) -> str:
             metrics.append(_summary(own[model], form, spread(own[model], form) + front))
         others = [_summary(own[name], form, mean_of(own[name], form, unit)) for name, form, unit in columns]
         rows.append([text(arm['arm'], label=True), number(len(arm['runs']), 'd'), *metrics, *others])
-    header = [
-        'arm', 'seeds', 'base', 'motivated', 'base FLOPs', 'motivated FLOPs', 'total FLOPs', 'saving against always',
-        'motivated batches', 'wall time (s)',
-    ]  # fmt: skip
     note = '<p class="note">◆ on the Pareto front of mean metric against mean total training FLOPs.</p>'
     has_front = any(arm.get('pareto') for arm in comparison['arms'])
-    return table(header, rows, 'results') + (note if has_front else '')
+    return table(RESULTS_HEADER, rows, 'results') + (note if has_front else '')
 
 
 def unfinished_list(comparison: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motivation.comparison.front_picture import draw_front, has_front, shortened_label, spread
+from motivation.comparison.front_picture import draw_front, evenly_spread, has_front, shortened_label
+from motivation.comparison.results import BASELINES
 from motivation.errors import counted
 from motivation.report.metric_units import named
 from motivation.structures import MODEL_NAMES
@@ -74,9 +75,9 @@ def choose_curves(arms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the arms whose curves are drawn: all, or of more than 14 the baselines and a part of the fronts."""
     if len(arms) <= _MOST_CURVES:
         return list(arms)
-    baselines = [arm for arm in arms if arm['kind'] in ('Never', 'Always', 'distillation')][: _MOST_CURVES // 2]
+    baselines = [arm for arm in arms if arm['kind'] in BASELINES][: _MOST_CURVES // 2]
     front = [arm for arm in arms if arm['pareto'] and arm not in baselines]
-    chosen = {arm['arm'] for arm in [*baselines, *spread(front, _MOST_CURVES - len(baselines))]}
+    chosen = {arm['arm'] for arm in [*baselines, *evenly_spread(front, _MOST_CURVES - len(baselines))]}
     return [arm for arm in arms if arm['arm'] in chosen]
 
 

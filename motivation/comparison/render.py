@@ -9,6 +9,12 @@ from motivation.report.metric_units import form_of, named, unit_of
 from motivation.report.table import DEFINITION
 from motivation.structures import MODEL_NAMES
 
+# Columns of the means of each arm.
+RESULTS_HEADER = [
+    'arm', 'seeds', 'base', 'motivated', 'base FLOPs', 'motivated FLOPs', 'total FLOPs',
+    'saving against always', 'motivated batches', 'wall time (s)',
+]  # fmt: skip
+
 # Arms that a sentence names at most.
 _NAMED = 5
 
@@ -90,11 +96,7 @@ def _results_table(comparison: dict[str, Any]) -> str:
                 mean_of(own['wall_seconds'], ',.0f'),
             ]
         )
-    header = [
-        'arm', 'seeds', 'base', 'motivated', 'base FLOPs', 'motivated FLOPs', 'total FLOPs',
-        'saving against always', 'motivated batches', 'wall time (s)',
-    ]  # fmt: skip
-    return markdown_table(header, rows)
+    return markdown_table(RESULTS_HEADER, rows)
 
 
 RESULTS_NOTE = (

@@ -17,6 +17,9 @@ SCHEMA = 1
 
 Arm = dict[str, Any]
 
+# Kinds of arms that do not decide when to activate the motivated model.
+BASELINES = ('Never', 'Always', 'distillation')
+
 
 def gather(jobs: Sequence[Job], metric: str | None, about: dict[str, Any], test: PairedTest = FIXED) -> dict[str, Any]:
     """Read the reports of the runs and summarise each arm over seeds.

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from motivation.comparison.render import arms_and_standalone, front_note, marked, mean_of, uncounted
+from motivation.comparison.results import BASELINES
 from motivation.errors import counted
 from motivation.report.metric_units import form_of, named
 from motivation.structures import MODEL_NAMES
@@ -55,6 +56,4 @@ def _shown(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     arms = arms_and_standalone(comparison)
     if len(arms) <= _MOST_ROWS:
         return arms
-    return [arm for arm in arms if arm.get('pareto', True) or arm['kind'] in ('Never', 'Always', 'distillation')][
-        :_MOST_ROWS
-    ]
+    return [arm for arm in arms if arm.get('pareto', True) or arm['kind'] in BASELINES][:_MOST_ROWS]

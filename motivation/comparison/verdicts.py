@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from motivation.comparison.statistics import ERROR_RATE, Interval, PairedTest, PValues, adjust
+from motivation.errors import counted
 
 Verdict = Literal['supported', 'contradicted', 'not decided']
 
@@ -73,7 +74,7 @@ def _verdict(sides: PValues | None, adjusted: float) -> Verdict:
 
 def describe_interval(interval: Interval, unit: str, form: str = '.2f', name: str = '95 % interval') -> str:
     """Return an interval as text, such as ``'+1.20 points, 95 % interval +0.31 to +2.09 (3 seeds)'``."""
-    seeds = f'{interval.n} seed{"s" if interval.n > 1 else ""}'
+    seeds = counted(interval.n, 'seed')
     mean = f'{interval.mean:+{form}} {unit}'.rstrip()
     if interval.low is None or interval.high is None:
         return f'{mean} ({seeds}: no interval)'
