@@ -9,7 +9,7 @@ val_dataloader = dict(dataset=dict(transforms=[small]))
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = [dict(type='Accuracy'), dict(type='CrossEntropy')]
 train_cfg = dict(val_interval=30)
-comparison = dict(epochs=60, seeds=[0, 1, 2, 3, 4], metric='accuracy/top1', arms=[
+comparison = dict(epochs=21, seeds=[0, 1, 2, 3, 4], metric='accuracy/top1', arms=[
     'never', 'always', 'config', 'matched:arm=config,windows=10', 'cifar10_16px_vit_letter.py',
     'cifar10_16px_vit_letter.py:motivation.policy.type=Never',
     'cifar10_16px_vit_letter.py:motivation.policy.type=Always', 'always:max_epochs=43%',
