@@ -29,6 +29,13 @@ FLOORS = [
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
+# Rooms within a room, likewise: they import from those before them, and never from the other files of the room.
+INNER_FLOORS = {
+    'engine': [{'optim', 'loggers'}, {'checks'}],
+    'export': [{'runtimes'}],
+    'weight_maps': [{'tracing'}],
+}
+
 FILES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')
 
 
@@ -36,27 +43,44 @@ def _room(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix('').parts[0]
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield every import from this package, with its room."""
+def _imports(tree: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Yield the parts of every import from this package: ``('engine', 'optim', 'step', 'StepExchange')``."""
     for node in ast.walk(tree):
         names = []
-        if isinstance(node, ast.ImportFrom) and node.module == 'motivation':
-            names = [alias.name for alias in node.names if not alias.name.startswith('__')]
-        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('motivation.'):
-            names = [(node.module or '').split('.')[1]]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f'{node.module}.{alias.name}' for alias in node.names]
         elif isinstance(node, ast.Import):
-            names = [alias.name.split('.')[1] for alias in node.names if alias.name.startswith('motivation.')]
-        yield from ((node, name) for name in names if isinstance(node, ast.stmt))
+            names = [alias.name for alias in node.names]
+        for name in names:
+            package, *parts = name.split('.')
+            if package == 'motivation' and parts and not parts[0].startswith('__'):
+                yield tuple(parts)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_room_imports_from_its_own_or_a_higher_floor(path):
     room = _room(path)
     upwards = {
-        other for _, other in _imports(ast.parse(path.read_text()))
+        other for other, *_ in _imports(ast.parse(path.read_text()))
         if other != room and FLOOR_OF[other] >= FLOOR_OF[room]
     }  # fmt: skip
     assert not upwards
+
+
+@pytest.mark.parametrize('room', INNER_FLOORS)
+def test_no_room_within_a_room_imports_from_its_own_or_a_higher_floor(room):
+    lower: set[str] = set()
+    for floor in INNER_FLOORS[room]:
+        for inner in floor:
+            files = [path for path in FILES if path.is_relative_to(PACKAGE / room / inner)]
+            others = {
+                rest[0]
+                for path in files
+                for other, *rest in _imports(ast.parse(path.read_text()))
+                if other == room and rest
+            }
+            assert files and others <= lower | {inner}
+        lower |= floor
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -17,11 +17,11 @@ from motivation.comparison.display import Display
 from motivation.comparison.forecast import Forecast, make_forecast
 from motivation.comparison.jobs import Job, is_finished, run_jobs
 from motivation.comparison.judgement import Judgement
-from motivation.comparison.outputs import Outputs
-from motivation.comparison.render import describe_test
+from motivation.comparison.output.outputs import Outputs
+from motivation.comparison.output.render import describe_test
+from motivation.comparison.output.terminal import build_table
 from motivation.comparison.run_results import read_teacher_report
 from motivation.comparison.sweep import expand_sweep, refused_as_sweep
-from motivation.comparison.terminal import build_table
 from motivation.comparison.timing import time_runs
 from motivation.config.build import build, build_dataset
 from motivation.config.checks import check_config

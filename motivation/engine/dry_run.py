@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from mmengine.runner import Runner
 
-from motivation.engine.data_checks import look_over
-from motivation.engine.exchanging import exchange_of
-from motivation.engine.non_finite import NonFiniteError
+from motivation.engine.checks.data_checks import look_over
+from motivation.engine.optim.exchanging import exchange_of
+from motivation.engine.optim.non_finite import NonFiniteError
 from motivation.engine.seen_images import draw_seen
 from motivation.engine.train_loop import DualTrainLoop
 from motivation.errors import ConfigError, TrainingError

@@ -11,10 +11,10 @@ from mmengine.device import get_device
 from motivation.config.same_run import check_same_run, describe_hooks
 from motivation.engine.beginning import with_new_heads
 from motivation.engine.checkpointer import check_format
-from motivation.engine.class_checks import check_trained_classes
-from motivation.engine.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
+from motivation.engine.checks.class_checks import check_trained_classes
+from motivation.engine.checks.target_checks import PART as CLASS_WEIGHTS
+from motivation.engine.optim.rebuilt_optimizers import RebuiltOptimizers, concerns_optimizers, scale_rate
 from motivation.engine.run_parts import register_parts, restored_pretraining
-from motivation.engine.target_checks import PART as CLASS_WEIGHTS
 from motivation.engine.train_loop import ROLLBACK_FACTOR
 from motivation.errors import ConfigError
 from motivation.models.pretraining import LoadedRun

@@ -19,16 +19,16 @@ from torch import nn
 from motivation.config.build import build, build_hooks, located
 from motivation.config.checks import check_config
 from motivation.config.defaults import with_defaults
-from motivation.engine.batch_size_rule import scale_rates
 from motivation.engine.beginning import begin_run
 from motivation.engine.checkpointer import Checkpointer
+from motivation.engine.checks.data_checks import check_data
 from motivation.engine.compilation import compilation_explained, compile_models
-from motivation.engine.data_checks import check_data
+from motivation.engine.loggers.tracker import open_trackers
+from motivation.engine.optim.batch_size_rule import scale_rates
+from motivation.engine.optim.schedules import build_schedules
 from motivation.engine.parallel import train_together
 from motivation.engine.resuming import Resumption, find_resumed, find_seed, load_weights, read_for
 from motivation.engine.run_parts import save_run
-from motivation.engine.schedules import build_schedules
-from motivation.engine.tracker import open_trackers
 from motivation.engine.write_failures import WriteFailures
 from motivation.models import DualModel
 from motivation.models.pretraining import unread_sources

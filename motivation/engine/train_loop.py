@@ -12,12 +12,12 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from motivation.config.build import build_data_loader
 from motivation.config.metric_names import UnknownMetricError
 from motivation.datasets.seeded import SeededDataset
-from motivation.engine.batch_checks import check_micro_batches, left_alone
+from motivation.engine.checks.batch_checks import check_micro_batches, left_alone
 from motivation.engine.epoch_batches import EpochBatches
 from motivation.engine.evaluation_loop import ValidationInterruptedError
-from motivation.engine.exchanging import exchange_of
-from motivation.engine.log_histories import history_bounds
-from motivation.engine.non_finite import (
+from motivation.engine.loggers.log_histories import history_bounds
+from motivation.engine.optim.exchanging import exchange_of
+from motivation.engine.optim.non_finite import (
     MAX_OVERFLOWS_IN_A_ROW,
     MAX_ROLLBACKS,
     MAX_SKIPPED_IN_A_ROW,

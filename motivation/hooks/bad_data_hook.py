@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from motivation.datasets import check_labels, class_names
-from motivation.engine.data_checks import check_scale
-from motivation.engine.step import left_out
+from motivation.engine.checks.data_checks import check_scale
+from motivation.engine.optim.step import left_out
 from motivation.registry import HOOKS
 from motivation.utils.batches import noun_of
 from motivation.utils.distributed import sum_over_processes
@@ -23,7 +23,7 @@ class BadDataHook(Hook):
 
     Each skipped image is named once, in a warning; the report has the counts. Labels are checked before they reach
     the device. In the first batch of each stage, the value range of the images is checked as well
-    (:func:`~motivation.engine.data_checks.check_scale`).
+    (:func:`~motivation.engine.checks.data_checks.check_scale`).
 
     Attributes:
         skipped: How often each image was skipped, by stage (``'train'``, ``'val'``, ``'test'``) and image name.

@@ -8,7 +8,7 @@ from annotated_types import Gt
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from motivation.engine.non_finite import check_weights
+from motivation.engine.optim.non_finite import check_weights
 from motivation.errors import TrainingError
 from motivation.registry import HOOKS
 from motivation.utils.arguments import Count, checked

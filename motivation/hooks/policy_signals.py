@@ -8,9 +8,9 @@ from mmengine.runner import Runner
 
 from motivation.compute.macs import ModelMacs
 from motivation.datasets import stream_of
-from motivation.engine.exchanging import exchange_of
 from motivation.engine.gradient_agreement import GradientAgreement
 from motivation.engine.held_in_loss import HeldInLoss
+from motivation.engine.optim.exchanging import exchange_of
 from motivation.engine.sample_history import SampleHistory
 from motivation.errors import ConfigError, near_matches
 from motivation.hooks.compute_meter_hook import ComputeMeterHook, require_meter, training_sample

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 
 from motivation.compute.meter import ComputeMeter
-from motivation.engine.tracker import summarize
+from motivation.engine.loggers.tracker import summarize
 from motivation.hooks.compute_meter_hook import ComputeMeterHook, find_meter
 from motivation.hooks.motivation_hook import MotivationHook
 from motivation.policies.switch_trace import SwitchTrace

@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from motivation.engine.exchanging import exchange_of
+from motivation.engine.optim.exchanging import exchange_of
 from motivation.errors import ConfigError
 from motivation.structures import MODEL_NAMES, ModelName
 

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.display import Display
-from motivation.comparison.picture import choose_curves
-from motivation.comparison.render import render_markdown, uncounted
+from motivation.comparison.output.picture import choose_curves
+from motivation.comparison.output.render import render_markdown, uncounted
+from motivation.comparison.output.terminal import build_table
 from motivation.comparison.results import gather
-from motivation.comparison.terminal import build_table
 from motivation.report.structure import RunReport
 from tests.comparison.many_runs import finished_jobs
 from tests.comparison.stub_runs import StubExecutor

@@ -12,11 +12,11 @@ from scipy.stats import t as student_t
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.claims import find_differences, judge_claims
 from motivation.comparison.jobs import Job
-from motivation.comparison.output_files import dump, write_comparison
-from motivation.comparison.render import render_markdown
+from motivation.comparison.output.output_files import dump, write_comparison
+from motivation.comparison.output.render import render_markdown
+from motivation.comparison.output.tables import render_csv
 from motivation.comparison.results import gather
 from motivation.comparison.run_results import read_teacher_report
-from motivation.comparison.tables import render_csv
 from motivation.errors import ConfigError
 from motivation.report.structure import ModelScores, Validation
 from motivation.structures import MODEL_NAMES

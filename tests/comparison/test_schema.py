@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from motivation.comparison import results
-from motivation.comparison.output_files import dump
+from motivation.comparison.output.output_files import dump
 from tests.comparison.test_results import compare
 from tests.comparison.test_stopping import finish, planned
 from tests.conftest import ROOT

@@ -10,9 +10,9 @@ from mmengine.config import Config
 from motivation.comparison.arms import plan_arms
 from motivation.comparison.jobs import Job
 from motivation.comparison.judgement import Judgement
-from motivation.comparison.output_files import write_comparison
+from motivation.comparison.output.output_files import write_comparison
+from motivation.comparison.output.render import describe_test, render_markdown
 from motivation.comparison.registered import judge_registered
-from motivation.comparison.render import describe_test, render_markdown
 from motivation.comparison.sequential import SequentialTest
 from motivation.comparison.statistics import FIXED
 from motivation.comparison.stopping import Stopping
@@ -193,7 +193,7 @@ def test_verdict_of_a_fixed_number_of_seeds_is_by_the_other_test(until, monkeypa
 
 
 def test_page_of_a_sequential_test_is_not_replaced_by_one_of_other_claims_or_of_another_test(monkeypatch):
-    monkeypatch.setattr('motivation.comparison.output_files.draw_comparison', lambda comparison, file: None)
+    monkeypatch.setattr('motivation.comparison.output.output_files.draw_comparison', lambda comparison, file: None)
     jobs, judgement = planned()
     for seed in range(8):
         finish(jobs, seed)

@@ -21,7 +21,7 @@ from motivation.config.checks import check_config
 from motivation.config.defaults import with_defaults
 from motivation.config.read import load_config
 from motivation.engine.compilation import compile_models
-from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.optim.optim_wrapper import DualOptimWrapperConstructor
 from motivation.engine.parallel import train_together
 from motivation.engine.runner import DualModelRunner
 from motivation.errors import ConfigError

@@ -8,14 +8,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from motivation.compute.macs import Macs, ModelMacs, StepMacs
 from motivation.compute.meter import ComputeMeter
 from motivation.engine import DualOptimWrapperConstructor
-from motivation.engine.exchanging import exchange_of
+from motivation.engine.optim.exchanging import exchange_of
 from motivation.errors import ConfigError
 from motivation.hooks import ComputeMeterHook
 from motivation.policies import SwitchPolicy
 from motivation.registry import OPTIM_WRAPPERS, POLICIES
 from motivation.structures import MODEL_NAMES
 from tests.conftest import digits_config, small_batch, small_dual_model, tiny_config, train
-from tests.engine.test_step import step
+from tests.engine.optim.test_step import step
 from tests.models.test_distillation import distilling
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)

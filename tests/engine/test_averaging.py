@@ -15,7 +15,7 @@ from motivation.errors import ConfigError
 from motivation.export.exported_model import load_exported
 from tests.config.test_metric_names import PLATEAU, STOP, build
 from tests.conftest import DIGITS, ROOT, digits_config, train
-from tests.engine.test_non_finite import SpoilLoss
+from tests.engine.optim.test_non_finite import SpoilLoss
 from tests.forked import run_forked
 
 EMA = {'model.ema.decay': 0.9}
@@ -182,7 +182,7 @@ TOGETHER = f"""
 import json, sys
 sys.path.insert(0, {str(ROOT)!r})
 import torch
-from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.optim.optim_wrapper import DualOptimWrapperConstructor
 from motivation.engine.parallel import train_together
 from motivation.models.averages import Averages
 from motivation.utils.distributed import join_processes, share_buffers

@@ -14,7 +14,7 @@ from motivation.hooks import ComputeMeterHook, MotivationHook
 from motivation.registry import HOOKS
 from motivation.utils.checkpoint import read_checkpoint
 from tests.conftest import digits_config, small_batch, small_dual_model, train
-from tests.engine.test_step import step
+from tests.engine.optim.test_step import step
 from tests.models.test_distillation import distilling
 
 SGD = dict(type='SGD', lr=0.1, momentum=0.9)

@@ -45,7 +45,7 @@ except ConfigError as error:
 result = [decide_once(lambda: rank), sum_over_processes(10 + rank), refused]
 result.append(norm.running_mean.tolist())
 
-from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.optim.optim_wrapper import DualOptimWrapperConstructor
 from motivation.engine.parallel import train_together
 from tests.conftest import small_batch, small_dual_model
 

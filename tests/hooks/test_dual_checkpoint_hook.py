@@ -24,7 +24,7 @@ def test_saves_at_the_interval_and_at_the_end_with_that_epochs_validation(tmp_pa
 def test_saves_every_so_many_minutes(tmp_path, monkeypatch):
     """A batch takes a minute; the clock restarts with each save."""
     clock = iter(range(0, 10_000, 60))
-    for module in ('motivation.hooks.dual_checkpoint_hook', 'motivation.engine.step'):
+    for module in ('motivation.hooks.dual_checkpoint_hook', 'motivation.engine.optim.step'):
         monkeypatch.setattr(f'{module}.time', SimpleNamespace(monotonic=lambda: next(clock)))
     options = {'default_hooks.checkpoint.every_minutes': 3, 'default_hooks.checkpoint.max_keep': 9}
     train(small_config(tmp_path / 'run', **options))

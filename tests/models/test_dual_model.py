@@ -6,7 +6,7 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from motivation.engine.optim_wrapper import DualOptimWrapperConstructor
+from motivation.engine.optim.optim_wrapper import DualOptimWrapperConstructor
 from motivation.errors import ConfigError
 from motivation.models import DualModel
 from motivation.policies import Never

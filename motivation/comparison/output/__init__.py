@@ -1,0 +1,1 @@
+"""What a comparison writes and shows."""
