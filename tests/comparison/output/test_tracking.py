@@ -14,7 +14,7 @@ from motivation.engine.loggers.mlflow_backend import MLflowVisBackend
 from motivation.errors import ConfigError
 from tests.comparison.test_results import compare, write_report
 from tests.conftest import DIGITS, ROOT
-from tests.engine.test_trackers import records
+from tests.engine.loggers.test_trackers import records
 from tests.forked import run_forked
 
 mlflow = pytest.importorskip('mlflow')
