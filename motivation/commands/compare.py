@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--arms',
         nargs='+',
+        action='extend',
         metavar='NAME[:KEY=VALUE,...]',
         help="never, always, consecutive, random, matched, replay, distillation, 'config' for the policy of the "
         'config, any registered policy, or another config, with fields such as consecutive:drops=3; by default those '
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seeds',
         nargs='+',
+        action='extend',
         metavar='SEED|FIRST:END',
         help="seeds of every arm, and ranges without their end; by default the config's, else 0 1 2",
     )
@@ -64,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--html', action='store_true', help='also write compare.html, one page with tables, curves and switch timelines'
     )
     parser.add_argument(
-        '--track', nargs='+', default=[], choices=['mlflow', 'wandb'], help='also write each run to these trackers'
+        '--track',
+        nargs='+',
+        action='extend',
+        default=[],
+        choices=['mlflow', 'wandb'],
+        help='also write each run to these trackers',
     )
     parser.add_argument(
         '--forecast', action='store_true', help='time the models, print the hours that the comparison takes, and end'

@@ -17,12 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--models',
         nargs='+',
+        action='extend',
         metavar='MODEL',
         help='base, motivated, base_ema, best_base, ...; base and motivated by default',
     )
     parser.add_argument(
         '--formats',
         nargs='+',
+        action='extend',
         metavar='FORMAT',
         help='timm, torch, onnx, executorch, ...; by default all that are installed',
     )

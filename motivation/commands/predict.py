@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--format', choices=('text', 'csv', 'jsonl'), help="by default that of --out's name, or text")
     parser.add_argument('--out', metavar='FILE', help='write to a new file instead of the terminal')
-    parser.add_argument('--models', nargs='+', metavar='NAME', help='models of a run; base and motivated by default')
+    parser.add_argument(
+        '--models', nargs='+', action='extend', metavar='NAME', help='models of a run; base and motivated by default'
+    )
     parser.add_argument(
         '--batch-size', type=int, default=64, metavar='N', help='images predicted at once; 64 by default'
     )

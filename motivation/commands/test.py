@@ -10,7 +10,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='path of an epoch_<n>.pth, or a work_dir for its newest')
     parser.add_argument(
-        '--models', nargs='+', choices=('base', 'motivated'), help='models to evaluate; both by default'
+        '--models',
+        nargs='+',
+        action='extend',
+        choices=('base', 'motivated'),
+        help='models to evaluate; both by default',
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=Options, metavar='KEY=VALUE', help='override fields of the config'

@@ -88,7 +88,7 @@ def _cost_claims(comparison: dict[str, Any], test: PairedTest) -> Iterator[State
             if interval is not None:
                 yield Statement(
                     f'{arm["arm"]}: both models cost fewer training FLOPs than {against["arm"]}',
-                    [saved],
+                    [[round(value, 2) for value in saved]],  # as in the sentence: 0.00 % is no saving
                     describe_interval(interval, '% saved', name=test.interval_name),
                 )
 

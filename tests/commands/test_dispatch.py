@@ -40,6 +40,18 @@ def test_help_has_a_line_for_every_command_and_a_page_describes_each(capsys, mon
     assert call_main(capsys, '--version')[:2] == (0, f'motivation {motivation.__version__}\n')
 
 
+@pytest.mark.parametrize('name', dispatch.COMMANDS)
+def test_option_given_twice_keeps_the_values_of_both(name):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f'motivation.commands.{name}').add_arguments(parser)
+    for action in parser._actions:
+        if action.option_strings and action.nargs == '+':
+            given = argparse.Namespace(**{action.dest: action.default})
+            for value in ('a=1', 'b=2'):
+                action(parser, given, [value])
+            assert len(getattr(given, action.dest)) == 2, action.option_strings
+
+
 def test_unknown_command_names_the_known_ones(capsys):
     status, _, errors = call_main(capsys, 'trian')
     assert status == 2 and "invalid choice: 'trian'" in errors and 'train' in errors

@@ -163,6 +163,16 @@ def test_claims_are_judged_with_holms_correction():
     )
 
 
+def test_saving_that_reads_as_none_decides_nothing(monkeypatch):
+    base, motivated, *_ = RUNS['consecutive']
+    monkeypatch.setitem(RUNS, 'consecutive', (base, motivated, 250, 249.99))  # of 500: the same with every seed
+    comparison = compare(('never', 'always', 'consecutive'))
+    claim = 'consecutive: both models cost fewer training FLOPs than never + always'
+    assert verdict(comparison, claim) == 'not decided'
+    (row,) = (row for row in comparison['claims'] if row['claim'] == claim)
+    assert row['evidence'] == '+0.00 % saved, 95 % interval +0.00 to +0.00 (3 seeds)'
+
+
 def test_of_a_loss_the_lower_is_better():
     comparison = compare(('never', 'always', 'consecutive'), metric='loss/cross_entropy')
     claim = 'consecutive: its base model is better than that of never after 100 FLOPs'
