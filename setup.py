@@ -41,7 +41,7 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     packages=find_packages(include=['motivation', 'motivation.*']),
-    package_data={'motivation.comparison': ['*.json', '*.html', '*.css', '*.js']},
+    package_data={'motivation.comparison': ['*.json'], 'motivation.comparison.output': ['*.html', '*.css', '*.js']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['motivation = motivation.commands.dispatch:main']},
     python_requires='>=3.10',
