@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from statistics import fmean, stdev
 
 from mmengine.hooks import Hook
 
@@ -11,6 +12,7 @@ from motivation import policies
 from motivation.comparison.arms import ALIASES
 from motivation.engine.runner import DualModelRunner
 from motivation.hooks.policy_signals import SIGNALS
+from motivation.structures import MODEL_NAMES
 from tests.conftest import ROOT, train
 from tests.forked import forked_launcher, run_forked
 from tests.small import small_config
@@ -90,3 +92,33 @@ def _overrides(hook, point):
     """Whether a hook has a method of its own for a hook point, or one for every stage, such as ``_after_iter``."""
     names = {point, re.sub('^(before|after)_(train|val)_', r'_\1_', point)}
     return any(names & vars(cls).keys() for cls in type(hook).__mro__ if cls is not Hook)
+
+
+def _published(name: str, model: str, decimals: int = 2) -> dict[str, str]:
+    """Return mean and standard deviation of each arm of a published comparison as they stand in a table."""
+    arms = json.loads((ROOT / f'docs/evidence/{name}.json').read_text())['arms']
+    values = {arm['arm']: [run[model] for run in arm['runs'] if run[model] is not None] for arm in arms}
+    return {arm: f'{fmean(own):.{decimals}f} ± {stdev(own):.{decimals}f}' if own else '' for arm, own in values.items()}
+
+
+def test_tables_of_the_study_are_those_of_its_data():
+    page = (ROOT / 'docs/evidence.md').read_text()
+    for name in ('cifar10_16px',):
+        columns = [
+            _published(study, model, decimals)
+            for model in MODEL_NAMES
+            for study, decimals in ((name, 2), (f'{name}_cross_entropy', 3))
+        ]
+        for arm in columns[0]:
+            cells = [column[arm] for column in columns]
+            assert re.search(
+                rf'^\| `{re.escape(arm)}` \| ' + r' (?:\* )?\| '.join(map(re.escape, cells)), page, flags=re.M
+            ), arm
+
+
+def test_table_of_the_readme_is_that_of_the_study():
+    base, motivated = (_published('cifar10_16px', model) for model in MODEL_NAMES)
+    arms = ('never', 'always', 'cifar10_16px_letter.py', 'config')
+    section = (ROOT / 'README.md').read_text().split('## What it brings')[1].split('\n## ')[0]
+    rows = [re.split(r' *\| ?', line)[2:4] for line in section.splitlines() if line.startswith('| ')][2:]
+    assert rows == [[base[arm], motivated[arm]] for arm in arms]

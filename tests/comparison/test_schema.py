@@ -56,6 +56,11 @@ def test_written_file_is_as_the_schema_says(options):
     check(written(compare(**options)))
 
 
+@pytest.mark.parametrize('path', sorted((ROOT / 'docs/evidence').glob('*.json')), ids=lambda path: path.stem)
+def test_published_results_are_as_the_schema_says(path):
+    check(json.loads(path.read_text()))
+
+
 def test_written_file_of_a_sequential_test_is_as_the_schema_says():
     jobs, judgement = planned()
     for seed in range(2):
