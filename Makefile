@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: install train test evidence clean
 
 train: $(VENV)/.installed
-	$(BIN)/python tools/train.py configs/digits/resnet8_resnet20_consecutive.py
+	$(BIN)/python tools/train.py configs/digits/resnet8_resnet20_recipe.py
 
 test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
