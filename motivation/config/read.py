@@ -116,6 +116,7 @@ def apply_options(config: Config, path: str, options: dict[str, Any]) -> None:
             _clear_other_type(config, option.split('.')[:-1], value)
         elif isinstance(value, dict) and 'type' in value and f'{option}.type' not in _SHARING:
             _clear_other_type(config, option.split('.'), value['type'])
+        _make_way(config, option.split('.'), value)
     try:
         config.merge_from_dict(options)
     except Exception as error:
@@ -142,6 +143,17 @@ def _check_effect(config: Config, option: str) -> None:
         f'--cfg-options {option} would change nothing: {variable!r} is a helper variable of the config, whose value was '
         f'used when the file was read; edit the file, or override the fields themselves, {those}'
     )
+
+
+def _make_way(config: Config, path: list[str], value: Any) -> None:
+    """Put an empty dict where a field is ``None`` and an option gives fields of it: MMEngine merges dicts only."""
+    node = config._cfg_dict
+    for place, key in enumerate(path, 1):
+        if not isinstance(node, dict) or key not in node:
+            return
+        if node[key] is None and (place < len(path) or isinstance(value, dict)):
+            node[key] = {}
+        node = node[key]
 
 
 def _clear_other_type(config: Config, path: list[str], component: Any) -> None:

@@ -22,6 +22,14 @@ def test_option_replaces_a_component():
     assert scheduler.param_scheduler == [dict(type='MultiStepLR', milestones=[1])]
 
 
+@pytest.mark.parametrize('options', [{'model.distillation.weight': 0.5}, {'model.distillation': {'weight': 0.5}}])
+def test_option_gives_fields_to_what_a_config_leaves_out(tmp_path, options):
+    path = tmp_path / 'letter.py'
+    path.write_text(f"_base_ = '{DIGITS}'\nmodel = dict(distillation=None)\n")
+    assert load_config(str(path), options).model.distillation == dict(weight=0.5)
+    assert load_config(str(path), {'model.distillation': None}).model.distillation is None
+
+
 def test_unknown_option_comes_with_its_near_match():
     with pytest.raises(
         ConfigError, match=r"motivaton\.policy\.drops is not a field .*mean 'motivation\.policy\.drops'"
