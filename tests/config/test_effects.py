@@ -205,8 +205,12 @@ ARGUMENTS = {
             'image': Shown('engine/loggers/test_visualizer.py::test_figure_is_made_on_first_use_and_equals_mmengines'),
             'vis_backends': LOGGED,
             'save_dir': LOGGED,
-            'fig_save_cfg': Shown('engine/loggers/test_visualizer.py::test_figure_is_made_on_first_use_and_equals_mmengines'),
-            'fig_show_cfg': Shown('engine/loggers/test_visualizer.py::test_figure_is_made_on_first_use_and_equals_mmengines'),
+            'fig_save_cfg': Shown(
+                'engine/loggers/test_visualizer.py::test_figure_is_made_on_first_use_and_equals_mmengines'
+            ),
+            'fig_show_cfg': Shown(
+                'engine/loggers/test_visualizer.py::test_figure_is_made_on_first_use_and_equals_mmengines'
+            ),
         },
     ),
     'visualizer.vis_backends.0': (
